@@ -1,0 +1,151 @@
+"""What a dataset is: its constants, its cases at one resolution, and the card that describes both.
+
+Conventions (all of the harness):
+  volume  (D, H, W): D superior→inferior, H anterior→posterior, W patient right→left; unit range [0, 1] after the
+          dataset's fixed Hounsfield window, int16 HU on disk.
+  views   (V, h, w) in [0, 1]: cone-beam line integrals over one grey scale per dataset; rows follow D.
+  angle   gantry angle α in degrees; the source stands at (cos α, −sin α, 0) in LPS. 270 is PA, 0 is left lateral.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from bench.store import PreparedCase
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+PA_ANGLE = 270.0
+LEFT_LATERAL_ANGLE = 0.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The X-ray machine of a dataset: a point source and a flat square panel, the volume centred at the isocentre."""
+
+    source_axis_mm: float  # SAD: source to isocentre
+    source_panel_mm: float  # SID: source to panel
+    panel_mm: float  # side of the square panel
+    grey_scale: float = 1.0  # line integral that is drawn as 1.0; 99.9th percentile of the training views
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a method is given at test time, and nothing else."""
+
+    images: Tensor  # (B, V, h, w) in [0, 1]
+    angles: Tensor  # (V,) gantry angle in degrees
+    mirrored: tuple[bool, ...]  # (V,) columns flipped so that they follow the volume's W axis
+    geometry: Geometry
+
+
+class DataConfig(BaseModel):
+    """Resolution and extent of a preset; the same for all methods, so that their rows can be compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: PositiveInt = 128  # voxels a side of the volume
+    image_size: PositiveInt = 256  # pixels a side of a view
+    angles: tuple[float, ...] = Field(default=(PA_ANGLE, LEFT_LATERAL_ANGLE), min_length=1)
+    phantoms: tuple[PositiveInt, PositiveInt, PositiveInt] = (824, 92, 102)  # train, validation, test
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Constants of a dataset and the functions only it knows. A dataset module defines one as `DATASET`."""
+
+    name: str
+    title: str
+    window: tuple[float, float]  # HU mapped to [0, 1]
+    cube_mm: float  # side of the prepared cube
+    full_grid: int  # voxels a side of the prepared cube
+    geometry: Geometry
+    presets: dict[str, DataConfig]
+    phantom: Callable[[int, int], np.ndarray]  # (seed, grid) → (D, H, W) int16 HU; deterministic
+    phantom_version: int  # raised whenever `phantom` draws something else
+    assign_splits: Callable[[Sequence["PreparedCase"]], dict[str, Split]]  # case → split; a case left out is unused
+    citation: str  # how to cite and under which licence the real data come
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What is known of a loaded dataset before any case is looked at. A method is built from this."""
+
+    name: str
+    source: Literal["real", "phantom"]
+    size: int  # voxels a side
+    voxel_mm: float
+    window: tuple[float, float]  # HU
+    image_size: int  # pixels a side
+    angles: tuple[float, ...]
+    mirrored: tuple[bool, ...]
+    geometry: Geometry
+    counts: dict[str, int]  # cases in each split
+    fingerprint: str  # SHA-256 of everything the numbers depend on
+
+    @property
+    def views(self) -> int:
+        """Number of views of a case."""
+        return len(self.angles)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of one split, memory-mapped at a preset's resolution."""
+
+    card: DatasetCard
+    split: Split
+    names: tuple[str, ...]
+    hounsfield: np.ndarray  # (N, D, H, W) int16
+    line_integrals: np.ndarray  # (N, V, h, w) float32
+    affines: np.ndarray  # (N, 4, 4) voxel index (w, h, d) → RAS millimetres
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def volumes(self, indices: Sequence[int]) -> Tensor:
+        """Volumes (B, D, H, W) in [0, 1], float32."""
+        hounsfield = np.asarray(self.hounsfield[list(indices)], dtype=np.float32)
+        return torch.from_numpy(to_unit(hounsfield, self.card.window))
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Views (B, V, h, w) in [0, 1], float32."""
+        integrals = np.asarray(self.line_integrals[list(indices)], dtype=np.float32)
+        return torch.from_numpy(np.clip(integrals / np.float32(self.card.geometry.grey_scale), 0.0, 1.0))
+
+    def views(self, indices: Sequence[int]) -> Views:
+        """The views of some cases as a method receives them."""
+        return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
+
+
+def to_unit(hounsfield: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Clip HU to `window` and map it linearly to [0, 1]; the dtype is kept."""
+    low, high = window
+    return (np.clip(hounsfield, low, high) - low) / (high - low)
+
+
+def to_hounsfield(unit: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Inverse of `to_unit` on [0, 1]; the dtype is kept."""
+    low, high = window
+    return unit * (high - low) + low
+
+
+def is_mirrored(angle: float) -> bool:
+    """Whether a view at this gantry angle is stored with its columns flipped: the PA view, so that they follow W."""
+    return angle % 360.0 == PA_ANGLE
+
+
+def centred_affine(size: int, voxel_mm: float, centre_ras_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    """(4, 4) affine from voxel index (w, h, d) to RAS millimetres of a cube whose centre lies at `centre_ras_mm`.
+
+    W runs right→left, H anterior→posterior, D superior→inferior, so all three RAS axes are negative.
+    """
+    affine = np.diag([-voxel_mm, -voxel_mm, -voxel_mm, 1.0])
+    affine[:3, 3] = np.asarray(centre_ras_mm, dtype=float) + voxel_mm * (size - 1) / 2
+    return affine

@@ -1,0 +1,28 @@
+"""Errors whose message is one line a user can act on; anything else that escapes is a defect of ours."""
+
+
+class BenchError(Exception):
+    """Something failed. The message says what, where, and what to do. The command exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(BenchError):
+    """The command was wrong: an unknown name, key or value. The command exits with 2."""
+
+    exit_code = 2
+
+
+class Stopped(BenchError):
+    """The process was asked to stop (SIGTERM) and did so after a checkpoint. The command exits with 143."""
+
+    exit_code = 143
+
+
+def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
+    """The error for a `name` that no `kind` has, with the nearest valid names first."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"unknown {kind} '{name}'; {hint}")

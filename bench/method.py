@@ -1,0 +1,170 @@
+"""What a method is: a card, the stages it trains in order, and a reconstruction from views.
+
+A built-in method is a plug-in like any other: a folder under methods/, an installed entry point in the group
+`bench.methods`, or a file given as `--method path/to/file.py:Class`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases, DatasetCard, Views
+
+Capability = Literal["volume", "mip", "likelihood", "oracle"]
+Batch = Any  # what `Stage.batches` yields, collated by torch: tensors, or tuples or dicts of them
+
+
+class Settings(BaseModel):
+    """Base of all configuration: unknown keys are refused, values are checked and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Loop(Settings):
+    """How the training loop drives one stage."""
+
+    steps: NonNegativeInt = 100_000
+    batch_size: PositiveInt = 8
+    gradient_clip: PositiveFloat | None = None  # largest gradient norm of an optimiser's parameters
+    average_decay: float | None = None  # exponential moving average of the networks in `Stage.averaged`
+    average_every: PositiveInt = 1  # steps between two updates of that average
+    validate_every: NonNegativeInt = 0  # steps between validations; 0 = never
+    keep: Literal["last", "best"] = "last"  # best: the weights of the lowest validation loss
+    checkpoint_every: PositiveInt = 1000  # steps between two checkpoints; one is also written every few minutes
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """Who made a method and what it can do."""
+
+    name: str
+    title: str
+    paper: str
+    year: int
+    bibtex: str
+    licence_of_original: str
+    capabilities: frozenset[Capability]
+    deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
+    kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """An upper bound of −log p(volume | views) of each case, in nats, split as bits-back does."""
+
+    volume_given_codes: Tensor  # (B,) −log p(volume | codes), discretised to 1 HU
+    codes_given_views: Tensor  # (B,) −log p(codes | views), exact or a variational bound
+    voxels: int
+    codes: int
+    codes_standard_error: Tensor | None = None  # (B,) of a Monte-Carlo estimate of the bound
+
+
+Update = Callable[[str, Tensor], None]
+"""`update(name, loss)`: back-propagate the loss, average gradients over devices, clip, step that optimiser."""
+
+
+class Stage(ABC):
+    """One thing to train. The loop in bench/fit.py owns steps, precision, devices, averages and checkpoints."""
+
+    name: str
+    loop: Loop
+    networks: dict[str, nn.Module]  # trained here; saved, restored and moved to the device by the loop
+    averaged: tuple[str, ...] = ()  # networks whose moving average is what the stage leaves behind
+
+    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:  # noqa: B027
+        """Compute what this stage needs from earlier ones (cached codes); `cache` is a folder of this run."""
+
+    @abstractmethod
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        """A map-style data set of training items; the loop decides order and batches."""
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers by name; their learning rates are multiplied by `rate(step)`."""
+
+    @abstractmethod
+    def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
+        """Train on one batch by calling `update` for each optimiser; return scalars to log, `loss` among them."""
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rates at `step` (0-based)."""
+        return 1.0
+
+    def validation_loss(self, batch: Batch) -> Tensor | None:
+        """Mean loss of a validation batch, lower is better; None when the stage has none."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Take back what `state` returned."""
+
+
+class FittedStage(ABC):
+    """A stage without steps (a mean volume, an index of cases): one call computes its networks' buffers."""
+
+    name: str
+    networks: dict[str, nn.Module]
+
+    @abstractmethod
+    def fit(self, cases: Mapping[str, Cases], cache: Path) -> None:
+        """Compute and store the result in the buffers of `networks`."""
+
+
+class Method(ABC):
+    """A way from views to a volume."""
+
+    card: ClassVar[MethodCard]
+    Config: ClassVar[type[Settings]]
+    presets: ClassVar[Path]  # TOML: [preset.dataset] tables of Config values; `any` stands for every dataset
+
+    @abstractmethod
+    def __init__(self, config: Any, data: DatasetCard) -> None:
+        """Build the networks; touch no data. Raises UsageError where the data's sizes do not fit the method."""
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage | FittedStage]:
+        """What is trained, in order; may be empty."""
+
+    @abstractmethod
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        """Volumes (B, D, H, W) in [0, 1]; `seeds` has one entry a case and decides all that is random about it."""
+
+    def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood | None:
+        """The bound for volumes (B, D, H, W) in [0, 1]; None where the method has no likelihood."""
+        return None
+
+    def mips(self, views: Views, *, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Maximum-intensity projections along d (B, H, W), h (B, D, W) and w (B, D, H), in [0, 1]."""
+        volume = self.reconstruct(views, seeds=seeds)
+        return {axis: volume.amax(dim) for dim, axis in enumerate("dhw", start=1)}
+
+    def reconstruct_truth(self, volume: Tensor) -> Tensor:
+        """The method's own encoding of the true volumes (B, D, H, W); only with capability `oracle`."""
+        raise NotImplementedError(f"{self.card.name} has no oracle")
+
+    def seconds_by_part(self) -> dict[str, float]:
+        """Measured inference seconds a case of each named part, for the table of times; empty when not measured."""
+        return {}
+
+
+class Items(Dataset):
+    """A map-style data set from a length and a function of the index."""
+
+    def __init__(self, length: int, item: Callable[[int], Batch]) -> None:
+        self.length, self.item = length, item
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.item(index)

@@ -1,0 +1,6 @@
+"""`bench.methods` is the folder methods/ at the repository root; it has no `__init__.py`, so it shadows no package."""
+
+from pathlib import Path
+
+_here = Path(__file__).resolve().parent
+__path__ = [str(next(p for p in (_here / "methods", _here.parent / "methods") if p.is_dir()))]

@@ -1,0 +1,82 @@
+"""The prepared real cases of a dataset: one int16 volume a case at the full grid, and a manifest with hashes.
+
+Layout: $BENCH_DATA/<dataset>/real/manifest.json and volumes/<case>.npy.
+"""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from bench.errors import BenchError
+from bench.files import read_json, sha256_of, write_atomic, write_json
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One prepared volume and where it came from."""
+
+    case: str  # unique, safe as a file name
+    patient: str
+    series: str  # SeriesInstanceUID, or the stem of the source file
+    source: str  # path of the file or series folder relative to the folder it was prepared from
+    source_sha256: str
+    source_format: str  # dicom, nifti, …
+    source_spacing_mm: tuple[float, float, float]  # D, H, W order
+    source_slices: int
+    centre_ras_mm: tuple[float, float, float]  # scanner position of the centre of the prepared cube
+    table: str  # removed, kept, or why it was kept
+    settings_sha256: str  # of everything preparation depends on
+    volume_sha256: str  # of volumes/<case>.npy
+
+
+def data_root() -> Path:
+    """$BENCH_DATA, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ct-from-views-bench"
+    return Path(os.environ.get("BENCH_DATA", default))
+
+
+def store_folder(dataset: str) -> Path:
+    """Where the prepared real cases of `dataset` lie."""
+    return data_root() / dataset / "real"
+
+
+def read_store(dataset: str) -> list[PreparedCase]:
+    """All prepared cases ordered by name; empty when nothing was prepared. Raises BenchError on a damaged manifest."""
+    manifest = store_folder(dataset) / "manifest.json"
+    if not manifest.exists():
+        return []
+    try:
+        records = [PreparedCase(**_tuples(entry)) for entry in read_json(manifest)]
+    except TypeError as error:
+        raise BenchError(f"{manifest} does not fit this version ({error}); prepare the data again") from error
+    return sorted(records, key=lambda record: record.case)
+
+
+def _tuples(entry: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+
+
+def add_case(dataset: str, record: PreparedCase, volume: np.ndarray) -> PreparedCase:
+    """Store a volume (D, H, W) int16 HU and its record; an earlier one of the same name is replaced.
+
+    `record.volume_sha256` is filled in. Safe to call from several processes.
+    """
+    folder = store_folder(dataset)
+    digest = write_atomic(folder / "volumes" / f"{record.case}.npy", lambda file: np.save(file, volume))
+    stored = PreparedCase(**{**asdict(record), "volume_sha256": digest})
+    with FileLock(folder / "manifest.lock"):
+        kept = [other for other in read_store(dataset) if other.case != record.case]
+        write_json(folder / "manifest.json", [asdict(r) for r in sorted([*kept, stored], key=lambda r: r.case)])
+    return stored
+
+
+def load_volume(dataset: str, record: PreparedCase) -> np.ndarray:
+    """The stored volume (D, H, W) int16 HU. Raises BenchError, naming the file, when its hash does not match."""
+    path = store_folder(dataset) / "volumes" / f"{record.case}.npy"
+    if not path.exists() or sha256_of(path) != record.volume_sha256:
+        state = "damaged" if path.exists() else "missing"
+        raise BenchError(f"{path} is {state}; run `bench data prepare {dataset} --from DIR` again to rebuild it")
+    return np.load(path)
