@@ -13,7 +13,7 @@ class UsageError(BenchError):
     exit_code = 2
 
 
-class Stopped(BenchError):
+class StoppedError(BenchError):
     """The process was asked to stop (SIGTERM) and did so after a checkpoint. The command exits with 143."""
 
     exit_code = 143

@@ -30,7 +30,9 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
         temporary = None
         return digest
     except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror or error}; free or change the disk and try again") from error
+        raise BenchError(
+            f"cannot write {path}: {error.strerror or error}; free or change the disk and try again"
+        ) from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
@@ -53,7 +55,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, OSError) as error:
-        raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
+        raise BenchError(
+            f"{path} is not readable JSON ({error}); delete it and run the command again"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

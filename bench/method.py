@@ -37,7 +37,9 @@ class Loop(Settings):
     average_every: PositiveInt = 1  # steps between two updates of that average
     validate_every: NonNegativeInt = 0  # steps between validations; 0 = never
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest validation loss
-    checkpoint_every: PositiveInt = 1000  # steps between two checkpoints; one is also written every few minutes
+    checkpoint_every: PositiveInt = (
+        1000  # steps between two checkpoints; one is also written every few minutes
+    )
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class MethodCard:
     licence_of_original: str
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
-    kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
+    kind: Literal["method", "floor", "ceiling"] = (
+        "method"  # floors and ceilings are shown apart and never ranked
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""The `bench` command: one thin file a verb. Heavy modules are imported by the verbs, so that `--help` is quick."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from bench.cli import data, doctor, fingerprint, listing, run, score, table
+from bench.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Benchmark of CT reconstruction from X-ray views: train a method, reconstruct, score, and compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: `bench run --method codediff --dataset lidc`, then `bench table`.",
+)
+app.command("run")(run.run)
+app.command("table")(table.table)
+app.command("score")(score.score)
+app.command("fingerprint")(fingerprint.fingerprint)
+app.command("list")(listing.list_)
+app.command("show")(listing.show)
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")] = False,
+) -> None:
+    """Options of all commands; `main` reads --debug itself, before any command can fail."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 all well, 1 something failed, 2 wrong usage, 143 stopped by SIGTERM."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; an error is one line on standard error."""
+    if "--debug" in arguments:
+        arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+    try:
+        result = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    except BenchError as error:
+        if "--debug" in arguments:
+            raise
+        return _say(str(error), error.exit_code)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _say(f"{type(error).__name__}: {error} (a defect; run again with --debug and report it)", 1)
+
+
+def _say(line: str, code: int) -> int:
+    print(f"bench: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,123 @@
+"""`bench data`: bring your own scans in, get them out again, and look them over."""
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+app = typer.Typer(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
+MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
+DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
+
+
+@app.command()
+def prepare(
+    dataset: DatasetName,
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from", metavar="DIR", help="Folder with CT scans (NIfTI, or DICOM as TCIA ships it), however deep."
+        ),
+    ],
+    keep_table: Annotated[bool, typer.Option("--keep-table", help="Leave the scanner's table in the volumes.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Scans prepared at the same time.", show_default="one a core, at most 8")
+    ] = None,
+) -> None:
+    """Read every CT below a folder, bring it to the dataset's cube, and store it for later runs.
+
+    What is stored already is kept, so the command can be repeated and goes on where it was stopped. A scan that cannot
+    be used is named with the reason; the others go on, and the exit code is 1.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.progress import Reporter, Task
+    from bench.registry import get_dataset
+    from bench.store import read_store, store_folder
+
+    spec = get_dataset(dataset)
+    reporter = Reporter(Console())
+    reporter.say(f"looking for scans in {source}")
+    with ExitStack() as stack:
+        tasks: list[Task] = []
+
+        def advance(done: int, total: int, line: str) -> None:
+            if not tasks:  # how many there are is known once they are found
+                tasks.append(stack.enter_context(reporter.task(f"preparing {spec.name}", total)))
+            tasks[0].advance(done, line)
+
+        module = importlib.import_module("bench.datasets.prepare")
+        report = module.prepare(spec, source, workers=workers, progress=advance, keep_table=keep_table)
+
+    table = Table("prepared", "already there", "refused", "passed over", "stored in all")
+    counts = (report.prepared, report.already, report.refused, report.skipped, read_store(spec.name))
+    table.add_row(*(str(len(items)) for items in counts))
+    reporter.console.print(table)
+    for record in report.prepared:
+        if record.table != "removed" and not keep_table:
+            reporter.say(f"{record.case}: table {record.table}")
+    for reason, count in list(Counter(item.reason for item in report.skipped).items())[:MOST_LISTED]:
+        reporter.say(f"passed over: {count} × {reason}" if count > 1 else f"passed over: {reason}")
+    _list(reporter.say, "refused", report.refused)
+    reporter.say(f"the volumes are in {store_folder(spec.name)}")
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    dataset: DatasetName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created.")],
+) -> None:
+    """Write the prepared cases as NIfTI files (int16 HU, in scanner coordinates), and splits.csv beside them."""
+    from rich.console import Console
+
+    from bench.progress import Reporter
+    from bench.registry import get_dataset
+
+    spec = get_dataset(dataset)
+    written, failed = importlib.import_module("bench.datasets.export").export(spec, folder)
+    say = Reporter(Console()).say
+    say(f"{len(written)} cases of {spec.name} are in {folder}")
+    _list(say, "not written", failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(dataset: DatasetName) -> None:
+    """Look for what would make results wrong: leaks between splits, duplicates, damaged or odd volumes.
+
+    Errors (exit code 1) make results wrong, warnings may, notes are good to know.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.errors import BenchError
+    from bench.registry import get_dataset
+    from bench.store import read_store
+
+    spec = get_dataset(dataset)
+    records = read_store(spec.name)
+    if not records:
+        raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
+    findings = importlib.import_module("bench.datasets.check").check(spec, records, spec.assign_splits(records))
+    table = Table("", "case", "what", title=f"Prepared cases of {spec.name}", title_justify="left")
+    colours = {"error": "red", "warning": "yellow", "note": "dim"}
+    for finding in findings:
+        table.add_row(f"[{colours[finding.severity]}]{finding.severity}[/]", escape(finding.case), escape(finding.text))
+    Console().print(table)
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _list(say: Callable[[str], None], what: str, rejected: Sequence[Any]) -> None:
+    """One line for each thing with its reason."""
+    for item in rejected:
+        say(f"{what}: {item.path}: {item.reason}")

@@ -1,0 +1,70 @@
+"""`bench doctor`: is this machine ready?"""
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+
+def doctor() -> None:
+    """Check versions, devices, memory, disk, prepared data and plug-ins; exit with 1 when something is broken."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.loading import choose_source
+    from bench.provenance import provenance
+    from bench.registry import discover_datasets, discover_methods
+    from bench.store import data_root
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts = provenance(device)
+    datasets, broken_datasets = discover_datasets()
+    _, broken_methods = discover_methods()
+    problems = [f"{name} cannot be imported: {why}" for name, why in {**broken_methods, **broken_datasets}.items()]
+    problems += _import_problems()
+    root = data_root()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    table = Table("what", "here", title="bench doctor", title_justify="left")
+    table.add_row("version", facts["code_version"])
+    table.add_row("python", f"{facts['python']} on {facts['platform']}")
+    for name, version in facts["packages"].items():
+        table.add_row(name, version)
+    table.add_row("device", f"{facts['device']} ({device.type}), {facts['cpu_threads']} CPU threads")
+    table.add_row("data folder", f"{root} ({free:.0f} GiB free)")
+    for name, spec in sorted(datasets.items()):
+        table.add_row(f"data: {name}", choose_source(spec, "auto")[1])
+    for package, purpose in {
+        "SimpleITK": "read DICOM (extra data)",
+        "pydicom": "read DICOM (extra data)",
+        "tensorboard": "log training curves (extra tracking)",
+    }.items():
+        table.add_row(purpose, f"{package} {'present' if find_spec(package) else 'absent'}")
+    oracle = shutil.which("plastimatch", path=f"{Path(sys.executable).parent}:{_search_path()}")
+    table.add_row("compare the projector (extra drr)", f"plastimatch {'present' if oracle else 'absent'}")
+    console = Console()
+    console.print(table)
+    for problem in problems:
+        console.print(f"problem: {problem}", markup=False)
+    if problems:
+        raise typer.Exit(1)
+    console.print("all well")
+
+
+def _search_path() -> str:
+    import os
+
+    return os.environ.get("PATH", "")
+
+
+def _import_problems() -> list[str]:
+    problems = []
+    if find_spec("torchvision") is not None:
+        try:
+            import torchvision  # noqa: F401
+        except Exception as error:
+            problems.append(f"torchvision is installed but cannot be imported ({error}); uninstall it")
+    return problems

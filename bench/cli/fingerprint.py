@@ -1,0 +1,109 @@
+"""`bench fingerprint`: prove that a method's networks are the published ones, value by value."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.fingerprint import Comparison, Fingerprint
+
+
+def fingerprint(
+    method: Annotated[str | None, typer.Argument(help="Method; all that have golden numbers when left out.")] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(help="Path of one entry, of a part of it or of several, e.g. ae3d/run64_f32.", metavar="TOP/NAME"),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the computed values as one JSON object, and compare nothing.")
+    ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out the entries that take long.")] = False,
+) -> None:
+    """Fill the networks by rule, run fixed inputs, and compare with numbers taken from the official code.
+
+    With --entry and --json any entry of the known kinds is computed, whether or not there are golden numbers of it.
+    Exits with 1 when a value differs.
+    """
+    from bench.errors import UsageError
+
+    if entry is not None and method is None:
+        raise UsageError("--entry needs a method, e.g. bench fingerprint codediff --entry ae3d/params")
+    modules = _modules(method)
+    if json_:
+        print(json.dumps(_values(modules, entry, fast)))
+        return
+    failed = False
+    for name, module in modules.items():
+        failed |= not _report(name, module, entry, fast)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _modules(method: str | None) -> "dict[str, Fingerprint]":
+    from bench.errors import UsageError
+    from bench.registry import discover_methods, method_module
+
+    names = sorted(discover_methods()[0]) if method is None else [method]
+    modules = {name: method_module(name, "fingerprint") for name in names}
+    found: Any = {name: module for name, module in modules.items() if module is not None}
+    if not found:
+        raise UsageError(f"{method or 'no method'} has no golden numbers: its folder holds no fingerprint.py")
+    return found
+
+
+def _values(modules: "dict[str, Fingerprint]", entry: str | None, fast: bool) -> dict[str, Any]:
+    from bench.fingerprint import compute_all, compute_path
+
+    if entry is None:
+        values = {name: compute_all(module, fast) for name, module in modules.items()}
+        return values if len(values) > 1 else next(iter(values.values()))
+    (module,) = modules.values()
+    value = compute_path(module, entry)
+    return value if isinstance(value, dict) else {entry.rpartition("/")[2]: value}
+
+
+def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> bool:
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.fingerprint import compare, select
+    from bench.progress import Reporter
+
+    chosen = select(module, entry, fast)
+    rows: list[Comparison] = []
+    with Reporter(Console(stderr=True)).task(f"fingerprint of {name}", len(chosen)) as task:
+        for done, (path, part) in enumerate(chosen, start=1):
+            rows += [row for row in compare(module, path) if f"{row.key}/".startswith(part)]
+            task.advance(done, path)
+    wrong = [row for row in rows if not row.ok]
+    table = Table("entry", "value", "golden", "deviation", "ok", title=f"Fingerprint of {name}", title_justify="left")
+    for row in rows if entry is not None else _worst_of_each(rows):
+        where = f"{row.entry}/{row.key}".rstrip("/")
+        judged = "not judged" if row.tolerance is None else "yes" if row.ok else "[red]no[/]"
+        table.add_row(where, _short(row.value), _short(row.golden), f"{row.deviation:.1e}", judged)
+    Console().print(table)
+    unjudged = sum(row.tolerance is None for row in rows)
+    print(
+        f"{name}: {len(rows)} values of {len(chosen)} entries, {len(wrong)} differ, "
+        f"{unjudged} left to rounding and not judged"
+    )
+    return not wrong
+
+
+def _worst_of_each(rows: "list[Comparison]") -> "list[Comparison]":
+    """Of each entry the value that is nearest to its tolerance, and all that differ."""
+    worst: dict[str, Comparison] = {}
+    for row in rows:
+        if row.entry not in worst or row.strain > worst[row.entry].strain:
+            worst[row.entry] = row
+    return [row for row in rows if not row.ok or row is worst[row.entry]]
+
+
+def _short(value: Any) -> str:
+    """A value in a table's cell: numbers with 9 digits, long lists cut."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, list):
+        return f"[{', '.join(_short(item) for item in value[:2])}{', …' if len(value) > 2 else ''}]"
+    return str(value)

@@ -1,0 +1,108 @@
+"""`bench list` and `bench show`: what there is, and the definition of one thing."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def list_(
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """List methods, datasets, protocols and runs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.protocols import PROTOCOLS
+    from bench.registry import discover_datasets, discover_methods
+
+    console = Console()
+    methods, broken_methods = discover_methods()
+    datasets, broken_datasets = discover_datasets()
+    table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
+    for name, cls in sorted(methods.items()):
+        table.add_row(name, cls.card.kind, cls.card.title, str(cls.card.year))
+    console.print(table)
+    table = Table("name", "what", "presets (volume / image)", title="Datasets", title_justify="left")
+    for name, spec in sorted(datasets.items()):
+        presets = ", ".join(f"{key} ({value.size}³ / {value.image_size}²)" for key, value in spec.presets.items())
+        table.add_row(name, spec.title, presets)
+    console.print(table)
+    console.print(f"Protocols: {', '.join(PROTOCOLS)}")
+    runs = sorted(runs_dir.glob("*/*/*/run.json"))
+    if runs:
+        table = Table("run", "status", "source", title=f"Runs in {runs_dir}", title_justify="left")
+        for file in runs:
+            record = json.loads(file.read_text())
+            table.add_row(file.parent.name, record.get("status", "?"), record.get("data", {}).get("source", "?"))
+        console.print(table)
+    for name, reason in {**broken_methods, **broken_datasets}.items():
+        console.print(f"cannot be imported: {name}: {reason}", markup=False)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, dataset, protocol, or the id of a run.")],
+    preset: Annotated[str, typer.Option(help="Preset whose settings of a method are shown.")] = "paper",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """Show one method (card, deviations, settings), dataset, protocol, or run."""
+    from rich.console import Console
+
+    from bench.errors import unknown_name
+    from bench.protocols import PROTOCOLS, describe
+    from bench.registry import discover_datasets, discover_methods
+
+    console = Console()
+    methods, _ = discover_methods()
+    datasets, _ = discover_datasets()
+    runs = {file.parent.name: file for file in runs_dir.glob("*/*/*/run.json")}
+    if name in methods:
+        text = _method_text(methods[name], preset)
+    elif name in datasets:
+        text = _dataset_text(datasets[name])
+    elif name in PROTOCOLS:
+        text = describe(PROTOCOLS[name])
+    elif name in runs:
+        text = runs[name].read_text()
+    else:
+        raise unknown_name("name", name, [*methods, *datasets, *PROTOCOLS, *runs])
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _method_text(method, preset: str) -> str:  # noqa: ANN001
+    from bench.config import method_settings
+
+    card = method.card
+    deviations = [f"  - {line}" for line in card.deviations] or ["  none"]
+    settings = method_settings(method, preset, "any")
+    return "\n".join(
+        [
+            f"{card.name}: {card.title} ({card.year}), {card.kind}",
+            f"paper: {card.paper}",
+            f"licence of the original code: {card.licence_of_original}",
+            f"can give: {', '.join(sorted(card.capabilities))}",
+            "deviations from the published code:",
+            *deviations,
+            f"settings of preset {preset}:",
+            json.dumps(settings.model_dump(mode="json"), indent=1),
+            card.bibtex,
+        ]
+    )
+
+
+def _dataset_text(spec) -> str:  # noqa: ANN001
+    from bench.loading import choose_source
+
+    geometry = spec.geometry
+    return "\n".join(
+        [
+            f"{spec.name}: {spec.title}",
+            f"window {spec.window[0]:g} to {spec.window[1]:g} HU; cube {spec.cube_mm:g} mm, {spec.full_grid}³ prepared",
+            f"X-ray source to axis {geometry.source_axis_mm:g} mm, to panel {geometry.source_panel_mm:g} mm, "
+            f"panel {geometry.panel_mm:g} mm",
+            f"source now: {choose_source(spec, 'auto')[1]}",
+            *(f"preset {name}: {config.model_dump()}" for name, config in spec.presets.items()),
+            spec.citation,
+        ]
+    )

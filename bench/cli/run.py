@@ -1,0 +1,77 @@
+"""`bench run`: train, reconstruct and score methods on datasets."""
+
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def run(
+    method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class. See `bench list`.")],
+    dataset: Annotated[str, typer.Option(help="Dataset or comma list.")],
+    preset: Annotated[str, typer.Option(help="smoke: seconds; tiny: minutes on a CPU; small: one GPU; paper.")] = "tiny",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")] = "0",
+    set_: Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")] = [],  # noqa: B006
+    only: Annotated[
+        Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
+    ] = None,
+    source: Annotated[
+        Literal["auto", "real", "phantom"],
+        typer.Option(help="auto takes real scans where enough are prepared, else the embedded phantom."),
+    ] = "auto",
+    protocol: Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")] = "ct3d-1",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    runs_dir: Annotated[Path, typer.Option(help="Weights, predictions and logs of each run.")] = Path("runs"),
+    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
+) -> None:
+    """Train a method, reconstruct the test cases, score them, and add the rows to results/.
+
+    A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
+    datasets or seeds make several runs, one after the other: one that fails does not stop the others.
+    """
+    from bench.errors import BenchError, StoppedError
+    from bench.progress import Reporter
+    from bench.run import RunRequest, run_one
+
+    report = Reporter()
+    grid = list(product(_listed(method), _listed(dataset), _seeds(seeds)))
+    failed = []
+    for method_name, dataset_name, seed in grid:
+        request = RunRequest(
+            method=method_name,
+            dataset=dataset_name,
+            preset=preset,
+            seed=seed,
+            overrides=tuple(set_),
+            protocol=protocol,
+            source=source,
+            only=only,
+            device=device,
+            runs_dir=runs_dir,
+            results_dir=results_dir,
+        )
+        try:
+            run_one(request, report)
+        except StoppedError:
+            raise
+        except BenchError as error:
+            if len(grid) == 1:
+                raise
+            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {error}")
+            report.say(f"failed: {failed[-1]}")
+    if failed:
+        raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    from bench.errors import UsageError
+
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError as error:
+        raise UsageError(f"--seeds takes whole numbers separated by commas, not '{text}'") from error

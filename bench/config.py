@@ -1,0 +1,132 @@
+"""The resolved configuration of a run: defaults, then the preset's TOML tables, then `--set key=value`."""
+
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bench.dataset import DataConfig, DatasetSpec
+from bench.errors import UsageError, unknown_name
+from bench.files import digest_of
+from bench.method import Method, Settings
+
+
+class FitConfig(Settings):
+    """How every stage of a run is trained, whatever the method."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+    workers: int = 0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+
+
+class RunConfig(Settings):
+    """Everything a run's numbers depend on, the data themselves and the seed apart."""
+
+    method: str
+    dataset: str
+    preset: str
+    data: DataConfig
+    fit: FitConfig
+    options: dict[str, Any]  # the method's own configuration, resolved and complete
+
+    def sha256(self) -> str:
+        """Hash of the canonical form."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def resolve(
+    method: type[Method], spec: DatasetSpec, preset: str, overrides: Sequence[str] = ()
+) -> tuple[RunConfig, Settings]:
+    """The run's configuration and the method's validated part of it.
+
+    Keys of `overrides` start with `data.` or `fit.`; all others belong to the method.
+    Raises UsageError, with the nearest valid names, for an unknown preset or key or a bad value.
+    """
+    if preset not in spec.presets:
+        raise unknown_name("preset", preset, list(spec.presets))
+    changes = parse_overrides(overrides)
+    data = merged(spec.presets[preset].model_dump(), changes.pop("data", {}))
+    fit = changes.pop("fit", {})
+    settings = method_settings(method, preset, spec.name, changes)
+    config = RunConfig(
+        method=method.card.name,
+        dataset=spec.name,
+        preset=preset,
+        data=validated(DataConfig, data, "data."),
+        fit=validated(FitConfig, fit, "fit."),
+        options=settings.model_dump(mode="json"),
+    )
+    return config, settings
+
+
+def method_settings(
+    method: type[Method], preset: str, dataset: str, changes: dict[str, Any] | None = None
+) -> Settings:
+    """The method's validated configuration: its defaults, then the preset, then `changes`."""
+    options = merged(method.Config().model_dump(), preset_options(method.presets, preset, dataset))
+    return validated(method.Config, merged(options, changes or {}), "")
+
+
+def preset_options(file: Path, preset: str, dataset: str) -> dict[str, Any]:
+    """The method's options in a preset: table [preset.any], then [preset.<dataset>] over it."""
+    try:
+        tables = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"presets {file} cannot be read: {error}") from error
+    if preset not in tables:
+        raise unknown_name("preset", preset, list(tables))
+    chosen = tables[preset]
+    return merged(chosen.get("any", {}), chosen.get(dataset, {}))
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values of `a.b=1` strings; each is one line of TOML, a bare word is taken as a string."""
+    result: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set takes key=value, not '{override}'")
+        try:
+            parsed = tomllib.loads(f"{key} = {value}")
+        except tomllib.TOMLDecodeError:
+            try:
+                parsed = tomllib.loads(f'{key} = "{value}"')
+            except tomllib.TOMLDecodeError as error:
+                raise UsageError(f"--set {override}: {error}") from error
+        result = merged(result, parsed)
+    return result
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over` laid on top, table by table."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def validated(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
+    """`model` filled with `values`. Raises UsageError that names the key, the reason and the nearest valid keys."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = [str(part) for part in first["loc"]]
+        key = prefix + ".".join(where)
+        if first["type"] == "extra_forbidden":
+            known = _keys_beside(model, where)
+            near = get_close_matches(where[-1], known, n=3, cutoff=0.4) or known
+            raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(near)}") from error
+        raise UsageError(f"setting '{key}': {first['msg']} (got {first.get('input')!r})") from error
+
+
+def _keys_beside(model: type[Any], where: list[str]) -> list[str]:
+    for part in where[:-1]:
+        field = model.model_fields.get(part)
+        if field is None or not hasattr(field.annotation, "model_fields"):
+            break
+        model = field.annotation
+    return list(model.model_fields)

@@ -1,0 +1,226 @@
+"""Proof that a network is the published one: fill it by rule, run a fixed input, compare with golden numbers.
+
+The golden numbers were taken from the official code. A method with a module `fingerprint` in its folder offers
+  GOLDEN          path of its golden numbers, nested JSON
+  entries()       the entries it computes; an entry is a path of keys joined by "/"
+  compute(entry)  the values of an entry, also of one the file does not hold; LookupError when it is of no known kind
+  tolerance(entry, key)  largest allowed deviation of a value; None where rounding decides and nothing can be said
+  LEFT_OUT        names of golden keys that describe the recording (seconds, remarks) and are not computed
+  SLOW            entries that `--fast` leaves out
+and this module knows nothing of any method.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.files import read_json
+
+Weights = Callable[[tuple[int, ...], float], np.ndarray]
+"""Float64 values of a tensor of this shape, shifted by a phase where the rule has one."""
+
+
+class Fingerprint(Protocol):
+    """The module of a method, as described above."""
+
+    GOLDEN: Path
+    LEFT_OUT: frozenset[str]
+    SLOW: frozenset[str]
+
+    def entries(self) -> list[str]: ...
+    def compute(self, entry: str) -> Any: ...
+    def tolerance(self, entry: str, key: str) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One computed value beside its golden one."""
+
+    entry: str
+    key: str  # path inside the entry; empty when the entry is a single value
+    value: Any
+    golden: Any
+    deviation: float  # largest absolute difference over the scale of the numbers
+    tolerance: float | None  # None: shown, not judged
+
+    @property
+    def ok(self) -> bool:
+        """Whether the value may stand for the golden one."""
+        return self.tolerance is None or self.deviation <= self.tolerance
+
+    @property
+    def strain(self) -> float:
+        """The deviation as a share of what is allowed."""
+        return -1.0 if self.tolerance is None else self.deviation / self.tolerance
+
+
+def rule(shape: tuple[int, ...], phase: float = 0.0) -> np.ndarray:
+    """sin(0.1·k + phase) over the square root of a row's length, k counting elements in C order; rank 2."""
+    size = math.prod(shape)
+    return (np.sin(0.1 * np.arange(size) + phase) / np.sqrt(size / shape[0])).reshape(shape)
+
+
+def chirp(shape: tuple[int, ...], phase: float = 0.0) -> np.ndarray:
+    """Row i, column j: sin(0.7·i² + 1.3·j·(i+1) + phase) over the square root of a row's length; full rank.
+
+    A learned table of shape (1, N, W) has N rows.
+    """
+    rows = shape[1] if len(shape) == 3 and shape[0] == 1 else shape[0]
+    columns = math.prod(shape) // rows
+    i, j = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    return (np.sin(0.7 * i * i + 1.3 * j * (i + 1) + phase) / np.sqrt(columns)).reshape(shape)
+
+
+def fill(
+    tensors: Iterable[tuple[str, Tensor]], weights: Weights, phase: Callable[[str], float] = lambda name: 0.0
+) -> None:
+    """Overwrite named tensors, laid out as in the official network: scales of norms 1, biases 0.01·cos(0.1·k).
+
+    A one-dimensional tensor called `weight` is the scale of a norm; any other one-dimensional one is a bias.
+    """
+    with torch.no_grad():
+        for name, tensor in tensors:
+            if tensor.ndim >= 2:
+                values = weights(tuple(tensor.shape), phase(name))
+            elif name.rpartition(".")[2] == "weight":
+                values = np.ones(tensor.shape)
+            else:
+                values = 0.01 * np.cos(0.1 * np.arange(tensor.numel()))
+            tensor.copy_(torch.from_numpy(values))
+
+
+def ramp(shape: tuple[int, ...], dtype: torch.dtype, step: float = 0.01) -> Tensor:
+    """The fixed input: sin(step·k) in C order, computed in float64."""
+    return torch.from_numpy(np.sin(step * np.arange(math.prod(shape))).reshape(shape)).to(dtype)
+
+
+def statistics(tensor: Tensor) -> dict[str, Any]:
+    """Shape, mean, population standard deviation, extremes, and the first 8 and last 4 elements in C order."""
+    flat = tensor.detach().double().flatten()
+    return {
+        "shape": list(tensor.shape),
+        "mean": flat.mean().item(),
+        "std": flat.std(correction=0).item(),
+        "min": flat.min().item(),
+        "max": flat.max().item(),
+        "first8": flat[:8].tolist(),
+        "last4": flat[-4:].tolist(),
+    }
+
+
+def compute_path(method: Fingerprint, path: str) -> Any:
+    """The values under any path: an entry, a part of one, or all entries below. UsageError for an unknown one."""
+    path = path.strip("/")
+    below = [entry for entry in method.entries() if entry.startswith(f"{path}/")]
+    if below and path not in method.entries():
+        return _nested({entry.removeprefix(f"{path}/"): method.compute(entry) for entry in below})
+    parts = path.split("/")
+    for length in range(len(parts), 0, -1):
+        try:
+            value = method.compute("/".join(parts[:length]))
+        except LookupError:
+            continue
+        return _at(value, parts[length:], path)
+    raise _unknown(method, path)
+
+
+def compute_all(method: Fingerprint, fast: bool = False) -> dict[str, Any]:
+    """The values of all entries, nested as in the golden file."""
+    return _nested({entry: method.compute(entry) for entry, _ in select(method, None, fast)})
+
+
+def select(method: Fingerprint, path: str | None, fast: bool = False) -> list[tuple[str, str]]:
+    """Entries with golden numbers at or below a path, each with the part of it that is meant ("" for all of it)."""
+    entries = [entry for entry in method.entries() if not (fast and entry in method.SLOW)]
+    if path is None:
+        return [(entry, "") for entry in entries]
+    path = path.strip("/")
+    below = [(entry, "") for entry in entries if entry == path or entry.startswith(f"{path}/")]
+    above = [(entry, path.removeprefix(f"{entry}/") + "/") for entry in entries if path.startswith(f"{entry}/")]
+    if not below and not above:
+        raise UsageError(f"there are no golden numbers of '{path}'; add --json to compute it without comparing")
+    return below or above
+
+
+def compare(method: Fingerprint, entry: str) -> list[Comparison]:
+    """Compute an entry and set every golden value of it beside its own.
+
+    A golden value that was not computed counts as infinitely far off.
+    """
+    golden = _at(read_json(method.GOLDEN), entry.split("/"), entry)
+    computed = method.compute(entry)
+    rows = []
+    for key, wanted, scale in _leaves(golden, "", None, method.LEFT_OUT):
+        try:
+            value = _at(computed, key.split("/") if key else [], entry)
+        except UsageError:
+            value = None
+        deviation = deviation_of(value, wanted, scale)
+        rows.append(Comparison(entry, key, value, wanted, deviation, method.tolerance(entry, key)))
+    return rows
+
+
+def deviation_of(value: Any, golden: Any, scale: float | None = None) -> float:
+    """Largest difference of two values or equally nested lists, over `scale` or the golden one's own size.
+
+    Whole numbers, strings and shapes must be equal: 0 or infinity.
+    """
+    if isinstance(golden, list):
+        if not isinstance(value, list) or len(value) != len(golden):
+            return math.inf
+        if scale is None:
+            scale = max((abs(number) for number in golden if isinstance(number, float)), default=None)
+        return max((deviation_of(v, g, scale) for v, g in zip(value, golden, strict=True)), default=0.0)
+    if isinstance(golden, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        size = abs(golden) if scale is None else scale
+        difference = abs(value - golden)
+        if math.isnan(difference):
+            return math.inf
+        return difference / size if size > 0 else difference
+    return 0.0 if value == golden else math.inf
+
+
+def _leaves(
+    golden: Any, path: str, scale: float | None, left_out: frozenset[str]
+) -> Iterator[tuple[str, Any, float | None]]:
+    if not isinstance(golden, dict):
+        yield path, golden, scale
+        return
+    if {"min", "max", "mean"} <= golden.keys():
+        scale = max(abs(golden["min"]), abs(golden["max"]))
+    for key, value in golden.items():
+        if key not in left_out:
+            yield from _leaves(value, f"{path}/{key}" if path else key, scale, left_out)
+
+
+def _at(values: Any, parts: list[str], path: str) -> Any:
+    for part in parts:
+        if not isinstance(values, dict) or part not in values:
+            raise UsageError(f"'{path}' has no '{part}'")
+        values = values[part]
+    return values
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for entry, value in values.items():
+        *folders, last = entry.split("/")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return nested
+
+
+def _unknown(method: Fingerprint, path: str) -> UsageError:
+    entries = method.entries()
+    near = get_close_matches(path, entries, n=3) or sorted({entry.partition("/")[0] for entry in entries})
+    return UsageError(f"no entry '{path}'; nearest: {', '.join(near)}")

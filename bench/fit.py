@@ -1,0 +1,406 @@
+"""The training loop, top to bottom. It owns devices, precision, data order, averages, validation and checkpoints.
+
+A run is resumed exactly: the order of the data and all randomness are functions of (seed, stage, step), so the state
+after step n is the networks, their averages, the optimisers and the stage's own few values. On several devices every
+process trains on its share of each batch and the gradients are averaged by one reduction per update, so a stage may
+call its networks in any way it likes.
+"""
+
+import copy
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from bench.config import FitConfig
+from bench.dataset import Cases
+from bench.errors import BenchError, StoppedError
+from bench.method import Batch, FittedStage, Stage
+from bench.order import BatchOrder, derived_seed
+from bench.progress import Reporter
+from bench.rundir import (
+    RunFolder,
+    drop_checkpoints,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from bench.trainlog import TrainLog
+
+CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
+LOGGED_POINTS = 200  # of each stage in train.csv
+
+
+@dataclass(frozen=True)
+class FittedRecord:
+    """What a finished stage goes into run.json with."""
+
+    sha256: str  # of its weights
+    after: str  # of the weights of the stages before it
+    steps: int
+    seconds: float
+
+
+def fit_stages(
+    stages: Sequence[Stage | FittedStage],
+    cases: Mapping[str, Cases],
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> dict[str, dict[str, Any]]:
+    """Train all stages in order, skipping those whose weights are there and intact; return the records by stage."""
+    done: dict[str, dict[str, Any]] = folder.record().get("stages", {})
+    after = ""
+    for stage in stages:
+        record = done.get(stage.name)
+        if record is None or record["after"] != after or not _restored(stage, folder, record, report):
+            fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, report)
+            record = fitted.__dict__
+            done = {**done, stage.name: record}
+            if accelerator.is_main_process:
+                folder.update(stages=done)
+                drop_checkpoints(folder, stage.name)
+            accelerator.wait_for_everyone()
+        after = hashlib.sha256(f"{after}{record['sha256']}".encode()).hexdigest()
+    return done
+
+
+def load_stages(stages: Sequence[Stage | FittedStage], folder: RunFolder, report: Reporter) -> None:
+    """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
+    done = folder.record().get("stages", {})
+    for stage in stages:
+        if stage.name not in done or not _restored(stage, folder, done[stage.name], report):
+            name = folder.root.name
+            raise BenchError(
+                f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first"
+            )
+
+
+def _restored(
+    stage: Stage | FittedStage, folder: RunFolder, record: dict[str, Any], report: Reporter
+) -> bool:
+    tensors = load_weights(folder, stage.name, record["sha256"])
+    if tensors is None:
+        report.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
+        return False
+    load_networks(stage, tensors)
+    return True
+
+
+def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> None:
+    """Fill a stage's networks from tensors named `<network>.<parameter>`."""
+    for name, network in stage.networks.items():
+        part = {
+            key.removeprefix(f"{name}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        network.load_state_dict(part)
+
+
+def _fit_one(
+    stage: Stage | FittedStage,
+    cases: Mapping[str, Cases],
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    after: str,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> FittedRecord:
+    began = time.monotonic()
+    torch.manual_seed(derived_seed(seed, stage.name, "start"))
+    for network in stage.networks.values():
+        network.to(accelerator.device)
+    if isinstance(stage, FittedStage):
+        with report.task(f"fit {stage.name}", 1) as task:
+            stage.fit(cases, folder.cache)
+            task.advance(1)
+        steps = 0
+    else:
+        stage.prepare(cases, folder.cache, accelerator.device)
+        began -= train(stage, folder, settings, seed, after, accelerator, report)
+        steps = stage.loop.steps
+    tensors = {
+        f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()
+    }
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
+    digest = [save_weights(folder, stage.name, tensors) if accelerator.is_main_process else ""]
+    broadcast_object_list(digest)
+    return FittedRecord(digest[0], after, steps, time.monotonic() - began)
+
+
+def train(
+    stage: Stage,
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    after: str,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> float:
+    """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
+
+    Returns the seconds spent before that checkpoint. Raises StoppedError after SIGTERM, once a checkpoint is written, and
+    BenchError when the loss is not finite.
+    """
+    loop = stage.loop
+    optimizers = stage.optimizers()
+    rates = {
+        name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()
+    }
+    averages = _averages(stage)
+    log = TrainLog(folder, stage.name, every=max(1, loop.steps // LOGGED_POINTS))
+    best: dict[str, Any] = {"loss": float("inf"), "weights": None}
+    start, seconds_before = _resume(stage, optimizers, averages, best, folder, after, report)
+    log.start_at(start)
+
+    def update(name: str, loss: Tensor) -> None:
+        optimizer = optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(accelerator.device.type, enabled=False):
+            accelerator.backward(loss)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        _average_gradients(parameters, accelerator)
+        if loop.gradient_clip is not None:
+            accelerator.clip_grad_norm_(parameters, loop.gradient_clip)
+        optimizer.step()
+
+    batches = _training_batches(stage, settings, seed, start, accelerator)
+    began = saved = time.monotonic()
+    with report.task(f"fit {stage.name}", loop.steps, start) as task, _sigterm() as stop:
+        for step, batch in zip(range(start, loop.steps), batches, strict=False):
+            torch.manual_seed(derived_seed(seed, stage.name, step, accelerator.process_index))
+            _set_rates(optimizers, rates, stage.rate(step))
+            _set_training(stage, True)
+            with autocast(accelerator.device, settings.precision):
+                values = stage.step(_to_device(batch, accelerator.device), update, step)
+            if averages and (step + 1) % loop.average_every == 0:
+                for name, average in averages.items():
+                    average.update_parameters(stage.networks[name])
+            done = step + 1
+            if loop.validate_every and (done % loop.validate_every == 0 or done == loop.steps):
+                loss = _validate(stage, averages, settings, seed, accelerator)
+                values["validation_loss"] = loss
+                if loss < best["loss"]:
+                    best.update(loss=loss, weights=_weights_left(stage, averages))
+            numbers = log.write(done, values, force="validation_loss" in values or done == loop.steps)
+            if numbers is not None:
+                task.advance(done, f"loss {numbers.get('loss', float('nan')):.4g}")
+            due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
+            if (due or stop.is_set()) and done < loop.steps and accelerator.is_main_process:
+                spent = seconds_before + time.monotonic() - began
+                _save(stage, optimizers, averages, best, folder, done, spent, after)
+                log.flush()
+                saved = time.monotonic()
+            if stop.is_set():
+                raise StoppedError(
+                    f"stopped at step {done} of {stage.name} after a checkpoint; run again to go on"
+                )
+        task.advance(loop.steps)
+    log.flush()
+    weights = best["weights"] if loop.keep == "best" and best["weights"] else _weights_left(stage, averages)
+    for name, state in weights.items():
+        stage.networks[name].load_state_dict(state)
+    _set_training(stage, False)
+    return seconds_before
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Processes and device: `auto` takes CUDA where there is one. Raises BenchError for CUDA where there is none."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"unknown device '{device}'; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
+    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context a step runs in. `auto` is bf16 on CUDA only: without bf16 units a CPU is faster in fp32."""
+    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def _training_batches(
+    stage: Stage, settings: FitConfig, seed: int, start: int, accelerator: Accelerator
+) -> Iterator[Batch]:
+    items = stage.batches("train")
+    order = BatchOrder(
+        length=len(items),  # type: ignore[arg-type]
+        batch=max(1, stage.loop.batch_size // accelerator.num_processes),
+        seed=derived_seed(seed, stage.name, "order"),
+        start=start,
+        steps=stage.loop.steps,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )
+    pinned = accelerator.device.type == "cuda"
+    return iter(DataLoader(items, batch_sampler=order, num_workers=settings.workers, pin_memory=pinned))
+
+
+@torch.no_grad()
+def _validate(
+    stage: Stage,
+    averages: Mapping[str, AveragedModel],
+    settings: FitConfig,
+    seed: int,
+    accelerator: Accelerator,
+) -> float:
+    """Mean validation loss of the weights the stage would leave behind, with fixed randomness."""
+    kept = {name: copy.deepcopy(stage.networks[name].state_dict()) for name in averages}
+    for name, average in averages.items():
+        stage.networks[name].load_state_dict(average.module.state_dict())
+    _set_training(stage, False)
+    torch.manual_seed(derived_seed(seed, stage.name, "validation"))
+    total, count = 0.0, 0
+    for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
+        with autocast(accelerator.device, settings.precision):
+            loss = stage.validation_loss(_to_device(batch, accelerator.device))
+        if loss is None:
+            raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
+        size = _batch_length(batch)
+        total, count = total + float(loss) * size, count + size
+    for name, state in kept.items():
+        stage.networks[name].load_state_dict(state)
+    if count == 0:
+        raise BenchError(f"stage {stage.name} cannot validate: there are no validation cases")
+    return total / count
+
+
+def _averages(stage: Stage) -> dict[str, AveragedModel]:
+    decay = stage.loop.average_decay
+    if decay is None:
+        return {}
+    averages = {}
+    for name in stage.averaged:
+        averages[name] = AveragedModel(stage.networks[name], multi_avg_fn=get_ema_multi_avg_fn(decay))
+        averages[name].update_parameters(stage.networks[name])  # the first update copies
+    return averages
+
+
+def _weights_left(stage: Stage, averages: Mapping[str, AveragedModel]) -> dict[str, dict[str, Tensor]]:
+    """State of every network, with the average in place of the last weights where there is one; buffers are the last."""
+    left = {}
+    for name, network in stage.networks.items():
+        state = dict(network.state_dict())
+        if name in averages:
+            state.update(dict(averages[name].module.named_parameters()))
+        left[name] = {key: tensor.detach().clone() for key, tensor in state.items()}
+    return left
+
+
+def _resume(
+    stage: Stage,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    averages: Mapping[str, AveragedModel],
+    best: dict[str, Any],
+    folder: RunFolder,
+    after: str,
+    report: Reporter,
+) -> tuple[int, float]:
+    state, damaged = load_checkpoint(folder, stage.name)
+    for name in damaged:
+        report.say(f"checkpoint {name} is damaged: it is not used")
+    if state is None or state["after"] != after:
+        return 0, 0.0
+    for name, network in stage.networks.items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimizer in optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    for name, average in averages.items():
+        average.load_state_dict(state["averages"][name])
+    best.update(state["best"])
+    stage.load_state(state["stage"])
+    report.say(f"{stage.name}: going on at step {state['step']}")
+    return state["step"], state["seconds"]
+
+
+def _save(
+    stage: Stage,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    averages: Mapping[str, AveragedModel],
+    best: dict[str, Any],
+    folder: RunFolder,
+    step: int,
+    seconds: float,
+    after: str,
+) -> None:
+    state = {
+        "step": step,
+        "seconds": seconds,
+        "after": after,
+        "networks": {name: network.state_dict() for name, network in stage.networks.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+        "averages": {name: average.state_dict() for name, average in averages.items()},
+        "best": best,
+        "stage": stage.state(),
+    }
+    save_checkpoint(folder, stage.name, step, state)
+
+
+def _average_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
+    if accelerator.num_processes == 1 or not parameters:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = accelerator.reduce(torch.cat([g.reshape(-1) for g in gradients]), reduction="mean")
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _set_rates(
+    optimizers: Mapping[str, torch.optim.Optimizer], rates: Mapping[str, list[float]], factor: float
+) -> None:
+    for name, optimizer in optimizers.items():
+        for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+            group["lr"] = rate * factor
+
+
+def _set_training(stage: Stage, training: bool) -> None:
+    for network in stage.networks.values():
+        network.train(training)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: _to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [_to_device(value, device) for value in batch]
+    return batch
+
+
+def _batch_length(batch: Batch) -> int:
+    if isinstance(batch, Tensor):
+        return len(batch)
+    return _batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, so that the loop can write a checkpoint before it ends."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,220 @@
+"""Cases of a dataset at a preset's resolution: chosen source, volumes and views computed once, cached, verified.
+
+Layout: $BENCH_DATA/<dataset>/presets/<fingerprint>/volumes.npy, integrals.npy and manifest.json with their hashes.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from joblib import Parallel, delayed
+from torch.nn import functional as F
+
+from bench.dataset import (
+    SPLITS,
+    Cases,
+    DataConfig,
+    DatasetCard,
+    DatasetSpec,
+    Split,
+    centred_affine,
+    is_mirrored,
+)
+from bench.errors import BenchError, UsageError
+from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
+from bench.projector import project
+from bench.store import PreparedCase, data_root, load_volume, read_store
+
+CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
+PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
+LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
+GREY_PERCENTILE = 99.9
+
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`, called after each case."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One case before it is brought to the preset's resolution."""
+
+    name: str
+    split: Split
+    seed: int | None  # of a phantom
+    record: PreparedCase | None  # of a real case
+
+
+def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
+    """(`real` or `phantom`, one line that says why). Raises BenchError when real data are asked for and missing."""
+    if source not in ("auto", "real", "phantom"):
+        raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
+    if source == "phantom":
+        return "phantom", "phantom, as asked"
+    records = read_store(spec.name)
+    splits = list(spec.assign_splits(records).values())
+    train, test = splits.count("train"), splits.count("test")
+    if source == "real" and not (train and test):
+        raise BenchError(
+            f"no prepared {spec.name} data with a training and a test case (have {train} and {test}); "
+            f"run `bench data prepare {spec.name} --from DIR` on your scans, or use `--source phantom`"
+        )
+    if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
+        return "real", f"real: {train} training and {test} test cases are prepared"
+    return "phantom", (
+        f"phantom: {train} training and {test} test cases of {spec.name} are prepared, "
+        f"real data need {LEAST_TRAIN} and {LEAST_TEST}"
+    )
+
+
+def load_dataset(
+    spec: DatasetSpec, config: DataConfig, source: str = "auto", progress: Progress | None = None
+) -> dict[Split, Cases]:
+    """The three splits at the preset's resolution; computed at the first call, then read from the cache.
+
+    A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
+    """
+    if config.size > spec.full_grid:
+        raise UsageError(
+            f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}"
+        )
+    chosen, _ = choose_source(spec, source)
+    sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
+    fingerprint = _fingerprint(spec, config, chosen, sources)
+    folder = data_root() / spec.name / "presets" / fingerprint[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        manifest = _intact_manifest(folder)
+        if manifest is None:
+            manifest = _build(spec, config, sources, folder, progress)
+    return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
+
+
+def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
+    """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
+    return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
+
+
+def _real_sources(spec: DatasetSpec) -> list[_Source]:
+    records = read_store(spec.name)
+    splits = spec.assign_splits(records)
+    chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
+    return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
+
+
+def _phantom_sources(config: DataConfig) -> list[_Source]:
+    return [
+        _Source(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
+        for split, count in zip(SPLITS, config.phantoms, strict=True)
+        for index in range(count)
+    ]
+
+
+def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[_Source]) -> str:
+    return digest_of(
+        {
+            "cache": CACHE_VERSION,
+            "dataset": spec.name,
+            "source": chosen,
+            "phantom": spec.phantom_version if chosen == "phantom" else None,
+            "config": config.model_dump(exclude=set() if chosen == "phantom" else {"phantoms"}),
+            "window": spec.window,
+            "cube": (spec.cube_mm, spec.full_grid),
+            "geometry": asdict(spec.geometry),
+            "cases": [(s.name, s.split, s.seed, s.record and s.record.volume_sha256) for s in sources],
+        }
+    )
+
+
+def _build(
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source], folder: Path, progress: Progress | None
+) -> dict[str, Any]:
+    count = len(sources)
+    volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
+    integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
+    for index, (volume, views) in enumerate(_computed(spec, config, sources)):
+        volumes[index], integrals[index] = volume, views
+        if progress:
+            progress(index + 1, count)
+    training = integrals[[source.split == "train" for source in sources]]
+    manifest = {
+        "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
+        "integrals": write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals)),
+        "grey_scale": max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6),
+    }
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _computed(
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    workers = min(os.cpu_count() or 1, len(sources))
+    job = delayed(_compute_case)
+    return Parallel(n_jobs=workers, return_as="generator")(job(spec, config, source) for source in sources)
+
+
+def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray]:
+    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one."""
+    if source.record is not None:
+        fine = load_volume(spec.name, source.record)
+    else:
+        fine = spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
+    hounsfield = torch.from_numpy(fine.astype(np.float32))
+    views = project(
+        hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size
+    )
+    coarse = downsample(hounsfield, config.size).round().to(torch.int16)
+    return coarse.numpy(), views[0].numpy()
+
+
+def _intact_manifest(folder: Path) -> dict[str, Any] | None:
+    if not (folder / "manifest.json").exists():
+        return None
+    try:
+        manifest = read_json(folder / "manifest.json")
+        intact = all(sha256_of(folder / f"{name}.npy") == manifest[name] for name in ("volumes", "integrals"))
+        return manifest if intact and "grey_scale" in manifest else None
+    except (BenchError, OSError, KeyError, TypeError):
+        return None
+
+
+def _open(
+    spec: DatasetSpec,
+    config: DataConfig,
+    chosen: str,
+    fingerprint: str,
+    sources: Sequence[_Source],
+    folder: Path,
+    manifest: dict[str, Any],
+) -> dict[Split, Cases]:
+    voxel_mm = spec.cube_mm / config.size
+    card = DatasetCard(
+        name=spec.name,
+        source="real" if chosen == "real" else "phantom",
+        size=config.size,
+        voxel_mm=voxel_mm,
+        window=spec.window,
+        image_size=config.image_size,
+        angles=config.angles,
+        mirrored=tuple(is_mirrored(angle) for angle in config.angles),
+        geometry=replace(spec.geometry, grey_scale=manifest["grey_scale"]),
+        counts={split: sum(source.split == split for source in sources) for split in SPLITS},
+        fingerprint=fingerprint,
+    )
+    volumes = np.load(folder / "volumes.npy", mmap_mode="r")
+    integrals = np.load(folder / "integrals.npy", mmap_mode="r")
+    centres = [source.record.centre_ras_mm if source.record else (0.0, 0.0, 0.0) for source in sources]
+    affines = np.stack([centred_affine(config.size, voxel_mm, centre) for centre in centres])
+    cases: dict[Split, Cases] = {}
+    start = 0
+    for split in SPLITS:
+        part = slice(start, start + card.counts[split])
+        names = tuple(source.name for source in sources[part])
+        cases[split] = Cases(card, split, names, volumes[part], integrals[part], affines[part])
+        start = part.stop
+    return cases

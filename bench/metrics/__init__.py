@@ -1,0 +1,55 @@
+"""What is measured: one entry a metric, so that direction, range and unit are written once.
+
+The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py. Which of them a result uses,
+and with which settings, is decided by its protocol (bench/protocols.py).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["up", "down", "toward_baseline"]
+Space = Literal["3d", "mip", "code", "time"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity."""
+
+    key: str
+    label: str
+    direction: Direction  # toward_baseline: neither more nor less is better, and it is never ranked
+    unit: str
+    range: tuple[float | None, float | None]  # closed; None = unbounded
+    level: Literal["case", "set", "run"]  # what one value is computed from
+    spaces: tuple[Space, ...]
+    decimals: int  # digits after the point in tables
+
+
+_BOTH: tuple[Space, ...] = ("3d", "mip")
+_FIDELITY = (
+    Metric("density", "Density", "toward_baseline", "", (0.0, None), "set", _BOTH, 2),
+    Metric("coverage", "Coverage", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
+    Metric("precision", "Precision", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
+    Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
+)
+BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        Metric("mse", "MSE", "down", "", (0.0, None), "case", _BOTH, 4),
+        Metric("mae", "MAE", "down", "", (0.0, None), "case", _BOTH, 4),
+        Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _BOTH, 2),
+        Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _BOTH, 3),
+        Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", ("3d",), 4),
+        *_FIDELITY,
+        *(
+            Metric(m.key + BASELINE_SUFFIX, f"{m.label}, real", m.direction, m.unit, m.range, m.level, m.spaces, 2)
+            for m in _FIDELITY
+        ),
+        Metric("nll_bits_per_voxel", "NLL", "down", "bits/voxel", (0.0, None), "case", ("3d",), 3),
+        Metric("nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3),
+        Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2),
+        Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3),
+    )
+}

@@ -1,0 +1,112 @@
+"""The feature extractor of density and coverage: a random, never trained network (Naeem et al. 2020, §4.3).
+
+Architecture of the published extractor (specified in CodeDiff3D's released evaluation): three strided stages with
+squeeze-excitation gates and a valid 4³ head. 128³ → 13³ = 2197 features, 64³ → 5³ = 125. Two repairs, both needed for
+numbers that can be repeated: weights follow a seed, and spectral norm is exact. (As released it divides by
+uᵀWv of two random vectors, off by a median factor of 54 and negative in 44 % of the layers.)
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+WIDTHS = (16, 32, 64, 128)
+HEAD_WIDTH = 256
+GATE_SIDE = 4
+SMALLEST_SIDE = 32  # below it the last map is smaller than the head's kernel
+SIDE_STEP = 16  # two halvings, then four blocks a side for the last gate
+
+
+def seeded_encoder(seed: int, dimensions: int) -> "RandomEncoder":
+    """The encoder of a seed in 2 or 3 dimensions, on the CPU, in float32: default initialisation, then W / σ_max(W).
+
+    The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = RandomEncoder(dimensions)
+    normalise_spectrally(encoder)
+    return encoder.eval().requires_grad_(False).to(memory_format=CHANNELS_LAST[dimensions])
+
+
+@torch.no_grad()
+def normalise_spectrally(module: nn.Module) -> None:
+    """Divide each weight (out, in, …) by the largest singular value of its (out, rest) matrix, exactly."""
+    for weight in module.parameters():
+        exact = weight.double()
+        weight.copy_(exact / torch.linalg.matrix_norm(exact.flatten(1), ord=2))
+
+
+class RandomEncoder(nn.Module):
+    """(B, 1, s, s[, s]) → (B, (s/8 − 3)^dimensions); all convolutions are free of biases, so 0 maps to 0."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        convolution = CONVOLUTION[dimensions]
+        pairs = list(pairwise(WIDTHS))
+        self.stem = convolution(1, WIDTHS[0], 3, padding=1, bias=False)
+        self.stages = nn.ModuleList(DownStage(dimensions, a, b) for a, b in pairs)
+        self.gates = nn.ModuleList(Gate(dimensions, a, b) for a, b in pairs)
+        self.widen = convolution(WIDTHS[-1], HEAD_WIDTH, 1, bias=False)
+        self.head = convolution(HEAD_WIDTH, 1, 4, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = lower = _rectified(self.stem(images))
+        for stage, gate in zip(self.stages, self.gates, strict=True):
+            deeper = stage(x)
+            x = gate(lower) * deeper
+            lower = deeper  # the next gate reads this map before it is gated
+        return self.head(_rectified(self.widen(x))).flatten(1)
+
+
+class DownStage(nn.Module):
+    """Halve the side: the mean of a strided path and of a pooled one."""
+
+    def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        convolution = CONVOLUTION[dimensions]
+        self.dimensions = dimensions
+        self.strided = convolution(inputs, outputs, 4, stride=2, padding=1, bias=False)
+        self.refine = convolution(outputs, outputs, 3, padding=1, bias=False)
+        self.skip = convolution(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = _rectified(self.refine(_rectified(self.strided(x))))
+        return main.add_(_rectified(self._pooled_skip(x))).mul_(0.5)
+
+    def _pooled_skip(self, x: Tensor) -> Tensor:
+        """Average pooling by 2, then the 1×1 convolution, as one strided convolution: much faster on a CPU."""
+        spread = self.skip.weight.expand(-1, -1, *(2,) * self.dimensions) / 2**self.dimensions
+        convolve = F.conv3d if self.dimensions == 3 else F.conv2d
+        return convolve(x, spread.contiguous(memory_format=CHANNELS_LAST[self.dimensions]), stride=2)
+
+
+class Gate(nn.Module):
+    """Squeeze-excitation: a map pooled to 4 a side → one factor in (0, 1) a channel of the deeper map."""
+
+    def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        convolution = CONVOLUTION[dimensions]
+        self.squeeze = convolution(inputs, outputs, GATE_SIDE, bias=False)
+        self.excite = convolution(outputs, outputs, 1, bias=False)
+
+    def forward(self, lower: Tensor) -> Tensor:
+        return torch.sigmoid(self.excite(F.silu(self.squeeze(_block_means(lower)))))
+
+
+def _block_means(x: Tensor) -> Tensor:
+    """(B, C, s, s[, s]) → (B, C, 4, 4[, 4]): adaptive average pooling, ten times faster on channels-last memory."""
+    batch, channels, *sides = x.shape
+    outer, rest = batch, x.movedim(1, -1)
+    for side in sides:
+        rest = rest.reshape(outer * GATE_SIDE, side // GATE_SIDE, -1).mean(1)
+        outer *= GATE_SIDE
+    return rest.reshape(batch, *(GATE_SIDE,) * len(sides), channels).movedim(-1, 1)
+
+
+def _rectified(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2, inplace=True)

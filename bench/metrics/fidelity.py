@@ -1,0 +1,188 @@
+"""Density, coverage, precision, recall (Naeem et al. 2020) in the feature spaces of several random encoders.
+
+What they cannot do: density grows when a set is blurred or collapsed, and coverage of paired reconstructions is near
+one for every method. So both are read against what real training cases score, and never ranked.
+"""
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from warnings import warn
+
+import numpy as np
+import torch
+from prdc import compute_prdc
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.dataset import Cases
+from bench.errors import BenchError
+from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
+from bench.metrics.cases import AXES
+from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, RandomEncoder, seeded_encoder
+from bench.store import data_root
+
+if TYPE_CHECKING:
+    from bench.protocols import Fidelity
+
+NAMES = ("density", "coverage", "precision", "recall")
+FEATURES_VERSION = 1  # raise when encoding computes something else
+BATCH = {64: 8, 128: 2}  # volumes at once by side; the first map of one 128³ volume takes 134 MB
+
+Features = dict[str, np.ndarray]
+"""`3d` and the projections `d`, `h`, `w` → (encoders, cases, features) float32."""
+
+
+class DegenerateFeatures(UserWarning):
+    """Features that do not vary, so that neighbourhoods have no size."""
+
+
+def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict[str, float]:
+    """Density ≥ 0 and coverage, precision, recall in [0, 1] of two sets (n, features), (m, features).
+
+    Warns with DegenerateFeatures where a set does not vary. Raises ValueError under `nearest_k` + 2 rows, for features
+    of different length, NaN or infinity.
+    """
+    fewest = min(len(real), len(generated))
+    if fewest < nearest_k + 2:
+        raise ValueError(too_few(fewest, nearest_k))
+    if not (np.isfinite(real).all() and np.isfinite(generated).all()):
+        raise ValueError("the features hold NaN or infinity")
+    if reason := degenerate(real, generated):
+        warn(reason, DegenerateFeatures, stacklevel=2)
+    centre = real.mean(axis=0, dtype=np.float64)  # distances stay, their rounding shrinks
+    with contextlib.redirect_stdout(io.StringIO()):
+        scores = compute_prdc(real - centre, generated - centre, nearest_k)
+    return {name: float(scores[name]) for name in NAMES}
+
+
+def too_few(count: int, nearest_k: int) -> str:
+    """Why `count` cases have no k-th neighbour distances to compare."""
+    return f"{count} cases; k = {nearest_k} needs at least {nearest_k + 2}"
+
+
+def degenerate(real: np.ndarray, generated: np.ndarray) -> str:
+    """What does not vary in two sets of features (n, features); empty when both do."""
+    flat = [name for name, rows in (("real", real), ("generated", generated)) if not np.ptp(rows, axis=0).any()]
+    return f"all {' and '.join(flat)} features are equal" if flat else ""
+
+
+def encode(
+    volumes: Iterable[Tensor],
+    grid: int,
+    settings: "Fidelity",
+    device: torch.device,
+    advance: Callable[[], None] = lambda: None,
+) -> Features:
+    """Features of volumes (D, H, W) in [0, 1] of one `grid` a side, and of their projections, by every encoder.
+
+    Resampled trilinearly (projections bilinearly) to the protocol's side. `advance` is called after each volume.
+    """
+    side = settings.side(grid)
+    if side < SMALLEST_SIDE or side % SIDE_STEP:
+        raise BenchError(f"the encoder takes multiples of {SIDE_STEP} from {SMALLEST_SIDE} a side, not {side}")
+    encoders = {d: [seeded_encoder(seed, d).to(device) for seed in settings.encoder_seeds] for d in (2, 3)}
+    batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
+    for batch in _batched(volumes, BATCH.get(side, 1)):
+        stacked = torch.stack(batch).to(device, torch.float32)
+        batches["3d"].append(_encode_batch(encoders[3], stacked, side))
+        for dimension, axis in enumerate(AXES, start=1):
+            batches[axis].append(_encode_batch(encoders[2], stacked.amax(dimension), side))
+        for _ in batch:
+            advance()
+    return {name: np.concatenate(parts, axis=1) for name, parts in batches.items()}
+
+
+def real_features(
+    cases: Cases,
+    indices: np.ndarray,
+    settings: "Fidelity",
+    device: torch.device,
+    advance: Callable[[], None] = lambda: None,
+) -> Features:
+    """Features of some true volumes, from the cache under the data root when they were computed before.
+
+    The cache is keyed by the data's fingerprint, the split, the cases and the encoders; a damaged file is rebuilt.
+    """
+    path = _cache_path(cases, indices, settings)
+    features = _cached(path)
+    if features is None:
+        volumes = (cases.volumes([index])[0] for index in indices.tolist())
+        features = encode(volumes, cases.card.size, settings, device, advance)
+        digest = write_atomic(path, lambda file: np.savez(file, **features))
+        write_json(path.with_suffix(".json"), {"sha256": digest})
+    return features
+
+
+def uncached(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> int:
+    """How many of these volumes `real_features` has to encode: all or none."""
+    return len(indices) if _cached(_cache_path(cases, indices, settings)) is None else 0
+
+
+def baseline_draws(training: int, count: int, settings: "Fidelity") -> np.ndarray:
+    """(draws, count) indices of training cases, without repetition within a draw; the same for every method."""
+    random = np.random.default_rng(settings.baseline_seed)
+    return np.stack([random.choice(training, count, replace=False) for _ in range(settings.baseline_draws)])
+
+
+def prdc_by_encoder(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> list[dict[str, float]]:
+    """`prdc_scores` of features (encoders, n, f) and (encoders, m, f), one result an encoder."""
+    return [prdc_scores(r, g, nearest_k) for r, g in zip(real, generated, strict=True)]
+
+
+def mean_over_axes(per_axis: Mapping[str, list[dict[str, float]]]) -> list[dict[str, float]]:
+    """The mean of the three projections' scores, entry by entry."""
+    return [
+        {name: float(np.mean([scores[name] for scores in same])) for name in NAMES}
+        for same in zip(*(per_axis[axis] for axis in AXES), strict=True)
+    ]
+
+
+def _batched(volumes: Iterable[Tensor], size: int) -> Iterable[list[Tensor]]:
+    batch: list[Tensor] = []
+    for volume in volumes:
+        batch.append(volume)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _encode_batch(encoders: list[RandomEncoder], images: Tensor, side: int) -> np.ndarray:
+    """(B, s, s[, s]) → (encoders, B, features)."""
+    dimensions = images.ndim - 1
+    images = images[:, None]
+    if images.shape[2:] != (side,) * dimensions:
+        mode = {2: "bilinear", 3: "trilinear"}[dimensions]
+        images = F.interpolate(images, size=(side,) * dimensions, mode=mode, align_corners=False)
+    images = images.contiguous(memory_format=CHANNELS_LAST[dimensions])
+    return torch.stack([encoder(images) for encoder in encoders]).cpu().numpy()
+
+
+def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> Path:
+    key = digest_of(
+        {
+            "version": FEATURES_VERSION,
+            "data": cases.card.fingerprint,
+            "split": cases.split,
+            "cases": [cases.names[index] for index in indices.tolist()],
+            "seeds": settings.encoder_seeds,
+            "side": settings.side(cases.card.size),
+        }
+    )
+    return data_root() / "features" / f"{cases.card.name}-{cases.split}-{key[:16]}.npz"
+
+
+def _cached(path: Path) -> Features | None:
+    try:
+        if read_json(path.with_suffix(".json"))["sha256"] != sha256_of(path):
+            return None
+        with np.load(path) as archive:
+            return {name: archive[name] for name in ("3d", *AXES)}
+    except (BenchError, OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,84 @@
+"""Reconstruct the cases of a split: one NIfTI and, where the method has one, one line of likelihood a case."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from bench.dataset import Cases, Views
+from bench.errors import BenchError
+from bench.method import Method
+from bench.metrics.likelihood import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
+from bench.order import derived_seed
+from bench.predictions import MANIFEST, intact, write_prediction
+from bench.progress import Reporter
+from bench.rundir import RunFolder
+
+CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
+
+
+def predict(
+    method: Method, cases: Cases, folder: RunFolder, seed: int, accelerator: Accelerator, report: Reporter
+) -> int:
+    """Reconstruct every case that has no intact prediction yet; return how many were made.
+
+    The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
+    output of the wrong shape or with values that are not finite.
+    """
+    target = folder.predictions(cases.split)
+    likely = "likelihood" in method.card.capabilities
+    groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
+    present, known = intact(target), read_likelihoods(target / FILE_NAME)
+    missing = [
+        group
+        for group in groups
+        if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
+    ]
+    mine = missing[accelerator.process_index :: accelerator.num_processes]
+    with report.task(f"reconstruct {cases.split}", len(mine)) as task:
+        for done, group in enumerate(mine, start=1):
+            for entry in _predict_group(method, cases, group, target, seed, likely, accelerator.device):
+                known[entry.case] = entry
+            if accelerator.num_processes == 1:
+                write_likelihoods(target / FILE_NAME, list(known.values()))
+            task.advance(done)
+    if accelerator.num_processes > 1:
+        known |= {entry.case: entry for entry in gather_object(list(known.values()))}
+        if accelerator.is_main_process:
+            write_likelihoods(target / FILE_NAME, list(known.values()))
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not (target / MANIFEST).exists():
+        raise BenchError(f"{target} holds no predictions: the split {cases.split} is empty")
+    return sum(len(group) for group in mine)
+
+
+@torch.inference_mode()
+def _predict_group(
+    method: Method, cases: Cases, group: Sequence[int], target: Path, seed: int, likely: bool, device: torch.device
+) -> list[CaseLikelihood]:
+    names = [cases.names[i] for i in group]
+    views = _on(cases.views(group), device)
+    seeds = [derived_seed(seed, "sample", name) for name in names]
+    began = time.perf_counter()
+    volumes = method.reconstruct(views, seeds=seeds).float().cpu()
+    seconds = (time.perf_counter() - began) / len(names)
+    expected = (len(names), *cases.hounsfield.shape[1:])
+    if volumes.shape != expected:
+        raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
+    for name, volume in zip(names, volumes, strict=True):
+        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed)
+    if not likely:
+        return []
+    bound = method.log_likelihood(
+        cases.volumes(group).to(device), views, seeds=[derived_seed(seed, "bound", name) for name in names]
+    )
+    if bound is None:
+        raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
+    return per_case(names, bound)
+
+
+def _on(views: Views, device: torch.device) -> Views:
+    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

@@ -1,0 +1,92 @@
+"""What a person sees of long work: a progress bar in a terminal, one plain line now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+PLAIN_SECONDS = 15.0  # between two lines when the output is not a terminal
+
+
+@dataclass
+class Task:
+    """One piece of work that is counted; `advance` is cheap and may be called at every step."""
+
+    name: str
+    total: int
+    start: int
+    reporter: "Reporter"
+    began: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+    bar: int | None = None
+
+    def counted(self, done: int, total: int) -> None:
+        """Like `advance`, for work that learns its total on the way."""
+        if total != self.total:
+            self.total = total
+            if self.reporter.live is not None and self.bar is not None:
+                self.reporter.live.update(self.bar, total=total)
+        self.advance(done)
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Say that `done` of the total are done; `note` is e.g. the loss."""
+        elapsed = max(time.monotonic() - self.began, 1e-9)
+        rate = (done - self.start) / elapsed
+        text = f"{rate:.1f}/s {note}".strip()
+        if self.reporter.live is not None and self.bar is not None:
+            self.reporter.live.update(self.bar, completed=done, note=text)
+        elif done == self.total or time.monotonic() - self.shown >= PLAIN_SECONDS:
+            self.shown = time.monotonic()
+            left = (self.total - done) / rate if rate > 0 else float("nan")
+            eta = f"{elapsed:.0f} s" if done == self.total else f"{left:.0f} s left"
+            self.reporter.say(f"{self.name}: {done}/{self.total}, {text}, {eta}")
+
+
+class Reporter:
+    """Where a command's messages and progress go. Messages are plain text, one line each."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.live: Progress | None = None
+        self.quiet = False  # all processes but the first of a distributed run
+
+    def say(self, line: str) -> None:
+        """Print one line above the bars."""
+        if self.quiet:
+            return
+        console = self.live.console if self.live else self.console
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str, total: int, start: int = 0) -> Iterator[Task]:
+        """Count to `total`, beginning at `start`."""
+        task = Task(name, total, start, self)
+        if not self.console.is_terminal or self.quiet:
+            yield task
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console) as self.live:
+            task.bar = self.live.add_task(name, total=total, completed=start, note="")
+            try:
+                yield task
+            finally:
+                self.live.refresh()
+        self.live = None

@@ -1,0 +1,279 @@
+"""One run from start to end: data, fit, predict, score, pictures, results. Every phase goes on where it was left."""
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from bench.config import RunConfig, resolve
+from bench.dataset import Cases, Split
+from bench.errors import StoppedError
+from bench.files import digest_of, write_text
+from bench.fit import fit_stages, load_stages, make_accelerator
+from bench.loading import choose_source, load_dataset
+from bench.method import Method
+from bench.order import derived_seed
+from bench.predict import predict
+from bench.predictions import read_prediction
+from bench.preview import preview_run
+from bench.progress import Reporter
+from bench.protocols import Protocol, get_protocol
+from bench.provenance import code_version, peak_memory_mib, provenance
+from bench.registry import get_dataset, get_method
+from bench.rundir import RunFolder
+from bench.scores import merge_rows, merge_run, views_text
+from bench.scoring import PartSeconds, RunFacts, score_predictions
+
+PREVIEWED = 3  # cases of the test split
+
+Phase = Literal["fit", "predict", "score"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asks for."""
+
+    method: str
+    dataset: str
+    preset: str = "tiny"
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+    protocol: str = "ct3d-1"
+    source: str = "auto"
+    only: Phase | None = None
+    device: str = "auto"
+    split: Split = "test"
+    runs_dir: Path = Path("runs")
+    results_dir: Path = Path("results")
+
+
+def run_one(request: RunRequest, report: Reporter) -> Path:
+    """Bring one run to its end (or its phase `only`) and return its folder.
+
+    Raises UsageError before anything is written when the request is wrong, StoppedError after SIGTERM, BenchError
+    when a phase fails; the run's status and, on failure, error.txt say what happened.
+    """
+    method_class, spec = get_method(request.method), get_dataset(request.dataset)
+    config, settings = resolve(method_class, spec, request.preset, request.overrides)
+    protocol = get_protocol(request.protocol)
+    accelerator = make_accelerator(request.device)
+    if not accelerator.is_main_process:
+        report.quiet = True
+    chosen, reason = choose_source(spec, request.source)
+    report.say(f"data of {spec.name}: {reason}")
+    with accelerator.main_process_first(), report.task(f"prepare {spec.name}", 1) as task:
+        cases = load_dataset(spec, config.data, chosen, task.counted)
+    card = cases["test"].card
+    run_id = run_name(config, request, card.fingerprint)
+    folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
+    torch.manual_seed(derived_seed(request.seed, "weights"))
+    method = method_class(settings, card)
+    if request.only is None and _is_done(folder, request):
+        report.say(f"{run_id} is finished; nothing to do")
+        return folder.root
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        _fit_and_predict(method, cases, folder, config, request, accelerator, report)
+        return folder.root
+    with folder.locked():
+        _begin(folder, config, request, cases, accelerator, method, protocol)
+        accelerator.wait_for_everyone()
+        try:
+            _fit_and_predict(method, cases, folder, config, request, accelerator, report)
+            if request.only in (None, "score"):
+                _score(method, cases, folder, request, accelerator.device, report)
+        except (StoppedError, KeyboardInterrupt):
+            folder.update(status="stopped")
+            raise
+        except Exception as error:
+            folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+            write_text(folder.root / "error.txt", traceback.format_exc())
+            raise
+    return folder.root
+
+
+def run_name(config: RunConfig, request: RunRequest, fingerprint: str) -> str:
+    """method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>."""
+    digest = digest_of({"config": config.sha256(), "split": request.split, "data": fingerprint})
+    return f"{config.method}-{config.dataset}-{config.preset}-s{request.seed}-{digest[:8]}"
+
+
+def _is_done(folder: RunFolder, request: RunRequest) -> bool:
+    record = folder.record()
+    return record.get("status") == "done" and request.protocol in record.get("scored", {})
+
+
+def _begin(
+    folder: RunFolder,
+    config: RunConfig,
+    request: RunRequest,
+    cases: dict[Split, Cases],
+    accelerator: Accelerator,
+    method: Method,
+    protocol: Protocol,
+) -> None:
+    card = cases["test"].card
+    record = folder.record()
+    folder.update(
+        run_id=folder.root.name,
+        status="running",
+        error=None,
+        seed=request.seed,
+        split=request.split,
+        config=config.model_dump(mode="json"),
+        config_sha256=config.sha256(),
+        data={
+            "source": card.source,
+            "fingerprint": card.fingerprint,
+            "counts": card.counts,
+            "grey_scale": card.geometry.grey_scale,
+        },
+        protocol={"id": protocol.id, "sha256": protocol.sha256()},
+        parameters=sum(p.numel() for network in _networks(method) for p in network.parameters()),
+        provenance={**provenance(accelerator.device), "processes": accelerator.num_processes},
+        started=record.get("started") or _now(),
+        seconds=record.get("seconds", {}),
+        scored=record.get("scored", {}),
+    )
+
+
+def _fit_and_predict(
+    method: Method,
+    cases: dict[Split, Cases],
+    folder: RunFolder,
+    config: RunConfig,
+    request: RunRequest,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> None:
+    main = accelerator.is_main_process
+    if request.only in (None, "fit"):
+        stages = fit_stages(method.stages(), cases, folder, config.fit, request.seed, accelerator, report)
+        if main:
+            _note(folder, fit=sum(record["seconds"] for record in stages.values()))
+    if request.only in (None, "predict"):
+        if request.only == "predict":
+            load_stages(method.stages(), folder, report)
+        for network in _networks(method):
+            network.to(accelerator.device).eval()
+        began = time.monotonic()
+        made = predict(method, cases[request.split], folder, request.seed, accelerator, report)
+        if made and main:
+            _note(folder, predict=time.monotonic() - began)
+            folder.update(infer_seconds=method.seconds_by_part())
+    if main:
+        peak = peak_memory_mib(accelerator.device)
+        folder.update(peak_memory_mib=max(folder.record().get("peak_memory_mib", 0.0), peak))
+
+
+def _score(
+    method: Method,
+    cases: dict[Split, Cases],
+    folder: RunFolder,
+    request: RunRequest,
+    device: torch.device,
+    report: Reporter,
+) -> None:
+    began = time.monotonic()
+    protocol = get_protocol(request.protocol)
+    facts = RunFacts(
+        run_id=folder.root.name,
+        method=method.card.name,
+        origin=_origin(request),
+        preset=request.preset,
+        seed=request.seed,
+        code_version=code_version(),
+        split=request.split,
+        seconds=_seconds(folder.record()),
+    )
+    predictions = folder.predictions(request.split)
+    with report.task("score", len(cases[request.split])) as task:
+        rows = score_predictions(
+            facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device
+        )
+    _draw_previews(method, cases[request.split], folder)
+    merge_rows(request.results_dir, rows)
+    _note(folder, score=time.monotonic() - began)
+    record = folder.record()
+    record = folder.update(
+        status="done",
+        scored={**record["scored"], protocol.id: protocol.sha256()},
+        finished=_now(),
+    )
+    merge_run(request.results_dir, _run_row(record, cases[request.split], request))
+    report.say(f"done: {folder.root}; scores in {request.results_dir}, pictures in {folder.previews}")
+
+
+def _run_row(record: dict[str, Any], cases: Cases, request: RunRequest) -> dict[str, Any]:
+    """The run's line in runs.csv."""
+    card, seconds = cases.card, record["seconds"]
+    stages = record.get("stages", {})
+    return {
+        "run_id": record["run_id"],
+        "status": record["status"],
+        "method": record["config"]["method"],
+        "origin": _origin(request),
+        "dataset": card.name,
+        "source": card.source,
+        "split": request.split,
+        "preset": request.preset,
+        "seed": request.seed,
+        "views": views_text(card.angles),
+        "protocol": "+".join(sorted(record["scored"])),
+        "size": card.size,
+        "voxel_mm": card.voxel_mm,
+        "window_low": card.window[0],
+        "window_high": card.window[1],
+        "data_fingerprint": card.fingerprint,
+        "config_sha256": record["config_sha256"],
+        "code_version": record["provenance"]["code_version"],
+        "parameters": record["parameters"],
+        "steps": sum(stage["steps"] for stage in stages.values()),
+        **{f"seconds_{phase}": f"{seconds[phase]:.1f}" for phase in ("fit", "predict", "score") if phase in seconds},
+        "peak_memory_mib": f"{record['peak_memory_mib']:.0f}" if "peak_memory_mib" in record else None,
+        "device": record["provenance"]["device"],
+        "torch": record["provenance"]["packages"]["torch"],
+        "finished": record.get("finished"),
+    }
+
+
+def _seconds(record: dict[str, Any]) -> tuple[PartSeconds, ...]:
+    """Training time of each stage and, where measured, inference time of each part."""
+    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
+    return tuple(
+        PartSeconds(
+            part,
+            stages[part]["seconds"] if part in stages else None,
+            stages[part]["steps"] if part in stages else None,
+            inference.get(part),
+        )
+        for part in dict.fromkeys((*stages, *inference))
+    )
+
+
+def _note(folder: RunFolder, **seconds: float) -> None:
+    folder.update(seconds={**folder.record().get("seconds", {}), **seconds})
+
+
+def _origin(request: RunRequest) -> Literal["builtin", "plugin"]:
+    return "plugin" if ".py" in request.method else "builtin"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _draw_previews(method: Method, cases: Cases, folder: RunFolder) -> None:
+    for index, name in enumerate(cases.names[:PREVIEWED]):
+        volume, _ = read_prediction(folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)
+        title = f"{method.card.title}, {cases.card.name} ({cases.card.source}), {folder.root.name}"
+        preview_run(folder.previews / f"{name}.png", cases, index, volume, title)
+
+
+def _networks(method: Method) -> list[nn.Module]:
+    return [network for stage in method.stages() for network in stage.networks.values()]

@@ -1,0 +1,237 @@
+"""Results as tidy CSV: one number a row in scores.csv, one run a row in runs.csv, merged as each run ends.
+
+Rows are checked before they are written: what cannot be true of its metric does not enter a results folder.
+"""
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import BenchError
+from bench.files import write_text
+from bench.metrics import METRICS
+from bench.protocols import get_protocol
+
+SCORES, RUNS = "scores.csv", "runs.csv"
+SLACK = 1e-9  # relative rounding allowed in the invariants
+
+
+class ScoreRow(BaseModel):
+    """One number. The fields up to `stat` are the key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    protocol: str
+    protocol_hash: str
+    method: str
+    origin: Literal["builtin", "plugin", "external"]
+    dataset: str
+    source: Literal["real", "phantom"]
+    split: str
+    preset: str
+    seed: int | None
+    views: str  # gantry angles in degrees, joined by +
+    space: Literal["3d", "mip", "code", "time"]
+    axis: str  # all; d, h, w or mean of a projection; the part of a time
+    metric: str
+    level: Literal["case", "set", "run"]
+    case: str = ""  # empty unless level is case
+    rep: str = ""  # index of the encoder; of encoder and draw for a baseline
+    stat: Literal["value", "mean", "sd", "ci_lo", "ci_hi"]
+    value: float | None
+    n: int | None = None  # cases behind the value; steps behind a training time
+    status: Literal["ok", "na", "error", "partial"] = "ok"
+    note: str = ""
+    code_version: str
+
+
+COLUMNS = tuple(ScoreRow.model_fields)
+KEY = COLUMNS[: COLUMNS.index("stat") + 1]
+RUN_COLUMNS = (  # the first columns of runs.csv, in this order; any others follow by name
+    *("run_id", "status", "method", "origin", "dataset", "source", "split", "preset", "seed", "views", "protocol"),
+    *("size", "voxel_mm", "window_low", "window_high", "data_fingerprint", "config_sha256", "code_version"),
+    *("parameters", "steps", "seconds_fit", "seconds_predict", "seconds_score", "peak_memory_mib", "device"),
+)
+
+
+def views_text(angles: Iterable[float]) -> str:
+    """Gantry angles as they are written in the column `views`, e.g. 270+0."""
+    return "+".join(f"{angle:g}" for angle in angles)
+
+
+def merge_rows(results_dir: Path, rows: Sequence[ScoreRow]) -> None:
+    """Put a run's rows into scores.csv: sorted, unique, atomically, safe among processes.
+
+    Earlier rows of the same run, protocol and split are replaced; its times and its scores apart, for they are written
+    apart. Raises BenchError when a row breaks an invariant or the file is not ours; the file then stays as it was.
+    """
+    check_rows(rows)
+    new = [_as_text(row) for row in rows]
+    replaced = {_scope(line) for line in new}
+    _merge(
+        results_dir / SCORES,
+        COLUMNS,
+        lambda old: [*(line for line in old if _scope(line) not in replaced), *new],
+        lambda line: tuple(line[name] for name in KEY),
+    )
+
+
+def merge_run(results_dir: Path, record: Mapping[str, Any]) -> None:
+    """Put one run's record into runs.csv in place of an earlier one of the same `run_id`; None becomes empty."""
+    new = {name: "" if value is None else str(value) for name, value in record.items()}
+    if not new.get("run_id"):
+        raise BenchError("a run's record needs a run_id")
+    _merge(
+        results_dir / RUNS,
+        None,
+        lambda old: [*(line for line in old if line["run_id"] != new["run_id"]), new],
+        lambda line: (line["run_id"],),
+    )
+
+
+def write_scores(path: Path, rows: Sequence[ScoreRow]) -> str:
+    """Write rows alone to `path`, sorted; return the SHA-256 of the file. Raises BenchError as `merge_rows`."""
+    check_rows(rows)
+    lines = sorted((_as_text(row) for row in rows), key=lambda line: tuple(line[name] for name in KEY))
+    return write_text(path, _csv(COLUMNS, lines))
+
+
+def read_score_rows(path: Path) -> list[ScoreRow]:
+    """The rows of one file; empty without it. Raises BenchError, with the line, for what does not fit the schema."""
+    rows = []
+    for number, line in enumerate(_lines(path, COLUMNS), start=2):
+        try:
+            rows.append(ScoreRow(**{name: _value(name, text) for name, text in line.items()}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BenchError(f"{path} line {number}, column {first['loc'][0]}: {first['msg']}") from error
+    return rows
+
+
+def read_scores(results_dir: Path) -> pd.DataFrame:
+    """scores.csv with typed columns: value float64, n and seed Int64, text otherwise; no rows without the file.
+
+    Raises BenchError, with the line, for a file that does not fit the schema.
+    """
+    rows = read_score_rows(results_dir / SCORES)
+    frame = pd.DataFrame([row.model_dump() for row in rows], columns=list(COLUMNS))
+    return frame.astype({"value": "float64", "n": "Int64", "seed": "Int64"})
+
+
+def read_runs(results_dir: Path) -> pd.DataFrame:
+    """runs.csv, all columns text and empty where unknown; no rows without the file."""
+    lines = _lines(results_dir / RUNS, None)
+    columns = dict.fromkeys([*RUN_COLUMNS, *(name for line in lines for name in line)])
+    return pd.DataFrame(lines, columns=list(columns), dtype=str).fillna("")
+
+
+def check_rows(rows: Sequence[ScoreRow]) -> None:
+    """Raise BenchError for a repeated key, an unknown metric, an impossible value, or values that contradict."""
+    seen = set()
+    together: dict[tuple, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        key = tuple(getattr(row, name) for name in KEY)
+        if key in seen:
+            raise BenchError(f"{_where(row)}: two rows have the same key")
+        seen.add(key)
+        _check_row(row)
+        if row.value is not None and row.stat in ("value", "mean"):
+            together[tuple(getattr(row, name) for name in KEY if name != "metric")][row.metric] = row.value
+    for key, values in together.items():
+        _check_distances(dict(zip((name for name in KEY if name != "metric"), key, strict=True)), values)
+
+
+def _check_row(row: ScoreRow) -> None:
+    if row.metric not in METRICS:
+        raise BenchError(f"{_where(row)}: unknown metric")
+    if row.space not in METRICS[row.metric].spaces:
+        raise BenchError(f"{_where(row)}: {row.metric} has no space {row.space}")
+    if (row.level == "case") != bool(row.case):
+        raise BenchError(f"{_where(row)}: a case belongs to rows of level case, and only to them")
+    if row.status in ("na", "error"):
+        if row.value is not None or not row.note:
+            raise BenchError(f"{_where(row)}: status {row.status} needs a note and no value")
+        return
+    if row.value is None or not math.isfinite(row.value):
+        raise BenchError(f"{_where(row)}: value {row.value} with status {row.status}")
+    low, high = (0.0, None) if row.stat == "sd" else METRICS[row.metric].range
+    if (low is not None and row.value < low) or (high is not None and row.value > high * (1 + SLACK)):
+        raise BenchError(f"{_where(row)}: {row.value} is outside the range of {row.metric}, {low}..{high}")
+
+
+def _check_distances(key: dict[str, Any], values: dict[str, float]) -> None:
+    """MAE² ≤ MSE ≤ peak·MAE; and PSNR is that of the MSE, or for means at least that (Jensen)."""
+    protocol = get_protocol(key["protocol"])
+    where = f"run {key['run_id']} {key['space']}/{key['axis']} {key['case'] or key['level']}"
+    mse, mae, psnr = (values.get(name) for name in ("mse", "mae", "psnr"))
+    if mse is None:
+        return
+    if mae is not None and not (mae**2 * (1 - SLACK) <= mse <= protocol.peak * mae * (1 + SLACK)):
+        raise BenchError(f"{where}: MSE {mse} and MAE {mae} cannot both be of values in [0, {protocol.peak:g}]")
+    if psnr is None or mse == 0 or key["level"] != "case":
+        return
+    implied = 20 * math.log10(protocol.peak) - 10 * math.log10(mse)
+    mixed = key["axis"] == "mean"  # a mean of three PSNRs
+    if psnr < implied - 1e-6 or (psnr > implied + 1e-6 and not mixed):
+        raise BenchError(f"{where}: PSNR {psnr} is not that of MSE {mse}, {implied}")
+
+
+def _where(row: ScoreRow) -> str:
+    return f"run {row.run_id} {row.space}/{row.axis} {row.metric} {row.case or row.level} {row.stat}".strip()
+
+
+def _scope(line: Mapping[str, str]) -> tuple[str, ...]:
+    return (line["run_id"], line["protocol"], line["split"], "time" if line["space"] == "time" else "scores")
+
+
+def _as_text(row: ScoreRow) -> dict[str, str]:
+    text = {name: "" if value is None else value for name, value in row.model_dump().items()}
+    return {name: repr(v) if isinstance(v, float) else " ".join(str(v).split()) for name, v in text.items()}
+
+
+def _value(name: str, text: str) -> str | None:
+    return None if text == "" and name in ("seed", "value", "n") else text
+
+
+def _merge(
+    path: Path,
+    columns: Sequence[str] | None,
+    combine: Callable[[list[dict[str, str]]], list[dict[str, str]]],
+    order: Callable[[dict[str, str]], tuple[str, ...]],
+) -> None:
+    """Replace a CSV by `combine(its lines)` under a lock; with `columns` None they are those of runs.csv and others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        lines = sorted(combine(_lines(path, columns)), key=order)
+        if columns is None:
+            others = {name for line in lines for name in line} - set(RUN_COLUMNS)
+            columns = [*RUN_COLUMNS, *sorted(others)]
+        write_text(path, _csv(columns, lines))
+
+
+def _lines(path: Path, columns: Sequence[str] | None) -> list[dict[str, str]]:
+    """A CSV as text, so that what is kept stays as it was written, digit by digit."""
+    if not path.exists():
+        return []
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise BenchError(f"{path} cannot be read as CSV: {error}") from error
+    found = list(frame.columns)
+    if (columns is not None and found != list(columns)) or "run_id" not in found:
+        raise BenchError(f"{path} has other columns than this version writes; move it away and score again")
+    return frame.to_dict("records")
+
+
+def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    pd.DataFrame(lines, columns=list(columns)).fillna("").to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue()

@@ -1,0 +1,56 @@
+"""The values a stage logs while it trains: train.csv in the run's folder, and TensorBoard where it is installed."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.files import write_text
+from bench.rundir import RunFolder
+
+
+class TrainLog:
+    """train.csv, and TensorBoard where it is installed. Rows after the step a run resumes at are written anew."""
+
+    def __init__(self, folder: RunFolder, stage: str, every: int) -> None:
+        self.path, self.stage, self.every = folder.train_csv, stage, every
+        self.rows: list[tuple[str, str, str, str]] = []
+        self.board = _tensorboard(folder)
+
+    def start_at(self, step: int) -> None:
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                rows = [(r[0], r[1], r[2], r[3]) for r in list(csv.reader(file))[1:] if len(r) == 4]
+            self.rows = [row for row in rows if row[0] != self.stage or int(row[1]) <= step]
+
+    def write(self, step: int, values: dict[str, Tensor | float], force: bool) -> dict[str, float] | None:
+        if not force and step % self.every:
+            return None
+        numbers = {name: float(value) for name, value in values.items()}
+        if not np.isfinite(numbers.get("loss", 0.0)):
+            raise BenchError(
+                f"the loss of stage {self.stage} is not finite at step {step}; lower its learning rate"
+            )
+        for name, value in numbers.items():
+            self.rows.append((self.stage, str(step), name, f"{value:.6g}"))
+            if self.board is not None:
+                self.board.add_scalar(f"{self.stage}/{name}", value, step)
+        return numbers
+
+    def flush(self) -> None:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([("stage", "step", "name", "value"), *self.rows])
+        write_text(self.path, buffer.getvalue())
+        if self.board is not None:
+            self.board.flush()
+
+
+def _tensorboard(folder: RunFolder) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder.root / "tensorboard"))

@@ -1,0 +1,52 @@
+"""The body in a CT, and the removal of the table it lies on."""
+
+import numpy as np
+from scipy import ndimage
+
+from .reading.scan import AIR_HU
+
+BODY_HU = -400
+OPENING_MM = 8.0  # sheets thinner than twice this, as a table is made of, are not body
+SKIN_MM = 4.0  # kept around the body, for skin blurred by the voxel size
+MAX_LOSS = 0.1
+COARSE_MM = 2.5
+
+
+def opened(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Morphological opening of a mask (D, H, W) by a ball of 8 mm; beyond the edges the mask goes on as it is."""
+    eroded = _distance(mask, spacing_mm) > OPENING_MM
+    return _distance(~eroded, spacing_mm) <= OPENING_MM if eroded.any() else eroded
+
+
+def _distance(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Millimetres from each voxel of `mask` to the nearest one outside; infinite when there is none."""
+    if mask.all():
+        return np.full(mask.shape, np.inf)
+    return ndimage.distance_transform_edt(mask, sampling=spacing_mm)
+
+
+def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, str]:
+    """A cube (D, H, W) in HU with air around the largest body, and what was decided: removed, or why it was kept.
+
+    The body is the largest component that survives the opening, and all that lies between its front and its back
+    (lungs, also where the field of view cuts them). What else survives is no table; when that is more than 10 % of
+    all that survives, e.g. arms beside the body, the volume is returned as it is.
+    """
+    stride = max(1, round(COARSE_MM / voxel_mm))
+    coarse = hounsfield[::stride, ::stride, ::stride]
+    spacing = np.full(3, voxel_mm * stride)
+    labels, _ = ndimage.label(opened(coarse > BODY_HU, spacing))
+    sizes = np.bincount(labels.ravel())[1:]
+    if not sizes.size:
+        return hounsfield, "kept: no body found"
+    loss = 1 - sizes.max() / sizes.sum()
+    if loss > MAX_LOSS:
+        return hounsfield, f"kept: removing it would take {loss:.0%} of the body"
+    body = _distance(labels != 1 + sizes.argmax(), spacing) <= SKIN_MM
+    from_front = np.maximum.accumulate(body, axis=1)
+    from_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
+    keep = from_front & from_back
+    for axis in range(3):
+        keep = keep.repeat(stride, axis=axis)
+    keep = keep[tuple(slice(size) for size in hounsfield.shape)]
+    return np.where(keep, hounsfield, hounsfield.dtype.type(AIR_HU)), "removed"

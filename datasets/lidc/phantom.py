@@ -1,0 +1,111 @@
+"""The chest phantom: a CT of a subject that never lived, from a seed, at any grid."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from .anatomy import Anatomy, draw_anatomy
+from .organs import paint_abdomen, paint_lungs, paint_mediastinum
+from .shapes import AIR, Array, Canvas, smooth_field
+from .skeleton import paint_skeleton
+from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
+
+CUBE_MM = 320.0
+EVERYWHERE = (slice(None),) * 3
+
+
+def chest_phantom(seed: int, grid: int) -> np.ndarray:
+    """CT (D, H, W) int16 HU in [-1024, 3071] of the subject `seed` on a cube of 320 mm; the same at every call.
+
+    D runs superior→inferior, H anterior→posterior, W patient right→left. All grids show the same anatomy.
+    """
+    return render(draw_anatomy(seed), grid)
+
+
+def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
+    """CT (D, H, W) int16 HU of a subject on a grid of a cube centred like the one of 320 mm."""
+    canvas = Canvas(grid, cube_mm, anatomy.blur)
+    d, h, w = canvas.axes(EVERYWHERE)
+    cavity = cavity_distance(anatomy, canvas.centres[:, None, None], h, w)
+    floor = diaphragm(anatomy, h, w)[0]
+    slope = np.hypot(*np.gradient(floor, canvas.voxel))
+    above = canvas.occupancy(((d - floor[None]) / np.sqrt(1 + slope**2)[None]).astype(np.float32))
+    _paint_trunk(canvas, anatomy, cavity)
+    paint_lungs(canvas, anatomy, cavity, above)
+    paint_abdomen(canvas, anatomy, cavity, above)
+    paint_mediastinum(canvas, anatomy, cavity)
+    paint_skeleton(canvas, anatomy)
+    _add_noise(canvas, anatomy)
+    outside = np.hypot(h, w) - np.float32(anatomy.field_of_view / 2)
+    canvas.paint(np.clip(0.5 + outside / np.float32(canvas.voxel), 0, 1), AIR)
+    return np.clip(np.rint(canvas.hounsfield), -1024, 3071).astype(np.int16)
+
+
+def _paint_trunk(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
+    """Paint skin, fat and muscle, with breasts and shoulders."""
+    d, h, w = canvas.axes(EVERYWHERE)
+    rng = np.random.default_rng([anatomy.seed, 0x7A])
+    skin = section_distance(trunk_section(anatomy, d), h, w, 1.1)
+    for centre, radius in _breasts(anatomy):
+        squared = sum(((x - np.float32(c)) / np.float32(s)) ** 2 for x, c, s in zip((d, h, w), centre, radius, strict=True))
+        skin = np.minimum(skin, (np.sqrt(squared) - 1) * np.float32(min(radius)))
+    canvas.paint(canvas.occupancy(skin), 40.0)
+    strands = smooth_field(rng, 26, canvas.grid)
+    body = canvas.occupancy(skin + np.float32(2.2))
+    canvas.paint(body, np.float32(anatomy.fat_hounsfield) + strands * np.float32(7))
+    for centre, radius in _breasts(anatomy):
+        canvas.ellipsoid(np.array(centre), np.array(radius) * 0.55, anatomy.fat_hounsfield + 80)
+    muscle = body * canvas.occupancy(cavity - _muscle_thickness(canvas, anatomy))
+    value = np.float32(anatomy.muscle_hounsfield) + strands * np.float32(6)
+    canvas.paint(muscle, value)
+    for start, end, radii in _shoulder_muscles(anatomy):
+        box, bulk = canvas.cone(start, end, radii)
+        canvas.paint(np.minimum(bulk, body[box]), value[box], box)
+
+
+def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    if not anatomy.breast:
+        return []
+    d = anatomy.apex + 0.5 * anatomy.lung_height
+    section = trunk_section(anatomy, np.array(d))
+    h = float(section.h - 0.8 * section.half_depth)
+    size = anatomy.breast
+    return [((d, h, float(section.w) + side * 0.5 * float(section.half_width)), (1.15 * size, 0.85 * size, 1.15 * size)) for side in (-1, 1)]
+
+
+def _muscle_thickness(canvas: Canvas, anatomy: Anatomy) -> Array:
+    """How far muscle reaches from the inside of the ribs: thick beside the spine and under the collar bones."""
+    d, h, w = canvas.axes(EVERYWHERE)
+    section = cavity_section(anatomy, d)
+    t = (d - anatomy.apex) / anatomy.lung_height
+    back = np.clip((h - section.h) / np.maximum(section.half_depth, 20), -1.5, 1.5)
+    middle = np.exp(-(((w - section.w) / 42.0) ** 2))
+    upper = np.clip(1.1 - 2.2 * t, 0, 1)
+    chest = np.clip(-back, 0, 1) * upper * (1 - middle) * 9 + np.clip(back, 0, 1) * (4 + 10 * middle)
+    return 8 + anatomy.muscle * (4 + chest)
+
+
+def _shoulder_muscles(anatomy: Anatomy) -> list[tuple[np.ndarray, np.ndarray, tuple[float, float]]]:
+    """Bars of muscle round the neck and the shoulder blades: start, end and radii."""
+    d = anatomy.apex + np.array([-90.0, -5.0, 0.4 * anatomy.lung_height])
+    h, w = spine(anatomy, d)
+    strength, reach = anatomy.muscle, anatomy.chest_width / 2
+    neck, base = np.array([d[0], h[0] - 8, w[0]]), np.array([d[1], h[1], w[1]])
+    bulks = [(neck, base, (44 * strength, 44 * strength))]
+    for side in (-1, 1):
+        joint = np.array([d[1], h[1] - 6, w[1] + side * (reach + 14)])
+        tip = np.array([d[2], h[1] + 24, w[1] + side * reach * 0.95])
+        bulks.append((base + [-10, 14, side * 20], joint, (20 * strength, 28 * strength)))
+        bulks.append((joint, tip, (28 * strength, 9 * strength)))
+    return bulks
+
+
+def _add_noise(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Noise with the grain of a reconstruction; a larger voxel averages more of it away."""
+    rng = np.random.default_rng([anatomy.seed, canvas.grid, 0x401])
+    grain = 0.9 / canvas.voxel  # sigma in voxels
+    noise = rng.standard_normal(canvas.hounsfield.shape, np.float32)
+    spread = anatomy.noise / np.sqrt(1 + (canvas.voxel / 1.8) ** 3)
+    if grain > 0.3:
+        noise = gaussian_filter(noise, grain, truncate=2.5)
+        noise /= noise.std()
+    canvas.hounsfield += noise * np.float32(spread)

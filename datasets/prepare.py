@@ -1,0 +1,245 @@
+"""Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid."""
+
+import multiprocessing
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.errors import BenchError, UsageError
+from bench.files import digest_of
+from bench.store import PreparedCase, add_case, load_volume, read_store
+
+from .body import without_table
+from .reading.find import find_scans
+from .reading.scan import Rejected, Scan, ScanSource
+from .resampling import cube_centre, resampled
+
+if TYPE_CHECKING:  # importing it imports torch, which workers do not need
+    from bench.dataset import DatasetSpec
+
+VERSION = 1  # raised whenever the same scan and recipe give another volume
+MAX_WORKERS = 8  # unless asked for more: each holds a native scan, up to 1.5 GB
+STORED_HU = (-1024, 3071)  # padding outside the field of view (-2048, -3024) and metal are clipped to it
+
+Progress = Callable[[int, int, str], None]
+"""`progress(done, total, line)`, called once the scans are found and after each patient."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a scan becomes."""
+
+    cube_mm: float
+    grid: int
+    keep_table: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the recipe and the version of this code."""
+        return digest_of({**asdict(self), "version": VERSION})
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What became of everything found in a folder."""
+
+    prepared: list[PreparedCase] = field(default_factory=list)
+    already: list[PreparedCase] = field(default_factory=list)  # kept as they were
+    refused: list[Rejected] = field(default_factory=list)  # CTs that could not be used
+    skipped: list[Rejected] = field(default_factory=list)  # no CTs, or second series of a patient
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The series of one patient, the preferred one first."""
+
+    case: str
+    patient: str
+    root: Path
+    sources: tuple[ScanSource, ...]
+    recipe: Recipe
+    stored: PreparedCase | None  # undamaged and of the same recipe
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    job: _Job
+    record: PreparedCase | None = None
+    volume: np.ndarray | None = None  # None where the stored one is kept
+    rejected: tuple[Rejected, ...] = ()
+
+
+def prepare(
+    spec: "DatasetSpec",
+    source: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    keep_table: bool = False,
+) -> PrepareReport:
+    """Add every usable scan in the folder `source` to the store of a dataset; one case a patient, the rest is named.
+
+    A patient that is stored already is kept unless the recipe or the file changed or the stored volume is damaged.
+    Several series of a patient: the one with most slices, or the next when it is unusable. A stopped run goes on where
+    it was. `workers` processes, by default one a core, at most 8. Raises UsageError when there is nothing to read.
+    """
+    found = list(find_scans(source))
+    report = PrepareReport()
+    for item in found:
+        if isinstance(item, Rejected):
+            (report.skipped if item.expected else report.refused).append(item)
+    if not found:
+        raise UsageError(f"no scan found in {source}: no NIfTI (.nii, .nii.gz) and no DICOM file")
+
+    recipe = Recipe(spec.cube_mm, spec.full_grid, keep_table)
+    jobs = _jobs([item for item in found if isinstance(item, ScanSource)], spec.name, source, recipe)
+    owners = {record.source_sha256: record.case for record in read_store(spec.name)}
+    if progress and jobs:
+        progress(0, len(jobs), "")
+    for done, outcome in enumerate(_outcomes(jobs, workers), start=1):
+        line = _settle(outcome, spec.name, owners, report)
+        if progress:
+            progress(done, len(jobs), line)
+    return report
+
+
+def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: PrepareReport) -> str:
+    """Store what was prepared, sort it into the report, and say so in a line."""
+    job, record = outcome.job, outcome.record
+    for item in outcome.rejected:
+        (report.skipped if item.expected else report.refused).append(item)
+    if record is None:
+        return f"{job.case}: refused"
+    if outcome.volume is None:
+        report.already.append(record)
+        return f"{job.case}: already there"
+    owner = owners.setdefault(record.source_sha256, record.case)
+    if owner != record.case:
+        report.skipped.append(Rejected(job.root / record.source, f"the same scan as {owner}", expected=True))
+        return f"{job.case}: the same scan as {owner}"
+    report.prepared.append(add_case(dataset, record, outcome.volume))
+    return f"{job.case}: prepared"
+
+
+def _jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recipe) -> list[_Job]:
+    patients: dict[str, list[ScanSource]] = defaultdict(list)
+    for source in sources:
+        patients[source.patient].append(source)
+    records = {record.case: record for record in read_store(dataset)}
+    jobs = []
+    for patient in sorted(patients):
+        case = case_name(patient)
+        stored = records.get(case)
+        if stored and not (stored.settings_sha256 == recipe.sha256 and _undamaged(dataset, stored)):
+            stored = None
+        ordered = sorted(
+            patients[patient],
+            key=lambda source: (stored is None or source.series != stored.series, -source.slices, source.series),
+        )
+        jobs.append(_Job(case, patient, root, tuple(ordered), recipe, stored))
+    return jobs
+
+
+def _undamaged(dataset: str, record: PreparedCase) -> bool:
+    try:
+        load_volume(dataset, record)
+    except BenchError:
+        return False
+    return True
+
+
+def _outcomes(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
+    """The outcome of each job, in the order of the jobs whatever the number of processes."""
+    workers = min(len(jobs), workers or min(MAX_WORKERS, _cores()))
+    if workers <= 1:
+        yield from map(_work, jobs)
+        return
+    # spawned, not forked: the caller may run threads
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(_work, jobs)
+    except BrokenProcessPool as error:
+        raise BenchError("a worker process died, likely out of memory; run again with fewer --workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _work(job: _Job) -> _Outcome:
+    """Prepare the first usable series of a patient."""
+    rejected: list[Rejected] = []
+    for index, source in enumerate(job.sources):
+        if job.stored and source.series != job.stored.series:
+            return _Outcome(job, job.stored, None, (*rejected, *_passed_over(job, index, job.stored.source)))
+        others = _passed_over(job, index + 1, _relative(source.path, job.root))
+        try:
+            digest = source.sha256()
+            if job.stored and job.stored.source_sha256 == digest:
+                return _Outcome(job, job.stored, None, (*rejected, *others))
+            scan = source.read()
+            volume, centre, table = prepared_volume(scan, job.recipe)
+        except BenchError as error:
+            rejected.append(Rejected(source.path, str(error)))
+        except Exception as error:  # one odd file must not stop the others
+            rejected.append(Rejected(source.path, f"unexpected {type(error).__name__}: {error}"))
+        else:
+            record = PreparedCase(
+                case=job.case,
+                patient=job.patient,
+                series=source.series,
+                source=_relative(source.path, job.root),
+                source_sha256=digest,
+                source_format=source.format,
+                source_spacing_mm=scan.spacing_mm,
+                source_slices=scan.hounsfield.shape[0],
+                centre_ras_mm=centre,
+                table=table,
+                settings_sha256=job.recipe.sha256,
+                volume_sha256="",  # filled in by the store
+            )
+            return _Outcome(job, record, volume, (*rejected, *others))
+    return _Outcome(job, rejected=tuple(rejected))
+
+
+def _passed_over(job: _Job, start: int, chosen: str) -> list[Rejected]:
+    """The series of a patient from `start` on, which are not needed."""
+    reason = f"another series of {job.patient}, which is prepared from {chosen}"
+    return [Rejected(source.path, reason, expected=True) for source in job.sources[start:]]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else path.name
+
+
+def prepared_volume(scan: Scan, recipe: Recipe) -> tuple[np.ndarray, tuple[float, float, float], str]:
+    """The cube (D, H, W) int16 HU of a scan, its centre in RAS millimetres, and what became of the table."""
+    centre = cube_centre(scan, recipe.cube_mm)
+    right, anterior, superior = np.subtract(scan.centre_ras_mm, centre).tolist()  # D, H, W run against S, A, R
+    voxel = recipe.cube_mm / recipe.grid
+    clipped = np.clip(scan.hounsfield, *STORED_HU)
+    cube = resampled(clipped, scan.spacing_mm, (superior, anterior, right), recipe.grid, voxel)
+    volume = np.rint(np.clip(cube, *STORED_HU)).astype(np.int16)
+    if recipe.keep_table:
+        return volume, centre, "kept: as asked"
+    volume, table = without_table(volume, voxel)
+    return volume, centre, table
+
+
+def case_name(patient: str) -> str:
+    """A file name of letters, digits, `.`, `_` and `-` for a patient; distinct for distinct patients."""
+    ascii_only = unicodedata.normalize("NFKD", patient).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).strip("._-")[:80]
+    return safe if safe == patient else f"{safe or 'case'}-{sha256(patient.encode()).hexdigest()[:8]}"

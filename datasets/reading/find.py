@@ -1,0 +1,40 @@
+"""Every CT in a folder, whatever its format. A new format is a new module with `find` and `read`, named here."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import UsageError
+
+from . import dicom, nifti
+from .scan import Rejected, ScanSource
+
+READERS = (nifti, dicom)
+
+
+def find_scans(folder: Path) -> Iterator[ScanSource | Rejected]:
+    """The CTs in a folder and all below it (or of one file), and what had to be rejected at first sight.
+
+    Formats are recognised by suffix or content. Raises UsageError when `folder` does not exist or cannot be read.
+    """
+    if not folder.exists():
+        raise UsageError(f"{folder} does not exist; name the folder that holds the scans")
+    paths = [folder] if folder.is_file() else _files_below(folder)
+    for reader in READERS:
+        yield from reader.find(paths)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below `folder` in order of their names; links are followed, hidden files left out."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
+
+    paths, visited = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in visited else []
+        if real not in visited:
+            paths += [Path(parent, name) for name in files if not name.startswith(".")]
+        visited.add(real)
+    return sorted(path for path in paths if path.is_file())

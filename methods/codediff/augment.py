@@ -1,0 +1,135 @@
+"""What the discriminator's inputs go through: DiffAugment, or an adaptive pipeline (ADA) with its controller.
+
+The adaptive pipeline draws what the released code draws, with three corrections after StyleGAN2-ADA (Karras et al.,
+2020): its probability follows the logits of real inputs, inputs are never changed in place, and each discriminator
+pass augments once. Everything random comes from torch's global generator on the CPU.
+"""
+
+import math
+from typing import Any
+
+import kornia.augmentation as kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SCALE_SPREAD = (0.2 * math.log(2)) ** 2  # standard deviation of the logarithm of the scale
+ROTATION = 15.0  # degrees
+FIRST, STEP, LARGEST = 0.05, 0.005, 0.8  # probability of an augmentation
+TARGET, EVERY = 0.6, 8  # mean sign of real logits to keep, and values averaged between two steps
+
+
+def translate_and_cut(images: Tensor) -> Tensor:
+    """DiffAugment 'translation,cutout' of images (B, 1, *input), each with draws of its own; always applied.
+
+    Shifts by whole pixels of up to ±12.5 % a side, filling with zeros; then zeroes a box of half the side at a
+    random centre, clipped at the borders.
+    """
+    return cut_out(translate(images))
+
+
+def translate(images: Tensor) -> Tensor:
+    """Images (B, C, *input) shifted by whole pixels of up to ±12.5 % a side, filled with zeros."""
+    sides = images.shape[2:]
+    limits = [round(side * 0.125) for side in sides]
+    shifted = []
+    for image in images:
+        shifts = [int(torch.randint(-limit, limit + 1, ())) for limit in limits]
+        padding = [pad for shift in reversed(shifts) for pad in (shift, -shift)]
+        shifted.append(F.pad(image, padding))
+    return torch.stack(shifted)
+
+
+def cut_out(images: Tensor) -> Tensor:
+    """Images (B, C, *input) with a box of half the side zeroed at a random centre, clipped at the borders."""
+    inside = torch.ones((), dtype=torch.bool, device=images.device)
+    for axis, side in enumerate(images.shape[2:], start=2):
+        width = round(side / 2)
+        first = torch.randint(0, side + 1, (len(images), 1)) - width // 2
+        place = torch.arange(side)
+        within = ((place >= first) & (place < first + width)).to(images.device)
+        shape = [len(images), *(1 for _ in images.shape[1:])]
+        shape[axis] = side
+        inside = inside & within.view(shape)
+    return images.masked_fill(inside, 0)
+
+
+def random_pipeline(images: Tensor, probability: float) -> Tensor:
+    """ADA's pipeline on images (B, 1, *input): each step is applied to each image with `probability`.
+
+    3-D: flip D, rotate, flip H, flip W, scale, scale each axis, contrast. 2-D: perspective, shift, scale, rotate,
+    plasma contrast (which clamps to [0, 1]). Computed in float32; the input is left as it is.
+    """
+    if probability == 0:
+        return images
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.float()
+        if images.ndim == 5:
+            for transform in _volume_transforms(probability):
+                images = transform(images)
+            return _contrast(images, probability)
+        for transform in _image_transforms(probability):
+            images = transform(images)
+        return images
+
+
+class AdaptiveProbability:
+    """The probability of an augmentation, raised while the discriminator is too sure of real inputs."""
+
+    def __init__(self) -> None:
+        self.probability = FIRST
+        self.signs: list[float] = []  # mean sign of real logits, of the passes since the last step
+
+    def observe(self, real_logits: Tensor) -> None:
+        """Take the logits of one pass over real inputs; every eighth pass moves the probability by a step.
+
+        On several devices give the logits of all of them, so that all keep the same probability.
+        """
+        self.signs.append(float(real_logits.detach().sign().float().mean()))
+        if len(self.signs) == EVERY:
+            direction = 1 if sum(self.signs) / EVERY > TARGET else -1
+            self.probability = min(max(self.probability + direction * STEP, 0.0), LARGEST)
+            self.signs = []
+
+    def state(self) -> dict[str, Any]:
+        """Plain values to save."""
+        return {"probability": self.probability, "signs": list(self.signs)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.probability, self.signs = float(state["probability"]), list(state["signs"])
+
+
+def _volume_transforms(probability: float) -> list[torch.nn.Module]:
+    one, each = _scale_range(), [_scale_range() for _ in range(3)]
+    return [
+        kornia.RandomDepthicalFlip3D(p=probability),
+        kornia.RandomRotation3D((ROTATION, ROTATION, ROTATION), p=probability),
+        kornia.RandomVerticalFlip3D(p=probability),
+        kornia.RandomHorizontalFlip3D(p=probability),
+        kornia.RandomAffine3D(0.0, scale=one, p=probability),
+        kornia.RandomAffine3D(0.0, scale=tuple(each), p=probability),
+    ]
+
+
+def _image_transforms(probability: float) -> list[torch.nn.Module]:
+    return [
+        kornia.RandomPerspective(0.2, p=probability),
+        kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),
+        kornia.RandomAffine(0.0, scale=_scale_range(), p=probability),
+        kornia.RandomRotation(ROTATION, p=probability),
+        kornia.RandomPlasmaContrast(p=probability),
+    ]
+
+
+def _scale_range() -> tuple[float, float]:
+    factor = math.exp(SCALE_SPREAD * float(torch.randn(())))
+    return min(1.0, factor), max(1.0, factor)
+
+
+def _contrast(images: Tensor, probability: float) -> Tensor:
+    count = len(images)
+    factor = torch.where(torch.rand(count) < probability, 0.5 + torch.rand(count), 1.0)
+    factor = factor.to(images.device).view(-1, *(1 for _ in images.shape[1:]))
+    mean = images.flatten(1).mean(1).view_as(factor)
+    return (images - mean) * factor + mean

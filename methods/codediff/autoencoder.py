@@ -1,0 +1,253 @@
+"""Vector-quantised autoencoder of CodeDiff3D (ICCV 2023, section 3.1) for volumes and for X-rays.
+
+One family: the volume's encoder may use depthwise blocks; everything else differs only in the number of dimensions.
+Two unused parts of the released network are options, so that its parameters can be counted and compared.
+"""
+
+from typing import Literal, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from bench.method import Settings
+
+from .quantiser import Quantised, VectorQuantiser, Weighting
+
+
+class AutoencoderConfig(Settings):
+    """Shape of an autoencoder; the defaults are the published one for 128³ chest volumes."""
+
+    dimensions: Literal[2, 3] = 3
+    size: PositiveInt = 128  # side of the input; decides which levels have attention
+    channels: PositiveInt = 16  # width at full resolution
+    multipliers: tuple[PositiveInt, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)  # width of each level
+    blocks: PositiveInt = 2  # residual blocks a level
+    attention_sizes: tuple[PositiveInt, ...] = (8,)  # sides at which every block is followed by attention
+    encoder_block: Literal["depthwise", "full"] = "depthwise"  # the decoder's blocks are always full
+    codes: PositiveInt = 1024  # K, size of the codebook
+    code_width: PositiveInt = 256  # D, width of a code vector
+    beta: PositiveFloat = 0.25  # the smaller of the two weights of the quantiser's loss
+    weighting: Weighting = "released"  # which term β weighs: the codebook's (released) or the encoder's (paper, Eq. 4)
+    log_sigma: Literal["none", "repaired", "released"] = "none"  # head of one channel, or of D channels as released
+    unused_shortcuts: bool = False  # allocate the released net's 1-convolutions that no forward pass uses
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size % self.reduction:
+            raise ValueError(f"size {self.size} cannot be halved {len(self.multipliers) - 1} times")
+        for width in self.widths:
+            if width > 32 and width % 32:
+                raise ValueError(f"{width} channels: a level wider than 32 must be a multiple of 32")
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from full resolution down."""
+        return tuple(self.channels * multiplier for multiplier in self.multipliers)
+
+    @property
+    def reduction(self) -> int:
+        """Input voxels a code spans along each axis."""
+        return 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Codes along each axis for an input of the nominal size."""
+        return (self.size // self.reduction,) * self.dimensions
+
+    @property
+    def tokens(self) -> int:
+        """Codes of an input of the nominal size."""
+        return (self.size // self.reduction) ** self.dimensions
+
+
+class Reconstruction(NamedTuple):
+    """A forward pass: the output and what the quantiser made of the input."""
+
+    image: Tensor  # (B, 1, *input) linear, not clamped
+    quantised: Quantised
+
+
+def convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+    """The convolution of 2 or 3 dimensions."""
+    return {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """32 groups for more than 32 channels, otherwise a single one."""
+    return nn.GroupNorm(32 if channels > 32 else 1, channels, eps=1e-6)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each voxel, with a scale and no shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight).movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """`body` plus the input, which passes a 1-convolution when the width changes."""
+
+    def __init__(self, body: nn.Sequential, shortcut: nn.Module | None, identity: bool) -> None:
+        super().__init__()
+        self.body, self.shortcut, self.identity = body, shortcut, identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + (x if self.identity else self.shortcut(x))
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over all positions, in row-major order, with a residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        query, key, value = self.query_key_value(tokens).chunk(3, dim=2)
+        mixed = self.out(F.scaled_dot_product_attention(query, key, value))
+        return x + mixed.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Downsample(nn.Module):
+    """Halves the side: one zero plane at the end of each axis, then a strided convolution."""
+
+    def __init__(self, channels: int, dimensions: int) -> None:
+        super().__init__()
+        self.convolution = convolution(dimensions)(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(F.pad(x, (0, 1) * (x.ndim - 2)))
+
+
+class Upsample(nn.Module):
+    """Doubles the side by nearest neighbours, then a convolution."""
+
+    def __init__(self, channels: int, dimensions: int) -> None:
+        super().__init__()
+        self.convolution = convolution(dimensions)(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class VectorQuantisedAutoencoder(nn.Module):
+    """Encoder, quantiser and decoder; values in and out are (B, 1, *input), nominally in [0, 1]."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        conv = convolution(config.dimensions)
+        full = config.widths[0]
+        self.encoder = nn.Sequential(*self._encoder_layers())
+        self.quantiser = VectorQuantiser(config.codes, config.code_width, config.beta, config.weighting)
+        self.decoder = nn.Sequential(*self._decoder_layers())  # up to and with the last normalisation
+        self.output = conv(full, 1, 3, padding=1)
+        self.log_sigma_head: nn.Sequential | None = None
+        if config.log_sigma != "none":
+            channels = 1 if config.log_sigma == "repaired" else config.code_width
+            activation = nn.Mish() if config.dimensions == 3 else nn.ReLU()
+            self.log_sigma_head = nn.Sequential(conv(full, full, 3, padding=1), activation, conv(full, channels, 1))
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The output convolution's weight, at which the adaptive generator weight compares gradients."""
+        return self.output.weight
+
+    def encode(self, image: Tensor) -> Quantised:
+        """Codes (B, *latent) of images (B, 1, *input), their vectors, the quantiser's loss and the perplexity."""
+        return self.quantiser(self.encoder(image))
+
+    def features(self, vectors: Tensor) -> Tensor:
+        """Decoder features (B, channels, *input) of code vectors (B, D, *latent); see `image_of`, `log_sigma`."""
+        return self.decoder(vectors)
+
+    def image_of(self, features: Tensor) -> Tensor:
+        """Images (B, 1, *input) of decoder features, linear and not clamped."""
+        return self.output(features)
+
+    def log_sigma(self, features: Tensor) -> Tensor:
+        """Logarithm of the standard deviation of each voxel (B, 1, *input), on the scale of the image."""
+        if self.log_sigma_head is None:
+            raise RuntimeError('this autoencoder was built with log_sigma = "none"')
+        return self.log_sigma_head(features)
+
+    def decode(self, vectors: Tensor) -> Tensor:
+        """Images (B, 1, *input) of code vectors (B, D, *latent)."""
+        return self.image_of(self.features(vectors))
+
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Images (B, 1, *input) of codes (B, *latent)."""
+        return self.decode(self.quantiser.lookup(codes))
+
+    def forward(self, image: Tensor) -> Reconstruction:
+        """Reconstruct images (B, 1, *input)."""
+        quantised = self.encode(image)
+        return Reconstruction(self.decode(quantised.vectors), quantised)
+
+    def _encoder_layers(self) -> list[nn.Module]:
+        config = self.config
+        conv = convolution(config.dimensions)
+        block = self._depthwise_block if config.encoder_block == "depthwise" else self._full_block
+        width, side = config.widths[0], config.size
+        layers: list[nn.Module] = [conv(1, width, 3, padding=1)]
+        for level, wider in enumerate(config.widths):
+            for _ in range(config.blocks):
+                layers.append(block(width, wider))
+                width = wider
+                if side in config.attention_sizes:
+                    layers.append(Attention(width))
+            if level < len(config.widths) - 1:
+                layers.append(Downsample(width, config.dimensions))
+                side //= 2
+        layers += [block(width, width), Attention(width), block(width, width)]
+        return [*layers, group_norm(width), conv(width, config.code_width, 3, padding=1)]
+
+    def _decoder_layers(self) -> list[nn.Module]:
+        config = self.config
+        width, side = config.widths[-1], config.size // config.reduction
+        layers: list[nn.Module] = [convolution(config.dimensions)(config.code_width, width, 3, padding=1)]
+        layers += [self._full_block(width, width), Attention(width), self._full_block(width, width)]
+        for level, narrower in reversed(list(enumerate(config.widths))):
+            for _ in range(config.blocks):
+                layers.append(self._full_block(width, narrower))
+                width = narrower
+                if side in config.attention_sizes:
+                    layers.append(Attention(width))
+            if level > 0:
+                layers.append(Upsample(width, config.dimensions))
+                side *= 2
+        return [*layers, group_norm(width)]
+
+    def _full_block(self, inputs: int, outputs: int) -> ResidualBlock:
+        conv = convolution(self.config.dimensions)
+        return self._residual(
+            inputs,
+            outputs,
+            *(group_norm(inputs), nn.SiLU(), conv(inputs, outputs, 3, padding=1)),
+            *(group_norm(outputs), nn.SiLU(), conv(outputs, outputs, 3, padding=1)),
+        )
+
+    def _depthwise_block(self, inputs: int, outputs: int) -> ResidualBlock:
+        conv = convolution(self.config.dimensions)
+        return self._residual(
+            inputs,
+            outputs,
+            *(ChannelNorm(inputs), nn.GELU(), conv(inputs, outputs, 1)),
+            *(ChannelNorm(outputs), nn.GELU(), conv(outputs, outputs, 3, padding=1, groups=outputs)),
+        )
+
+    def _residual(self, inputs: int, outputs: int, *body: nn.Module) -> ResidualBlock:
+        identity = inputs == outputs
+        needed = not identity or self.config.unused_shortcuts
+        shortcut = convolution(self.config.dimensions)(inputs, outputs, 1) if needed else None
+        return ResidualBlock(nn.Sequential(*body), shortcut, identity)

@@ -1,0 +1,65 @@
+"""Vector quantiser of CodeDiff3D (ICCV 2023, section 3.1): plain gradient VQ, the same in 2-D and 3-D."""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Weighting = Literal["released", "paper"]
+
+
+class Quantised(NamedTuple):
+    """What the quantiser makes of latents (B, D, *latent)."""
+
+    codes: Tensor  # (B, *latent) int64 index of the nearest code
+    vectors: Tensor  # (B, D, *latent) the codes' vectors; gradients pass straight through to the latents
+    loss: Tensor  # scalar, mean over all elements
+    perplexity: Tensor  # scalar, exp of the entropy of the batch's code histogram; 1 … K
+
+
+def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Index (N,) of the row of `codebook` (K, D) nearest to each of `vectors` (N, D); the first on ties.
+
+    The squared norm of the vector is left out: it shifts all distances of a row alike and only costs digits.
+    """
+    return torch.argmin(codebook.square().sum(1) - 2 * vectors @ codebook.T, dim=1)
+
+
+def perplexity(codes: Tensor, size: int) -> Tensor:
+    """Scalar exp(entropy) of the histogram of `codes` (any shape) over `size` classes."""
+    share = torch.bincount(codes.flatten(), minlength=size).double() / codes.numel()
+    return torch.special.entr(share).sum().exp()
+
+
+class VectorQuantiser(nn.Module):
+    """Replaces each latent vector by the nearest of K learned ones.
+
+    The loss is `mean((z − sg e)²) + β·mean((e − sg z)²)` as released: the encoder's term has weight 1. The paper's
+    Eq. 4 puts β on the encoder's term instead (`weighting="paper"`).
+    """
+
+    def __init__(self, codes: int, width: int, beta: float = 0.25, weighting: Weighting = "released") -> None:
+        super().__init__()
+        self.beta, self.weighting = beta, weighting
+        self.codebook = nn.Parameter(torch.empty(codes, width).uniform_(-1 / codes, 1 / codes))
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Vectors (B, D, *latent) of codes (B, *latent)."""
+        return F.embedding(codes, self.codebook).movedim(-1, 1)
+
+    def forward(self, latents: Tensor) -> Quantised:
+        """Quantise latents (B, D, *latent); in at least float32, under autocast too."""
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = latents.to(torch.promote_types(latents.dtype, self.codebook.dtype))
+            rows = latents.movedim(1, -1)
+            codes = nearest_codes(rows.detach().flatten(0, -2), self.codebook.detach()).view(rows.shape[:-1])
+            chosen = self.lookup(codes)
+            encoder_term = F.mse_loss(latents, chosen.detach())
+            codebook_term = F.mse_loss(chosen, latents.detach())
+            if self.weighting == "released":
+                loss = encoder_term + self.beta * codebook_term
+            else:
+                loss = codebook_term + self.beta * encoder_term
+            vectors = latents + (chosen - latents).detach()
+            return Quantised(codes, vectors, loss, perplexity(codes, len(self.codebook)))

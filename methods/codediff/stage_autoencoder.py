@@ -1,0 +1,176 @@
+"""Stage 1: a vector-quantised autoencoder against a discriminator (CodeDiff3D, section 3.1), for views and for volumes.
+
+Each step the discriminator is updated first and the autoencoder after it, on one forward pass. The released code
+makes a second, equal one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases
+from bench.errors import UsageError
+from bench.method import Items, Loop, Settings, Stage, Update
+
+from . import losses
+from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
+from .autoencoder import AutoencoderConfig, Reconstruction, VectorQuantisedAutoencoder
+from .discriminator import DiscriminatorConfig, ProgressiveDiscriminator, build_discriminator
+
+
+class AutoencoderStageConfig(Settings):
+    """An autoencoder and how it is trained."""
+
+    autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    discriminator_start: NonNegativeInt = 1  # steps before the discriminator takes part
+    margin: losses.Margin = "mish"
+    augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
+    perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
+    reconstruction_weight: NonNegativeFloat = 1.0  # of L1 beside smooth L1 (volumes), of the perceptual term (views)
+    learning_rate: PositiveFloat = 1.8e-5  # released: 4.5e-6 times the batch size, for both networks
+    loop: Loop = Loop(steps=100_000, batch_size=4, average_decay=0.995, average_every=10)
+
+    @classmethod
+    def for_volumes(cls) -> Self:
+        """The released settings for 128³ volumes."""
+        return cls()
+
+    @classmethod
+    def for_views(cls) -> Self:
+        """The released settings for 256² views."""
+        return cls(
+            autoencoder=AutoencoderConfig(
+                dimensions=2,
+                size=256,
+                channels=128,
+                multipliers=(1, 1, 2, 2, 4),
+                attention_sizes=(16,),
+                encoder_block="full",
+            ),
+            discriminator=DiscriminatorConfig(dimensions=2, decoders=True),
+            discriminator_start=0,
+            learning_rate=7.2e-5,
+            loop=Loop(steps=100_000, batch_size=16, average_decay=0.995, average_every=10),
+        )
+
+
+class AutoencoderStage(Stage):
+    """Trains one autoencoder on single views or on volumes."""
+
+    averaged = ("autoencoder",)
+
+    def __init__(
+        self,
+        name: Literal["vqvae2d", "vqvae3d"],
+        autoencoder: VectorQuantisedAutoencoder,
+        config: AutoencoderStageConfig,
+        size: int,
+    ) -> None:
+        smallest = config.discriminator.smallest_side
+        if config.discriminator_start < config.loop.steps and size < smallest:
+            raise UsageError(
+                f"codediff, {name}: the discriminator needs inputs of {smallest} a side, not {size}; "
+                f"lower {name}.discriminator.stages"
+            )
+        self.name, self.autoencoder, self.config = name, autoencoder, config
+        self.loop = config.loop
+        self.distance = losses.perceptual_distance(config.perceptual)
+        self.format = torch.channels_last if autoencoder.config.dimensions == 2 else torch.channels_last_3d
+        self.discriminator = build_discriminator(config.discriminator).to(memory_format=self.format)
+        self.probability = AdaptiveProbability()
+        self.networks: dict[str, nn.Module] = {"autoencoder": autoencoder, "discriminator": self.discriminator}
+        self.cases: Mapping[str, Cases] = {}
+
+    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+        self.cases = cases
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        cases = self.cases[split]
+        if self.name == "vqvae3d":
+            return Items(len(cases), lambda i: cases.volumes([i]))
+        views = cases.card.views
+        return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None])
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate = self.config.learning_rate
+        return {name: torch.optim.Adam(network.parameters(), rate) for name, network in self.networks.items()}
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        images = batch.contiguous(memory_format=self.format)
+        made = self.autoencoder(images)
+        values: dict[str, Tensor | float] = {}
+        adversarial = step >= self.config.discriminator_start
+        if adversarial:
+            values |= self._update_discriminator(images, made.image.detach(), update)
+        values |= self._update_autoencoder(images, made, adversarial, update)
+        return values
+
+    def validation_loss(self, batch: Tensor) -> Tensor:
+        images = batch.contiguous(memory_format=self.format)
+        return self._reconstruction_loss(self.autoencoder(images).image, images)
+
+    def state(self) -> dict[str, Any]:
+        return {"probability": self.probability.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.probability.load_state(state["probability"])
+
+    def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
+        self.discriminator.requires_grad_(True)
+        seen = self._augmented(images)
+        redrawing = torch.zeros((), device=images.device)
+        if isinstance(self.discriminator, ProgressiveDiscriminator) and self.config.discriminator.decoders:
+            part = int(torch.randint(4, ()))
+            real, drawn = self.discriminator.redraw(seen, part)
+            targets = self.discriminator.redraw_targets(seen, part)
+            distance = self.distance or nn.functional.l1_loss
+            # the released loss is a sum over the batch
+            redrawing = sum(distance(a, b) * len(images) for a, b in zip(drawn, targets, strict=True))
+        else:
+            real = self.discriminator(seen)
+        fake = self.discriminator(self._augmented(made))
+        self.probability.observe(real)
+        loss = losses.discriminator_loss(real, fake, self.config.margin) + redrawing
+        update("discriminator", loss)
+        return {
+            "discriminator_loss": loss.detach(),
+            "logits_real": real.detach().mean(),
+            "logits_fake": fake.detach().mean(),
+            "augmentation_probability": self.probability.probability,
+        }
+
+    def _update_autoencoder(
+        self, images: Tensor, made: Reconstruction, adversarial: bool, update: Update
+    ) -> dict[str, Tensor | float]:
+        reconstruction = self._reconstruction_loss(made.image, images)
+        loss = reconstruction + made.quantised.loss
+        values: dict[str, Tensor | float] = {
+            "reconstruction_loss": reconstruction.detach(),
+            "quantiser_loss": made.quantised.loss.detach(),
+            "perplexity": made.quantised.perplexity.detach(),
+        }
+        if adversarial:
+            self.discriminator.requires_grad_(False)
+            generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
+            weight = losses.adaptive_weight(reconstruction, generator, self.autoencoder.last_layer)
+            loss = loss + weight * generator
+            values |= {"generator_loss": generator.detach(), "adaptive_weight": weight}
+        update("autoencoder", loss)
+        return {"loss": loss.detach(), **values}
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        if self.config.augmentation == "diffaugment":
+            return translate_and_cut(images)
+        return random_pipeline(images, self.probability.probability) if self.config.augmentation == "ada" else images
+
+    def _reconstruction_loss(self, image: Tensor, target: Tensor) -> Tensor:
+        weight = self.config.reconstruction_weight
+        if self.name == "vqvae3d":
+            return losses.volume_loss(image, target, weight)
+        return losses.view_loss(image, target, self.distance, weight)

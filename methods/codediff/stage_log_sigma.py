@@ -1,0 +1,81 @@
+"""Second part of stage 1's likelihood: a standard deviation per voxel, fitted with everything else frozen.
+
+The released head has 256 channels, is never trained and never called (its own numbers cannot be computed); here it
+has one channel and is fitted on the discretised likelihood that is reported, chosen on validation.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases
+from bench.likelihood import discretised_gaussian_nll
+from bench.method import Items, Loop, Settings, Stage, Update
+
+from .autoencoder import VectorQuantisedAutoencoder
+
+
+class LogSigmaConfig(Settings):
+    """Fit of the log-sigma head; the parent work of the released code uses Adam 1e-4 and clips at 0.1."""
+
+    loop: Loop = Loop(steps=2000, batch_size=4, gradient_clip=0.1, validate_every=200, keep="best")
+    learning_rate: PositiveFloat = 1e-4
+
+
+class LogSigmaStage(Stage):
+    """Trains the head on the volumes' own codes; the autoencoder itself is not touched."""
+
+    name = "log_sigma"
+
+    def __init__(
+        self, autoencoder: VectorQuantisedAutoencoder, config: LogSigmaConfig, window: tuple[float, float]
+    ) -> None:
+        assert autoencoder.log_sigma_head is not None
+        self.autoencoder, self.config, self.window = autoencoder, config, window
+        self.loop = config.loop
+        self.networks = {"log_sigma_head": autoencoder.log_sigma_head}
+        self.cases: Mapping[str, Cases] = {}
+
+    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+        self.cases = cases
+        self.autoencoder.to(device)
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        cases = self.cases[split]
+        return Items(len(cases), lambda i: torch.from_numpy(np.asarray(cases.hounsfield[i], dtype=np.float32)))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        parameters = self.networks["log_sigma_head"].parameters()
+        return {"log_sigma_head": torch.optim.Adam(parameters, self.config.learning_rate)}
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        loss = self._nats_per_voxel(batch)
+        update("log_sigma_head", loss)
+        return {"loss": loss.detach()}
+
+    def validation_loss(self, batch: Tensor) -> Tensor:
+        return self._nats_per_voxel(batch)
+
+    def _nats_per_voxel(self, hounsfield: Tensor) -> Tensor:
+        return volume_nll(self.autoencoder, hounsfield, self.window).mean()
+
+
+def volume_nll(autoencoder: VectorQuantisedAutoencoder, hounsfield: Tensor, window: tuple[float, float]) -> Tensor:
+    """−log p(volume | its codes) in nats per voxel (B, D, H, W), discretised to 1 HU; only the head gets gradients.
+
+    `hounsfield` is (B, D, H, W), rounded and clipped to the window here.
+    """
+    low, high = window
+    whole = hounsfield.round().clamp(low, high)
+    with torch.no_grad():
+        vectors = autoencoder.encode(((whole - low) / (high - low))[:, None]).vectors
+        features = autoencoder.features(vectors)
+        mean = autoencoder.image_of(features)[:, 0].float()
+    log_sigma = autoencoder.log_sigma(features)[:, 0].float()
+    return discretised_gaussian_nll(whole, mean, log_sigma, window)

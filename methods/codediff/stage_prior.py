@@ -1,0 +1,139 @@
+"""Stage 2: a prior over the volume's codes given the views' code vectors (CodeDiff3D, section 3.2).
+
+The default is absorbing diffusion; the autoregressive prior of Eq. 1 is an option. Codes and vectors of all cases are
+computed once, before the first step, by the frozen autoencoders.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases
+from bench.method import Items, Loop, Settings, Stage, Update
+
+from . import autoregressive, diffusion
+from .autoencoder import VectorQuantisedAutoencoder
+from .transformer import CodeTransformer
+
+ENCODED_AT_ONCE = 4
+
+
+class PriorConfig(Settings):
+    """Size and training of the prior; the defaults are the published ones for chest."""
+
+    kind: Literal["absorbing", "autoregressive"] = "absorbing"
+    width: PositiveInt = 512
+    heads: PositiveInt = 4
+    layers: PositiveInt = 8
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    objective: diffusion.Objective = "reweighted_elbo"
+    reweighting: diffusion.Reweighting = "released"  # (T − t)/T as released, or (T − t + 1)/T as in Eq. 7
+    masking: diffusion.Masking = "random"
+    shuffle_views: bool = True  # each step gives the views in random order, as released; evaluation never does
+    learning_rate: PositiveFloat = 2e-4
+    weight_decay: NonNegativeFloat = 0.1
+    warm_up: NonNegativeInt = 5000  # steps of linear increase of the learning rate
+    loop: Loop = Loop(steps=100_000, batch_size=20, average_decay=0.995, average_every=10)
+
+
+class PriorStage(Stage):
+    """Trains the transformer on cached codes."""
+
+    name = "transformer"
+    averaged = ("transformer",)
+
+    def __init__(
+        self,
+        transformer: CodeTransformer,
+        volumes: VectorQuantisedAutoencoder,
+        images: VectorQuantisedAutoencoder,
+        config: PriorConfig,
+    ) -> None:
+        self.transformer, self.volume_autoencoder, self.image_autoencoder = transformer, volumes, images
+        self.config, self.loop = config, config.loop
+        self.networks = {"transformer": transformer}
+        self.codes: dict[str, Tensor] = {}
+        self.vectors: dict[str, Tensor] = {}
+
+    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+        self.volume_autoencoder.to(device).eval()
+        self.image_autoencoder.to(device).eval()
+        for split in ("train", "validation"):
+            parts = [
+                range(first, min(first + ENCODED_AT_ONCE, len(cases[split])))
+                for first in range(0, len(cases[split]), ENCODED_AT_ONCE)
+            ]
+            encoded = [self._encode(cases[split], part, device) for part in parts]
+            self.codes[split] = torch.cat([codes for codes, _ in encoded])
+            self.vectors[split] = torch.cat([vectors for _, vectors in encoded])
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        codes, vectors = self.codes[split], self.vectors[split]
+        return Items(len(codes), lambda i: (codes[i], vectors[i]))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        config = self.config
+        return {
+            "transformer": torch.optim.AdamW(
+                self.transformer.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            )
+        }
+
+    def rate(self, step: int) -> float:
+        return min(1.0, (step + 1) / max(1, self.config.warm_up))
+
+    def step(self, batch: Sequence[Tensor], update: Update, step: int) -> dict[str, Tensor | float]:
+        codes, vectors = batch
+        if self.config.shuffle_views:
+            order = torch.rand(vectors.shape[:2]).argsort(1).to(vectors.device)
+            vectors = torch.take_along_dim(vectors, order[:, :, None, None], 1)
+        loss, bits = self._loss(codes, vectors)
+        update("transformer", loss)
+        return {"loss": loss.detach(), "bits_per_code": bits.detach()}
+
+    def validation_loss(self, batch: Sequence[Tensor]) -> Tensor:
+        """Mean nats of a hidden code (or of any code, autoregressive), a steadier measure than the bound."""
+        codes, vectors = batch
+        if self.config.kind == "autoregressive":
+            return autoregressive.training_loss(self._logits(codes, vectors), codes)
+        times = self._times(codes)
+        noisy, hidden = diffusion.mask_codes(codes, times, self.transformer.mask_code, "fixed")
+        return diffusion.training_loss(self._logits(noisy, vectors), codes, hidden, times, "mlm")[0]
+
+    def _loss(self, codes: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        if config.kind == "autoregressive":
+            nats = autoregressive.training_loss(self._logits(codes, vectors), codes)
+            return nats, nats / torch.log(torch.tensor(2.0))
+        times = self._times(codes)
+        noisy, hidden = diffusion.mask_codes(codes, times, self.transformer.mask_code, config.masking)
+        logits = self._logits(noisy, vectors)
+        return diffusion.training_loss(logits, codes, hidden, times, config.objective, config.reweighting)
+
+    def _times(self, codes: Tensor) -> Tensor:
+        return torch.randint(1, codes.shape[1] + 1, (len(codes),)).to(codes.device)
+
+    def _logits(self, codes: Tensor, vectors: Tensor) -> Tensor:
+        return self.transformer(codes, vectors.flatten(1, 2))
+
+    @torch.inference_mode()
+    def _encode(self, cases: Cases, indices: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+        codes = encode_volumes(self.volume_autoencoder, cases.volumes(indices).to(device))
+        vectors = encode_views(self.image_autoencoder, cases.images(indices).to(device))
+        return codes.cpu().clone(), vectors.float().cpu().clone()
+
+
+def encode_volumes(autoencoder: VectorQuantisedAutoencoder, volumes: Tensor) -> Tensor:
+    """Codes (B, L), row-major in (d, h, w), of volumes (B, D, H, W) in [0, 1]."""
+    return autoencoder.encode(volumes[:, None]).codes.flatten(1)
+
+
+def encode_views(autoencoder: VectorQuantisedAutoencoder, images: Tensor) -> Tensor:
+    """Code vectors (B, V, tokens, width), row-major in (row, column), of views (B, V, h, w) in [0, 1]."""
+    vectors = autoencoder.encode(images.flatten(0, 1)[:, None]).vectors
+    return vectors.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2])

@@ -1,0 +1,106 @@
+"""MSE, MAE and PSNR against closed forms, scikit-image and MONAI."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+
+from bench.metrics.distortion import mae, mse, psnr
+
+RANDOM = np.random.default_rng(7)
+SHAPES = [(5, 7, 9), (16, 16, 16), (33, 4), (1,)]
+
+
+def pair(shape: tuple[int, ...], dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    truth = RANDOM.random(shape).astype(dtype)
+    return truth, np.clip(truth + 0.1 * RANDOM.normal(size=shape), 0, 1).astype(dtype)
+
+
+@pytest.mark.parametrize("offset", [0.5, 0.1, 0.003])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_constant_offset_has_the_closed_form(offset: float, dtype: type) -> None:
+    truth = np.full((6, 5, 4), 0.25, dtype=dtype)
+    shifted = truth + dtype(offset)
+    tolerance = 1e-12 if dtype is np.float64 else 1e-4
+    assert mae(truth, shifted) == pytest.approx(offset, rel=tolerance)
+    assert mse(truth, shifted) == pytest.approx(offset**2, rel=tolerance)
+    assert psnr(truth, shifted, data_range=1.0) == pytest.approx(-20 * math.log10(offset), rel=tolerance)
+    assert psnr(truth, shifted, data_range=4.0) == pytest.approx(20 * math.log10(4 / offset), rel=tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_agrees_with_scikit_image(shape: tuple[int, ...], dtype: type) -> None:
+    truth, prediction = pair(shape, dtype)
+    wide = truth.astype(np.float64), prediction.astype(np.float64)
+    assert mse(truth, prediction) == pytest.approx(mean_squared_error(*wide), rel=1e-12)
+    assert psnr(truth, prediction, data_range=1.0) == pytest.approx(
+        peak_signal_noise_ratio(*wide, data_range=1.0), rel=1e-12
+    )
+
+
+def test_agrees_with_monai() -> None:
+    metrics = pytest.importorskip("monai.metrics")
+    torch = pytest.importorskip("torch")
+    truth, prediction = pair((9, 10, 11))
+    tensors = [torch.from_numpy(array)[None, None] for array in (prediction, truth)]
+    assert psnr(truth, prediction, data_range=1.0) == pytest.approx(
+        metrics.PSNRMetric(max_val=1.0)(*tensors).item(), rel=1e-6
+    )
+    assert mae(truth, prediction) == pytest.approx(metrics.MAEMetric()(*tensors).item(), rel=1e-6)
+
+
+def test_agrees_with_the_released_evaluation() -> None:
+    """`losses_metrics_normalisation_prdc/metrics` of the CodeDiff3D golden numbers."""
+    k = np.arange(16 * 20 * 24, dtype=np.float64)
+    truth = (0.5 + 0.5 * np.sin(0.01 * k)).reshape(16, 20, 24)
+    prediction = np.clip(truth + 0.05 * np.cos(0.013 * k).reshape(truth.shape), 0, 1)
+    prediction[3] = truth[3]
+    prediction[:, :, 5] = truth[:, :, 5]
+    assert mae(truth, prediction) == pytest.approx(0.02669312396, rel=1e-9)
+    assert mse(truth, prediction) == pytest.approx(0.001031378417, rel=1e-9)
+    assert psnr(truth, prediction, data_range=1.0) == pytest.approx(29.86581961, rel=1e-9)
+
+
+@given(st.floats(1e-6, 1.0), st.integers(1, 5))
+def test_psnr_of_a_larger_range_grows_by_its_decibels(error: float, factor: int) -> None:
+    truth, prediction = np.zeros(3), np.full(3, error)
+    grown = psnr(truth, prediction, data_range=float(factor))
+    assert grown - psnr(truth, prediction, data_range=1.0) == pytest.approx(20 * math.log10(factor), abs=1e-9)
+
+
+def test_identical_arrays_have_no_psnr() -> None:
+    truth, _ = pair((4, 4, 4))
+    assert mse(truth, truth.copy()) == 0.0
+    assert mae(truth, truth.copy()) == 0.0
+    assert psnr(truth, truth.copy(), data_range=1.0) is None
+
+
+@pytest.mark.parametrize("metric", [mse, mae, lambda a, b: psnr(a, b, data_range=1.0)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_on_either_side(metric, bad: float) -> None:
+    good, broken = np.zeros((2, 2)), np.array([[0.0, bad], [0.0, 0.0]])
+    with pytest.raises(ValueError, match="prediction holds NaN or infinity"):
+        metric(good, broken)
+    with pytest.raises(ValueError, match="truth holds NaN or infinity"):
+        metric(broken, good)
+
+
+def test_shapes_must_agree_and_hold_something() -> None:
+    with pytest.raises(ValueError, match="shapes differ"):
+        mse(np.zeros((2, 3)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="empty"):
+        mae(np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("data_range", [0.0, -1.0, np.nan, np.inf])
+def test_the_range_must_be_a_positive_number(data_range: float) -> None:
+    with pytest.raises(ValueError, match="data_range must be positive"):
+        psnr(np.zeros(2), np.ones(2), data_range=data_range)
+
+
+def test_unsigned_input_does_not_wrap_around() -> None:
+    assert mae(np.array([3], dtype=np.uint8), np.array([5], dtype=np.uint8)) == 2.0

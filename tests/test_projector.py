@@ -1,0 +1,222 @@
+"""The projector against closed forms, a second path, finite differences, and plastimatch where installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import projector
+from bench.dataset import LEFT_LATERAL_ANGLE, PA_ANGLE, Geometry
+from bench.errors import UsageError
+from bench.projector import WATER_PER_CM, attenuation, project, rays
+
+MACHINE = Geometry(source_axis_mm=541, source_panel_mm=949, panel_mm=500)
+OBLIQUE = 30.0
+AIR = -1000.0
+
+
+def positions(grid: int, voxel_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """LPS (x, y, z) in mm of the voxels of a (D, H, W) cube, written out independently of the projector."""
+    offsets = (np.arange(grid) - (grid - 1) / 2) * voxel_mm
+    return offsets[None, None, :], offsets[None, :, None], -offsets[:, None, None]
+
+
+def ray_ends(angle: float, pixels: int, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Source and unmirrored pixel centre in LPS mm: columns grow to the right of who looks from the source."""
+    alpha = np.deg2rad(angle)
+    towards = np.array([np.cos(alpha), -np.sin(alpha), 0.0])
+    right_hand = np.cross(-towards, [0.0, 0.0, 1.0])
+    u = ((column + 0.5) / pixels - 0.5) * MACHINE.panel_mm
+    v = (0.5 - (row + 0.5) / pixels) * MACHINE.panel_mm
+    pixel = -towards * (MACHINE.source_panel_mm - MACHINE.source_axis_mm) + u * right_hand + np.array([0, 0, v])
+    return towards * MACHINE.source_axis_mm, pixel
+
+
+def centroid(image: torch.Tensor) -> tuple[float, float]:
+    """Intensity-weighted (row, column) in pixels."""
+    index = torch.arange(len(image), dtype=image.dtype)
+    return float((image.sum(1) * index).sum() / image.sum()), float((image.sum(0) * index).sum() / image.sum())
+
+
+def test_attenuation_is_plastimatchs_line_with_air_cut_off() -> None:
+    values = attenuation(torch.tensor([-1000, -801, -800, -799, 0, 1000, 3000]))
+    expected = torch.tensor([0, 0, 0, 0.022 * 0.201, 0.022, 0.044, 0.088])
+    torch.testing.assert_close(values, expected)
+
+
+@pytest.mark.parametrize("angle", [PA_ANGLE, LEFT_LATERAL_ANGLE, OBLIQUE])
+def test_water_cube_gives_the_chord_length_of_every_ray(angle: float) -> None:
+    grid, voxel_mm, pixels = 8, 20.0, 9
+    image = project(torch.zeros(1, grid, grid, grid), voxel_mm, MACHINE, [angle], pixels, mirrored=[False])[0, 0]
+    steps = (np.arange(4000) + 0.5)[:, None] / 4000  # 0.25 mm
+    for row in range(pixels):
+        for column in range(pixels):
+            source, pixel = ray_ends(angle, pixels, row, column)
+            inside = (np.abs(source + steps * (pixel - source)) <= grid * voxel_mm / 2).all(1).mean()
+            chord_cm = inside * np.linalg.norm(pixel - source) / 10
+            assert float(image[row, column]) == pytest.approx(WATER_PER_CM * chord_cm, abs=WATER_PER_CM * 0.06)
+
+
+def test_sphere_gives_its_chord_lengths() -> None:
+    grid, voxel_mm, pixels, radius = 64, 4.0, 33, 70.0
+    centre = np.array([12.0, -20.0, 8.0])
+    x, y, z = positions(grid, voxel_mm)
+    distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+    soft = np.clip((radius - distance) / voxel_mm + 0.5, 0, 1)
+    volume = torch.from_numpy(AIR + soft * 2000).float()[None]
+    image = project(volume, voxel_mm, MACHINE, [OBLIQUE], pixels)[0, 0]
+    expected = np.zeros((pixels, pixels))
+    for row in range(pixels):
+        for column in range(pixels):
+            source, pixel = ray_ends(OBLIQUE, pixels, row, column)
+            along = (pixel - source) / np.linalg.norm(pixel - source)
+            off_centre = np.linalg.norm(np.cross(centre - source, along))
+            expected[row, column] = 2 * np.sqrt(max(0.0, radius**2 - off_centre**2)) / 10 * 2 * WATER_PER_CM
+    error = np.abs(image.numpy() - expected) / expected.max()
+    assert error[expected > expected.max() / 2].max() < 0.02  # the rim is as wide as a voxel
+    assert error.mean() < 0.004
+
+
+@pytest.mark.parametrize("angle", [PA_ANGLE, LEFT_LATERAL_ANGLE, OBLIQUE, 90.0, 200.0])
+def test_marker_lands_where_similar_triangles_put_it(angle: float) -> None:
+    grid, voxel_mm, pixels = 32, 10.0, 200
+    volume = torch.full((1, grid, grid, grid), AIR)
+    d, h, w = 9, 12, 21  # towards head, front and left
+    volume[0, d, h, w] = 3000
+    x, y, z = positions(grid, voxel_mm)
+    point = np.array([x[0, 0, w], y[0, h, 0], z[d, 0, 0]])
+    source, panel_centre = ray_ends(angle, 1, 0, 0)
+    towards = source / MACHINE.source_axis_mm
+    scale = MACHINE.source_panel_mm / (MACHINE.source_axis_mm - point @ towards)
+    pixel_mm = MACHINE.panel_mm / pixels
+    expected_column = pixels / 2 - 0.5 + scale * (point @ np.cross(-towards, [0, 0, 1])) / pixel_mm
+    expected_row = pixels / 2 - 0.5 - scale * point[2] / pixel_mm
+    row, column = centroid(project(volume, voxel_mm, MACHINE, [angle], pixels, mirrored=[False])[0, 0])
+    assert (row, column) == pytest.approx((expected_row, expected_column), abs=0.4)
+    assert panel_centre @ towards == pytest.approx(-408)
+
+
+def test_isocentre_is_magnified_by_sid_over_sad() -> None:
+    grid, voxel_mm, pixels = 65, 4.0, 256
+    volume = torch.full((2, grid, grid, grid), AIR)
+    volume[0, 32, 32, 22] = volume[1, 32, 32, 42] = 3000  # 40 mm to either side of the isocentre
+    left, right = project(volume, voxel_mm, MACHINE, [PA_ANGLE], pixels)[:, 0]
+    apart_mm = (centroid(right)[1] - centroid(left)[1]) * MACHINE.panel_mm / pixels
+    assert apart_mm == pytest.approx(80 * 949 / 541, rel=0.005)
+
+
+def test_default_views_follow_the_volume_axes() -> None:
+    volume = torch.full((1, 16, 16, 16), AIR)
+    volume[0, 3, 4, 11] = 3000  # near the head, the front and the patient's left
+    frontal, lateral = project(volume, 20.0, MACHINE, [PA_ANGLE, LEFT_LATERAL_ANGLE], 64)[0]
+    assert centroid(frontal)[0] < 24
+    assert centroid(frontal)[1] > 40  # W grows to the patient's left
+    assert centroid(lateral)[0] < 24
+    assert centroid(lateral)[1] < 24  # H grows from front to back
+
+
+def test_mirrored_views_are_the_plain_ones_with_columns_reversed() -> None:
+    volume = torch.rand(1, 12, 12, 12) * 1000
+    angles = [PA_ANGLE, LEFT_LATERAL_ANGLE, OBLIQUE]
+    plain = project(volume, 20.0, MACHINE, angles, 16, mirrored=[False] * 3)
+    flipped = project(volume, 20.0, MACHINE, angles, 16, mirrored=[True] * 3)
+    torch.testing.assert_close(flipped, plain.flip(-1))
+    torch.testing.assert_close(project(volume, 20.0, MACHINE, [PA_ANGLE], 16), flipped[:, :1])
+
+
+def test_parallel_rays_along_an_axis_sum_the_voxels() -> None:
+    volume = torch.rand(2, 10, 10, 10) * 1500 - 700
+    panel = Geometry(source_axis_mm=541, source_panel_mm=949, panel_mm=100)
+    frontal, lateral = project(volume, 10.0, panel, [PA_ANGLE, LEFT_LATERAL_ANGLE], 10, parallel=True).unbind(1)
+    coefficients = 0.022 * (1 + volume / 1000)
+    torch.testing.assert_close(frontal, coefficients.sum(2))  # voxels of 1 cm
+    torch.testing.assert_close(lateral, coefficients.sum(3))
+
+
+def test_gradient_agrees_with_finite_differences() -> None:
+    volume = (torch.rand(2, 4, 5, 6, dtype=torch.float64) * 1000 - 500).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: project(v, 50.0, MACHINE, [PA_ANGLE, OBLIQUE], 3), (volume,))
+
+
+def test_projection_is_linear_in_the_attenuation() -> None:
+    first, second = torch.rand(2, 1, 9, 10, 11) * 800 - 700
+    views = {"voxel_mm": 25.0, "geometry": MACHINE, "angles": [PA_ANGLE, OBLIQUE], "pixels": 12}
+    total = project(first + second + 1000, **views)
+    torch.testing.assert_close(total, project(first, **views) + project(second, **views))
+
+
+def test_batch_and_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = torch.randint(-1000, 2000, (3, 12, 12, 12), dtype=torch.int16)
+    together = project(volume, 20.0, MACHINE, [PA_ANGLE, LEFT_LATERAL_ANGLE], 10)
+    monkeypatch.setattr(projector, "POINTS_AT_ONCE", 500)
+    alone = torch.cat([project(v[None], 20.0, MACHINE, [PA_ANGLE, LEFT_LATERAL_ANGLE], 10) for v in volume])
+    assert together.shape == (3, 2, 10, 10)
+    assert together.dtype == torch.float32
+    torch.testing.assert_close(together, alone)
+
+
+def test_rays_leave_the_source_and_end_on_the_panel() -> None:
+    start, end = rays(MACHINE, PA_ANGLE, 4)
+    assert torch.allclose(start, torch.tensor([0.0, 541.0, 0.0], dtype=torch.float64))
+    assert torch.allclose(end[..., 1], torch.tensor(-408.0, dtype=torch.float64))
+    assert (end[..., 0].diff(dim=1) < 0).all()  # unmirrored PA: the patient's left is at image left
+    assert (end[..., 2].diff(dim=0) < 0).all()
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"\(B, D, H, W\)"):
+        project(torch.zeros(4, 4, 4), 1.0, MACHINE, [0.0], 4)
+    with pytest.raises(UsageError, match="2 mirrored"):
+        project(torch.zeros(1, 4, 4, 4), 1.0, MACHINE, [0.0], 4, mirrored=[True, False])
+
+
+def plastimatch_binary() -> str | None:
+    beside = Path(sys.executable).parent / "plastimatch"
+    return shutil.which("plastimatch") or (str(beside) if beside.exists() else None)
+
+
+@pytest.mark.skipif(plastimatch_binary() is None, reason="needs plastimatch: pip install plastimatch")
+def test_views_agree_with_plastimatch_exact(tmp_path: Path) -> None:
+    grid, voxel_mm, pixels = 64, 5.0, 96
+    x, y, z = positions(grid, voxel_mm)
+    volume = np.full((grid, grid, grid), AIR, dtype=np.float32)
+    for centre, radii, value in [
+        ((0, 0, 0), (130, 95, 140), 30),
+        ((-60, -5, 10), (45, 70, 100), -860),
+        ((65, 0, 20), (40, 65, 90), -860),
+        ((25, -30, -20), (55, 45, 60), 45),
+        ((4, 62, 0), (16, 14, 135), 350),
+        ((-70, 15, -115), (60, 50, 20), 900),
+    ]:
+        radius = np.sqrt(sum(((p - c) / r) ** 2 for p, c, r in zip((x, y, z), centre, radii, strict=True)))
+        soft = np.clip((1 - radius) * min(radii) / voxel_mm + 0.5, 0, 1)
+        volume = (volume * (1 - soft) + value * soft).astype(np.float32)
+    header = [
+        "NDims = 3", f"DimSize = {grid} {grid} {grid}", f"ElementSpacing = {voxel_mm} {voxel_mm} {voxel_mm}",
+        f"Offset = {-(grid - 1) / 2 * voxel_mm} {-(grid - 1) / 2 * voxel_mm} {-(grid - 1) / 2 * voxel_mm}",
+        "ElementType = MET_FLOAT", "ElementDataFile = LOCAL\n",
+    ]  # fmt: skip
+    (tmp_path / "ct.mha").write_bytes("\n".join(header).encode() + volume[::-1].astype("<f4").tobytes())
+    references = []
+    for name, normal in [("frontal", "0 1 0"), ("lateral", "1 0 0")]:
+        command = (
+            f"drr -t pfm -i exact -P preprocess --sad 541 --sid 949 -z|500 500|-r|{pixels} {pixels}|-o|0 0 0|"
+            f"-n|{normal}|-O|{tmp_path / name}|{tmp_path / 'ct.mha'}"
+        )
+        head, *rest = command.split("|")
+        arguments = [str(plastimatch_binary()), *head.split(), *rest]
+        subprocess.run(arguments, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        with (tmp_path / f"{name}0000.pfm").open("rb") as file:
+            assert [file.readline().split() for _ in range(2)] == [[b"Pf"], [str(pixels).encode()] * 2]
+            file.readline()
+            references.append(np.frombuffer(file.read(), "<f4").reshape(pixels, pixels))
+    references[0] = references[0][:, ::-1]  # the PA view is stored mirrored
+    images = project(torch.from_numpy(volume)[None], voxel_mm, MACHINE, [PA_ANGLE, LEFT_LATERAL_ANGLE], pixels)[0]
+    for image, reference in zip(images.numpy(), references, strict=True):
+        assert np.sqrt(np.mean((image - reference) ** 2)) < 0.01 * reference.max()
+        assert np.corrcoef(image.ravel(), reference.ravel())[0, 1] > 0.999
