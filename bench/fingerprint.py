@@ -3,7 +3,7 @@
 The golden numbers were taken from the official code. A method with a module `fingerprint` in its folder offers
   GOLDEN          path of its golden numbers, nested JSON
   entries()       the entries it computes; an entry is a path of keys joined by "/"
-  compute(entry)  the values of an entry, also of one the file does not hold; LookupError when it is of no known kind
+  compute(entry)  the values of an entry, also of one the file does not hold; UnknownEntry when it is of no known kind
   tolerance(entry, key)  largest allowed deviation of a value; None where rounding decides and nothing can be said
   LEFT_OUT        names of golden keys that describe the recording (seconds, remarks) and are not computed
   SLOW            entries that `--fast` leaves out
@@ -26,6 +26,10 @@ from bench.files import read_json
 
 Weights = Callable[[tuple[int, ...], float], np.ndarray]
 """Float64 values of a tensor of this shape, shifted by a phase where the rule has one."""
+
+
+class UnknownEntry(LookupError):  # noqa: N818 - it is a question's answer, caught by `compute_path`
+    """An entry is of no kind the method computes."""
 
 
 class Fingerprint(Protocol):
@@ -126,7 +130,7 @@ def compute_path(method: Fingerprint, path: str) -> Any:
     for length in range(len(parts), 0, -1):
         try:
             value = method.compute("/".join(parts[:length]))
-        except LookupError:
+        except UnknownEntry:
             continue
         return _at(value, parts[length:], path)
     raise _unknown(method, path)

@@ -3,6 +3,7 @@
 Rows are checked before they are written: what cannot be true of its metric does not enter a results folder.
 """
 
+import csv
 import io
 import math
 from collections import defaultdict
@@ -233,5 +234,7 @@ def _lines(path: Path, columns: Sequence[str] | None) -> list[dict[str, str]]:
 
 def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    pd.DataFrame(lines, columns=list(columns)).fillna("").to_csv(text, index=False, lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()

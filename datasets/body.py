@@ -6,16 +6,17 @@ from scipy import ndimage
 from .reading.scan import AIR_HU
 
 BODY_HU = -400
-OPENING_MM = 8.0  # sheets thinner than twice this, as a table is made of, are not body
+EMPTY_HU = -960  # emphysema is denser on average, air is not
+SHEET_MM = 10.0  # what is thinner, as the shells of a table are, is no body
 SKIN_MM = 4.0  # kept around the body, for skin blurred by the voxel size
 MAX_LOSS = 0.1
 COARSE_MM = 2.5
 
 
-def opened(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Morphological opening of a mask (D, H, W) by a ball of 8 mm; beyond the edges the mask goes on as it is."""
-    eroded = _distance(mask, spacing_mm) > OPENING_MM
-    return _distance(~eroded, spacing_mm) <= OPENING_MM if eroded.any() else eroded
+def opened(mask: np.ndarray, spacing_mm: np.ndarray, diameter_mm: float) -> np.ndarray:
+    """Morphological opening of a mask (D, H, W) by a ball; beyond the edges the mask goes on as it is."""
+    eroded = _distance(mask, spacing_mm) > diameter_mm / 2
+    return _distance(~eroded, spacing_mm) <= diameter_mm / 2 if eroded.any() else eroded
 
 
 def _distance(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
@@ -23,6 +24,21 @@ def _distance(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     if mask.all():
         return np.full(mask.shape, np.inf)
     return ndimage.distance_transform_edt(mask, sampling=spacing_mm)
+
+
+def _filled(hounsfield: np.ndarray) -> np.ndarray:
+    """The tissue (D, H, W) and the lungs in it: without them the chest wall is a sheet as thin as a table.
+
+    Lungs are air that reaches no side of the volume; a sealed gap between back and table is too empty for lung.
+    """
+    tissue = hounsfield > BODY_HU
+    scanned = tissue.any(axis=(1, 2))  # not padding, through which the windpipe would open to the air around
+    labels = np.zeros(tissue.shape, int)
+    labels[scanned], count = ndimage.label(~tissue[scanned])
+    outside = np.unique(np.concatenate([labels[:, [0, -1]].ravel(), labels[:, :, [0, -1]].ravel(), [0]]))
+    lung = ndimage.mean(hounsfield, labels, np.arange(count + 1)) > EMPTY_HU
+    lung[outside] = False
+    return tissue | lung[labels]
 
 
 def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, str]:
@@ -35,7 +51,7 @@ def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, 
     stride = max(1, round(COARSE_MM / voxel_mm))
     coarse = hounsfield[::stride, ::stride, ::stride]
     spacing = np.full(3, voxel_mm * stride)
-    labels, _ = ndimage.label(opened(coarse > BODY_HU, spacing))
+    labels, _ = ndimage.label(opened(_filled(coarse), spacing, SHEET_MM))
     sizes = np.bincount(labels.ravel())[1:]
     if not sizes.size:
         return hounsfield, "kept: no body found"

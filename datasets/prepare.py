@@ -242,4 +242,4 @@ def case_name(patient: str) -> str:
     """A file name of letters, digits, `.`, `_` and `-` for a patient; distinct for distinct patients."""
     ascii_only = unicodedata.normalize("NFKD", patient).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).strip("._-")[:80]
-    return safe if safe == patient else f"{safe or 'case'}-{sha256(patient.encode()).hexdigest()[:8]}"
+    return safe if safe and safe == patient else f"{safe or 'case'}-{sha256(patient.encode()).hexdigest()[:8]}"

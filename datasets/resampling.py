@@ -9,6 +9,7 @@ from .reading.scan import AIR_HU, Scan
 LATTICE_MM = 5.0
 BLUR = 0.5  # sigma of the low-pass, in voxels of the coarser of the two grids
 COARSE_MM = 4.0  # spacing at which the body is located
+THICK_MM = 16.0  # what is thinner does not count in locating it: neither table nor blanket, nor some chest walls
 
 
 def cube_centre(scan: Scan, cube_mm: float) -> tuple[float, float, float]:
@@ -26,7 +27,7 @@ def cube_centre(scan: Scan, cube_mm: float) -> tuple[float, float, float]:
     first, last = np.clip(np.rint(below_top), 0, scan.hounsfield.shape[0]).astype(int)
     strides = np.maximum(1, np.rint(COARSE_MM / np.array(scan.spacing_mm))).astype(int)
     coarse = scan.hounsfield[first : last : strides[0], :: strides[1], :: strides[2]]
-    thick = opened(coarse > BODY_HU, np.array(scan.spacing_mm) * strides)
+    thick = opened(coarse > BODY_HU, np.array(scan.spacing_mm) * strides, THICK_MM)
     if not thick.any():
         return scan.centre_ras_mm[0], scan.centre_ras_mm[1], superior
     _, row, column = np.array(ndimage.center_of_mass(thick)) * strides

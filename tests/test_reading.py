@@ -109,7 +109,7 @@ def test_an_oblique_scan_is_brought_to_the_axes_of_the_scanner(tmp_path: Path) -
     expected = 500 * np.exp(-distance / 2 / 10**2) - 1000
     bound = 3 * 2.0**2 / 8 * 500 / 10**2  # of linear interpolation: axes · h²/8 · largest second derivative
     assert np.abs(scan.hounsfield - expected).max() < bound
-    assert expected.max() > -502
+    assert expected.max() > -508  # the peak is in it, at most a voxel off
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,17 @@ def test_padding_above_air_becomes_air_and_below_is_left_to_clipping(tmp_path: P
     assert (read(tmp_path / "low").hounsfield[:, :2] == -3024).all()
 
 
+def test_a_negative_padding_written_as_unsigned_is_understood(tmp_path: Path) -> None:
+    def change(dataset: object, index: int) -> None:
+        plane = np.frombuffer(dataset.PixelData, "<i2").reshape(24, 20) - 1024
+        plane[:2] = -500
+        dataset.PixelData, dataset.RescaleIntercept = plane.astype("<i2").tobytes(), 0
+        dataset.add_new("PixelPaddingValue", "US", 2**16 - 500)
+
+    write_series(tmp_path, chest(), change=change)
+    assert (read(tmp_path).hounsfield[:, :2] == -1000).all()
+
+
 def test_spacing_text_of_old_scanners_is_understood(tmp_path: Path) -> None:
     for path in write_series(tmp_path, chest()):
         content = path.read_bytes()

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -115,6 +115,36 @@ def check(dataset: DatasetName) -> None:
     Console().print(table)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    dataset: DatasetName,
+    out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")] = Path("preview.png"),
+    preset: Annotated[str, typer.Option(help="Preset whose resolution is shown.")] = "tiny",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split to take cases from.")] = "test",
+    count: Annotated[int, typer.Option(min=1, max=16, help="Number of cases.")] = 4,
+    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
+) -> None:
+    """Draw the first cases as a method sees them: views, middle slices and projections."""
+    from bench.errors import BenchError, unknown_name
+    from bench.loading import choose_source, load_dataset
+    from bench.preview import preview_cases
+    from bench.progress import Reporter
+    from bench.registry import get_dataset
+
+    spec = get_dataset(dataset)
+    if preset not in spec.presets:
+        raise unknown_name("preset", preset, list(spec.presets))
+    report = Reporter()
+    chosen, reason = choose_source(spec, source)
+    report.say(f"data of {spec.name}: {reason}")
+    with report.task(f"prepare {spec.name}", 1) as task:
+        cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)[split]
+    if not len(cases):
+        raise BenchError(f"the split {split} of {spec.name} holds no case")
+    preview_cases(out, cases, range(min(count, len(cases))))
+    report.say(f"picture: {out}")
 
 
 def _list(say: Callable[[str], None], what: str, rejected: Sequence[Any]) -> None:

@@ -1,12 +1,17 @@
 """`bench fingerprint`: prove that a method's networks are the published ones, value by value."""
 
 import json
+import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from bench.fingerprint import Comparison, Fingerprint
+
+WIDTH = 120  # of a table that does not go to a terminal
+LONGEST = 24  # characters of a value in a table
 
 
 def fingerprint(
@@ -77,12 +82,17 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
             rows += [row for row in compare(module, path) if f"{row.key}/".startswith(part)]
             task.advance(done, path)
     wrong = [row for row in rows if not row.ok]
-    table = Table("entry", "value", "golden", "deviation", "ok", title=f"Fingerprint of {name}", title_justify="left")
-    for row in rows if entry is not None else _worst_of_each(rows):
-        where = f"{row.entry}/{row.key}".rstrip("/")
-        judged = "not judged" if row.tolerance is None else "yes" if row.ok else "[red]no[/]"
-        table.add_row(where, _short(row.value), _short(row.golden), f"{row.deviation:.1e}", judged)
-    Console().print(table)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for section, part in groupby(rows if entry else _worst_of_each(rows), lambda row: row.entry.partition("/")[0]):
+        table = Table(title=f"{name}: {section}", title_justify="left")
+        table.add_column("entry", overflow="fold")
+        for column in ("value", "golden", "deviation", "ok"):
+            table.add_column(column, no_wrap=True)
+        for row in part:
+            judged = "not judged" if row.tolerance is None else "yes" if row.ok else "[red]no[/]"
+            where = f"{row.entry.partition('/')[2]}/{row.key}".rstrip("/")
+            table.add_row(where, *_cells(row.value, row.golden), f"{row.deviation:.1e}", judged)
+        console.print(table)
     unjudged = sum(row.tolerance is None for row in rows)
     print(
         f"{name}: {len(rows)} values of {len(chosen)} entries, {len(wrong)} differ, "
@@ -100,10 +110,16 @@ def _worst_of_each(rows: "list[Comparison]") -> "list[Comparison]":
     return [row for row in rows if not row.ok or row is worst[row.entry]]
 
 
+def _cells(value: Any, golden: Any) -> tuple[str, str]:
+    """Two values for a table; of lists the elements that differ most."""
+    from bench.fingerprint import deviation_of
+
+    while isinstance(value, list) and isinstance(golden, list) and len(value) == len(golden) > 0:
+        scale = max((abs(number) for number in golden if isinstance(number, float)), default=None)
+        value, golden = max(zip(value, golden, strict=True), key=lambda pair: deviation_of(*pair, scale))
+    return _short(value), _short(golden)
+
+
 def _short(value: Any) -> str:
-    """A value in a table's cell: numbers with 9 digits, long lists cut."""
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    if isinstance(value, list):
-        return f"[{', '.join(_short(item) for item in value[:2])}{', …' if len(value) > 2 else ''}]"
-    return str(value)
+    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

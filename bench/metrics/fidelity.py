@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
+import joblib
 import numpy as np
 import torch
 from prdc import compute_prdc
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 NAMES = ("density", "coverage", "precision", "recall")
 FEATURES_VERSION = 1  # raise when encoding computes something else
-BATCH = {64: 8, 128: 2}  # volumes at once by side; the first map of one 128³ volume takes 134 MB
+VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
 
 Features = dict[str, np.ndarray]
 """`3d` and the projections `d`, `h`, `w` → (encoders, cases, features) float32."""
@@ -54,7 +55,8 @@ def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict
     if reason := degenerate(real, generated):
         warn(reason, DegenerateFeatures, stacklevel=2)
     centre = real.mean(axis=0, dtype=np.float64)  # distances stay, their rounding shrinks
-    with contextlib.redirect_stdout(io.StringIO()):
+    # prdc prints its set sizes, and asks for eight threads that cost more than these small matrices
+    with contextlib.redirect_stdout(io.StringIO()), joblib.parallel_config(backend="sequential"):
         scores = compute_prdc(real - centre, generated - centre, nearest_k)
     return {name: float(scores[name]) for name in NAMES}
 
@@ -86,7 +88,7 @@ def encode(
         raise BenchError(f"the encoder takes multiples of {SIDE_STEP} from {SMALLEST_SIDE} a side, not {side}")
     encoders = {d: [seeded_encoder(seed, d).to(device) for seed in settings.encoder_seeds] for d in (2, 3)}
     batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
-    for batch in _batched(volumes, BATCH.get(side, 1)):
+    for batch in _batched(volumes, max(1, VOXELS_AT_ONCE // side**3)):
         stacked = torch.stack(batch).to(device, torch.float32)
         batches["3d"].append(_encode_batch(encoders[3], stacked, side))
         for dimension, axis in enumerate(AXES, start=1):

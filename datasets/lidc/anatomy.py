@@ -56,12 +56,12 @@ class Anatomy:
     muscle_hounsfield: float
     bone_density: float  # scale
     contrast: float  # enhancement of arterial blood; 0 without contrast medium
-    vessel_leaves: int  # end branches of each vessel tree
+    vessels: float  # scale of the lung vessels' thickness
     stomach_gas: float  # radius of the bubble; 0 for none
     effusion: tuple[float, float]  # depth of fluid behind the right and the left lung
     calcification: float  # 0 none … 1 heavy, in the arterial wall and the rib cartilage
     nodules: tuple[Nodule, ...]
-    field_of_view: float  # diameter of the scanned circle; outside is air
+    field_of_view: float  # diameter of the scanned circle; outside is air, but never in the lungs
     blur: float  # sigma of the scanner's point spread
     noise: float  # HU, sd in voxels of 1 mm³
 
@@ -83,15 +83,17 @@ def draw_anatomy(seed: int) -> Anatomy:
     size = normal(-0.35 if female else 0.3, 0.85, -2.2, 2.2)  # stature, shared by the skeletal measures
     weight = normal(0, 1, -1.9, 2.3)
     lung_height = normal(293 + 18 * size, 17, 232, 345)
+    chest_width = normal(257 + 15 * size + 6 * weight, 9, 215, 305)
+    shift = (normal(0, 7, -18, 18), normal(0, 6, -16, 16))
     right_dome = normal(80, 11, 52, 110)
     return Anatomy(
         seed=seed,
         female=female,
-        chest_width=normal(264 + 14 * size + 5 * weight, 9, 222, 308),
-        chest_depth=normal(187 + 7 * size + 9 * weight, 11, 148, 232),
+        chest_width=chest_width,
+        chest_depth=normal(183 + 9 * size + 10 * weight, 12, 145, 238),
         lung_height=lung_height,
         apex=normal(-8, 13, -40, 30) - lung_height / 2,
-        shift=(normal(0, 7, -18, 18), normal(0, 6, -16, 16)),
+        shift=shift,
         fat=float(np.clip(9.5 * np.exp(0.65 * weight + rng.normal(0, 0.2)), 2.5, 42)),
         belly=float(np.clip(0.45 + 0.22 * weight + rng.normal(0, 0.12), 0.05, 1)),
         muscle=normal(1.0 - 0.08 * female, 0.12, 0.7, 1.35),
@@ -105,21 +107,21 @@ def draw_anatomy(seed: int) -> Anatomy:
         aorta_radius=normal(14.3 + 0.4 * size, 1.5, 11.5, 19),
         aorta_unfolding=normal(0.3, 0.3, 0, 1),
         arms_up=chance(0.9),
-        breast=normal(48 + 9 * weight, 9, 30, 75) if female else 0.0,
+        breast=normal(56 + 9 * weight, 9, 36, 85) if female else 0.0,
         rib_slope=normal(58, 9, 35, 82),
-        lung=normal(-868, 36, -945, -785),
+        lung=normal(-863, 34, -935, -780),
         lung_gradient=uniform(50, 100),
         emphysema=float(np.clip(rng.normal(-0.35, 0.5), 0, 1)),
         fat_hounsfield=normal(-102, 9, -122, -82),
         muscle_hounsfield=normal(54, 8, 36, 72),
         bone_density=normal(1, 0.15, 0.62, 1.4),
         contrast=uniform(110, 300) if chance(0.45) else 0.0,
-        vessel_leaves=int(rng.choice([512, 1024])),
+        vessels=normal(1, 0.1, 0.8, 1.25),
         stomach_gas=uniform(10, 34) if chance(0.75) else 0.0,
         effusion=(uniform(6, 35) if chance(0.06) else 0.0, uniform(6, 35) if chance(0.06) else 0.0),
         calcification=float(np.clip(rng.normal(0.1, 0.4), 0, 1)),
         nodules=tuple(_draw_nodule(rng) for _ in range(rng.poisson(1.6))),
-        field_of_view=uniform(286, 345) if chance(0.34) else 500.0,
+        field_of_view=chest_width + 2 * float(np.hypot(*shift)) + uniform(22, 75) if chance(0.34) else 500.0,
         blur=uniform(0.6, 1.1),
         noise=uniform(10, 34),
     )

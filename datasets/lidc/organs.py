@@ -3,11 +3,12 @@
 import numpy as np
 
 from .anatomy import Anatomy
-from .shapes import AIR, Array, Box, Canvas, Tubes, curve, joined, path_tubes, round_tubes, smooth_field, walled
+from .shapes import AIR, Array, Box, Canvas, Tubes, cross, curve, joined, ribbons, round_path, smooth_field, walled
 from .surfaces import cavity_section, diaphragm, lung_points, spine
 
 BLOOD = 42.0
-LEAF_RADIUS = 0.72  # mm, of the last vessels drawn
+LEAVES = 512  # end branches of each vessel tree
+LEAF_RADIUS = 1.0  # mm, of an end branch
 
 
 def paint_lungs(canvas: Canvas, anatomy: Anatomy, cavity: Array, above: Array) -> Array:
@@ -33,8 +34,8 @@ def paint_lungs(canvas: Canvas, anatomy: Anatomy, cavity: Array, above: Array) -
         centre = lung_points(anatomy, np.array([nodule.left]), places, nodule.radius_mm + 2.0)[0]
         tiny = max(nodule.radius_mm, canvas.voxel / 2)  # below a voxel the mass is kept, not the size
         mass = nodule.radius_mm**3 / (tiny**3 + tiny * canvas.voxel**2 / 4)
-        base = anatomy.lung
-        canvas.ellipsoid(centre, np.full(3, tiny), base + (nodule.hounsfield - base) * mass)
+        box, ball = canvas.ellipsoid(centre, np.full(3, tiny))
+        canvas.paint(ball * mass, nodule.hounsfield, box)
     vessels, value, box = canvas.tubes(_vessel_trees(anatomy, rng))
     canvas.paint(vessels * lungs[box], value, box)
     return lungs
@@ -54,31 +55,33 @@ def _hilum(anatomy: Anatomy, left: int, vein: int) -> np.ndarray:
 
 def _vessel_trees(anatomy: Anatomy, rng: np.random.Generator) -> Tubes:
     """Arteries and veins of both lungs. Each tree leads from the hilum to random places, halved into groups at every fork."""
-    leaves = anatomy.vessel_leaves
     kinds = [(left, vein) for left in (0, 1) for vein in (0, 1)]
-    fractions = rng.random((len(kinds) * leaves, 3))
+    fractions = rng.random((len(kinds) * LEAVES, 3))
     fractions[:, 2] = np.sqrt(fractions[:, 2])
-    left = np.repeat([bool(left) for left, _ in kinds], leaves)
-    groups = lung_points(anatomy, left, fractions, 5.0).reshape(len(kinds), leaves, 3)
+    left = np.repeat([bool(left) for left, _ in kinds], LEAVES)
+    groups = lung_points(anatomy, left, fractions, 5.0).reshape(len(kinds), LEAVES, 3)
     parents = np.stack([_hilum(anatomy, *kind) for kind in kinds])
-    starts, ends, radii, tapers = [], [], [], []
+    paths, radii = [], []
     while True:
         size = groups.shape[1]
-        reach = 1.0 if size == 1 else 0.45 if size < leaves else 0.12
+        reach = 1.0 if size == 1 else 0.36 if size < LEAVES else 0.1
         nodes = parents + (groups.mean(1) - parents) * reach
-        if 1 < size:
-            nodes = nodes + rng.normal(0, 0.06, nodes.shape) * np.linalg.norm(nodes - parents, axis=1, keepdims=True)
-        starts.append(parents)
-        ends.append(nodes)
-        radii.append(np.full(len(nodes), LEAF_RADIUS * size ** (1 / 2.6)))
-        tapers.append(np.full(len(nodes), 0.82 if size > 1 else 0.5))
+        if size > 1:
+            bend = rng.normal(0, 0.06, nodes.shape)
+            nodes = nodes + bend * np.linalg.norm(nodes - parents, axis=1, keepdims=True)
+        paths.append(np.stack([parents, nodes], axis=1))
+        thickness = anatomy.vessels * LEAF_RADIUS * size ** (1 / 3.1)
+        radii.append(np.tile([thickness, thickness * (0.82 if size > 1 else 0.5)], (len(nodes), 1)))
         if size == 1:
             break
         axis = groups.var(1).argmax(1)
         order = np.take_along_axis(groups, axis[:, None, None], 2)[:, :, 0].argsort(1)
         groups = np.take_along_axis(groups, order[:, :, None], 1).reshape(-1, size // 2, 3)
         parents = np.repeat(nodes, 2, axis=0)
-    return round_tubes(*(np.concatenate(part) for part in (starts, ends, radii, tapers)), BLOOD + 0.75 * anatomy.contrast)
+    path, radius = np.concatenate(paths), np.concatenate(radii)
+    aside = cross(path[:, 1:] - path[:, :1], np.array([0.37, 0.61, 0.7])).repeat(2, axis=1)
+    value = BLOOD + 0.75 * anatomy.contrast
+    return walled(ribbons(path, aside, radius, radius), value, value, 1)
 
 
 def paint_mediastinum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
@@ -99,7 +102,7 @@ def paint_mediastinum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     spine_h, spine_w = (x + 0.0 for x in spine(anatomy, np.array([start, top[0] + 40, 170.0])))
     gullet = np.stack([[start, top[0] + 40, 170.0], spine_h - [24, 25, 34], spine_w + [3, 5, 12]], axis=1)
     arteries, veins = _great_vessels(anatomy, top, artery, blood)
-    canvas.paint(*canvas.tubes(joined([path_tubes(curve(gullet, 14), 7.5, 34.0), veins, arteries])))
+    canvas.paint(*canvas.tubes(joined([round_path(curve(gullet, 14), 7.5, 34.0), veins, arteries])))
     if anatomy.calcification > 0.25:
         rng = np.random.default_rng([anatomy.seed, 0xCA1])
         arch = arteries.start[rng.integers(0, 26, 9)] + rng.normal(0, 1, (9, 3)) * anatomy.aorta_radius * 0.6
@@ -121,16 +124,19 @@ def _paint_heart(canvas: Canvas, anatomy: Anatomy, blood: float, artery: float) 
     muscle = 52 + 0.3 * anatomy.contrast
     chambers = ((atria_centre, atria, blood), (centre, ventricles, muscle))
     for middle, radii, _ in chambers:
-        canvas.ellipsoid(middle, radii + 4 * anatomy.belly + 1, anatomy.fat_hounsfield + 12, axes)
+        box, filled = canvas.ellipsoid(middle, radii + 4 * anatomy.belly + 1, axes)
+        canvas.paint(filled, anatomy.fat_hounsfield + 12, box)
+    if anatomy.contrast:  # the two ventricles
+        chambers += (
+            (centre + (short * 17 - long * 4) * anatomy.heart, np.array([40, 20, 25]) * anatomy.heart, 0.92 * artery),
+            (centre - short * 16 * anatomy.heart, np.array([42, 17, 27]) * anatomy.heart, blood),
+        )
     for middle, radii, value in chambers:
-        canvas.ellipsoid(middle, radii, value, axes)
-    if anatomy.contrast:
-        cavities = ((short * 17 - long * 4, (40, 20, 25), 0.92 * artery), (-short * 16, (42, 17, 27), blood))
-        for offset, radii, value in cavities:
-            canvas.ellipsoid(centre + offset * anatomy.heart, np.array(radii) * anatomy.heart, value, axes)
+        box, filled = canvas.ellipsoid(middle, radii, axes)
+        canvas.paint(filled, value, box)
     below = diaphragm(anatomy, centre[1], centre[2])
-    box, caval = canvas.cone(centre + [10, 20, -38], np.array([below + 60, centre[1] + 30, centre[2] - 40]), (11.0, 11.0))
-    canvas.paint(caval, blood, box)
+    box, caval = canvas.bar(centre + [10, 20, -38], np.array([below + 60, centre[1] + 30, centre[2] - 40]), (11.0, 11.0))
+    canvas.paint(canvas.occupancy(caval), blood, box)
 
 
 def heart_centre(anatomy: Anatomy) -> np.ndarray:
@@ -157,19 +163,19 @@ def _great_vessels(anatomy: Anatomy, top: np.ndarray, artery: float, blood: floa
     aorta = curve(np.concatenate([rising, descending]), 56)
     sizes = r * np.linspace(1.08, 0.8, len(aorta))
     above = -175.0
-    neck = [path_tubes(np.array([[arch - 8, top[1] - 12 + 6 * k, top[2] - 8 + 13 * k], [(arch + above) / 2, top[1] - 14 + 3 * k, top[2] - 22 + 24 * k], [above, top[1] - 8, top[2] - 30 + 30 * k]]), 4.0 if k else 5.5, artery) for k in range(3)]  # fmt: skip
+    neck = [round_path(np.array([[arch - 8, top[1] - 12 + 6 * k, top[2] - 8 + 13 * k], [(arch + above) / 2, top[1] - 14 + 3 * k, top[2] - 22 + 24 * k], [above, top[1] - 8, top[2] - 30 + 30 * k]]), 4.0 if k else 5.5, artery) for k in range(3)]  # fmt: skip
     caval = np.array([heart + [-26, 2, -46], [top[0] + 5, top[1] - 14, top[2] - 26], [arch - 12, top[1] - 16, top[2] - 27]])
-    veins = [path_tubes(curve(caval, 10), 9.0, blood)]
+    veins = [round_path(curve(caval, 10), 9.0, blood)]
     for side in (-1, 1):
         reach = np.array([[arch - 12, top[1] - 18, top[2] - 24], [arch - 30 - 4 * side, top[1] - 24, top[2] + side * 30], [anatomy.apex - 2, top[1] - 12, top[2] + side * 62], [anatomy.apex - 14, top[1] - 8, top[2] + side * 150]])  # fmt: skip
-        veins.append(path_tubes(curve(reach, 12), 5.5, blood))
+        veins.append(round_path(curve(reach, 12), 5.5, blood))
     fork = top + [16, -22, 12]
     trunk = np.stack([heart + [-34, -14, 8], fork + [8, -8, 4], fork])
-    veins.append(path_tubes(curve(trunk, 8), 13.0, blood))
+    veins.append(round_path(curve(trunk, 8), 13.0, blood))
     for left in (0, 1):
-        veins.append(path_tubes(curve(np.stack([fork, (fork + _hilum(anatomy, left, 0)) / 2 + [-4, 2, 0], _hilum(anatomy, left, 0)]), 8), 10.0, blood))
-        veins.append(path_tubes(np.stack([heart + [-24, 22, -14 + 12 * left], _hilum(anatomy, left, 1)]), 7.0, blood))
-    return joined([path_tubes(aorta, sizes, artery), *neck]), joined(veins)
+        veins.append(round_path(curve(np.stack([fork, (fork + _hilum(anatomy, left, 0)) / 2 + [-4, 2, 0], _hilum(anatomy, left, 0)]), 8), 10.0, blood))
+        veins.append(round_path(np.stack([heart + [-24, 22, -14 + 12 * left], _hilum(anatomy, left, 1)]), 7.0, blood))
+    return joined([round_path(aorta, sizes, artery), *neck]), joined(veins)
 
 
 def _paint_airways(canvas: Canvas, anatomy: Anatomy, top: np.ndarray) -> None:
@@ -178,12 +184,12 @@ def _paint_airways(canvas: Canvas, anatomy: Anatomy, top: np.ndarray) -> None:
     spine_h, spine_w = spine(anatomy, np.array([start, (start + top[0]) / 2]))
     path = np.stack([[start, (start + top[0]) / 2, top[0]], [*(spine_h - 34), top[1]], [*(0.6 * spine_w - 1), top[2]]], 1)
     size = 9.6 if anatomy.female else 10.8  # with the wall
-    parts = [path_tubes(curve(path, 10), size, 0)]
+    parts = [round_path(curve(path, 10), size)]
     for side, root in ((-1, [24.0, 4.0, -30.0]), (1, [30.0, 6.0, 42.0])):
         split = top + root
-        parts.append(path_tubes(np.stack([top, split]), np.array([size * 0.85, size * 0.65]), 0))
+        parts.append(round_path(np.stack([top, split]), np.array([size * 0.85, size * 0.65])))
         for branch in ([-26.0, -6.0, side * 34.0], [34.0, -26.0, side * 30.0], [58.0, 16.0, side * 26.0]):
-            parts.append(path_tubes(np.stack([split, split + branch]), np.array([4.8, 2.4]), 0))
+            parts.append(round_path(np.stack([split, split + branch]), np.array([4.8, 2.4])))
     canvas.paint(*canvas.tubes(walled(joined(parts), AIR, 15.0, 0.84)))
 
 

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from .anatomy import Anatomy, draw_anatomy
 from .organs import paint_abdomen, paint_lungs, paint_mediastinum
 from .shapes import AIR, Array, Canvas, smooth_field
-from .skeleton import paint_skeleton
+from .skeleton import paint_skeleton, shoulder, upper_arm
 from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
 
 CUBE_MM = 320.0
@@ -48,18 +48,24 @@ def _paint_trunk(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     for centre, radius in _breasts(anatomy):
         squared = sum(((x - np.float32(c)) / np.float32(s)) ** 2 for x, c, s in zip((d, h, w), centre, radius, strict=True))
         skin = np.minimum(skin, (np.sqrt(squared) - 1) * np.float32(min(radius)))
+    arms = [upper_arm(anatomy, side) for side in (-1, 1)]
+    flesh = 36 * anatomy.muscle**0.5
+    for head, elbow in arms:
+        box, distance = canvas.bar(head, elbow, (flesh + anatomy.fat + 4, flesh + 0.5 * anatomy.fat))
+        skin[box] = np.minimum(skin[box], distance)
     canvas.paint(canvas.occupancy(skin), 40.0)
     strands = smooth_field(rng, 26, canvas.grid)
     body = canvas.occupancy(skin + np.float32(2.2))
     canvas.paint(body, np.float32(anatomy.fat_hounsfield) + strands * np.float32(7))
     for centre, radius in _breasts(anatomy):
-        canvas.ellipsoid(np.array(centre), np.array(radius) * 0.55, anatomy.fat_hounsfield + 80)
-    muscle = body * canvas.occupancy(cavity - _muscle_thickness(canvas, anatomy))
+        box, gland = canvas.ellipsoid(np.array(centre), np.array(radius) * 0.7)
+        canvas.paint(gland * np.clip(0.45 + 0.6 * strands[box], 0, 1), anatomy.fat_hounsfield + 110, box)
     value = np.float32(anatomy.muscle_hounsfield) + strands * np.float32(6)
-    canvas.paint(muscle, value)
-    for start, end, radii in _shoulder_muscles(anatomy):
-        box, bulk = canvas.cone(start, end, radii)
-        canvas.paint(np.minimum(bulk, body[box]), value[box], box)
+    canvas.paint(body * canvas.occupancy(cavity - _muscle_thickness(canvas, anatomy)), value)
+    bulks = [*_shoulder_muscles(anatomy), *((head, elbow, (flesh, flesh - 4)) for head, elbow in arms)]
+    for start, end, radii in bulks:
+        box, distance = canvas.bar(start, end, radii)
+        canvas.paint(np.minimum(canvas.occupancy(distance), body[box]), value[box], box)
 
 
 def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:
@@ -67,9 +73,9 @@ def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[f
         return []
     d = anatomy.apex + 0.5 * anatomy.lung_height
     section = trunk_section(anatomy, np.array(d))
-    h = float(section.h - 0.8 * section.half_depth)
+    h = float(section.h - 0.72 * section.half_depth)
     size = anatomy.breast
-    return [((d, h, float(section.w) + side * 0.5 * float(section.half_width)), (1.15 * size, 0.85 * size, 1.15 * size)) for side in (-1, 1)]
+    return [((d, h, float(section.w) + side * 0.5 * float(section.half_width)), (1.1 * size, 0.8 * size, 1.2 * size)) for side in (-1, 1)]
 
 
 def _muscle_thickness(canvas: Canvas, anatomy: Anatomy) -> Array:
@@ -92,7 +98,7 @@ def _shoulder_muscles(anatomy: Anatomy) -> list[tuple[np.ndarray, np.ndarray, tu
     neck, base = np.array([d[0], h[0] - 8, w[0]]), np.array([d[1], h[1], w[1]])
     bulks = [(neck, base, (44 * strength, 44 * strength))]
     for side in (-1, 1):
-        joint = np.array([d[1], h[1] - 6, w[1] + side * (reach + 14)])
+        joint = shoulder(anatomy, side)
         tip = np.array([d[2], h[1] + 24, w[1] + side * reach * 0.95])
         bulks.append((base + [-10, 14, side * 20], joint, (20 * strength, 28 * strength)))
         bulks.append((joint, tip, (28 * strength, 9 * strength)))

@@ -22,13 +22,12 @@ GOLDEN = (0.7548776662, 0.5698402910)  # steps of the two-dimensional golden-rat
 
 @dataclass(frozen=True)
 class Tubes:
-    """N straight pieces of tube with elliptical cross-sections and a wall; arrays of one row a piece, mm and HU."""
+    """N pieces of tube with elliptical cross-sections and a wall; arrays of one row a piece, mm and HU."""
 
     start: np.ndarray  # (N, 3)
     end: np.ndarray  # (N, 3)
-    first: np.ndarray  # (N, 3) half axis of the cross-section
-    second: np.ndarray  # (N, 3) the other one
-    taper: np.ndarray  # (N,) size of the cross-section at the end over that at the start
+    first: np.ndarray  # (N, 2, 3) half axis of the cross-section at the start and at the end
+    second: np.ndarray  # (N, 2, 3) the other one
     core: np.ndarray  # (N,) HU within the part `inner` of the radius
     wall: np.ndarray  # (N,) HU outside it
     inner: np.ndarray  # (N,)
@@ -67,9 +66,9 @@ class Canvas:
         part += occupancy * (value - part)
 
     def ellipsoid(
-        self, centre: np.ndarray, radii: np.ndarray, value: float, turn: np.ndarray | None = None
+        self, centre: np.ndarray, radii: np.ndarray, turn: np.ndarray | None = None
     ) -> tuple[Box, Array]:
-        """Paint an ellipsoid; the rows of `turn` are its axes. Returns its box and occupancy."""
+        """Box and occupancy of an ellipsoid; the rows of `turn` are its axes."""
         axes = np.eye(3) if turn is None else turn
         reach = np.sqrt(((axes * np.asarray(radii)[:, None]) ** 2).sum(0))
         box = self.box(centre - reach, centre + reach)
@@ -79,20 +78,17 @@ class Canvas:
             along = ((axis[0] * d + axis[1] * h + axis[2] * w) / radius) ** 2
             squared, squared_twice = squared + along, squared_twice + along / radius**2
         norm = np.sqrt(squared)
-        occupancy = self.occupancy(norm * (norm - 1) / np.sqrt(squared_twice + np.float32(1e-12)))
-        self.paint(occupancy, value, box)
-        return box, occupancy
+        return box, self.occupancy(norm * (norm - 1) / np.sqrt(squared_twice + np.float32(1e-12)))
 
-    def cone(self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float]) -> tuple[Box, Array]:
-        """Box and occupancy of a round bar with a radius at each end, the ends rounded."""
+    def bar(self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float]) -> tuple[Box, Array]:
+        """Box and distances of a round bar with a radius at each end, the ends rounded."""
         reach = max(radii)
         box = self.box(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
         offset = [axis - np.float32(s) for axis, s in zip(self.axes(box), start, strict=True)]
-        along = (end - start).astype(np.float32)
-        part = sum(o * a for o, a in zip(offset, along, strict=True)) / (along @ along)
-        part = np.clip(part, 0, 1)
-        squared = sum((o - part * a) ** 2 for o, a in zip(offset, along, strict=True))
-        return box, self.occupancy(np.sqrt(squared) - (np.float32(radii[0]) + part * np.float32(radii[1] - radii[0])))
+        course = (end - start).astype(np.float32)
+        along = np.clip(sum(o * c for o, c in zip(offset, course, strict=True)) / (course @ course), 0, 1)
+        squared = sum((o - along * c) ** 2 for o, c in zip(offset, course, strict=True))
+        return box, np.sqrt(squared) - (np.float32(radii[0]) + along * np.float32(radii[1] - radii[0]))
 
     def points(self, positions: Array, volumes: Array, values: Array) -> tuple[Array, Array, Box]:
         """Occupancy, at most 1, mean HU and box of points (3, N) that stand for `volumes` (N,) mm³ each."""
@@ -123,60 +119,60 @@ class Canvas:
     def tubes(self, tubes: Tubes) -> tuple[Array, Array, Box]:
         """Occupancy, mean HU and box of tubes."""
         length = np.linalg.norm(tubes.end - tubes.start, axis=1)
-        area = np.pi * np.linalg.norm(tubes.first, axis=1) * np.linalg.norm(tubes.second, axis=1)
-        mean_square = (1 + tubes.taper + tubes.taper**2) / 3
-        volume = area * length * mean_square
-        gapless = 2 * length / np.maximum(np.sqrt(area), self.voxel)  # for tubes much thinner than a voxel
+        radii = np.sqrt(np.linalg.norm(tubes.first, axis=2) * np.linalg.norm(tubes.second, axis=2))
+        taper = radii[:, 1] / radii[:, 0]
+        section = np.pi * radii[:, 0] ** 2
+        volume = section * length * (1 + taper + taper**2) / 3
+        gapless = 2 * length / np.maximum(radii.max(1), self.voxel)  # for tubes much thinner than a voxel
         counts = np.ceil(np.maximum(POINTS_A_VOXEL * volume / self.voxel**3, gapless)).astype(np.int64)
-        share = volume / counts / mean_square
-        rows = [*tubes.start.T, *(tubes.end - tubes.start).T, *tubes.first.T, *tubes.second.T, tubes.taper - 1]
-        rows += [tubes.core, tubes.wall, tubes.inner, share, 1 / counts, np.cumsum(counts) - counts]
+        rows = [*tubes.start.T, *(tubes.end - tubes.start).T]
+        for axes in (tubes.first, tubes.second):
+            rows += [*axes[:, 0].T, *(axes[:, 1] - axes[:, 0]).T]
+        rows += [taper - 1, tubes.core, tubes.wall, tubes.inner, section * length / counts, 1 / counts]
+        rows.append(np.cumsum(counts) - counts)
         spread = np.repeat(np.array(rows, np.float32), counts, axis=1)
-        start, course, first, second = spread[:3], spread[3:6], spread[6:9], spread[9:12]
-        taper, core, wall, inner, share, stride, before = spread[12:]
+        start, course, first, turn_first, second, turn_second = spread[:18].reshape(6, 3, -1)
+        taper, core, wall, inner, share, stride, before = spread[18:]
         rank = np.arange(spread.shape[1], dtype=np.float64)  # over all tubes: the pattern runs on from piece to piece
         along = (rank - before + 0.5).astype(np.float32) * stride
         angle = (rank * GOLDEN[0] % 1 * (2 * np.pi)).astype(np.float32)
         depth = np.sqrt((rank * GOLDEN[1] % 1).astype(np.float32))
-        size = 1 + taper * along
-        positions = start + along * course + depth * size * (np.cos(angle) * first + np.sin(angle) * second)
-        return self.points(positions, share * size**2, np.where(depth > inner, wall, core))
+        across = depth * np.cos(angle) * (first + along * turn_first)
+        across += depth * np.sin(angle) * (second + along * turn_second)
+        values = np.where(depth > inner, wall, core)
+        return self.points(start + along * course + across, share * (1 + taper * along) ** 2, values)
 
 
 def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cross products (N, 3); numpy's own spends more time on its arguments than on short arrays."""
-    return first[:, [1, 2, 0]] * second[:, [2, 0, 1]] - first[:, [2, 0, 1]] * second[:, [1, 2, 0]]
+    """Cross products (…, 3); numpy's own spends more time on its arguments than on short arrays."""
+    return first[..., [1, 2, 0]] * second[..., [2, 0, 1]] - first[..., [2, 0, 1]] * second[..., [1, 2, 0]]
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, 3) at length 1."""
-    return vectors / np.maximum(np.sqrt((vectors**2).sum(1, keepdims=True)), 1e-9)
+    """Vectors (…, 3) at length 1."""
+    return vectors / np.maximum(np.sqrt((vectors**2).sum(-1, keepdims=True)), 1e-9)
 
 
-def round_tubes(
-    start: np.ndarray, end: np.ndarray, radius: np.ndarray, taper: np.ndarray, hounsfield: float
-) -> Tubes:
-    """Solid round tubes from `start` to `end` (N, 3)."""
-    along = unit(end - start)
-    aside = np.where(np.abs(along[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-    first = unit(cross(along, aside))
-    value = np.full(len(start), hounsfield)
-    second = cross(along, first) * radius[:, None]
-    return Tubes(start, end, first * radius[:, None], second, taper, value, value, np.ones(len(start)))
+def ribbons(path: np.ndarray, outward: np.ndarray, thick: np.ndarray | float, wide: np.ndarray | float) -> Tubes:
+    """Tubes along paths (…, K, 3), mitred: half axes (…, K) `thick` along `outward` (…, K, 3) and `wide` across."""
+    thick, wide = (np.broadcast_to(size, path.shape[:-1])[..., None] for size in (thick, wide))
+    course = np.diff(path, axis=-2)
+    along = unit(np.concatenate([course[..., :1, :], course[..., 1:, :] + course[..., :-1, :], course[..., -1:, :]], -2))
+    out = unit(outward - (outward * along).sum(-1, keepdims=True) * along)
+    first, second = (
+        np.stack([axis[..., :-1, :], axis[..., 1:, :]], axis=-2).reshape(-1, 2, 3)
+        for axis in (out * thick, cross(along, out) * wide)
+    )
+    start, end = path[..., :-1, :].reshape(-1, 3), path[..., 1:, :].reshape(-1, 3)
+    blank = np.ones(len(start))
+    return Tubes(start, end, first, second, blank, blank, blank)
 
 
-def path_tubes(path: np.ndarray, radius: float | np.ndarray, hounsfield: float) -> Tubes:
-    """Solid round tubes along a path (K, 3) with one radius, or one a point."""
-    radii = np.broadcast_to(np.asarray(radius, dtype=float), (len(path),))
-    return round_tubes(path[:-1], path[1:], radii[:-1], radii[1:] / radii[:-1], hounsfield)
-
-
-def bars(start: np.ndarray, end: np.ndarray, outward: np.ndarray, thick: float, wide: float | np.ndarray) -> Tubes:
-    """Flat bars from `start` to `end` (N, 3): half axes `thick` along `outward` (N, 3) and `wide` (N,) across."""
-    along = unit(end - start)
-    out = unit(outward - (outward * along).sum(1, keepdims=True) * along)
-    ones = np.ones(len(along))
-    return Tubes(start, end, out * thick, cross(along, out) * np.reshape(wide, (-1, 1)), ones, ones, ones, ones)
+def round_path(path: np.ndarray, radius: float | np.ndarray, hounsfield: float = 0) -> Tubes:
+    """Solid round tubes along paths (…, K, 3) with one radius, or one a point (K,)."""
+    spread = path - path.mean(-2, keepdims=True)
+    flattest = np.linalg.svd(spread)[2][..., -1:, :]  # a path nearly lies in the plane this is normal to
+    return walled(ribbons(path, np.broadcast_to(flattest, path.shape), radius, radius), hounsfield, hounsfield, 1)
 
 
 def walled(tubes: Tubes, core: float, wall: float, inner: float) -> Tubes:
@@ -191,15 +187,15 @@ def joined(parts: Sequence[Tubes]) -> Tubes:
 
 
 def curve(knots: np.ndarray, pieces: int) -> np.ndarray:
-    """A smooth path (pieces + 1, 3) through knots (K, 3): Catmull-Rom."""
-    ends = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
-    position = np.linspace(0, len(knots) - 1, pieces + 1)
-    index = np.minimum(position.astype(int), len(knots) - 2)
+    """Smooth paths (…, pieces + 1, 3) through knots (…, K, 3): Catmull-Rom splines."""
+    first, last = 2 * knots[..., :1, :] - knots[..., 1:2, :], 2 * knots[..., -1:, :] - knots[..., -2:-1, :]
+    padded = np.concatenate([first, knots, last], axis=-2)
+    position = np.linspace(0, knots.shape[-2] - 1, pieces + 1)
+    index = np.minimum(position.astype(int), knots.shape[-2] - 2)
     t = (position - index)[:, None]
-    before, here, there, after = (ends[index + k] for k in range(4))
-    slope_here, slope_there = (there - before) / 2, (after - here) / 2
-    rise = there - here
-    return here + t * (slope_here + t * ((3 * rise - 2 * slope_here - slope_there) + t * (slope_here + slope_there - 2 * rise)))
+    before, here, there, after = (padded[..., index + k, :] for k in range(4))
+    leave, arrive, rise = (there - before) / 2, (after - here) / 2, there - here
+    return here + t * (leave + t * ((3 * rise - 2 * leave - arrive) + t * (leave + arrive - 2 * rise)))
 
 
 def smooth_field(rng: np.random.Generator, cells: int, grid: int) -> Array:

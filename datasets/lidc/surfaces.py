@@ -24,12 +24,12 @@ CAVITY_DEPTH = _profile((-0.6, 0), (0, 0.02), (0.03, 0.26), (0.08, 0.42), (0.17,
                         (0.6, 0.96), (0.75, 1), (1, 1.02), (1.5, 1))  # fmt: skip
 TRUNK_WIDTH = _profile((-0.6, 0.36), (-0.25, 0.4), (-0.12, 0.66), (-0.02, 1.02), (0.07, 1.14), (0.17, 1.13),
                        (0.3, 1.06), (0.45, 1.0), (0.6, 1), (0.8, 0.99), (1, 0.97), (1.5, 0.96))  # fmt: skip
-TRUNK_DEPTH = _profile((-0.6, 0.5), (-0.2, 0.46), (-0.05, 0.52), (0.06, 0.64), (0.17, 0.75), (0.3, 0.86), (0.45, 0.95),
+TRUNK_DEPTH = _profile((-0.6, 0.4), (-0.2, 0.42), (-0.05, 0.52), (0.06, 0.64), (0.17, 0.75), (0.3, 0.86), (0.45, 0.95),
                        (0.6, 0.99), (0.75, 1), (1, 1.02), (1.5, 1.02))  # fmt: skip
 
 
-GUTTER = 24.0  # how far the lungs reach behind the middle of the vertebral bodies
-FULLNESS = 1.35  # of the cavity's outline: 2 is an ellipse, less is boxier
+GUTTER = 29.0  # how far the lungs reach behind the middle of the vertebral bodies
+FRONT, BACK = 1.7, 0.9  # shape of the cavity's outline: 2 is an ellipse, less is boxier
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ def trunk_section(anatomy: Anatomy, d: np.ndarray) -> Section:
     """The skin, without breasts and arms."""
     t = height(anatomy, d)
     spine_h, _ = spine(anatomy, d)
-    behind = 9 + 12 * anatomy.muscle + 0.8 * anatomy.fat + 14 * np.clip(0.45 - t, 0, 0.6)
+    behind = 9 + 12 * anatomy.muscle + 0.8 * anatomy.fat + 60 * np.clip(0.45 - t, 0, 0.5)
     depth = (anatomy.chest_depth + 12 + 0.9 * anatomy.fat) * TRUNK_DEPTH(t) + behind
     half_width = (anatomy.chest_width / 2 + 10 + 9 * anatomy.muscle + anatomy.fat) * TRUNK_WIDTH(t)
     return _section(spine_h + GUTTER + behind - depth / 2, np.full_like(t, anatomy.shift[1]), depth / 2, half_width)
 
 
-def section_distance(section: Section, h: Array, w: Array, corner: float) -> Array:
+def section_distance(section: Section, h: Array, w: Array, corner: float | Array) -> Array:
     """Distance from a rounded outline: an ellipse for `corner` 2, a fuller one below."""
     half_depth, half_width = np.maximum(section.half_depth, 1), np.maximum(section.half_width, 1)
     v, u = ((h - section.h) / half_depth) ** 2, ((w - section.w) / half_width) ** 2
@@ -91,7 +91,7 @@ def section_distance(section: Section, h: Array, w: Array, corner: float) -> Arr
 
 def outline_radius(along: np.ndarray, across: np.ndarray) -> np.ndarray:
     """Radius of the cavity's outline, as a part of its half axes, in the direction (along h, across w)."""
-    return (along**4 + across**4 + FULLNESS * (along * across) ** 2) ** -0.25
+    return (along**4 + across**4 + np.where(along > 0, BACK, FRONT) * (along * across) ** 2) ** -0.25
 
 
 def cavity_distance(anatomy: Anatomy, d: np.ndarray, h: np.ndarray, w: np.ndarray) -> Array:
@@ -99,7 +99,8 @@ def cavity_distance(anatomy: Anatomy, d: np.ndarray, h: np.ndarray, w: np.ndarra
     section = cavity_section(anatomy, d)
     below = cavity_section(anatomy, d + 2)
     slope = (below.half_width - section.half_width + below.half_depth - section.half_depth) / 4
-    return section_distance(section, h, w, FULLNESS) / np.sqrt(1 + slope**2)
+    corner = np.where(h > section.h, np.float32(BACK), np.float32(FRONT))
+    return section_distance(section, h, w, corner) / np.sqrt(1 + slope**2)
 
 
 def diaphragm(anatomy: Anatomy, h: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -128,8 +128,8 @@ def _scale_range() -> tuple[float, float]:
 
 
 def _contrast(images: Tensor, probability: float) -> Tensor:
-    count = len(images)
-    factor = torch.where(torch.rand(count) < probability, 0.5 + torch.rand(count), 1.0)
-    factor = factor.to(images.device).view(-1, *(1 for _ in images.shape[1:]))
-    mean = images.flatten(1).mean(1).view_as(factor)
-    return (images - mean) * factor + mean
+    chosen, factor = torch.rand(len(images)) < probability, 0.5 + torch.rand(len(images))
+    shape = (-1, *(1 for _ in images.shape[1:]))
+    chosen, factor = chosen.to(images.device).view(shape), factor.to(images.device).view(shape)
+    mean = images.flatten(1).mean(1).view(shape)
+    return torch.where(chosen, (images - mean) * factor + mean, images)

@@ -66,11 +66,12 @@ def official_layout(model: VectorQuantisedAutoencoder) -> Iterator[tuple[str, Te
 
 def parameters(config: AutoencoderConfig, attention: bool = False) -> dict[str, int]:
     """Parameter counts of the released layout, and of the network that trains."""
-    model = VectorQuantisedAutoencoder(released(config))
+    with torch.device("meta"):  # counted, never computed with
+        model = VectorQuantisedAutoencoder(released(config))
+        trained = VectorQuantisedAutoencoder(config.model_copy(update={"log_sigma": "none"}))
     counts = {"total": count(model), "encoder": count(model.encoder), "quantiser": count(model.quantiser)}
     counts["generator_incl_logsigma"] = counts["total"] - counts["encoder"] - counts["quantiser"]
     counts["logsigma_head"] = count(model.log_sigma_head)
-    trained = VectorQuantisedAutoencoder(config.model_copy(update={"log_sigma": "none"}))
     counts["used_in_plain_forward"] = count(trained)
     if attention:
         for key, part in (("attn_blocks_enc", model.encoder), ("attn_blocks_dec", model.decoder)):

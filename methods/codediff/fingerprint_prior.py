@@ -50,9 +50,15 @@ def role_phase(name: str) -> float:
     return ROLES[rest.rpartition(".")[0] or rest] + 20 * (int(layer) + 1)
 
 
+def unfilled(config: TransformerConfig) -> CodeTransformer:
+    """The released transformer without memory for its parameters, to be counted."""
+    with torch.device("meta"):
+        return CodeTransformer(released(config))
+
+
 def parameters() -> dict[str, int]:
     """Parameter counts of the released transformer."""
-    model = CodeTransformer(released(PRIOR))
+    model = unfilled(PRIOR)
     return {
         "total_trainable": count(model),
         "blocks": count(model.blocks),
@@ -156,7 +162,7 @@ COMPUTED = [
     (f"{_ROOT}/params", parameters),
     (
         f"{_ROOT}/param_count_variants",
-        lambda: {name: count(CodeTransformer(released(config))) for name, config in VARIANTS.items()},
+        lambda: {name: count(unfilled(config)) for name, config in VARIANTS.items()},
     ),
     (
         rf"{_ROOT}/(?P<filling>rule_fill|chirp_role_phase_fill)/(?P<dtype>float32|float64)/"

@@ -1,0 +1,245 @@
+"""The diffusion's losses and trace are the published ones, its bound is exact where that can be enumerated."""
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.fingerprint import compare
+from bench.methods.codediff import autoregressive, diffusion, fingerprint
+from bench.methods.codediff.transformer import CodeTransformer, TransformerConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "losses/tiny",
+        "losses/T512",
+        "losses/zero_mask_mlm_guard",
+        "sampling_trace_max_probability/full_8_steps",
+        "sampling_trace_max_probability/short_3_steps",
+    ],
+)
+def test_losses_and_sampling_equal_the_official_code(entry: str) -> None:
+    rows = compare(fingerprint, f"transformer_and_diffusion/{entry}")
+    assert len(rows) >= 3
+    assert [row.key for row in rows if not row.ok] == []
+
+
+def table_denoiser(tokens: int, classes: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """A denoiser that depends on every code it is shown; the mask is class `classes`."""
+    weights = torch.randn(tokens, classes + 1, tokens, classes, generator=torch.Generator().manual_seed(seed))
+
+    def denoise(codes: Tensor) -> Tensor:
+        shown = torch.nn.functional.one_hot(codes, classes + 1).float()
+        return torch.einsum("blk,lkmn->bmn", shown, weights)
+
+    return denoise
+
+
+def exact_bound(denoise: Callable[[Tensor], Tensor], codes: Tensor, classes: int) -> float:
+    """Σ_t E[nats_t]/t of one case by summing over all masks of all times."""
+    tokens = len(codes)
+    total = 0.0
+    for mask in product([False, True], repeat=tokens):
+        hidden = torch.tensor([mask])
+        logits = denoise(codes[None].masked_fill(hidden, classes))
+        nats = float(-(logits.log_softmax(2)[0, range(tokens), codes] * hidden[0]).sum())
+        for time in range(1, tokens + 1):
+            chance = (time / tokens) ** sum(mask) * (1 - time / tokens) ** (tokens - sum(mask))
+            total += chance * nats / time
+    return total
+
+
+def test_two_codes_give_the_bound_worked_out_by_hand() -> None:
+    # L = T = 2. At t = 2 both are hidden, each costs a = ln 4 resp. b = ln 4. At t = 1 each is hidden with chance 1/2:
+    # four masks of chance 1/4; shown the other code, a code costs ln 2.
+    def denoise(codes: Tensor) -> Tensor:
+        known = (codes != 4).any(1)
+        return torch.where(known[:, None, None], torch.tensor([0.0, 0.0, -1e9, -1e9]), torch.zeros(4)).expand(-1, 2, -1)
+
+    both, one = 2 * math.log(4), math.log(2)
+    by_hand = both / 2 + (both / 4 + one / 4 + one / 4)
+    assert exact_bound(denoise, torch.tensor([0, 1]), 4) == pytest.approx(by_hand, rel=1e-6)
+    chance = diffusion.generators(range(4000))
+    bound = diffusion.negative_elbo(denoise, torch.tensor([[0, 1]]).expand(4000, -1), 4, chance)
+    error = float(bound.nats.std()) / math.sqrt(4000)
+    assert float(bound.nats.mean()) == pytest.approx(by_hand, abs=4 * error)
+    assert error < 0.02
+
+
+@pytest.mark.parametrize("steps", [None, 2, 3, 11])
+def test_the_bound_is_unbiased_for_any_number_of_times(steps: int | None) -> None:
+    tokens, classes, repeats = 4, 3, 3000
+    denoise = table_denoiser(tokens, classes)
+    codes = torch.tensor([2, 0, 1, 1])
+    chance = diffusion.generators(range(repeats))
+    bound = diffusion.negative_elbo(denoise, codes.expand(repeats, -1), classes, chance, steps)
+    error = float(bound.nats.std()) / math.sqrt(repeats)
+    assert float(bound.nats.mean()) == pytest.approx(exact_bound(denoise, codes, classes), abs=4 * error)
+    assert error < 0.1
+    # the reported error is not smaller than the true one
+    assert float(bound.standard_error.square().mean().sqrt()) > 0.95 * float(bound.nats.std())
+
+
+def test_a_uniform_denoiser_costs_the_logarithm_of_the_classes() -> None:
+    tokens, classes = 64, 32
+
+    def denoise(codes: Tensor) -> Tensor:
+        return torch.zeros(*codes.shape, classes)
+
+    codes = torch.randint(classes, (50, tokens))
+    # E Σ_t n_t/t = Σ_t (L·t/T)/t = L hidden codes, each log K nats
+    bound = diffusion.negative_elbo(denoise, codes, classes, diffusion.generators(range(50)))
+    bits = bound.nats / (tokens * math.log(2))
+    assert float(bits.mean()) == pytest.approx(math.log2(classes), abs=4 * float(bits.std()) / math.sqrt(50))
+    # a hidden code costs log2 K exactly, whatever the time
+    hidden = torch.rand(50, tokens) < 0.5
+    nats = diffusion.masked_cross_entropy(denoise(codes), codes, hidden)
+    assert torch.allclose(nats / hidden.sum(1) / math.log(2), torch.full((50,), math.log2(classes)))
+
+
+def test_one_time_is_too_few_for_an_error() -> None:
+    with pytest.raises(UsageError, match="at least 2"):
+        diffusion.negative_elbo(table_denoiser(2, 2), torch.zeros(1, 2).long(), 2, diffusion.generators([0]), 1)
+
+
+def test_the_paper_weighs_the_fully_hidden_state_and_the_release_does_not() -> None:
+    logits, codes, hidden = torch.zeros(1, 4, 8), torch.zeros(1, 4).long(), torch.ones(1, 4).bool()
+    times = torch.tensor([4])
+    assert float(diffusion.training_loss(logits, codes, hidden, times)[0]) == 0
+    paper, bits = diffusion.training_loss(logits, codes, hidden, times, "reweighted_elbo", "paper")
+    assert float(paper) == pytest.approx(3 / 4)  # (T − t + 1)/T of log2 8 bits a code
+    assert float(bits) == pytest.approx(3.0)
+
+
+def test_masks_hide_as_many_codes_as_the_time_says() -> None:
+    torch.manual_seed(0)
+    codes = torch.randint(5, (400, 20))
+    times = torch.full((400,), 7)
+    fixed, hidden = diffusion.mask_codes(codes, times, 5, "fixed")
+    assert torch.all(hidden.sum(1) == 7)
+    assert torch.equal(fixed == 5, hidden)
+    assert torch.equal(fixed[~hidden], codes[~hidden])
+    _, hidden = diffusion.mask_codes(codes, times, 5)
+    assert float(hidden.float().mean()) == pytest.approx(7 / 20, abs=4 * math.sqrt(0.35 * 0.65 / 8000))
+    assert diffusion.mask_codes(codes, torch.full((400,), 20), 5)[1].all()
+
+
+def test_sampling_draws_the_distribution_that_the_denoiser_describes() -> None:
+    # p(first) = softmax, p(second | first) by table: unmasking one code a step in any order must give the joint
+    joint = torch.tensor([[0.05, 0.25, 0.1], [0.2, 0.0, 0.1], [0.05, 0.05, 0.2]])
+
+    def denoise(codes: Tensor) -> Tensor:
+        first, second = codes.unbind(1)
+        padded = torch.cat([joint, joint.sum(0, keepdim=True)])  # row 3: the first code is hidden
+        given = torch.cat([joint.T, joint.sum(1)[None]])
+        rows = torch.stack([given[second], padded[first]], dim=1)
+        return (rows / rows.sum(2, keepdim=True)).log()
+
+    draws = 20000
+    # with all L = 2 steps both codes may be shown at once, with chance 1/2 at t = 2: then they are independent
+    codes = diffusion.sample(denoise, 2, 3, diffusion.generators(range(draws)), CPU, temperature=1.0)
+    found = torch.zeros(3, 3)
+    found.index_put_((codes[:, 0], codes[:, 1]), torch.ones(draws), accumulate=True)
+    independent = joint.sum(1)[:, None] * joint.sum(0)[None]
+    # t = 2 shows none (1/4), one (1/2) or both (1/4); t = 1 the rest: both at once half of the time
+    expected = 0.5 * joint + 0.5 * independent
+    assert torch.allclose(found / draws, expected, atol=4 * math.sqrt(0.25 / draws))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_any_number_of_steps_up_to_one_a_code_fills_everything(steps: int) -> None:
+    asked = []
+
+    def denoise(codes: Tensor) -> Tensor:
+        asked.append(codes)
+        return torch.zeros(*codes.shape, 4)
+
+    codes = diffusion.sample(denoise, 10, 4, diffusion.generators([1, 2]), CPU, steps=steps)
+    assert codes.min() >= 0
+    assert codes.max() < 4
+    assert len(asked) <= steps
+    with pytest.raises(UsageError, match="1 to 10"):
+        diffusion.sample(denoise, 10, 4, diffusion.generators([1]), CPU, steps=11)
+
+
+def test_a_case_depends_on_its_own_seed_only() -> None:
+    denoise = table_denoiser(6, 5)
+    together = diffusion.sample(denoise, 6, 5, diffusion.generators([3, 4, 5]), CPU)
+    alone = diffusion.sample(denoise, 6, 5, diffusion.generators([4]), CPU)
+    assert torch.equal(together[1], alone[0])
+    codes = torch.tensor([[0, 1, 2, 3, 4, 0]])
+    several = diffusion.negative_elbo(denoise, codes.expand(3, -1), 5, diffusion.generators([3, 4, 5]))
+    single = diffusion.negative_elbo(denoise, codes, 5, diffusion.generators([4]))
+    assert float(several.nats[1]) == pytest.approx(float(single.nats[0]), rel=1e-6)
+    assert float(several.nats[1]) != pytest.approx(float(several.nats[0]), rel=1e-3)
+
+
+def test_lower_temperature_draws_likelier_codes() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0]).expand(5000, 3)
+    numbers = torch.rand(5000, generator=torch.Generator().manual_seed(0))
+    for temperature in (0.5, 1.0):
+        share = (diffusion.draw_codes(logits, numbers, temperature) == 2).float().mean()
+        assert float(share) == pytest.approx(float((logits[0] / temperature).softmax(0)[2]), abs=0.03)
+    assert diffusion.draw_codes(torch.tensor([[-math.inf, 0.0]]), torch.zeros(1), 1.0).item() == 1
+
+
+def causal_prior(codes: int, tokens: int) -> CodeTransformer:
+    torch.manual_seed(0)
+    config = TransformerConfig(
+        codes=codes, context_width=3, width=8, heads=2, layers=2, block_size=tokens + 4, causal=True
+    )
+    prior = CodeTransformer(config).eval()
+    torch.nn.init.normal_(prior.position)
+    torch.nn.init.normal_(prior.head.weight)
+    return prior
+
+
+def test_the_causal_prior_is_a_distribution_over_all_sequences() -> None:
+    prior = causal_prior(3, 4)
+    sequences = torch.tensor(list(product(range(3), repeat=4)))
+    context = torch.randn(1, 4, 3).expand(len(sequences), -1, -1)
+    with torch.no_grad():
+        nats = autoregressive.negative_log_likelihood(prior(sequences, context), sequences)
+    assert float(nats.double().neg().exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    assert float(nats.std()) > 0.1
+
+
+def test_the_causal_prior_draws_what_its_likelihood_says() -> None:
+    prior = causal_prior(2, 3)
+    sequences = torch.tensor(list(product(range(2), repeat=3)))
+    context = torch.randn(1, 4, 3)
+    with torch.no_grad():
+        logits = prior(sequences, context.expand(8, -1, -1))
+        expected = autoregressive.negative_log_likelihood(logits, sequences).neg().exp()
+    draws = 4000
+    chance = diffusion.generators(range(draws))
+    codes = autoregressive.sample(prior, 3, context.expand(draws, -1, -1), chance, temperature=1.0)
+    found = torch.bincount(codes @ torch.tensor([4, 2, 1]), minlength=8) / draws
+    assert torch.allclose(found, expected, atol=4 * math.sqrt(0.25 / draws))
+
+
+def test_a_case_of_the_causal_prior_depends_on_its_own_seed_only() -> None:
+    prior = causal_prior(7, 5)
+    context = torch.randn(3, 4, 3)
+    together = autoregressive.sample(prior, 5, context, diffusion.generators([1, 2, 3]))
+    alone = autoregressive.sample(prior, 5, context[1:2], diffusion.generators([2]))
+    assert torch.equal(together[1], alone[0])
+
+
+def test_the_most_likely_codes_need_no_chance() -> None:
+    prior = causal_prior(7, 5)
+    context = torch.randn(1, 4, 3)
+    first, second = (
+        autoregressive.sample(prior, 5, context, diffusion.generators([seed]), most_likely=True) for seed in (1, 2)
+    )
+    assert torch.equal(first, second)
+    with torch.no_grad():
+        assert torch.equal(prior(first, context).argmax(2), first)

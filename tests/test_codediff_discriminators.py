@@ -1,0 +1,128 @@
+"""CodeDiff3D's discriminators are the published ones, and its losses are what they say."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from bench.errors import UsageError
+from bench.fingerprint import compare
+from bench.methods.codediff import fingerprint, losses
+from bench.methods.codediff.discriminator import (
+    DiscriminatorConfig,
+    ProgressiveDiscriminator,
+    build_discriminator,
+    quadrant,
+)
+
+ROOT = "discriminators_and_feature_extractor/chirp"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        f"{ROOT}/progressive3d/params",
+        f"{ROOT}/progressive3d/sn_exact_32_float64",
+        f"{ROOT}/progressive3d/sn_off_32_float64",
+        f"{ROOT}/progressive2d/params_total",
+        f"{ROOT}/progressive2d/params_without_decoders",
+        f"{ROOT}/progressive2d/decoder_part",
+        f"{ROOT}/progressive2d/sn_exact_64_float64",
+        f"{ROOT}/patch3d_ndf32_layers3/params",
+        f"{ROOT}/patch3d_ndf32_layers3/float64",
+        f"{ROOT}/patch2d_ndf64_layers3/params",
+        f"{ROOT}/patch2d_ndf64_layers3/float64",
+        f"{ROOT}/feature_extractor/params",
+        f"{ROOT}/feature_extractor/sn_off_64_float32",
+        "losses_metrics_normalisation_prdc/recon_losses",
+        "losses_metrics_normalisation_prdc/mish_hinge",
+    ],
+)
+def test_discriminators_and_losses_equal_the_official_code(entry: str) -> None:
+    rows = compare(fingerprint, entry)
+    assert rows
+    assert [f"{row.key}: {row.value} is not {row.golden}" for row in rows if not row.ok] == []
+
+
+@pytest.mark.parametrize("kind", ["progressive", "patch"])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_smallest_input_gives_a_logit_and_a_smaller_one_is_refused(kind: str, dimensions: int) -> None:
+    config = DiscriminatorConfig(kind=kind, dimensions=dimensions, channels=2, stages=1)
+    model = build_discriminator(config).eval()
+    side = config.smallest_side
+    assert model(torch.zeros(2, 1, *(side,) * dimensions)).shape == (2, 1)
+    with pytest.raises(UsageError, match=f"at least {side} a side, not {side - 1}"):
+        model(torch.zeros(2, 1, *(side - 1,) * dimensions))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decoders": True}, "decoders need"),
+        ({"decoders": True, "dimensions": 2, "kind": "patch"}, "decoders need"),
+        ({"decoded_side": 48}, "16, 32, 64 or 128"),
+        ({"decoded_side": 256}, "16, 32, 64 or 128"),
+    ],
+)
+def test_impossible_discriminators_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        DiscriminatorConfig(**changes)
+
+
+def test_spectral_norm_moves_in_training_forwards_only() -> None:
+    torch.manual_seed(0)
+    model = ProgressiveDiscriminator(DiscriminatorConfig(channels=2, stages=1))
+    layer = model.stem[0]
+    vector = layer.parametrizations.weight[0]._u
+    nn.init.normal_(layer.parametrizations.weight.original)
+    before = vector.clone()
+    model.eval()(torch.zeros(1, 1, 8, 8, 8))
+    assert torch.equal(vector, before)
+    model.train()
+    for _ in range(30):
+        model(torch.zeros(1, 1, 8, 8, 8))
+    assert not torch.allclose(vector, before)
+    largest = torch.linalg.svdvals(model.eval().stem[0].weight.detach().flatten(1))[0]
+    assert float(largest) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_decoders_redraw_what_their_targets_show(side: int) -> None:
+    config = DiscriminatorConfig(dimensions=2, channels=2, decoders=True, decoded_side=side)
+    model = ProgressiveDiscriminator(config)
+    images = torch.rand(3, 1, 32, 32)
+    for part in range(4):
+        logits, drawn = model.redraw(images, part)
+        targets = model.redraw_targets(images, part)
+        assert logits.shape == (3, 25)
+        assert [tuple(image.shape) for image in (*drawn, *targets)] == [(3, 1, side, side)] * 4
+
+
+def test_the_four_quadrants_are_the_image() -> None:
+    image = torch.arange(36.0).view(1, 1, 6, 6)
+    top = torch.cat([quadrant(image, 0, 3), quadrant(image, 1, 3)], dim=3)
+    bottom = torch.cat([quadrant(image, 2, 3), quadrant(image, 3, 3)], dim=3)
+    assert torch.equal(torch.cat([top, bottom], dim=2), image)
+
+
+def test_the_relu_margin_is_the_hinge() -> None:
+    real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])
+    # max(0, 1 − 2), max(0, 1 − 0.5); max(0, 1 − 2), max(0, 1 + 0)
+    assert float(losses.discriminator_loss(real, fake, "relu")) == pytest.approx(0.5 * (0.25 + 0.5))
+
+
+def test_the_adaptive_weight_is_the_ratio_of_gradients_between_zero_and_one() -> None:
+    layer = torch.tensor([3.0, 4.0], requires_grad=True)
+    small, large = (layer * torch.tensor([3.0, 4.0])).sum(), (layer * torch.tensor([6.0, 8.0])).sum()
+    weight = losses.adaptive_weight(small, large, layer)
+    assert float(weight) == pytest.approx(5 / (10 + 1e-4))
+    assert not weight.requires_grad
+    assert float(losses.adaptive_weight(large, small, layer)) == 1.0
+
+
+def test_a_perceptual_distance_is_added_where_one_is_given() -> None:
+    image, target = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    assert float(losses.view_loss(image, target)) == 1.0
+    assert float(losses.view_loss(image, target, lambda a, b: torch.tensor(3.0), 0.5)) == 2.5

@@ -1,0 +1,362 @@
+"""The random encoder against the published one, prdc against plain loops, and the statistics of its numbers."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from prdc import compute_prdc
+from torch.nn import functional as F
+
+from bench.errors import BenchError
+from bench.metrics import fidelity
+from bench.metrics.encoder import RandomEncoder, normalise_spectrally, seeded_encoder
+from bench.metrics.fidelity import (
+    DegenerateFeatures,
+    baseline_draws,
+    encode,
+    prdc_by_encoder,
+    prdc_scores,
+    real_features,
+    uncached,
+)
+from bench.metrics.sets import plan_set, set_scores
+from bench.protocols import Fidelity
+
+SMALL = Fidelity(encoder_seeds=(0, 1), small_encoded_side=48, baseline_draws=3, nearest_k=3)  # 27 features
+CPU = torch.device("cpu")
+
+# codediff_golden.json, discriminators_and_feature_extractor/<fill>/feature_extractor/sn_<norm>_64_float64: numbers of
+# the published class; the input is sin(0.01 k), spectral norm "exact" is W / σ_max by SVD, "off" the bare weights
+GOLDEN = {
+    ("rule", "exact"): {
+        "mean": -1.8707488e-07,
+        "std": 8.6513296e-08,
+        "first": [-2.6542859e-07, -2.7084548e-07, -2.6881248e-07, -2.6736345e-07],
+        "last": [-2.9084021e-07, -2.9558479e-07, -3.0063518e-07, -3.0650259e-07],
+    },
+    ("rule", "off"): {
+        "mean": -0.00021295315,
+        "std": 0.00043645525,
+        "first": [-0.00062888543, -0.00066250887, -0.0006506607, -0.00064351914],
+        "last": [0.00056099312, 0.00054742416, 0.00054382569, 0.00050017319],
+    },
+    ("chirp", "exact"): {
+        "mean": -1.9022846e-05,
+        "std": 2.1047682e-05,
+        "first": [-1.4637732e-05, 7.4298964e-06, -1.3271633e-06, 1.6131479e-05],
+        "last": [-8.9900385e-06, 9.4982558e-07, 9.2272887e-06, 6.6999519e-06],
+    },
+    ("chirp", "off"): {
+        "mean": -0.00010821035,
+        "std": 7.5598238e-05,
+        "first": [-7.1185008e-05, -2.7196241e-06, -2.2662888e-05, 1.2540904e-05],
+        "last": [-5.2685504e-05, -2.357831e-05, 1.0778436e-06, 1.4536689e-05],
+    },
+}
+
+
+@torch.no_grad()
+def fill(module: torch.nn.Module, rule: str) -> None:
+    """The two fills of the golden file for tensors of two and more dimensions."""
+    for weight in module.parameters():
+        rows, columns = weight.shape[0], weight[0].numel()
+        if rule == "rule":
+            angle = 0.1 * torch.arange(weight.numel(), dtype=torch.float64)
+        else:
+            i = torch.arange(rows, dtype=torch.float64)[:, None]
+            j = torch.arange(columns, dtype=torch.float64)[None]
+            angle = 0.7 * i * i + 1.3 * j * (i + 1)
+        weight.copy_((torch.sin(angle) / math.sqrt(columns)).reshape(weight.shape))
+
+
+def waves(side: int, dimensions: int = 3) -> torch.Tensor:
+    return torch.sin(0.01 * torch.arange(side**dimensions, dtype=torch.float64)).reshape(1, 1, *(side,) * dimensions)
+
+
+@pytest.mark.parametrize(("rule", "norm"), GOLDEN)
+def test_the_encoder_is_the_published_one(rule: str, norm: str) -> None:
+    encoder = RandomEncoder(3).double()
+    fill(encoder, rule)
+    if norm == "exact":
+        normalise_spectrally(encoder)
+    with torch.inference_mode():
+        features = encoder(waves(64))[0].numpy()
+    expected = GOLDEN[rule, norm]
+    assert features.shape == (125,)
+    assert features.mean() == pytest.approx(expected["mean"], rel=1e-6)
+    assert features.std() == pytest.approx(expected["std"], rel=1e-6)
+    np.testing.assert_allclose(features[:4], expected["first"], rtol=1e-6)
+    np.testing.assert_allclose(features[-4:], expected["last"], rtol=1e-6)
+
+
+def test_the_encoder_has_the_published_number_of_parameters() -> None:
+    assert sum(p.numel() for p in RandomEncoder(3).parameters()) == 2_038_704
+
+
+def test_a_volume_of_128_gives_2197_features() -> None:
+    encoder = RandomEncoder(3).to("meta")
+    lengths = [encoder(torch.empty(1, 1, side, side, side, device="meta")).shape[1] for side in (128, 64)]
+    assert lengths == [2197, 125]
+
+
+def test_a_projection_of_64_gives_25_features() -> None:
+    with torch.inference_mode():
+        assert seeded_encoder(0, 2)(waves(64, 2).float()).shape == (1, 25)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_spectral_norm_is_converged(dimensions: int) -> None:
+    for weight in seeded_encoder(3, dimensions).parameters():
+        largest = torch.linalg.svdvals(weight.double().flatten(1))[0].item()
+        assert largest == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_seed_fixes_the_encoder_and_leaves_the_global_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, again, other = seeded_encoder(0, 2), seeded_encoder(0, 2), seeded_encoder(1, 2)
+    assert torch.equal(torch.rand(3), expected)
+    image = waves(64, 2).float()
+    with torch.inference_mode():
+        assert torch.equal(first(image), again(image))
+        assert not torch.allclose(first(image), other(image), rtol=0.1)
+
+
+def test_the_fast_paths_equal_the_plain_layers() -> None:
+    """Pooling folded into a strided convolution, and block means, against PyTorch's own pooling."""
+    torch.manual_seed(0)
+    encoder = seeded_encoder(0, 3).double()
+    x = torch.rand(2, 16, 32, 32, 32, dtype=torch.float64).contiguous(memory_format=torch.channels_last_3d)
+    stage, gate = encoder.stages[0], encoder.gates[0]
+
+    def rectified(t: torch.Tensor) -> torch.Tensor:
+        return F.leaky_relu(t, 0.2)
+
+    plain = rectified(stage.refine(rectified(stage.strided(x)))) + rectified(stage.skip(F.avg_pool3d(x, 2)))
+    torch.testing.assert_close(stage(x), plain / 2)
+    pooled = F.adaptive_avg_pool3d(x, 4)
+    torch.testing.assert_close(gate(x), torch.sigmoid(gate.excite(F.silu(gate.squeeze(pooled)))))
+
+
+def test_features_do_not_depend_on_the_batch(make_data) -> None:
+    volumes = make_data(test=9)["test"].volumes(range(9))
+    together = encode(volumes, 16, SMALL, CPU)
+    alone = encode(volumes[8:], 16, SMALL, CPU)
+    assert together["3d"].shape == (2, 9, 27)
+    assert together["w"].shape == (2, 9, 9)
+    for key in ("3d", "d", "h", "w"):
+        spread = np.ptp(together[key], axis=1).mean()
+        np.testing.assert_allclose(alone[key][:, 0], together[key][:, 8], atol=1e-3 * spread)
+
+
+def test_volumes_are_resampled_linearly_before_encoding(make_data) -> None:
+    volumes = make_data(test=1)["test"].volumes([0])
+    resized = F.interpolate(volumes[None], size=(48, 48, 48), mode="trilinear", align_corners=False)
+    projected = F.interpolate(volumes.amax(2)[None], size=(48, 48), mode="bilinear", align_corners=False)
+    features = encode(volumes, 16, SMALL, CPU)
+    with torch.inference_mode():
+        expected_3d = seeded_encoder(1, 3)(resized).numpy()
+        expected_h = seeded_encoder(1, 2)(projected).numpy()
+    np.testing.assert_allclose(features["3d"][1], expected_3d, rtol=1e-3)
+    np.testing.assert_allclose(features["h"][1], expected_h, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("grid", "side"), [(16, 64), (95, 64), (96, 128), (128, 128), (256, 128)])
+def test_small_grids_are_encoded_at_the_small_side(grid: int, side: int) -> None:
+    assert Fidelity().side(grid) == side
+
+
+@pytest.mark.parametrize("side", [16, 40])
+def test_sides_the_encoder_cannot_take_are_refused(side: int) -> None:
+    with pytest.raises(BenchError, match="multiples of 16 from 32"):
+        encode([torch.zeros(8, 8, 8)], 8, replace(SMALL, small_encoded_side=side), CPU)
+
+
+# --- density, coverage, precision, recall
+
+
+def brute_force(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, float]:
+    """The definitions, one pair at a time."""
+
+    def radius(points: np.ndarray, index: int) -> float:
+        return sorted(math.dist(points[index], p) for j, p in enumerate(points) if j != index)[k - 1]
+
+    radii = [radius(real, i) for i in range(len(real))]
+    generated_radii = [radius(generated, j) for j in range(len(generated))]
+    inside = [[math.dist(r, g) < radii[i] for g in generated] for i, r in enumerate(real)]
+    near = [[math.dist(r, g) < generated_radii[j] for j, g in enumerate(generated)] for r in real]
+    return {
+        "density": sum(map(sum, inside)) / (k * len(generated)),
+        "coverage": sum(map(any, inside)) / len(real),
+        "precision": sum(any(row[j] for row in inside) for j in range(len(generated))) / len(generated),
+        "recall": sum(map(any, near)) / len(real),
+    }
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(12, 12, 3), (9, 20, 5), (20, 9, 1)])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_agrees_with_plain_loops_wherever_the_features_lie(n: int, m: int, k: int, offset: float) -> None:
+    random = np.random.default_rng(n)
+    real, generated = random.normal(size=(n, 4)) + offset, 0.8 * random.normal(size=(m, 4)) + 0.3 + offset
+    assert prdc_scores(real, generated, k) == pytest.approx(brute_force(real, generated, k), abs=1e-12)
+
+
+def test_agrees_with_the_published_package_and_is_silent(capfd) -> None:
+    random = np.random.default_rng(1)
+    real, generated = random.normal(size=(30, 125)).astype(np.float32), random.normal(size=(30, 125))
+    ours = prdc_scores(real, generated, 5)
+    assert capfd.readouterr().out == ""
+    assert ours == pytest.approx({k: float(v) for k, v in compute_prdc(real, generated, 5).items()}, abs=1e-12)
+
+
+def test_agrees_with_the_released_evaluation() -> None:
+    """`losses_metrics_normalisation_prdc/prdc_k3` of the CodeDiff3D golden numbers."""
+    k = np.arange(60, dtype=np.float64)
+    real, generated = np.sin(0.37 * k).reshape(12, 5), np.sin(0.37 * k + 0.2 * np.cos(k)).reshape(12, 5)
+    assert prdc_scores(real, generated, 3) == pytest.approx(
+        {"precision": 1.0, "recall": 1.0, "density": 1.138888889, "coverage": 1.0}, abs=1e-9
+    )
+
+
+def test_order_does_not_matter() -> None:
+    random = np.random.default_rng(2)
+    real, generated = random.normal(size=(15, 6)), random.normal(size=(15, 6))
+    shuffled = prdc_scores(real[::-1], random.permutation(generated), 3)
+    assert shuffled == pytest.approx(prdc_scores(real, generated, 3), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "k"), [(8, 3), (64, 3), (48, 5)])
+def test_the_same_distribution_scores_what_theory_says(n: int, k: int) -> None:
+    """E[density] = 1; E[coverage] = 1 − (n−1)…(n−k) / ((2n−1)…(2n−k)) (Naeem et al. 2020, lemma 2)."""
+    random = np.random.default_rng(3)
+    trials = 200
+    scores = [prdc_scores(random.normal(size=(n, 8)), random.normal(size=(n, 8)), k) for _ in range(trials)]
+    expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
+    for name, value in (("coverage", expected), ("density", 1.0)):
+        sample = [score[name] for score in scores]
+        error = np.std(sample) / math.sqrt(trials)
+        assert abs(np.mean(sample) - value) < 4 * error
+        assert error < 0.03
+
+
+def test_copies_score_one_and_blur_or_collapse_raises_density() -> None:
+    random = np.random.default_rng(4)
+    real = random.normal(size=(96, 64))
+    assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(fidelity.NAMES, 1.0), abs=1e-12)
+    assert prdc_scores(real, real / 2, 3)["density"] > 10
+
+
+def test_features_that_do_not_vary_warn_and_score_nothing() -> None:
+    random = np.random.default_rng(5)
+    real, flat = random.normal(size=(10, 4)), np.full((10, 4), 0.5)
+    with pytest.warns(DegenerateFeatures, match="all generated features are equal"):
+        assert prdc_scores(real, flat, 3)["recall"] == 0.0
+    with pytest.warns(DegenerateFeatures, match="all real and generated features are equal"):
+        assert prdc_scores(flat, flat, 3) == dict.fromkeys(fidelity.NAMES, 0.0)
+
+
+def test_too_few_rows_or_bad_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 cases; k = 3 needs at least 5"):
+        prdc_scores(np.zeros((9, 2)), np.zeros((4, 2)), 3)
+    with pytest.raises(ValueError, match="NaN"):
+        prdc_scores(np.full((9, 2), np.nan), np.zeros((9, 2)), 3)
+
+
+# --- features of real cases, and whole sets
+
+
+def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, data_folder: Path, monkeypatch) -> None:
+    cases = make_data(test=3)["test"]
+    indices = np.arange(3)
+    assert uncached(cases, indices, SMALL) == 3
+    first = real_features(cases, indices, SMALL, CPU)
+    assert uncached(cases, indices, SMALL) == 0
+    (archive,) = (data_folder / "features").glob("toy-test-*.npz")
+    (record,) = (data_folder / "features").glob("toy-test-*.json")
+    assert len(json.loads(record.read_text())["sha256"]) == 64
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fidelity, "encode", None)  # a second computation would fail
+        again = real_features(cases, indices, SMALL, CPU)
+    archive.write_bytes(archive.read_bytes()[:-100])
+    assert uncached(cases, indices, SMALL) == 3
+    rebuilt = real_features(cases, indices, SMALL, CPU)
+    for key, features in first.items():
+        assert np.array_equal(again[key], features)
+        assert np.array_equal(rebuilt[key], features)
+
+
+@pytest.mark.usefixtures("data_folder")
+def test_other_data_cases_or_encoders_are_not_taken_from_the_cache(make_data) -> None:
+    cases = make_data(test=3)["test"]
+    real_features(cases, np.arange(3), SMALL, CPU)
+    other_data = make_data(test=3, seed=1)["test"]
+    assert uncached(cases, np.arange(2), SMALL) == 2
+    assert uncached(cases, np.arange(3), replace(SMALL, encoder_seeds=(0, 2))) == 3
+    assert uncached(other_data, np.arange(3), SMALL) == 3
+
+
+def test_baseline_draws_hold_no_case_twice_and_are_the_same_for_every_method() -> None:
+    draws = baseline_draws(30, 12, Fidelity())
+    assert draws.shape == (5, 12)
+    assert all(len(set(draw)) == 12 and max(draw) < 30 for draw in draws.tolist())
+    assert np.array_equal(draws, baseline_draws(30, 12, Fidelity()))
+    assert len({tuple(draw) for draw in draws.tolist()}) == 5
+
+
+@pytest.mark.usefixtures("data_folder")
+def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
+    data = make_data(train=10, test=6)
+    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
+    encoded = []
+    volumes = data["test"].volumes(range(6))
+    scores = set_scores(plan, volumes, lambda: encoded.append(1))
+    assert len(encoded) == 6 + 6 + len(plan.drawn)
+    by_key = {(s.space, s.axis, s.metric, s.rep, s.stat): s.value for s in scores}
+    assert len(by_key) == len(scores)
+    for axis in ("d", "h", "w", "mean"):
+        assert by_key["mip", axis, "coverage", "", "mean"] == 1.0  # the predictions are the truth
+    assert by_key["3d", "all", "density", "", "mean"] == pytest.approx(1.0)
+
+    features = {split: encode(data[split].volumes(range(len(data[split]))), 16, SMALL, CPU) for split in data}
+    expected = [
+        prdc_by_encoder(features["test"][key], features["train"][key][:, plan.draws[2]], 3)[1]["density"]
+        for key in ("3d", "d", "h", "w")
+    ]
+    assert by_key["3d", "all", "density_baseline", "1.2", "value"] == pytest.approx(expected[0])
+    assert by_key["mip", "mean", "density_baseline", "1.2", "value"] == pytest.approx(np.mean(expected[1:]))
+    all_draws = [by_key["3d", "all", "recall_baseline", f"{e}.{d}", "value"] for e in range(2) for d in range(3)]
+    assert by_key["3d", "all", "recall_baseline", "", "mean"] == pytest.approx(np.mean(all_draws))
+    assert by_key["3d", "all", "recall_baseline", "", "sd"] == pytest.approx(np.std(all_draws, ddof=1))
+
+
+@pytest.mark.usefixtures("data_folder")
+@pytest.mark.parametrize(
+    ("train", "test", "metric", "reason"),
+    [
+        (10, 4, "density", "4 cases; k = 3 needs at least 5"),
+        (10, 4, "coverage_baseline", "4 cases; k = 3 needs at least 5"),
+        (5, 6, "density_baseline", "5 training cases; the baseline needs 6"),
+    ],
+)
+def test_sets_that_are_too_small_say_so(make_data, train: int, test: int, metric: str, reason: str) -> None:
+    data = make_data(train=train, test=test)
+    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
+    scores = [s for s in set_scores(plan, data["test"].volumes(range(test))) if s.metric == metric]
+    assert {(s.space, s.axis) for s in scores} == {("3d", "all"), *(("mip", a) for a in ("d", "h", "w", "mean"))}
+    assert {(s.value, s.note) for s in scores} == {(None, reason)}
+
+
+@pytest.mark.usefixtures("data_folder")
+def test_equal_predictions_are_scored_with_a_note_and_without_a_warning(make_data) -> None:
+    data = make_data(train=6, test=6)
+    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
+    scores = set_scores(plan, [torch.full((16, 16, 16), 0.4)] * 6)
+    (recall,) = [s for s in scores if (s.space, s.metric, s.stat) == ("3d", "recall", "mean")]
+    assert recall.value == 0.0
+    assert recall.note == "all generated features are equal"

@@ -1,0 +1,190 @@
+"""`bench fingerprint`: rules, comparison, and a command that prints one object and fails when a value is wrong."""
+
+import json
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.cli import run_command
+from bench.config import method_settings
+from bench.errors import UsageError
+from bench.files import read_json
+from bench.fingerprint import (
+    UnknownEntry,
+    chirp,
+    compare,
+    compute_path,
+    deviation_of,
+    fill,
+    rule,
+    select,
+    statistics,
+)
+from bench.methods.codediff import fingerprint as codediff
+from bench.methods.codediff import fingerprint_autoencoder, fingerprint_prior
+from bench.registry import get_method
+
+
+def test_the_plain_rule_is_a_sine_over_the_root_of_a_row() -> None:
+    values = rule((2, 3, 4))
+    assert values[1, 2, 3] == pytest.approx(math.sin(0.1 * 23) / math.sqrt(12))
+
+
+def test_the_chirp_is_full_rank_and_treats_a_table_as_rows() -> None:
+    values = chirp((6, 5), phase=2.0)
+    assert values[3, 4] == pytest.approx(math.sin(0.7 * 9 + 1.3 * 4 * 4 + 2.0) / math.sqrt(5))
+    assert np.linalg.matrix_rank(chirp((40, 40))) == 40
+    assert np.linalg.matrix_rank(rule((40, 40))) == 2
+    assert np.array_equal(chirp((1, 6, 5))[0], chirp((6, 5)))
+
+
+def test_filling_tells_norms_and_biases_apart() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.BatchNorm2d(4)).double()
+    fill(model.named_parameters(), rule, phase=lambda name: 5.0 if name == "0.weight" else 0.0)
+    bias = 0.01 * torch.cos(0.1 * torch.arange(4.0)).double()
+    assert torch.equal(model[0].weight.detach(), torch.from_numpy(rule((4, 3, 3, 3), 5.0)))
+    for norm in model[1:]:
+        assert torch.equal(norm.weight.detach(), torch.ones(4).double())
+    for layer in model:
+        assert torch.allclose(layer.bias.detach(), bias)
+
+
+def test_statistics_are_of_the_population() -> None:
+    values = statistics(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    assert values["std"] == pytest.approx(math.sqrt((4 + 1 + 0 + 9) / 4))
+    assert values["shape"] == [2, 2]
+    assert values["first8"] == values["last4"] == [1.0, 2.0, 3.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "golden", "scale", "expected"),
+    [
+        (1.1, 1.0, None, 0.1),
+        (0.1, 0.0, None, 0.1),
+        ([0.0, 2.2], [0.0, 2.0], None, 0.1),
+        ([0.1], [0.0], 10.0, 0.01),
+        (3, 3, None, 0.0),
+        (3, 4, None, math.inf),
+        ([1, 2], [1, 2, 3], None, math.inf),
+        ("a", "b", None, math.inf),
+        (None, 1.0, None, math.inf),
+        (float("nan"), 1.0, None, math.inf),
+        (["x", [2], 1.0, 4.4], ["x", [2], 1.0, 4.0], None, 0.1),
+    ],
+)
+def test_deviations_are_relative_and_whole_numbers_must_be_equal(
+    value: Any, golden: Any, scale: float | None, expected: float
+) -> None:
+    assert deviation_of(value, golden, scale) == pytest.approx(expected)
+
+
+def test_a_value_that_is_not_computed_counts_as_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = "losses_metrics_normalisation_prdc/recon_losses"
+    assert all(row.ok for row in compare(codediff, entry))
+    monkeypatch.setattr(codediff, "compute", lambda entry: {"l1": 0.1513047829})
+    rows = {row.key: row.ok for row in compare(codediff, entry)}
+    assert rows["l1"]
+    assert not rows["smooth_l1_beta_1_9"]
+
+
+def test_all_golden_numbers_of_networks_are_computed() -> None:
+    left = {"behaviour_evidence", "timing_cpu_noisy", "meta"}  # remarks on the official code, not its networks
+    left |= {"losses_metrics_normalisation_prdc/" + name for name in ("metrics", "normalisation", "prdc_k3")}
+    left |= {"losses_metrics_normalisation_prdc/to_unNorm", "transformer_and_diffusion/input"}
+    left |= {"ae3d/f32_vs_f64_indices_equal"}  # a remark on rounding
+    entries = codediff.entries()
+    names = {"seconds", "config", "mask_rule", "spectral_norm_note", "uniforms"}
+
+    def check(node: Any, path: str) -> None:
+        if path in left or path in entries or path.rpartition("/")[2] in names:
+            return
+        assert isinstance(node, dict), f"{path} is neither computed nor left out"
+        for key, value in node.items():
+            check(value, f"{path}/{key}" if path else key)
+
+    check(read_json(codediff.GOLDEN), "")
+    assert set(entries) >= codediff.SLOW
+
+
+def test_any_path_is_found() -> None:
+    whole = compute_path(codediff, "ae3d/params")
+    assert compute_path(codediff, "ae3d/params/total") == whole["total"] == 26338689
+    losses = compute_path(codediff, "transformer_and_diffusion/losses")
+    assert set(losses) == {"tiny", "T512", "zero_mask_mlm_guard"}
+    assert select(codediff, "ae3d/params/total") == [("ae3d/params", "total/")]
+    assert ("ae3d/run128_f32", "") in select(codediff, "ae3d")
+    assert ("ae3d/run128_f32", "") not in select(codediff, "ae3d", fast=True)
+    with pytest.raises(UsageError, match="nearest: ae3d/params"):
+        compute_path(codediff, "ae3d/parms")
+    with pytest.raises(UsageError, match="has no 'totl'"):
+        compute_path(codediff, "ae3d/params/totl")
+    with pytest.raises(UnknownEntry):
+        codediff.compute("ae3d/run32_f16")
+
+
+def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
+    settings: Any = method_settings(get_method("codediff"), "paper", "lidc")
+    assert settings.vqvae3d.autoencoder == fingerprint_autoencoder.VOLUME
+    assert settings.vqvae2d.autoencoder == fingerprint_autoencoder.VIEW
+    assert settings.vqvae3d.discriminator == codediff.DISCRIMINATORS["progressive3d"]
+    released = settings.vqvae2d.discriminator.model_copy(update={"crops": "released"})
+    assert released == codediff.DISCRIMINATORS["progressive2d"]
+    prior = fingerprint_prior.PRIOR
+    for name in ("width", "heads", "layers", "dropout"):
+        assert getattr(settings.transformer, name) == getattr(prior, name)
+
+
+def test_the_command_prints_one_object_for_an_entry_nobody_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "discriminators_and_feature_extractor/chirp/progressive3d/sn_exact_20_float64"
+    assert run_command(["fingerprint", "codediff", "--entry", path, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["shape"] == [8]  # 20 → 5 after two stages, 2³ places for a 4³ head
+    assert list(value) == list(read_json(codediff.GOLDEN)["discriminators_and_feature_extractor"]["chirp"][
+        "progressive3d"]["sn_exact_32_float64"])  # fmt: skip
+
+
+def test_the_command_compares_an_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "discriminators_and_feature_extractor/rule/progressive3d"
+    assert run_command(["fingerprint", "codediff", "--entry", f"{path}/sn_off_32_float32"]) == 0
+    assert "7 values of 1 entries, 0 differ" in capsys.readouterr().out
+
+
+def test_a_wrong_network_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = codediff.DISCRIMINATORS["progressive3d"].model_copy(update={"channels": 15})
+    monkeypatch.setitem(codediff.DISCRIMINATORS, "progressive3d", wrong)
+    path = "discriminators_and_feature_extractor/chirp/progressive3d"
+    for entry in ("params", "sn_exact_32_float64"):
+        assert run_command(["fingerprint", "codediff", "--entry", f"{path}/{entry}"]) == 1
+        assert "no" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--entry", "ae3d/params"], "--entry needs a method"),
+        (["codediff", "--entry", "ae3d/run48_f32"], "add --json"),
+        (["codediff", "--entry", "nonsense", "--json"], "no entry 'nonsense'"),
+        (["codediff", "--entry", "ae3d/run8_f64", "--json"], "fewer than 16 a side"),
+        (["nobody"], "unknown method"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["fingerprint", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_whole_command_passes() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", "fingerprint", "codediff", "--fast"], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()[-2000:]

@@ -1,0 +1,212 @@
+"""The discretised likelihood against scipy, closed forms and itself; and its way into bits and files."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_ndtr
+from scipy.stats import norm
+
+from bench.errors import BenchError
+from bench.likelihood import NARROW, discretised_gaussian_nll, log_normal_cdf, log_probability_of_interval
+from bench.method import Likelihood
+from bench.metrics.likelihood import (
+    CaseLikelihood,
+    likelihood_scores,
+    nll_bits_per_code,
+    nll_bits_per_voxel,
+    per_case,
+    read_likelihoods,
+    write_likelihoods,
+)
+
+CHEST, BAGS = (-1000.0, 1000.0), (-1000.0, 3095.0)
+DTYPES = [torch.float64, torch.float32]
+
+
+def nll(value, mean, log_sigma, window=CHEST, dtype=torch.float64):
+    return discretised_gaussian_nll(*(torch.as_tensor(x, dtype=dtype) for x in (value, mean, log_sigma)), window)
+
+
+@pytest.mark.parametrize("window", [CHEST, BAGS])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mean", [-0.5, 0.0, 0.123, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("log_sigma", [-9.0, -7.6, -5.0, -4.0, -2.0, 0.0, 3.0])
+def test_probabilities_of_all_bins_of_the_window_sum_to_one(window, dtype, mean, log_sigma) -> None:
+    values = torch.arange(window[0], window[1] + 1, dtype=dtype)
+    total = torch.exp(-nll(values, mean, log_sigma, window, dtype).double()).sum().item()
+    assert total == pytest.approx(1.0, abs=1e-7 if dtype is torch.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("log_sigma", [-8.0, -6.0, -4.0, -3.2, -2.0, 0.0])
+def test_agrees_with_scipy_where_plain_differences_are_exact_enough(log_sigma: float) -> None:
+    low, high = CHEST
+    values = np.arange(low, high + 1)
+    mean, sigma = 0.37 * (high - low) + low, math.exp(log_sigma) * (high - low)
+    upper = np.where(values == high, 1.0, norm.cdf(values + 0.5, mean, sigma))
+    lower = np.where(values == low, 0.0, norm.cdf(values - 0.5, mean, sigma))
+    probable = upper - lower > 1e-6  # below, the reference itself loses its digits
+    expected = -np.log((upper - lower)[probable])
+    ours = nll(values, 0.37, log_sigma).numpy()[probable]
+    assert probable.sum() > 3
+    np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=2e-7)
+
+
+def test_the_outer_bins_take_the_whole_tails() -> None:
+    sigma = math.exp(-3.0) * 2000
+    for mean in (-0.4, 0.2, 1.7):
+        hounsfield = mean * 2000 - 1000
+        assert nll(-1000.0, mean, -3.0).item() == pytest.approx(-log_ndtr((-999.5 - hounsfield) / sigma), rel=1e-12)
+        assert nll(1000.0, mean, -3.0).item() == pytest.approx(-log_ndtr((hounsfield - 999.5) / sigma), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_wide_gaussian_is_a_density_times_one_unit(dtype: torch.dtype) -> None:
+    """−log N(0; 0, σ) = log σ + ½ log 2π for a bin of 1 HU in the middle, up to 1/(24σ²)."""
+    for log_sigma in (-2.0, 0.0, 2.0):
+        sigma = math.exp(log_sigma) * 2000
+        expected = math.log(sigma) + 0.5 * math.log(2 * math.pi) + 1 / (24 * sigma**2)
+        assert nll(0.0, 0.5, log_sigma, dtype=dtype).item() == pytest.approx(expected, abs=2e-6)
+
+
+def test_a_certain_and_right_prediction_costs_nothing() -> None:
+    assert nll(137.0, 1137 / 2000, -20.0).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_spread_of_the_data_costs_least() -> None:
+    """The best variance is the mean squared distance less 1/12, that of the bin itself."""
+    values = torch.tensor([-300.0, -120.0, 40.0, 90.0, 290.0], dtype=torch.float64)
+    best = minimize_scalar(
+        lambda log_sigma: nll(values, 0.5, log_sigma).sum().item(), bounds=(-5, -1), method="bounded"
+    )
+    sigma = math.exp(best.x) * 2000
+    assert sigma == pytest.approx(math.sqrt(values.square().mean().item() - 1 / 12), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("log_sigma", [-30.0, -12.0, -5.0, 0.0, 30.0])
+@pytest.mark.parametrize("mean", [-1000.0, -1.0, 0.5, 2.0, 1000.0])
+def test_far_tails_are_finite_and_so_are_their_gradients(dtype, log_sigma, mean) -> None:
+    mean_unit = torch.full((2001,), mean, dtype=dtype, requires_grad=True)
+    spread = torch.full((2001,), log_sigma, dtype=dtype, requires_grad=True)
+    loss = discretised_gaussian_nll(torch.arange(-1000, 1001), mean_unit, spread, CHEST)
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert (loss >= -1e-6).all()
+    assert torch.isfinite(mean_unit.grad).all()
+    assert torch.isfinite(spread.grad).all()
+
+
+def test_the_far_tail_grows_like_a_parabola_with_the_right_slope() -> None:
+    mean = torch.tensor(40.0, dtype=torch.float32, requires_grad=True)  # 79 000 HU off, σ = 99.6 HU
+    loss = discretised_gaussian_nll(torch.tensor(0.0), mean, torch.tensor(-3.0), CHEST)
+    loss.backward()
+    z = 39.5 * math.exp(3.0)
+    assert loss.item() == pytest.approx(z * z / 2, rel=1e-2)
+    assert mean.grad.item() == pytest.approx(z * math.exp(3.0), rel=1e-2)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    torch.manual_seed(0)
+    values = torch.randint(-1000, 1001, (40,))
+    values[:2] = torch.tensor([-1000, 1000])
+    mean = torch.rand(40, dtype=torch.float64, requires_grad=True)
+    log_sigma = (torch.rand(40, dtype=torch.float64) * 6 - 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, s: discretised_gaussian_nll(values, m, s, CHEST), (mean, log_sigma))
+
+
+def test_float32_keeps_up_with_float64() -> None:
+    values = torch.arange(-1000, 1001)
+    for log_sigma in (-8.0, -4.0, 0.0, 4.0):
+        exact = nll(values, 0.61, log_sigma)
+        single = nll(values, 0.61, log_sigma, dtype=torch.float32).double()
+        rounding_of_z = 2e-7 * math.exp(-log_sigma)  # value and mean are rounded on the [0, 1] scale
+        allowed = 2e-4 + 1e-5 * exact + rounding_of_z * torch.sqrt(2 * exact)
+        assert ((single - exact).abs() <= allowed).all()
+
+
+def test_half_precision_means_are_computed_in_single_precision() -> None:
+    mean = torch.tensor(0.5, dtype=torch.bfloat16)
+    result = discretised_gaussian_nll(torch.tensor(3.0), mean, torch.tensor(-4.0, dtype=torch.bfloat16), CHEST)
+    assert result.dtype is torch.float32
+    assert result.item() == pytest.approx(nll(3.0, 0.5, -4.0).item(), rel=1e-5)
+
+
+def test_values_between_or_beyond_whole_units_fall_into_their_bin() -> None:
+    assert nll(12.4, 0.5, -4.0).item() == nll(12.0, 0.5, -4.0).item()
+    assert nll(5000.0, 0.5, -4.0).item() == nll(1000.0, 0.5, -4.0).item()
+
+
+@pytest.mark.parametrize("delta", [NARROW * 0.999999, NARROW * 1.000001])
+@pytest.mark.parametrize("z", [0.0, 0.009, 0.011, 1.0, 6.0])
+def test_both_formulas_agree_where_they_meet(delta: float, z: float) -> None:
+    expected = math.log(norm.sf(z - delta / 2) - norm.sf(z + delta / 2))
+    ours = log_probability_of_interval(*(torch.tensor(x, dtype=torch.float64) for x in (z, delta))).item()
+    assert ours == pytest.approx(expected, abs=5e-7)
+
+
+def test_log_normal_cdf_agrees_with_scipy() -> None:
+    x = torch.linspace(-300, 40, 2001, dtype=torch.float64)
+    np.testing.assert_allclose(log_normal_cdf(x).numpy(), log_ndtr(x.numpy()), rtol=1e-12, atol=1e-300)
+
+
+# --- bits, scores and files
+
+
+def test_a_uniform_guess_costs_the_logarithm_of_the_choices() -> None:
+    """2001 equally likely bins cost log2(2001) bits a voxel, 1024 codes 10 bits a code."""
+    voxels, codes = 64, 8
+    guess = CaseLikelihood("a", voxels * math.log(2001), codes * math.log(1024), voxels, codes)
+    assert nll_bits_per_code(guess) == pytest.approx(10.0, rel=1e-12)
+    assert nll_bits_per_voxel(guess) == pytest.approx(math.log2(2001) + 10.0 * codes / voxels, rel=1e-12)
+
+
+def test_the_monte_carlo_error_is_reported_in_bits_per_voxel() -> None:
+    entry = CaseLikelihood("a", 100.0, 10.0, 50, 5, codes_se=50 * math.log(2) * 0.25)
+    assert [score.note for score in likelihood_scores(entry)] == ["Monte-Carlo standard error 0.25 bits/voxel"] * 2
+
+
+def test_a_batch_is_split_into_its_cases_and_survives_the_file(tmp_path: Path) -> None:
+    batch = Likelihood(
+        torch.tensor([11.5, 7.25], dtype=torch.float64),
+        torch.tensor([1.0, 1 / 3], dtype=torch.float64),
+        27,
+        3,
+        torch.tensor([0.1, 0.2], dtype=torch.float64),
+    )
+    entries = per_case(["b", "a"], batch)
+    write_likelihoods(tmp_path / "likelihood.csv", entries)
+    read = read_likelihoods(tmp_path / "likelihood.csv")
+    assert list(read) == ["a", "b"]
+    assert sorted(read.values(), key=lambda e: e.case) == sorted(entries, key=lambda e: e.case)
+    assert read["a"].codes_given_views_nats == 1 / 3
+
+
+def test_without_a_file_there_are_no_likelihoods(tmp_path: Path) -> None:
+    assert read_likelihoods(tmp_path / "likelihood.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,-1.0,2,8,1,", "line 2: needs a case, finite nats"),
+        ("a,1.0,nan,8,1,", "line 2: needs a case, finite nats"),
+        ("a,1.0,2,0,1,", "line 2: needs a case, finite nats"),
+        ("a,1.0,x,8,1,", "line 2: could not convert"),
+        ("a,1,2,8,1,\na,1,2,8,1,", "line 3: case a appears twice"),
+    ],
+)
+def test_likelihoods_that_cannot_be_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    header = "case,volume_given_codes_nats,codes_given_views_nats,voxels,codes,codes_se\n"
+    (tmp_path / "likelihood.csv").write_text(header + line + "\n")
+    with pytest.raises(BenchError, match=message):
+        read_likelihoods(tmp_path / "likelihood.csv")
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "likelihood.csv").write_text("case,voxels\na,3\n")
+    with pytest.raises(BenchError, match="no column 'volume_given_codes_nats'"):
+        read_likelihoods(tmp_path / "likelihood.csv")
