@@ -21,6 +21,7 @@ from bench.metrics.likelihood import FILE_NAME, likelihood_scores, no_likelihood
 from bench.metrics.sets import SetScore, plan_set, set_scores
 from bench.predictions import Unit, check_grid, find_predictions, read_manifest, read_prediction
 from bench.protocols import Protocol
+from bench.provenance import code_version
 from bench.scores import ScoreRow, read_score_rows, views_text, write_scores
 
 Progress = Callable[[int, int], None]
@@ -95,6 +96,25 @@ def score_predictions(
     rows += _time_rows(make, len(files))
     kept.save(rows, hashes)
     return rows
+
+
+def external_run(
+    predictions: Path,
+    cases: Mapping[Split, Cases],
+    method: str,
+    preset: str,
+    split: Split,
+    seed: int | None,
+    *,
+    allow_missing: bool = False,
+) -> RunFacts:
+    """What to call predictions made elsewhere: the name ends in a hash of the files, the data and the split."""
+    truth = cases[split]
+    files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
+    content = {case: sha256_of(path) for case, path in files.items()}
+    digest = digest_of({"files": content, "data": truth.card.fingerprint, "split": split})
+    run_id = f"{method}-{truth.card.name}-{preset}-external-{digest[:8]}"
+    return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
 def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases) -> dict[str, str]:

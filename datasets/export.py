@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -34,7 +36,7 @@ def export(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]
             failed.append(Rejected(path, str(error)))
             continue
         content = gzip.compress(_nifti(volume, spec.cube_mm, record.centre_ras_mm), mtime=0)
-        write_atomic(path, lambda file, content=content: file.write(content))
+        write_atomic(path, partial(_put, content))
         written.append(path)
     splits = spec.assign_splits(records)
     text = io.StringIO()
@@ -43,6 +45,10 @@ def export(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]
     rows.writerows((record.case, record.patient, splits.get(record.case, "unused")) for record in records)
     write_text(folder / "splits.csv", text.getvalue())
     return written, failed
+
+
+def _put(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def _nifti(volume: np.ndarray, cube_mm: float, centre_ras_mm: tuple[float, float, float]) -> bytes:

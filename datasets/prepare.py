@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import re
+import threading
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -165,13 +166,24 @@ def _outcomes(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
         yield from map(_work, jobs)
         return
     # spawned, not forked: the caller may run threads
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(_work, jobs)
     except BrokenProcessPool as error:
         raise BenchError("a worker process died, likely out of memory; run again with fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker whose parent was killed end too; it would wait for work for ever."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _cores() -> int:

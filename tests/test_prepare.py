@@ -7,6 +7,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
+from bench.dataset import DatasetSpec, Geometry, Split
 from bench.datasets.body import without_table
 from bench.datasets.check import check
 from bench.datasets.export import export
@@ -14,8 +16,6 @@ from bench.datasets.lidc.check import doubts
 from bench.datasets.prepare import PrepareReport, case_name, prepare
 from bench.datasets.reading.scan import Scan
 from bench.datasets.resampling import cube_centre, resampled
-
-from bench.dataset import DatasetSpec, Geometry, Split
 from bench.store import PreparedCase, load_volume, read_store, store_folder
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
 from bench.datasets.reading.find import find_scans
 from bench.datasets.reading.nifti import patient_of
 from bench.datasets.reading.scan import Rejected, Scan, ScanError, ScanSource, check_hounsfield, oriented
-
 from bench.errors import BenchError, UsageError
 
 SPACING = (3.0, 2.0, 1.5)  # D, H, W

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bench.datasets.reading.find import find_scans
 from bench.datasets.reading.scan import Rejected, Scan, ScanError, ScanSource
 

@@ -4,9 +4,9 @@ from collections import Counter
 from hashlib import sha256
 
 import pytest
+
 from bench.datasets.lidc.check import remarks
 from bench.datasets.lidc.splits import assign_splits, published_x2ct_split, split_of_patients
-
 from bench.store import PreparedCase
 
 SMALL = [  # 15 names, and who of them trains, validates and tests by sha256(PatientID)

@@ -84,7 +84,7 @@ def export(
     spec = get_dataset(dataset)
     written, failed = importlib.import_module("bench.datasets.export").export(spec, folder)
     say = Reporter(Console()).say
-    say(f"{len(written)} cases of {spec.name} are in {folder}")
+    say(f"{len(written)} cases of {spec.name} written to {folder}")
     _list(say, "not written", failed)
     if failed:
         raise typer.Exit(1)

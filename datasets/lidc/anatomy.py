@@ -25,7 +25,7 @@ class Nodule:
 class Anatomy:
     """Everything that differs between two subjects, before any grid is chosen. Lengths in mm, densities in HU."""
 
-    seed: int
+    seed: int  # decides textures, the layout of the vessels, and noise
     # Seen well by two views: the sizes and places of large things.
     female: bool
     chest_width: float  # of the thoracic cavity, at its widest
@@ -67,7 +67,7 @@ class Anatomy:
 
 
 def draw_anatomy(seed: int) -> Anatomy:
-    """The subject of a seed, a non-negative integer; the same on every machine and for every grid."""
+    """The subject of a seed, a non-negative integer; the same whatever the grid."""
     rng = np.random.default_rng([seed, 0x1DC])
 
     def normal(mean: float, spread: float, low: float, high: float) -> float:
@@ -83,14 +83,14 @@ def draw_anatomy(seed: int) -> Anatomy:
     size = normal(-0.35 if female else 0.3, 0.85, -2.2, 2.2)  # stature, shared by the skeletal measures
     weight = normal(0, 1, -1.9, 2.3)
     lung_height = normal(293 + 18 * size, 17, 232, 345)
-    chest_width = normal(257 + 15 * size + 6 * weight, 9, 215, 305)
-    shift = (normal(0, 7, -18, 18), normal(0, 6, -16, 16))
+    chest_width = normal(257 + 15 * size + 6 * weight, 9, 215, 296)
+    shift = (normal(0, 7, -18, 18), normal(0, 5, -11, 11))
     right_dome = normal(80, 11, 52, 110)
     return Anatomy(
         seed=seed,
         female=female,
         chest_width=chest_width,
-        chest_depth=normal(183 + 9 * size + 10 * weight, 12, 145, 238),
+        chest_depth=normal(185 + 9 * size + 10 * weight, 12, 145, 238),
         lung_height=lung_height,
         apex=normal(-8, 13, -40, 30) - lung_height / 2,
         shift=shift,

@@ -3,14 +3,16 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from .abdomen import paint_abdomen
 from .anatomy import Anatomy, draw_anatomy
-from .organs import paint_abdomen, paint_lungs, paint_mediastinum
-from .shapes import AIR, Array, Canvas, smooth_field
+from .lungs import paint_lungs
+from .mediastinum import paint_mediastinum
+from .shapes import AIR, EVERYWHERE, Array, Canvas, smooth_field
 from .skeleton import paint_skeleton, shoulder, upper_arm
 from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
 
 CUBE_MM = 320.0
-EVERYWHERE = (slice(None),) * 3
+SKIN = 40.0  # HU
 
 
 def chest_phantom(seed: int, grid: int) -> np.ndarray:
@@ -30,8 +32,8 @@ def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     slope = np.hypot(*np.gradient(floor, canvas.voxel))
     above = canvas.occupancy(((d - floor[None]) / np.sqrt(1 + slope**2)[None]).astype(np.float32))
     _paint_trunk(canvas, anatomy, cavity)
+    paint_abdomen(canvas, anatomy, cavity)
     paint_lungs(canvas, anatomy, cavity, above)
-    paint_abdomen(canvas, anatomy, cavity, above)
     paint_mediastinum(canvas, anatomy, cavity)
     paint_skeleton(canvas, anatomy)
     _add_noise(canvas, anatomy)
@@ -46,17 +48,19 @@ def _paint_trunk(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     rng = np.random.default_rng([anatomy.seed, 0x7A])
     skin = section_distance(trunk_section(anatomy, d), h, w, 1.1)
     for centre, radius in _breasts(anatomy):
-        squared = sum(((x - np.float32(c)) / np.float32(s)) ** 2 for x, c, s in zip((d, h, w), centre, radius, strict=True))
+        squared = sum(
+            ((x - np.float32(c)) / np.float32(s)) ** 2 for x, c, s in zip((d, h, w), centre, radius, strict=True)
+        )
         skin = np.minimum(skin, (np.sqrt(squared) - 1) * np.float32(min(radius)))
     arms = [upper_arm(anatomy, side) for side in (-1, 1)]
     flesh = 36 * anatomy.muscle**0.5
     for head, elbow in arms:
         box, distance = canvas.bar(head, elbow, (flesh + anatomy.fat + 4, flesh + 0.5 * anatomy.fat))
         skin[box] = np.minimum(skin[box], distance)
-    canvas.paint(canvas.occupancy(skin), 40.0)
+    canvas.paint(canvas.occupancy(skin), SKIN)
     strands = smooth_field(rng, 26, canvas.grid)
     body = canvas.occupancy(skin + np.float32(2.2))
-    canvas.paint(body, np.float32(anatomy.fat_hounsfield) + strands * np.float32(7))
+    canvas.swap(body, SKIN, np.float32(anatomy.fat_hounsfield) + strands * np.float32(7))
     for centre, radius in _breasts(anatomy):
         box, gland = canvas.ellipsoid(np.array(centre), np.array(radius) * 0.7)
         canvas.paint(gland * np.clip(0.45 + 0.6 * strands[box], 0, 1), anatomy.fat_hounsfield + 110, box)
@@ -75,7 +79,10 @@ def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[f
     section = trunk_section(anatomy, np.array(d))
     h = float(section.h - 0.72 * section.half_depth)
     size = anatomy.breast
-    return [((d, h, float(section.w) + side * 0.5 * float(section.half_width)), (1.1 * size, 0.8 * size, 1.2 * size)) for side in (-1, 1)]
+    return [
+        ((d, h, float(section.w) + side * 0.5 * float(section.half_width)), (1.1 * size, 0.8 * size, 1.2 * size))
+        for side in (-1, 1)
+    ]
 
 
 def _muscle_thickness(canvas: Canvas, anatomy: Anatomy) -> Array:
@@ -100,7 +107,7 @@ def _shoulder_muscles(anatomy: Anatomy) -> list[tuple[np.ndarray, np.ndarray, tu
     for side in (-1, 1):
         joint = shoulder(anatomy, side)
         tip = np.array([d[2], h[1] + 24, w[1] + side * reach * 0.95])
-        bulks.append((base + [-10, 14, side * 20], joint, (20 * strength, 28 * strength)))
+        bulks.append((base + np.array([-10, 14, side * 20]), joint, (20 * strength, 28 * strength)))
         bulks.append((joint, tip, (28 * strength, 9 * strength)))
     return bulks
 

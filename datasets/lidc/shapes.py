@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Box = tuple[slice, slice, slice]
 
+EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 AIR = -1000.0
 POINTS_A_VOXEL = 6  # density of the points that fill a tube
 GOLDEN = (0.7548776662, 0.5698402910)  # steps of the two-dimensional golden-ratio sequence
@@ -60,14 +61,16 @@ class Canvas:
         """The filled part of voxels whose centres lie at a signed distance (negative inside) from a surface."""
         return np.clip(0.5 - distance / np.float32(self.edge), 0, 1, dtype=np.float32)
 
-    def paint(self, occupancy: Array, value: float | Array, box: Box = (slice(None),) * 3) -> None:  # type: ignore[assignment]
+    def paint(self, occupancy: Array, value: float | Array, box: Box = EVERYWHERE) -> None:
         """Replace what is there by `value` HU to the extent of `occupancy`."""
         part = self.hounsfield[box]
         part += occupancy * (value - part)
 
-    def ellipsoid(
-        self, centre: np.ndarray, radii: np.ndarray, turn: np.ndarray | None = None
-    ) -> tuple[Box, Array]:
+    def swap(self, occupancy: Array, old: float | Array, new: float | Array, box: Box = EVERYWHERE) -> None:
+        """Turn `old` HU, of which each voxel holds at least `occupancy`, into `new`; what else is there stays."""
+        self.hounsfield[box] += occupancy * (new - old)
+
+    def ellipsoid(self, centre: np.ndarray, radii: np.ndarray, turn: np.ndarray | None = None) -> tuple[Box, Array]:
         """Box and occupancy of an ellipsoid; the rows of `turn` are its axes."""
         axes = np.eye(3) if turn is None else turn
         reach = np.sqrt(((axes * np.asarray(radii)[:, None]) ** 2).sum(0))
@@ -105,7 +108,9 @@ class Canvas:
         for corner in range(8):
             d, h, w = corner >> 2, (corner >> 1) & 1, corner & 1
             index[corner] = flat + ((d * shape[1] + h) * shape[2] + w)
-            weight[corner] = volumes * (upper if d else lower)[0] * (upper if h else lower)[1] * (upper if w else lower)[2]
+            weight[corner] = (
+                volumes * (upper if d else lower)[0] * (upper if h else lower)[1] * (upper if w else lower)[2]
+            )
         start, stop = np.clip([low, low + shape], 0, self.grid)
         box: Box = tuple(map(slice, start, np.maximum(start, stop)))  # type: ignore[assignment]
         within = tuple(map(slice, start - low, np.maximum(start, stop) - low))
@@ -157,7 +162,9 @@ def ribbons(path: np.ndarray, outward: np.ndarray, thick: np.ndarray | float, wi
     """Tubes along paths (…, K, 3), mitred: half axes (…, K) `thick` along `outward` (…, K, 3) and `wide` across."""
     thick, wide = (np.broadcast_to(size, path.shape[:-1])[..., None] for size in (thick, wide))
     course = np.diff(path, axis=-2)
-    along = unit(np.concatenate([course[..., :1, :], course[..., 1:, :] + course[..., :-1, :], course[..., -1:, :]], -2))
+    along = unit(
+        np.concatenate([course[..., :1, :], course[..., 1:, :] + course[..., :-1, :], course[..., -1:, :]], -2)
+    )
     out = unit(outward - (outward * along).sum(-1, keepdims=True) * along)
     first, second = (
         np.stack([axis[..., :-1, :], axis[..., 1:, :]], axis=-2).reshape(-1, 2, 3)

@@ -1,5 +1,7 @@
 """Bones, each a dense wall round marrow: ribs and their cartilage, sternum, shoulder girdle, spine."""
 
+# ruff: noqa: RUF005 – lists are added to arrays here, not joined to lists
+
 import numpy as np
 
 from .anatomy import Anatomy
@@ -134,6 +136,6 @@ def _paint_vertebrae(canvas: Canvas, anatomy: Anatomy) -> None:
     solid = canvas.occupancy(distance)
     core = canvas.occupancy(distance + 1.4) * canvas.occupancy(from_disc + 1.2)
     canvas.paint(solid, 85.0, box)
-    canvas.paint(solid * canvas.occupancy(from_disc), 420 * density, box)
-    canvas.paint(core, 185 * density, box)
+    canvas.swap(solid * canvas.occupancy(from_disc), 85.0, 420 * density, box)
+    canvas.swap(core, 420 * density, 185 * density, box)
     canvas.paint(canvas.occupancy(np.hypot(off_h - 13.5 * size - 8, off_w) - 8), 28.0, box)

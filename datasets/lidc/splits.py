@@ -19,7 +19,8 @@ def published_x2ct_split() -> dict[str, tuple[str, Split]]:
     They leak: LIDC-IDRI-0442 has a scan in either. From data/train.txt and data/test.txt of the official code.
     """
     with LISTS.open(newline="") as file:
-        return {row["scan"]: (row["patient"], row["split"]) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {row["scan"]: (row["patient"], "test" if row["split"] == "test" else "train") for row in rows}
 
 
 def split_of_patients() -> dict[str, Split]:

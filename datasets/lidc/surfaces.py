@@ -118,10 +118,21 @@ def diaphragm(anatomy: Anatomy, h: np.ndarray, w: np.ndarray) -> np.ndarray:
     return -soft * np.logaddexp(-right / soft, -left / soft)
 
 
-def lung_points(
-    anatomy: Anatomy, left: np.ndarray, fractions: np.ndarray, margin: np.ndarray | float
-) -> np.ndarray:
-    """Points (N, 3) in the lungs at fractions (N, 3): down from the apex, front to back, outwards; `margin` mm inside."""
+def carina(anatomy: Anatomy) -> np.ndarray:
+    """(d, h, w) where the trachea divides."""
+    d = anatomy.apex + 0.31 * anatomy.lung_height
+    h, w = spine(anatomy, np.array(d))
+    return np.array([d, h - 36, 0.6 * w + 0.4 * anatomy.shift[1] - 2])
+
+
+def hilum(anatomy: Anatomy, left: bool, vein: bool) -> np.ndarray:
+    """(d, h, w) where the vessels of a lung enter it."""
+    side = 1 if left else -1
+    return carina(anatomy) + np.array([18 - 8 * left + 20 * vein, -8 - 4 * vein, side * (38 - 8 * vein)])
+
+
+def lung_points(anatomy: Anatomy, left: np.ndarray, fractions: np.ndarray, margin: np.ndarray | float) -> np.ndarray:
+    """Points (N, 3) in the lungs at fractions (N, 3): downwards, backwards and outwards; `margin` mm inside."""
     side = np.where(left, 1.0, -1.0)
     d = anatomy.apex + (0.1 + 0.82 * fractions[:, 0]) * anatomy.lung_height
     section = cavity_section(anatomy, d)

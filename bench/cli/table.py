@@ -1,0 +1,54 @@
+"""`bench table`: the paper's tables with our numbers beside the printed ones."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+SUFFIXES = {".md": "md", ".tex": "latex", ".csv": "csv"}
+WIDTH = 160  # columns of text that goes to a file or a pipe
+
+
+def table(
+    which: Annotated[str, typer.Argument(help="1, 2, 3a, 3b, 3, 4 or all.")] = "all",
+    form: Annotated[
+        Literal["rich", "md", "latex", "csv"] | None,
+        typer.Option("--format", help="Default: by the suffix of --out, else for a terminal."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
+    source: Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+) -> None:
+    """Print Tables 1-4 of the paper: our number, and the published one in brackets.
+
+    Without results the published numbers are shown alone. Runs that must not be compared (another protocol, source,
+    preset, split, set of views or data) stand in blocks of their own.
+    """
+    from rich.console import Console
+
+    from bench.files import write_text
+    from bench.renderers import print_tables, render
+    from bench.tables import Filters, build_tables
+
+    filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
+    tables = build_tables(which, results_dir, filters)
+    chosen = form or (SUFFIXES.get(out.suffix, "md") if out else "rich")
+    if chosen != "rich":
+        text = render(tables, chosen)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            write_text(out, text)
+    elif out is None:
+        console = Console()
+        print_tables(tables, console if console.is_terminal else Console(width=WIDTH))
+    else:
+        console = Console(width=WIDTH, record=True, quiet=True)
+        print_tables(tables, console)
+        write_text(out, console.export_text())
+    if out is not None:
+        typer.echo(f"wrote {out}")

@@ -1,0 +1,76 @@
+"""`bench data`: what a person sees, and the exit codes, when scans come in, go out and are looked over."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from bench.cli.data import app
+from bench.errors import BenchError, UsageError
+from bench.store import read_store, store_folder
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def write(path: Path, size: int = 64) -> Path:
+    """A block of tissue of one size in air, 5 mm voxels."""
+    hounsfield = np.full((72, 72, 72), -1000, np.int16)
+    hounsfield[4:-4, 16:-16, 10:size] = 40
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(hounsfield.transpose(2, 1, 0), np.diag([-5.0, -5.0, -5.0, 1.0])), path)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_prepare_stores_what_is_good_names_what_is_not_and_exits_with_1(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "LIDC-IDRI-0001_2mm.nii.gz")
+    (tmp_path / "in" / "broken.nii.gz").write_bytes(b"\x1f\x8b nothing")
+    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    assert result.exit_code == 1, result.output
+    refused = [line for line in result.output.splitlines() if line.startswith("refused")]
+    assert len(refused) == 1
+    assert "broken.nii.gz: the file is damaged" in refused[0]
+    assert [record.case for record in read_store("lidc")] == ["LIDC-IDRI-0001"]
+    (tmp_path / "in" / "broken.nii.gz").unlink()
+    again = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    assert again.exit_code == 0
+    assert "LIDC-IDRI-0001: already there" in again.output
+
+
+def test_a_folder_without_scans_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert isinstance(run("prepare", "lidc", "--from", tmp_path).exception, UsageError)
+    assert isinstance(run("prepare", "lidc", "--from", tmp_path / "nowhere").exception, UsageError)
+
+
+def test_export_and_check_need_prepared_cases(tmp_path: Path) -> None:
+    for arguments in (("check", "lidc"), ("export", "lidc", tmp_path / "out")):
+        error = run(*arguments).exception
+        assert isinstance(error, BenchError)
+        assert "bench data prepare lidc --from DIR" in str(error)
+
+
+def test_export_and_check_exit_with_1_when_a_volume_is_damaged(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.nii.gz", 50)
+    write(tmp_path / "in" / "b.nii.gz", 60)
+    run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    assert run("export", "lidc", tmp_path / "out").exit_code == 0
+    result = run("check", "lidc")
+    assert result.exit_code == 0
+    assert "2 cases: 1 train, 0 validation, 1 test" in result.output
+    assert "LIDC-IDRI-0442" in result.output
+    (store_folder("lidc") / "volumes" / "b.npy").write_bytes(b"damaged")
+    assert run("check", "lidc").exit_code == 1
+    result = run("export", "lidc", tmp_path / "out2")
+    assert result.exit_code == 1
+    assert "1 cases of lidc written to" in result.output
+    assert sorted(path.name for path in (tmp_path / "out2").iterdir()) == ["a.nii.gz", "splits.csv"]
