@@ -63,7 +63,7 @@ def cell_text(cell: Cell, styled: Styled, marked: Callable[[tuple[int, ...]], st
 def _value(cell: Cell) -> str:
     if cell.value is None:
         return {"cannot": "N/A", "not_run": "—"}.get(cell.state, "")
-    text = f"{cell.value:.{cell.decimals}f}"
+    text = f"{round(cell.value, cell.decimals) + 0.0:.{cell.decimals}f}"  # + 0.0: no negative zero
     return text if cell.sd is None else f"{text} ± {cell.sd:.{cell.decimals}f}"
 
 

@@ -110,7 +110,7 @@ def read_score_rows(path: Path) -> list[ScoreRow]:
     rows = []
     for number, line in enumerate(_lines(path, COLUMNS), start=2):
         try:
-            rows.append(ScoreRow(**{name: _value(name, text) for name, text in line.items()}))
+            rows.append(ScoreRow.model_validate({name: _value(name, text) for name, text in line.items()}))
         except ValidationError as error:
             first = error.errors()[0]
             raise BenchError(f"{path} line {number}, column {first['loc'][0]}: {first['msg']}") from error
@@ -169,7 +169,7 @@ def _check_row(row: ScoreRow) -> None:
 
 
 def _check_distances(key: dict[str, Any], values: dict[str, float]) -> None:
-    """MAE² ≤ MSE ≤ peak·MAE; and PSNR is that of the MSE, or for means at least that (Jensen)."""
+    """MAE² ≤ MSE ≤ peak·MAE; and a case's PSNR is that of its MSE, of a mean over axes at least that (Jensen)."""
     protocol = get_protocol(key["protocol"])
     where = f"run {key['run_id']} {key['space']}/{key['axis']} {key['case'] or key['level']}"
     mse, mae, psnr = (values.get(name) for name in ("mse", "mae", "psnr"))
@@ -223,13 +223,16 @@ def _lines(path: Path, columns: Sequence[str] | None) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (csv.Error, ValueError, OSError) as error:
         raise BenchError(f"{path} cannot be read as CSV: {error}") from error
-    found = list(frame.columns)
-    if (columns is not None and found != list(columns)) or "run_id" not in found:
+    if (columns is not None and header != list(columns)) or "run_id" not in header:
         raise BenchError(f"{path} has other columns than this version writes; move it away and score again")
-    return frame.to_dict("records")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise BenchError(f"{path} line {number} has {len(row)} fields, not {len(header)}; it was cut or edited")
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:

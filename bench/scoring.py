@@ -108,12 +108,16 @@ def external_run(
     *,
     allow_missing: bool = False,
 ) -> RunFacts:
-    """What to call predictions made elsewhere: the name ends in a hash of the files, the data and the split."""
+    """What to call predictions made elsewhere.
+
+    With a seed the run is named as ours are, so that seeds of one method stand in one row and a newer folder replaces
+    an older one; without a seed the name holds a hash of the files.
+    """
     truth = cases[split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    content = {case: sha256_of(path) for case, path in files.items()}
-    digest = digest_of({"files": content, "data": truth.card.fingerprint, "split": split})
-    run_id = f"{method}-{truth.card.name}-{preset}-external-{digest[:8]}"
+    content = {case: sha256_of(path) for case, path in files.items()} if seed is None else None
+    digest = digest_of({"external": content, "data": truth.card.fingerprint, "split": split})
+    run_id = f"{method}-{truth.card.name}-{preset}-{'external' if seed is None else f's{seed}'}-{digest[:8]}"
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 

@@ -91,9 +91,10 @@ def build_table(spec: TableSpec, scores: pd.DataFrame) -> Table:
     printed = of_table(spec.id)
     axis = "mean" if spec.space == "mip" else "all"
     means = scores[(scores["level"] == "set") & (scores["stat"] == "mean") & (scores["axis"] == axis)]
-    means = means[(means["space"] == spec.space) & means["dataset"].map(lambda name: belongs(name, spec.dataset))]
+    datasets = [name for name in scores["dataset"].unique() if belongs(name, spec.dataset)]
+    means = means[(means["space"] == spec.space) & means["dataset"].isin(datasets)]
     blocks = [
-        _block(spec, dict(zip(BLOCK_KEYS, key, strict=True)), rows, printed, notes)
+        _block(spec, dict(zip(BLOCK_KEYS, map(str, key), strict=True)), rows, printed, notes)
         for key, rows in means.groupby(list(BLOCK_KEYS), sort=True)
     ]
     if not blocks:

@@ -25,7 +25,7 @@ def build_time_table(scores: pd.DataFrame) -> Table:
     times = scores[(scores["space"] == "time") & scores["metric"].isin(METRICS_SHOWN)]
     times = times.drop_duplicates(["run_id", "axis", "metric"])  # once a run, whatever the protocols it was scored by
     blocks = [
-        _block(dict(zip(BLOCK_KEYS, key, strict=True)), rows, printed)
+        _block(dict(zip(BLOCK_KEYS, map(str, key), strict=True)), rows, printed)
         for key, rows in times.groupby(list(BLOCK_KEYS), sort=True)
     ]
     if not blocks:

@@ -187,6 +187,10 @@ def test_a_file_of_other_columns_or_values_is_refused_with_its_line(tmp_path: Pa
     path.write_text(path.read_text().replace("0.01", "much", 1))
     with pytest.raises(BenchError, match=r"scores\.csv line 2, column value"):
         read_scores(tmp_path)
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) - 20])
+    with pytest.raises(BenchError, match=r"scores\.csv line 3 has [0-9]+ fields, not 23; it was cut"):
+        read_scores(tmp_path)
     path.write_text("")
     with pytest.raises(BenchError, match="cannot be read as CSV"):
         merge_rows(tmp_path, [row()])

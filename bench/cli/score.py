@@ -21,7 +21,9 @@ def score(
     source: Annotated[
         Literal["auto", "real", "phantom"], typer.Option(help="Data the predictions were made from.")
     ] = "auto",
-    seed: Annotated[int | None, typer.Option(help="Seed the predictions were made with, if any.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed they were made with; several seeds of a method become one row, with ±.")
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
     ] = False,
@@ -31,8 +33,8 @@ def score(
 ) -> None:
     """Score a folder of predictions and add the rows to results/, beside those of `bench run`.
 
-    Volumes may be stored in any orientation their affine describes, but on the grid of the preset. The same
-    predictions always make the same run, so scoring them twice changes nothing.
+    Volumes may be stored in any orientation their affine describes, but on the grid of the preset. Scoring the
+    same predictions twice changes nothing.
     """
     import torch
 

@@ -30,17 +30,26 @@ def seeded_encoder(seed: int, dimensions: int) -> "RandomEncoder":
         torch.manual_seed(seed)
         encoder = RandomEncoder(dimensions)
     normalise_spectrally(encoder)
-    return encoder.eval().requires_grad_(False).to(memory_format=CHANNELS_LAST[dimensions])
+    encoder.eval().requires_grad_(False)
+    return encoder.to(memory_format=CHANNELS_LAST[dimensions])  # type: ignore[call-overload]
 
 
 @torch.no_grad()
 def normalise_spectrally(module: nn.Module) -> None:
-    """Divide each weight (out, in, …) by the largest singular value of its (out, rest) matrix, exactly."""
+    """Divide each weight (out, in, …) by the largest singular value of its (out, rest) matrix."""
     for weight in module.parameters():
         exact = weight.double()
-        rows = exact.flatten(1)
-        largest = torch.linalg.eigvalsh(rows @ rows.T)[-1].sqrt()  # four times faster than an SVD of the rows
-        weight.copy_(exact / largest)
+        weight.copy_(exact / largest_singular_value(exact.flatten(1)))
+
+
+def largest_singular_value(matrix: Tensor) -> Tensor:
+    """σ_max of (n, m) to rounding: 2³⁰ power iterations as 30 squarings of the Gram matrix, far quicker than an SVD."""
+    gram = matrix @ matrix.T
+    power = gram / gram.trace()
+    for _ in range(30):
+        power = power @ power
+        power = power / power.trace()  # tends to the projector on the first singular vector
+    return (gram * power).sum().sqrt()
 
 
 class RandomEncoder(nn.Module):

@@ -8,6 +8,7 @@ import contextlib
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
@@ -86,7 +87,7 @@ def encode(
     side = settings.side(grid)
     if side < SMALLEST_SIDE or side % SIDE_STEP:
         raise BenchError(f"the encoder takes multiples of {SIDE_STEP} from {SMALLEST_SIDE} a side, not {side}")
-    encoders = {d: [seeded_encoder(seed, d).to(device) for seed in settings.encoder_seeds] for d in (2, 3)}
+    encoders = {d: [_encoder(seed, d, device) for seed in settings.encoder_seeds] for d in (2, 3)}
     batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
     for batch in _batched(volumes, max(1, VOXELS_AT_ONCE // side**3)):
         stacked = torch.stack(batch).to(device, torch.float32)
@@ -114,7 +115,7 @@ def real_features(
     if features is None:
         volumes = (cases.volumes([index])[0] for index in indices.tolist())
         features = encode(volumes, cases.card.size, settings, device, advance)
-        digest = write_atomic(path, lambda file: np.savez(file, **features))
+        digest = write_atomic(path, lambda file: np.savez(file, **features))  # type: ignore[arg-type]
         write_json(path.with_suffix(".json"), {"sha256": digest})
     return features
 
@@ -143,6 +144,11 @@ def mean_over_axes(per_axis: Mapping[str, list[dict[str, float]]]) -> list[dict[
     ]
 
 
+@lru_cache(maxsize=32)
+def _encoder(seed: int, dimensions: int, device: torch.device) -> RandomEncoder:
+    return seeded_encoder(seed, dimensions).to(device)
+
+
 def _batched(volumes: Iterable[Tensor], size: int) -> Iterable[list[Tensor]]:
     batch: list[Tensor] = []
     for volume in volumes:
@@ -163,7 +169,9 @@ def _encode_batch(encoders: list[RandomEncoder], images: Tensor, side: int) -> n
         mode = {2: "bilinear", 3: "trilinear"}[dimensions]
         images = F.interpolate(images, size=(side,) * dimensions, mode=mode, align_corners=False)
     images = images.contiguous(memory_format=CHANNELS_LAST[dimensions])
-    return torch.stack([encoder(images) for encoder in encoders]).cpu().numpy()
+    # full float32 on GPUs too, so that numbers do not depend on the device
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        return torch.stack([encoder(images) for encoder in encoders]).cpu().numpy()
 
 
 def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> Path:

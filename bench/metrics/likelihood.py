@@ -66,8 +66,8 @@ def per_case(names: Sequence[str], likelihood: Likelihood) -> list[CaseLikelihoo
     error = likelihood.codes_standard_error
     errors = error.tolist() if error is not None else [None] * len(names)
     return [
-        CaseLikelihood(*parts, likelihood.voxels, likelihood.codes, codes_se)
-        for *parts, codes_se in zip(names, volume, codes, errors, strict=True)
+        CaseLikelihood(name, of_volume, of_codes, likelihood.voxels, likelihood.codes, codes_se)
+        for name, of_volume, of_codes, codes_se in zip(names, volume, codes, errors, strict=True)
     ]
 
 
@@ -102,7 +102,7 @@ def _parsed(path: Path, number: int, line: dict[str, str | None]) -> CaseLikelih
             codes_given_views_nats=float(line["codes_given_views_nats"] or "nan"),
             voxels=int(line["voxels"] or 0),
             codes=int(line["codes"] or 0),
-            codes_se=float(line["codes_se"]) if line.get("codes_se") else None,
+            codes_se=float(line["codes_se"] or "nan") if line.get("codes_se") else None,
         )
     except KeyError as error:
         columns = ", ".join(field.name for field in fields(CaseLikelihood))

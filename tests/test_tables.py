@@ -1,0 +1,483 @@
+"""Tables: what may stand together, what is best, what is never ranked, and the same facts in every form."""
+
+import csv
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from bench import tables
+from bench.cli import run_command
+from bench.dataset import Cases
+from bench.errors import UsageError
+from bench.metrics import METRICS
+from bench.metrics.cases import windowed_scores
+from bench.predictions import write_prediction
+from bench.protocols import PROTOCOLS, get_protocol
+from bench.renderers import print_tables, render
+from bench.scores import ScoreRow, merge_rows, merge_run, read_scores
+from bench.table_model import Cell, Row, label_of, ranked
+from bench.tables import Filters, build_tables
+
+HASH = get_protocol("ct3d-1").sha256()
+NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
+FLOORS = {"mean": ("Mean volume", "floor"), "codediff": ("CodeDiff3D", "method"), "x2ctgan": ("X2CT-GAN", "method")}
+
+
+@pytest.fixture(autouse=True)
+def cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods that are installed do not matter here."""
+
+    class Card:
+        def __init__(self, title: str, kind: str, capabilities: set[str]) -> None:
+            self.title, self.kind, self.capabilities = title, kind, capabilities
+
+    def card(name: str) -> Card | None:
+        if name not in FLOORS:
+            return None
+        return Card(*FLOORS[name], {"volume", "likelihood"} if name == "codediff" else {"volume"})
+
+    def unknown(name: str) -> None:
+        raise UsageError("none")
+
+    monkeypatch.setattr(tables, "method_card", card)
+    monkeypatch.setattr(tables, "get_dataset", unknown)
+
+
+def add(
+    results: Path,
+    method: str,
+    seed: int = 0,
+    numbers: dict[str, float | None] | None = None,
+    *,
+    variant: str = "aaaaaaaa",
+    fingerprint: str = "f0",
+    note: str = "",
+    run: dict | None = None,
+    **other,
+) -> str:
+    """One run's summary rows; a number of None is a row that is na."""
+    shared = {
+        "run_id": f"{method}-{other.get('dataset', 'lidc')}-tiny-s{seed}-{variant}",
+        "protocol": "ct3d-1",
+        "protocol_hash": HASH,
+        "method": method,
+        "origin": "builtin",
+        "dataset": "lidc",
+        "source": "phantom",
+        "split": "test",
+        "preset": "tiny",
+        "seed": seed,
+        "views": "270+0",
+        "space": "3d",
+        "axis": "all",
+        "level": "set",
+        "stat": "mean",
+        "n": 48,
+        "code_version": "0.1.0",
+        **other,
+    }
+    baseline = {"density_baseline": 1.0, "coverage_baseline": 0.95}
+    rows = []
+    for metric, value in {**baseline, **(NUMBERS if numbers is None else numbers)}.items():
+        own = {"status": "na", "note": note or "no such thing"} if value is None else {"note": note}
+        if value is not None and "status" in other:
+            own["status"] = other["status"]
+        rows.append(ScoreRow(**{**shared, **own}, metric=metric, value=value))
+    merge_rows(results, rows)
+    merge_run(results, {"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
+    return shared["run_id"]
+
+
+def table(results: Path, which: str = "2", **filters):
+    (only,) = build_tables(which, results, Filters(**filters))
+    return only
+
+
+def row_of(block, title: str) -> Row:
+    return next(row for row in (*block.methods, *block.references) if row.title == title)
+
+
+def cell_of(block, title: str, metric: str) -> Cell:
+    return next(cell for cell in row_of(block, title).cells if cell.metric == metric)
+
+
+# --- without results
+
+
+def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -> None:
+    shown = build_tables("all", tmp_path)
+    assert [t.id for t in shown] == ["1", "2", "3a", "3b", "4"]
+    assert all(cell.value is None for t in shown for b in t.blocks for r in b.methods for cell in r.cells)
+    chest = shown[1].blocks[0]
+    assert [row.title for row in chest.methods] == ["X2CT-GAN", "CCX-rayNet", "CodeDiff3D"]
+    assert cell_of(chest, "CodeDiff3D", "psnr").published == "25.05"
+    assert cell_of(chest, "CodeDiff3D", "psnr").state == "not_run"
+    assert cell_of(chest, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
+
+
+def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
+    assert [t.id for t in build_tables("3", tmp_path)] == ["3a", "3b"]
+    assert [t.id for t in build_tables("all", tmp_path, Filters(dataset="lidc"))] == ["2", "3b", "4"]
+    with pytest.raises(UsageError, match="unknown table '5'"):
+        build_tables("5", tmp_path)
+
+
+# --- what stands together
+
+
+def test_our_number_stands_beside_the_published_one(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    (block,) = table(tmp_path).blocks
+    cell = cell_of(block, "CodeDiff3D", "psnr")
+    assert (cell.value, cell.published, cell.n) == (25.0, "25.05", 48)
+    assert cell_of(block, "X2CT-GAN", "psnr").state == "not_run"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": "real"},
+        {"preset": "small"},
+        {"split": "validation"},
+        {"views": "270"},
+        {"dataset": "lidc-x2ct"},
+        {"protocol_hash": "0" * 64},
+        {"fingerprint": "f1"},
+    ],
+)
+def test_rows_that_must_not_be_compared_never_share_a_block(tmp_path: Path, other: dict[str, str]) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 25.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, **other)
+    blocks = table(tmp_path).blocks
+    assert len(blocks) == 2
+    for block in blocks:
+        values = [cell_of(block, title, "psnr").value for title in ("CodeDiff3D", "X2CT-GAN")]
+        assert sorted(values, key=str) in ([20.0, None], [25.0, None])
+        assert all(cell.rank is None for row in block.methods for cell in row.cells)
+
+
+def test_two_protocols_never_share_a_block(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "other-1", replace(get_protocol("ct3d-1"), id="other-1"))
+    add(tmp_path, "codediff", numbers={"psnr": 25.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, protocol="other-1")
+    assert [block.facts["protocol"] for block in table(tmp_path).blocks] == ["ct3d-1", "other-1"]
+
+
+def test_the_header_says_what_the_rows_share(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", run={"window_low": -1000.0, "window_high": 1000.0})
+    (block,) = table(tmp_path).blocks
+    assert block.header == (
+        f"ct3d-1 ({HASH[:8]}) · lidc, phantom data · preset tiny, grid 32³ · test n=48 · views 270+0 · "
+        "window [-1000, 1000] HU · k=5, 5 encoders at 64³ · data f0"
+    )
+
+
+def test_filters_choose_and_say_what_there_is(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    add(tmp_path, "codediff", source="real", variant="bbbbbbbb", fingerprint="f1")
+    assert [b.facts["source"] for b in table(tmp_path).blocks] == ["phantom", "real"]
+    assert [b.facts["source"] for b in table(tmp_path, source="real").blocks] == ["real"]
+    with pytest.raises(UsageError, match="has no rows of preset paper; it has preset tiny"):
+        table(tmp_path, preset="paper")
+
+
+def test_seeds_of_one_configuration_are_one_row_with_their_spread(tmp_path: Path) -> None:
+    for seed, psnr in enumerate((20.0, 22.0, 27.0)):
+        add(tmp_path, "codediff", seed, {"psnr": psnr, "density": 1.2 + seed})
+    row = row_of(table(tmp_path).blocks[0], "CodeDiff3D")
+    psnr = next(cell for cell in row.cells if cell.metric == "psnr")
+    assert row.seeds == 3
+    assert psnr.value == pytest.approx(23.0)
+    assert psnr.sd == pytest.approx(pd.Series([20.0, 22.0, 27.0]).std(ddof=1))
+
+
+def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 20.0})
+    add(tmp_path, "codediff", numbers={"psnr": 30.0}, variant="bbbbbbbb")
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "CodeDiff3D · aaaaaaaa", "psnr").value == 20.0
+    assert cell_of(block, "CodeDiff3D · bbbbbbbb", "psnr").value == 30.0
+    assert "CodeDiff3D" not in [row.title for row in block.methods]
+
+
+def test_outside_predictions_are_never_taken_for_our_run_of_a_method(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 30.0}, origin="external")
+    (block,) = table(tmp_path).blocks
+    outside = cell_of(block, "CodeDiff3D (outside predictions)", "psnr")
+    assert (outside.value, outside.published) == (30.0, "")
+    assert cell_of(block, "CodeDiff3D", "psnr").state == "not_run"
+
+
+# --- best and second
+
+
+def test_best_and_second_are_computed_in_the_right_direction(tmp_path: Path) -> None:
+    for method, psnr, mse in (("a", 20.0, 0.01), ("b", 25.0, 0.005), ("c", 22.5, 0.02)):
+        add(tmp_path, method, numbers={"psnr": psnr, "mse": mse})
+    (block,) = table(tmp_path).blocks
+    ranks = {title: [cell_of(block, title, m).rank for m in ("psnr", "mse")] for title in "abc"}
+    assert ranks == {"a": [None, 2], "b": [1, 1], "c": [2, None]}
+
+
+def test_density_coverage_floors_ceilings_and_printed_numbers_are_never_ranked(tmp_path: Path) -> None:
+    best = {"psnr": 40.0, "ssim": 0.99, "density": 5.0, "coverage": 1.0}
+    add(tmp_path, "codediff", numbers={**NUMBERS, "psnr": 10.0, "mse": 0.1, "mae": 0.2})
+    add(tmp_path, "x2ctgan", numbers={**NUMBERS, "psnr": 11.0, "mse": 0.09, "mae": 0.2})
+    add(tmp_path, "mean", numbers=best)
+    add(tmp_path, "codediff-oracle", numbers=best)
+    (block,) = table(tmp_path).blocks
+    assert [cell_of(block, "CodeDiff3D", m).rank for m in ("psnr", "density", "coverage")] == [2, None, None]
+    assert cell_of(block, "X2CT-GAN", "psnr").rank == 1  # though 25.05 is printed for another
+    titles = [row.title for row in block.references]
+    assert titles == ["Mean volume", "CodeDiff3D, its own encoding of the truth", "real training cases"]
+    assert all(cell.rank is None for row in block.references for cell in row.cells)
+
+
+def test_numbers_that_look_equal_share_a_rank_and_one_alone_has_none() -> None:
+    def rows(*values: float | None) -> tuple[Row, ...]:
+        cells = [Cell("psnr", "not_run" if v is None else "value", value=v) for v in values]
+        return tuple(Row(str(i), str(i), "method", "", 1, (cell,)) for i, cell in enumerate(cells))
+
+    assert [r.cells[0].rank for r in ranked(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
+    assert [r.cells[0].rank for r in ranked(rows(20.0, None))] == [None, None]
+    assert ranked(()) == ()
+
+
+def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> None:
+    add(tmp_path, "a", numbers={"psnr": 20.0})
+    add(tmp_path, "b", numbers={"psnr": 21.0})
+    add(tmp_path, "c", numbers={"psnr": 90.0}, status="partial", note="of 48 cases in the split", n=7)
+    shown = table(tmp_path)
+    (block,) = shown.blocks
+    assert [cell_of(block, title, "psnr").rank for title in "abc"] == [2, 1, None]
+    (mark,) = cell_of(block, "c", "psnr").marks
+    assert shown.footnotes[mark - 1] == "c: 7 of 48 cases in the split; not ranked"
+
+
+# --- what a number means
+
+
+def test_density_is_shown_with_its_distance_from_real_cases(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add(tmp_path, "codediff", seed, {"density": 1.3 + 0.2 * seed, "density_baseline": 1.0 + 0.1 * seed})
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "CodeDiff3D", "density").distance == pytest.approx((0.3 + 0.4) / 2)
+    assert cell_of(block, "real training cases", "density").value == pytest.approx(1.05)
+    assert cell_of(block, "real training cases", "psnr").state == "blank"
+    assert cell_of(block, "CodeDiff3D", "psnr").distance is None
+
+
+def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path) -> None:
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0, "nll_bits_per_voxel": None}, note="the method has no likelihood")
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
+    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").marks == ()
+    assert cell_of(block, "CodeDiff3D", "nll_bits_per_voxel").state == "not_run"
+
+
+def test_the_reason_why_a_number_is_missing_becomes_a_footnote(tmp_path: Path) -> None:
+    reason = "4 cases; k = 5 needs at least 7"
+    add(tmp_path, "codediff", numbers={"density": None, "psnr": 20.0}, note=reason)
+    shown = table(tmp_path)
+    (mark,) = cell_of(shown.blocks[0], "CodeDiff3D", "density").marks
+    assert shown.footnotes[mark - 1] == f"CodeDiff3D, Density: {reason}"
+
+
+def test_doubtful_prints_carry_their_footnotes_wherever_they_stand(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    shown = table(tmp_path)
+    notes = {
+        m: [shown.footnotes[i - 1] for i in cell_of(shown.blocks[0], "CodeDiff3D", m).marks]
+        for m in METRICS
+        if m in ("nll_bits_per_voxel", "mse", "mae", "psnr")
+    }
+    assert "mean absolute error" in notes["nll_bits_per_voxel"][0]
+    assert (
+        notes["mse"]
+        == notes["mae"]
+        == ["MSE 0.048 and MAE 0.013 cannot both hold: MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"]
+    )
+    assert notes["psnr"] == []
+
+
+def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
+    for axis, psnr in (("d", 10.0), ("mean", 20.0)):
+        add(tmp_path / axis, "mednerf", numbers={"psnr": psnr}, space="mip", axis=axis)
+    merged = [row for axis in ("d", "mean") for row in read_scores(tmp_path / axis).to_dict("records")]
+    assert len(merged) == 6
+    (block,) = table(tmp_path / "mean", "3b").blocks
+    assert cell_of(block, "MedNeRF", "psnr").value == 20.0
+    (empty,) = table(tmp_path / "d", "3b").blocks
+    assert empty.header == "no run yet; published numbers alone"
+
+
+def test_other_data_sets_get_tables_of_their_own(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", dataset="knees")
+    shown = {t.id: t for t in build_tables("all", tmp_path)}
+    assert list(shown) == ["1", "2", "3a", "3b", "knees-3d", "knees-mip", "4"]
+    cell = cell_of(shown["knees-3d"].blocks[0], "CodeDiff3D", "psnr")
+    assert (cell.value, cell.published) == (25.0, "")
+
+
+# --- times
+
+
+def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp_path: Path) -> None:
+    shared = {"space": "time", "level": "run", "stat": "value", "axis": "transformer"}
+    for seed, device, hours in ((0, "H200", 0.5), (1, "H200", 0.7), (2, "CPU", 9.0)):
+        run_id = add(tmp_path, "codediff", seed, run={"device": device})
+        base = read_scores(tmp_path).query("run_id == @run_id").iloc[0].to_dict()
+        common = {k: base[k] for k in ("protocol", "protocol_hash", "method", "origin", "dataset", "source", "split")}
+        stamp = {**common, "run_id": run_id, "preset": "tiny", "seed": seed, "views": "270+0", "code_version": "0"}
+        rows = [
+            ScoreRow(**stamp, **shared, metric="train_hours", value=hours, n=20_000),
+            ScoreRow(**stamp, **shared, metric="infer_seconds", value=1.0 + seed, n=48),
+        ]
+        merge_rows(tmp_path, rows)
+    cpu, gpu = table(tmp_path, "4").blocks
+    train = cell_of(gpu, "CodeDiff3D: Transformer", "train_hours")
+    assert (train.value, train.published) == (pytest.approx(3.0), "~4.5")
+    assert train.sd == pytest.approx(pd.Series([2.5, 3.5]).std(ddof=1))
+    assert cell_of(gpu, "CodeDiff3D: Transformer", "infer_seconds").value == pytest.approx(1.5)
+    assert cell_of(cpu, "CodeDiff3D: Transformer", "train_hours").value == pytest.approx(45.0)
+    assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"
+    assert gpu.header.startswith("H200 · lidc, phantom data")
+
+
+# --- forms
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> list:
+    add(tmp_path, "codediff", 0, {**NUMBERS, "psnr": 25.0, "mse": 0.005})
+    add(tmp_path, "codediff", 1, {**NUMBERS, "psnr": 26.0, "mse": 0.005})
+    add(tmp_path, "x2ctgan", 0, {**NUMBERS, "psnr": 22.0, "mse": 0.01, "density": 0.8})
+    add(tmp_path, "mean", 0, {**NUMBERS, "psnr": 18.0, "mse": 0.02})
+    return build_tables("2", tmp_path)
+
+
+def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
+    text = render(full, "md")
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert "**25.50 ± 0.71** (25.05)" in lines["CodeDiff3D"]
+    assert "<u>22.00</u> (19.68)" in lines["X2CT-GAN"]
+    assert "0.80 Δ−0.20 (0.87)" in lines["X2CT-GAN"]
+    assert "**0.0050 ± 0.0000** (0.048)<sup>2</sup>" in lines["CodeDiff3D"]
+    assert "18.00" in lines["*Mean volume*"]
+    assert "1.00" in lines["*real training cases*"]
+    assert len({line.count("|") for line in lines.values()}) == 1
+    assert "<sup>2</sup> MSE 0.048 and MAE 0.013 cannot both hold" in text
+    assert f"ct3d-1 ({HASH[:8]})" in text
+
+
+def test_latex_is_balanced_and_escaped(full) -> None:
+    text = render(full, "latex")
+    assert r"\textbf{25.50 $\pm$ 0.71} (25.05)" in text
+    assert r"\underline{22.00} (19.68)" in text
+    assert r"\textit{Mean volume}" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in rows} == {8}
+    for opening in re.findall(r"\\begin\{(\w+)\}", text):
+        assert text.count(rf"\begin{{{opening}}}") == text.count(rf"\end{{{opening}}}")
+    assert text.count("{") == text.count("}")
+    assert not set(text) - set(map(chr, range(32, 127))) - {"\n"}
+
+
+def test_csv_holds_one_unrounded_cell_a_line(full) -> None:
+    lines = list(csv.DictReader(io.StringIO(render(full, "csv"))))
+    (psnr,) = [line for line in lines if line["method"] == "codediff" and line["metric"] == "psnr"]
+    assert (psnr["value"], psnr["published"], psnr["rank"], psnr["seeds"]) == ("25.5", "25.05", "1", "2")
+    (floor,) = [line for line in lines if line["method"] == "mean" and line["metric"] == "psnr"]
+    assert (floor["kind"], floor["rank"]) == ("floor", "")
+    assert len(lines) == 7 * 5
+
+
+def test_the_terminal_shows_the_same(full) -> None:
+    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
+    print_tables(full, console)
+    text = console.export_text(clear=False)
+    assert "25.50 ± 0.71 (25.05)" in text
+    assert "0.048)²" in text
+    assert "cannot both hold" in text
+    assert re.search(r"\x1b\[1m25\.50", console.export_text(styles=True))
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"ssim": -0.0001})
+    assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", tmp_path), "md"))
+
+
+def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:
+    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0})
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_tables(build_tables("2", tmp_path), console)
+    assert "mine[v2]" in console.export_text()
+
+
+def test_labels_carry_direction_and_unit() -> None:
+    assert [label_of(m) for m in ("psnr", "mse", "density")] == ["↑ PSNR, dB", "↓ MSE", "Density"]
+
+
+# --- commands
+
+
+def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> None:
+    for name, start in (("t.md", "### Table 1"), ("t.tex", "% needs"), ("t.csv", "table,protocol")):
+        out = tmp_path / name
+        assert run_command(["table", "1", "--out", str(out), "--results-dir", str(tmp_path)]) == 0
+        assert out.read_text().startswith(start)
+    assert run_command(["table", "2", "--format", "md", "--results-dir", str(tmp_path)]) == 0
+    assert "| CodeDiff3D" in capsys.readouterr().out
+    assert run_command(["table", "7", "--results-dir", str(tmp_path)]) == 2
+    assert "unknown table '7'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def toy(make_data, monkeypatch) -> dict[str, Cases]:
+    """The command's data set, without its files: a toy in place of what the loader would build."""
+    from bench import loading, protocols, registry
+
+    data = make_data(train=2, test=3)
+
+    class Spec:
+        name = "toy"
+        presets = {"tiny": None}  # noqa: RUF012
+
+    monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
+    monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
+    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
+    monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
+    return data
+
+
+def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for case, volume in zip(toy["test"].names, toy["test"].volumes(range(3)).numpy(), strict=True):
+        write_prediction(tmp_path / "p", case, volume * 0.9, toy["test"], seconds=0.0, seed=None)
+    command = ["score", "p", "--dataset", "toy", "--method", "mine"]
+    assert run_command(command) == 0
+    assert "psnr" in capsys.readouterr().out
+    first = (tmp_path / "results" / "scores.csv").read_bytes()
+    assert run_command(command) == 0
+    assert (tmp_path / "results" / "scores.csv").read_bytes() == first
+    frame = read_scores(tmp_path / "results")
+    assert set(frame["origin"]) == {"external"}
+    assert frame["run_id"].nunique() == 1
+    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}
+    cell = cell_of(shown["toy-3d"].blocks[0], "mine (outside predictions)", "mse")
+    assert cell.value == pytest.approx(
+        frame.query("metric == 'mse' and space == '3d' and level == 'case'")["value"].mean()
+    )
+
+    (tmp_path / "p" / "test-001.nii.gz").unlink()
+    assert run_command(command) == 1
+    assert "1 of 3 cases have no file: test-001" in capsys.readouterr().err
+    assert run_command([*command, "--allow-missing"]) == 0
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2
