@@ -61,9 +61,7 @@ def resolve(
     return config, settings
 
 
-def method_settings(
-    method: type[Method], preset: str, dataset: str, changes: dict[str, Any] | None = None
-) -> Settings:
+def method_settings(method: type[Method], preset: str, dataset: str, changes: dict[str, Any] | None = None) -> Settings:
     """The method's validated configuration: its defaults, then the preset, then `changes`."""
     options = merged(method.Config().model_dump(), preset_options(method.presets, preset, dataset))
     return validated(method.Config, merged(options, changes or {}), "")

@@ -69,9 +69,7 @@ class DatasetSpec:
     presets: dict[str, DataConfig]
     phantom: Callable[[int, int], np.ndarray]  # (seed, grid) → (D, H, W) int16 HU; deterministic
     phantom_version: int  # raised whenever `phantom` draws something else
-    assign_splits: Callable[
-        [Sequence["PreparedCase"]], dict[str, Split]
-    ]  # case → split; a case left out is unused
+    assign_splits: Callable[[Sequence["PreparedCase"]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
 
 
@@ -123,9 +121,7 @@ class Cases:
 
     def views(self, indices: Sequence[int]) -> Views:
         """The views of some cases as a method receives them."""
-        return Views(
-            self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry
-        )
+        return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
 
 
 def to_unit(hounsfield: np.ndarray, window: tuple[float, float]) -> np.ndarray:
@@ -145,9 +141,7 @@ def is_mirrored(angle: float) -> bool:
     return angle % 360.0 == PA_ANGLE
 
 
-def centred_affine(
-    size: int, voxel_mm: float, centre_ras_mm: Sequence[float] = (0.0, 0.0, 0.0)
-) -> np.ndarray:
+def centred_affine(size: int, voxel_mm: float, centre_ras_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
     """(4, 4) affine from voxel index (w, h, d) to RAS millimetres of a cube whose centre lies at `centre_ras_mm`.
 
     W runs right→left, H anterior→posterior, D superior→inferior, so all three RAS axes are negative.

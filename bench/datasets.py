@@ -1,4 +1,7 @@
-"""`bench.datasets` is the folder datasets/ at the repository root; it has no `__init__.py`, so Hugging Face `datasets` stays importable."""
+"""`bench.datasets` is the folder datasets/ at the repository root.
+
+It has no `__init__.py`, so that it does not shadow Hugging Face's package `datasets`.
+"""
 
 from pathlib import Path
 

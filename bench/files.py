@@ -55,9 +55,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, OSError) as error:
-        raise BenchError(
-            f"{path} is not readable JSON ({error}); delete it and run the command again"
-        ) from error
+        raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -19,7 +19,7 @@ def discretised_gaussian_nll(
     """−log p of each voxel in nats, ≥ 0, of the broadcast shape of the inputs; differentiable in mean and sigma.
 
     `hounsfield` in HU is rounded and clipped to `window`, whole numbers; `mean_unit` and `log_sigma_unit` describe a
-    Gaussian on the windowed [0, 1] scale (design §7). Bins are 1 HU wide and centred on whole HU; the outer two take
+    Gaussian on the windowed [0, 1] scale. Bins are 1 HU wide and centred on whole HU; the outer two take
     the tails, so the probabilities over the window sum to one. Finite for |log_sigma_unit| ≤ 30 in float32.
     """
     low, high = window

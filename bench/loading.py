@@ -79,9 +79,7 @@ def load_dataset(
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
     if config.size > spec.full_grid:
-        raise UsageError(
-            f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}"
-        )
+        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
     chosen, _ = choose_source(spec, source)
     sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
     fingerprint = _fingerprint(spec, config, chosen, sources)
@@ -165,9 +163,7 @@ def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tup
     else:
         fine = spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
     hounsfield = torch.from_numpy(fine.astype(np.float32))
-    views = project(
-        hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size
-    )
+    views = project(hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size)
     coarse = downsample(hounsfield, config.size).round().to(torch.int16)
     return coarse.numpy(), views[0].numpy()
 

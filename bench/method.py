@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, Posit
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, DatasetCard, Views
+from bench.dataset import Cases, DatasetCard, Split, Views
 
 Capability = Literal["volume", "mip", "likelihood", "oracle"]
 Batch = Any  # what `Stage.batches` yields, collated by torch: tensors, or tuples or dicts of them
@@ -37,9 +37,7 @@ class Loop(Settings):
     average_every: PositiveInt = 1  # steps between two updates of that average
     validate_every: NonNegativeInt = 0  # steps between validations; 0 = never
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest validation loss
-    checkpoint_every: PositiveInt = (
-        1000  # steps between two checkpoints; one is also written every few minutes
-    )
+    checkpoint_every: PositiveInt = 1000  # steps between two checkpoints; one is also written every few minutes
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ class MethodCard:
     licence_of_original: str
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
-    kind: Literal["method", "floor", "ceiling"] = (
-        "method"  # floors and ceilings are shown apart and never ranked
-    )
+    kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Stage(ABC):
     networks: dict[str, nn.Module]  # trained here; saved, restored and moved to the device by the loop
     averaged: tuple[str, ...] = ()  # networks whose moving average is what the stage leaves behind
 
-    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:  # noqa: B027
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:  # noqa: B027
         """Compute what this stage needs from earlier ones (cached codes); `cache` is a folder of this run."""
 
     @abstractmethod
@@ -120,7 +116,7 @@ class FittedStage(ABC):
     networks: dict[str, nn.Module]
 
     @abstractmethod
-    def fit(self, cases: Mapping[str, Cases], cache: Path) -> None:
+    def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
         """Compute and store the result in the buffers of `networks`."""
 
 

@@ -1,4 +1,4 @@
-"""`bench.methods` is the folder methods/ at the repository root; it has no `__init__.py`, so it shadows no package."""
+"""`bench.methods` is the folder methods/ at the repository root, which has no `__init__.py` either."""
 
 from pathlib import Path
 

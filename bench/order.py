@@ -19,9 +19,7 @@ def derived_seed(*parts: Any) -> int:
 class BatchOrder(Sampler[list[int]]):
     """Batches of indices from step `start` on; epoch e is a permutation seeded by (seed, e), so resuming is exact."""
 
-    def __init__(
-        self, length: int, batch: int, seed: int, start: int, steps: int, rank: int = 0, world: int = 1
-    ):
+    def __init__(self, length: int, batch: int, seed: int, start: int, steps: int, rank: int = 0, world: int = 1):
         if length < 1:
             raise BenchError("there are no cases to train on")
         self.length, self.batch, self.seed = length, batch, seed

@@ -16,7 +16,7 @@ DIFFERENCE_RANGE = 0.25  # of the unit window, at either end of the colour scale
 
 
 def preview_run(path: Path, cases: Cases, index: int, reconstruction: np.ndarray, title: str) -> None:
-    """Write a PNG of case `index`: views on top, then truth, reconstruction (D, H, W) in [0, 1], and their difference."""
+    """Write a PNG of case `index`: views, then truth, reconstruction (D, H, W) in [0, 1], and their difference."""
     truth = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
     figure, axes = _canvas(rows=4, title=f"{title} · {cases.names[index]}")
     _draw_views(axes[0], cases, index)

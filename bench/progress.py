@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -28,7 +29,7 @@ class Task:
     reporter: "Reporter"
     began: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
-    bar: int | None = None
+    bar: TaskID | None = None
 
     def counted(self, done: int, total: int) -> None:
         """Like `advance`, for work that learns its total on the way."""

@@ -22,9 +22,7 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return __version__
     commit = _git(root, "rev-parse", "--short=10", "HEAD")
-    changed = _git(
-        root, "status", "--porcelain", "--untracked-files=no", "--", "bench", "methods", "datasets"
-    )
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "bench", "methods", "datasets")
     return f"{__version__}+{commit}{'.dirty' if changed else ''}" if commit else __version__
 
 

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +113,7 @@ def _begin(
     folder: RunFolder,
     config: RunConfig,
     request: RunRequest,
-    cases: dict[Split, Cases],
+    cases: Mapping[Split, Cases],
     accelerator: Accelerator,
     method: Method,
     protocol: Protocol,
@@ -144,7 +145,7 @@ def _begin(
 
 def _fit_and_predict(
     method: Method,
-    cases: dict[Split, Cases],
+    cases: Mapping[Split, Cases],
     folder: RunFolder,
     config: RunConfig,
     request: RunRequest,
@@ -173,7 +174,7 @@ def _fit_and_predict(
 
 def _score(
     method: Method,
-    cases: dict[Split, Cases],
+    cases: Mapping[Split, Cases],
     folder: RunFolder,
     request: RunRequest,
     device: torch.device,
@@ -193,9 +194,7 @@ def _score(
     )
     predictions = folder.predictions(request.split)
     with report.task("score", len(cases[request.split])) as task:
-        rows = score_predictions(
-            facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device
-        )
+        rows = score_predictions(facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device)
     _draw_previews(method, cases[request.split], folder)
     merge_rows(request.results_dir, rows)
     _note(folder, score=time.monotonic() - began)

@@ -80,9 +80,7 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise BenchError(
-                f"run {self.root.name} is in use by another process; wait for it to end"
-            ) from error
+            raise BenchError(f"run {self.root.name} is in use by another process; wait for it to end") from error
         try:
             yield
         finally:
@@ -118,7 +116,7 @@ def save_checkpoint(folder: RunFolder, stage: str, step: int, state: dict[str, A
 
 def load_checkpoint(folder: RunFolder, stage: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest intact state of a stage, if any, and the names of damaged files that were passed over."""
-    damaged = []
+    damaged: list[str] = []
     for path in reversed(_checkpoints(folder, stage)):
         if sha256_of(path)[:SHORT_HASH] == path.name.split(".")[-2]:
             return torch.load(path, map_location="cpu", weights_only=True), damaged

@@ -69,9 +69,7 @@ def add_case(dataset: str, record: PreparedCase, volume: np.ndarray) -> Prepared
     stored = PreparedCase(**{**asdict(record), "volume_sha256": digest})
     with FileLock(folder / "manifest.lock"):
         kept = [other for other in read_store(dataset) if other.case != record.case]
-        write_json(
-            folder / "manifest.json", [asdict(r) for r in sorted([*kept, stored], key=lambda r: r.case)]
-        )
+        write_json(folder / "manifest.json", [asdict(r) for r in sorted([*kept, stored], key=lambda r: r.case)])
     return stored
 
 
@@ -80,7 +78,5 @@ def load_volume(dataset: str, record: PreparedCase) -> np.ndarray:
     path = store_folder(dataset) / "volumes" / f"{record.case}.npy"
     if not path.exists() or sha256_of(path) != record.volume_sha256:
         state = "damaged" if path.exists() else "missing"
-        raise BenchError(
-            f"{path} is {state}; run `bench data prepare {dataset} --from DIR` again to rebuild it"
-        )
+        raise BenchError(f"{path} is {state}; run `bench data prepare {dataset} --from DIR` again to rebuild it")
     return np.load(path)

@@ -31,9 +31,7 @@ class TrainLog:
             return None
         numbers = {name: float(value) for name, value in values.items()}
         if not np.isfinite(numbers.get("loss", 0.0)):
-            raise BenchError(
-                f"the loss of stage {self.stage} is not finite at step {step}; lower its learning rate"
-            )
+            raise BenchError(f"the loss of stage {self.stage} is not finite at step {step}; lower its learning rate")
         for name, value in numbers.items():
             self.rows.append((self.stage, str(step), name, f"{value:.6g}"))
             if self.board is not None:

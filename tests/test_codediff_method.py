@@ -48,8 +48,8 @@ def views(batch: int, count: int = 2) -> Views:
 
 
 @pytest.fixture(params=["absorbing", "autoregressive"])
-def method(request: pytest.FixtureRequest) -> Iterator[Method]:
-    yield build(f"transformer.kind={request.param}", "sampling.temperature=1.0")
+def method(request: pytest.FixtureRequest) -> Method:
+    return build(f"transformer.kind={request.param}", "sampling.temperature=1.0")
 
 
 def test_a_reconstruction_has_the_shape_and_range_of_a_volume(method: Method) -> None:
@@ -170,7 +170,15 @@ def test_presets_change_sizes_only() -> None:
     method = get_method("codediff")
     allowed = {
         *("channels", "multipliers", "blocks", "codes", "code_width", "attention_sizes", "decoded_side", "stages"),
-        *("learning_rate", "discriminator_start", "steps", "batch_size", "average_every", "average_decay"),
+        *(
+            "learning_rate",
+            "discriminator_start",
+            "codebook_start",
+            "steps",
+            "batch_size",
+            "average_every",
+            "average_decay",
+        ),
         *("validate_every", "keep", "checkpoint_every", "gradient_clip"),
         *("width", "heads", "layers", "dropout", "warm_up", "weight_decay", "bound_steps"),
     }

@@ -1,4 +1,4 @@
-"""A whole run of the smallest preset, as a user types it: what it leaves behind, and that it can be stopped and repeated."""
+"""A whole run of the smallest preset, as a user types it: what it leaves, and that it can be stopped and repeated."""
 
 import json
 import os

@@ -12,11 +12,8 @@ from rich.console import Console
 
 from bench import tables
 from bench.cli import run_command
-from bench.dataset import Cases
 from bench.errors import UsageError
 from bench.metrics import METRICS
-from bench.metrics.cases import windowed_scores
-from bench.predictions import write_prediction
 from bench.protocols import PROTOCOLS, get_protocol
 from bench.renderers import print_tables, render
 from bench.scores import ScoreRow, merge_rows, merge_run, read_scores
@@ -435,49 +432,3 @@ def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> No
     assert "| CodeDiff3D" in capsys.readouterr().out
     assert run_command(["table", "7", "--results-dir", str(tmp_path)]) == 2
     assert "unknown table '7'" in capsys.readouterr().err
-
-
-@pytest.fixture
-def toy(make_data, monkeypatch) -> dict[str, Cases]:
-    """The command's data set, without its files: a toy in place of what the loader would build."""
-    from bench import loading, protocols, registry
-
-    data = make_data(train=2, test=3)
-
-    class Spec:
-        name = "toy"
-        presets = {"tiny": None}  # noqa: RUF012
-
-    monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
-    monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
-    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
-    monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
-    return data
-
-
-def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for case, volume in zip(toy["test"].names, toy["test"].volumes(range(3)).numpy(), strict=True):
-        write_prediction(tmp_path / "p", case, volume * 0.9, toy["test"], seconds=0.0, seed=None)
-    command = ["score", "p", "--dataset", "toy", "--method", "mine"]
-    assert run_command(command) == 0
-    assert "psnr" in capsys.readouterr().out
-    first = (tmp_path / "results" / "scores.csv").read_bytes()
-    assert run_command(command) == 0
-    assert (tmp_path / "results" / "scores.csv").read_bytes() == first
-    frame = read_scores(tmp_path / "results")
-    assert set(frame["origin"]) == {"external"}
-    assert frame["run_id"].nunique() == 1
-    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}
-    cell = cell_of(shown["toy-3d"].blocks[0], "mine (outside predictions)", "mse")
-    assert cell.value == pytest.approx(
-        frame.query("metric == 'mse' and space == '3d' and level == 'case'")["value"].mean()
-    )
-
-    (tmp_path / "p" / "test-001.nii.gz").unlink()
-    assert run_command(command) == 1
-    assert "1 of 3 cases have no file: test-001" in capsys.readouterr().err
-    assert run_command([*command, "--allow-missing"]) == 0
-    assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
-    assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2

@@ -83,12 +83,12 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
             task.advance(done, path)
     wrong = [row for row in rows if not row.ok]
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for section, part in groupby(rows if entry else _worst_of_each(rows), lambda row: row.entry.partition("/")[0]):
+    for section, group in groupby(rows if entry else _worst_of_each(rows), lambda row: row.entry.partition("/")[0]):
         table = Table(title=f"{name}: {section}", title_justify="left")
         table.add_column("entry", overflow="fold")
         for column in ("value", "golden", "deviation", "ok"):
             table.add_column(column, no_wrap=True)
-        for row in part:
+        for row in group:
             judged = "not judged" if row.tolerance is None else "yes" if row.ok else "[red]no[/]"
             where = f"{row.entry.partition('/')[2]}/{row.key}".rstrip("/")
             table.add_row(where, *_cells(row.value, row.golden), f"{row.deviation:.1e}", judged)
@@ -116,7 +116,7 @@ def _cells(value: Any, golden: Any) -> tuple[str, str]:
 
     while isinstance(value, list) and isinstance(golden, list) and len(value) == len(golden) > 0:
         scale = max((abs(number) for number in golden if isinstance(number, float)), default=None)
-        value, golden = max(zip(value, golden, strict=True), key=lambda pair: deviation_of(*pair, scale))
+        value, golden = max(zip(value, golden, strict=True), key=lambda pair: deviation_of(pair[0], pair[1], scale))
     return _short(value), _short(golden)
 
 

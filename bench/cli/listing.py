@@ -70,7 +70,7 @@ def show(
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _method_text(method, preset: str) -> str:  # noqa: ANN001
+def _method_text(method, preset: str) -> str:
     from bench.config import method_settings
 
     card = method.card
@@ -91,7 +91,7 @@ def _method_text(method, preset: str) -> str:  # noqa: ANN001
     )
 
 
-def _dataset_text(spec) -> str:  # noqa: ANN001
+def _dataset_text(spec) -> str:
     from bench.loading import choose_source
 
     geometry = spec.geometry

@@ -10,7 +10,9 @@ import typer
 def run(
     method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class. See `bench list`.")],
     dataset: Annotated[str, typer.Option(help="Dataset or comma list.")],
-    preset: Annotated[str, typer.Option(help="smoke: seconds; tiny: minutes on a CPU; small: one GPU; paper.")] = "tiny",
+    preset: Annotated[
+        str, typer.Option(help="smoke: seconds; tiny: minutes on a CPU; small: one GPU; paper.")
+    ] = "tiny",
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")] = "0",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")] = [],  # noqa: B006
     only: Annotated[

@@ -14,7 +14,7 @@ DATASET = DatasetSpec(
     geometry=Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0),
     presets={
         "smoke": DataConfig(size=16, image_size=32, phantoms=(16, 4, 8)),
-        "tiny": DataConfig(size=32, image_size=64, phantoms=(240, 24, 48)),
+        "tiny": DataConfig(size=24, image_size=48, phantoms=(240, 24, 48)),
         "small": DataConfig(size=64, image_size=128, phantoms=(800, 96, 96)),
         "paper": DataConfig(size=128, image_size=256, phantoms=(824, 92, 102)),
     },

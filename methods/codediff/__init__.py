@@ -93,7 +93,9 @@ class CodeDiff(Method):
             )
         self.transformer = CodeTransformer(shape)
         if (config.sampling.steps or 1) > volume.tokens:
-            raise UsageError(f"codediff, sampling: at most {volume.tokens} steps, one a code; not {config.sampling.steps}")
+            raise UsageError(
+                f"codediff, sampling: at most {volume.tokens} steps, one a code; not {config.sampling.steps}"
+            )
         self._stages: list[Stage | FittedStage] = [
             AutoencoderStage("vqvae2d", self.image_autoencoder, config.vqvae2d, data.image_size),
             AutoencoderStage("vqvae3d", self.volume_autoencoder, config.vqvae3d, data.size),
@@ -147,9 +149,7 @@ class CodeDiff(Method):
         sampling, tokens = self.config.sampling, self.volume_autoencoder.config.tokens
         chance = diffusion.generators(seeds)
         if self.config.transformer.kind == "autoregressive":
-            return autoregressive.sample(
-                self.transformer, tokens, context, chance, temperature=sampling.temperature
-            )
+            return autoregressive.sample(self.transformer, tokens, context, chance, temperature=sampling.temperature)
         return diffusion.sample(
             lambda codes: self.transformer(codes, context),
             tokens,

@@ -4,7 +4,10 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
+
+from bench.errors import UsageError
 
 Weighting = Literal["released", "paper"]
 
@@ -32,6 +35,13 @@ def perplexity(codes: Tensor, size: int) -> Tensor:
     return torch.special.entr(share).sum().exp()
 
 
+def clustered(latents: Tensor, size: int, seed: int) -> Tensor:
+    """`size` cluster centres (size, D) of latents (N, D) by k-means; N must be at least `size`."""
+    start = latents[torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))[:size]]
+    centres, _ = kmeans2(latents.double().cpu().numpy(), start.double().cpu().numpy(), iter=10, minit="matrix")
+    return torch.from_numpy(centres).to(latents)
+
+
 class VectorQuantiser(nn.Module):
     """Replaces each latent vector by the nearest of K learned ones.
 
@@ -43,6 +53,13 @@ class VectorQuantiser(nn.Module):
         super().__init__()
         self.beta, self.weighting = beta, weighting
         self.codebook = nn.Parameter(torch.empty(codes, width).uniform_(-1 / codes, 1 / codes))
+
+    @torch.no_grad()
+    def start_at(self, latents: Tensor, seed: int) -> None:
+        """Replace the codebook by cluster centres of latents (N, D). Raises UsageError for fewer latents than codes."""
+        if len(latents) < len(self.codebook):
+            raise UsageError(f"{len(latents)} latents cannot start {len(self.codebook)} codes; lower codes")
+        self.codebook.copy_(clustered(latents, len(self.codebook), seed))
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Vectors (B, D, *latent) of codes (B, *latent)."""

@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases
+from bench.dataset import Cases, Split
 from bench.errors import UsageError
 from bench.method import Items, Loop, Settings, Stage, Update
 
@@ -21,6 +21,9 @@ from . import losses
 from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
 from .autoencoder import AutoencoderConfig, Reconstruction, VectorQuantisedAutoencoder
 from .discriminator import DiscriminatorConfig, ProgressiveDiscriminator, build_discriminator
+from .quantiser import Quantised
+
+CLUSTERED_CASES = 128  # whose latents the codes start from
 
 
 class AutoencoderStageConfig(Settings):
@@ -29,6 +32,9 @@ class AutoencoderStageConfig(Settings):
     autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_start: NonNegativeInt = 1  # steps before the discriminator takes part
+    codebook_start: NonNegativeInt = (
+        0  # steps without quantiser, then codes start at clusters; 0: from noise, as released
+    )
     margin: losses.Margin = "mish"
     augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
     perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
@@ -85,9 +91,9 @@ class AutoencoderStage(Stage):
         self.discriminator = build_discriminator(config.discriminator).to(memory_format=self.format)
         self.probability = AdaptiveProbability()
         self.networks: dict[str, nn.Module] = {"autoencoder": autoencoder, "discriminator": self.discriminator}
-        self.cases: Mapping[str, Cases] = {}
+        self.cases: Mapping[Split, Cases] = {}
 
-    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         self.cases = cases
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
@@ -103,7 +109,9 @@ class AutoencoderStage(Stage):
 
     def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
         images = batch.contiguous(memory_format=self.format)
-        made = self.autoencoder(images)
+        if step == self.config.codebook_start > 0:
+            self._start_codebook(step, images.device)
+        made = self.autoencoder(images) if step >= self.config.codebook_start else self._unquantised(images)
         values: dict[str, Tensor | float] = {}
         adversarial = step >= self.config.discriminator_start
         if adversarial:
@@ -120,6 +128,21 @@ class AutoencoderStage(Stage):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.probability.load_state(state["probability"])
+
+    def _unquantised(self, images: Tensor) -> Reconstruction:
+        latents = self.autoencoder.encoder(images)
+        nothing = images.new_zeros(())
+        codes = images.new_zeros((), dtype=torch.long)
+        return Reconstruction(self.autoencoder.decode(latents), Quantised(codes, latents, nothing, nothing))
+
+    @torch.no_grad()
+    def _start_codebook(self, step: int, device: torch.device) -> None:
+        """Short trainings leave most codes unused when they start from noise."""
+        items = self.batches("train")
+        count = len(items)  # type: ignore[arg-type]
+        chosen = torch.randperm(count, generator=torch.Generator().manual_seed(step))[:CLUSTERED_CASES].tolist()
+        latents = [self.autoencoder.encoder(items[i][None].to(device)) for i in chosen]
+        self.autoencoder.quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
 
     def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
         self.discriminator.requires_grad_(True)

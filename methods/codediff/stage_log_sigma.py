@@ -14,7 +14,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases
+from bench.dataset import Cases, Split
 from bench.likelihood import discretised_gaussian_nll
 from bench.method import Items, Loop, Settings, Stage, Update
 
@@ -40,9 +40,9 @@ class LogSigmaStage(Stage):
         self.autoencoder, self.config, self.window = autoencoder, config, window
         self.loop = config.loop
         self.networks = {"log_sigma_head": autoencoder.log_sigma_head}
-        self.cases: Mapping[str, Cases] = {}
+        self.cases: Mapping[Split, Cases] = {}
 
-    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         self.cases = cases
         self.autoencoder.to(device)
 

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases
+from bench.dataset import Cases, Split
 from bench.method import Items, Loop, Settings, Stage, Update
 
 from . import autoregressive, diffusion
@@ -60,7 +60,7 @@ class PriorStage(Stage):
         self.codes: dict[str, Tensor] = {}
         self.vectors: dict[str, Tensor] = {}
 
-    def prepare(self, cases: Mapping[str, Cases], cache: Path, device: torch.device) -> None:
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         self.volume_autoencoder.to(device).eval()
         self.image_autoencoder.to(device).eval()
         for split in ("train", "validation"):
