@@ -39,6 +39,7 @@ class AutoencoderStageConfig(Settings):
     augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
     perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
     reconstruction_weight: NonNegativeFloat = 1.0  # of L1 beside smooth L1 (volumes), of the perceptual term (views)
+    quantiser_weight: PositiveFloat = 1.0  # of the quantiser's loss
     learning_rate: PositiveFloat = 1.8e-5  # released: 4.5e-6 times the batch size, for both networks
     loop: Loop = Loop(steps=100_000, batch_size=4, average_decay=0.995, average_every=10)
 
@@ -172,7 +173,7 @@ class AutoencoderStage(Stage):
         self, images: Tensor, made: Reconstruction, adversarial: bool, update: Update
     ) -> dict[str, Tensor | float]:
         reconstruction = self._reconstruction_loss(made.image, images)
-        loss = reconstruction + made.quantised.loss
+        loss = reconstruction + self.config.quantiser_weight * made.quantised.loss
         values: dict[str, Tensor | float] = {
             "reconstruction_loss": reconstruction.detach(),
             "quantiser_loss": made.quantised.loss.detach(),
