@@ -20,13 +20,13 @@ from bench.loading import choose_source, load_dataset
 from bench.method import Method
 from bench.order import derived_seed
 from bench.predict import predict
-from bench.predictions import read_prediction
+from bench.predictions import intact, read_prediction
 from bench.preview import preview_run
 from bench.progress import Reporter
 from bench.protocols import Protocol, get_protocol
 from bench.provenance import code_version, peak_memory_mib, provenance
 from bench.registry import get_dataset, get_method
-from bench.rundir import RunFolder
+from bench.rundir import RunFolder, weights_intact
 from bench.scores import merge_rows, merge_run, views_text
 from bench.scoring import PartSeconds, RunFacts, score_predictions
 
@@ -74,7 +74,7 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
     torch.manual_seed(derived_seed(request.seed, "weights"))
     method = method_class(settings, card)
-    if request.only is None and _is_done(folder, request):
+    if request.only is None and _is_done(folder, protocol, cases[request.split]):
         report.say(f"{run_id} is finished; nothing to do")
         return folder.root
     if not accelerator.is_main_process:
@@ -88,6 +88,8 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
             _fit_and_predict(method, cases, folder, config, request, accelerator, report)
             if request.only in (None, "score"):
                 _score(method, cases, folder, request, accelerator.device, report)
+            else:
+                folder.update(status="fitted" if request.only == "fit" else "predicted")
         except (StoppedError, KeyboardInterrupt):
             folder.update(status="stopped")
             raise
@@ -104,9 +106,13 @@ def run_name(config: RunConfig, request: RunRequest, fingerprint: str) -> str:
     return f"{config.method}-{config.dataset}-{config.preset}-s{request.seed}-{digest[:8]}"
 
 
-def _is_done(folder: RunFolder, request: RunRequest) -> bool:
+def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases) -> bool:
+    """Whether the run is scored under this very protocol and all its files are what they were."""
     record = folder.record()
-    return record.get("status") == "done" and request.protocol in record.get("scored", {})
+    if record.get("status") != "done" or record["scored"].get(protocol.id) != protocol.sha256():
+        return False
+    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record["stages"].items())
+    return weights and set(intact(folder.predictions(cases.split))) >= set(cases.names)
 
 
 def _begin(

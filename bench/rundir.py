@@ -95,10 +95,13 @@ def save_weights(folder: RunFolder, stage: str, tensors: dict[str, Tensor]) -> s
 
 def load_weights(folder: RunFolder, stage: str, sha256: str) -> dict[str, Tensor] | None:
     """The tensors of a finished stage; None when the file is missing or its hash is not `sha256`."""
+    return load_file(folder.weights(stage)) if weights_intact(folder, stage, sha256) else None
+
+
+def weights_intact(folder: RunFolder, stage: str, sha256: str) -> bool:
+    """Whether the weights of a finished stage are there and have this hash."""
     path = folder.weights(stage)
-    if not path.exists() or sha256_of(path) != sha256:
-        return None
-    return load_file(path)
+    return path.exists() and sha256_of(path) == sha256
 
 
 def save_checkpoint(folder: RunFolder, stage: str, step: int, state: dict[str, Any]) -> None:

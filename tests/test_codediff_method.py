@@ -173,7 +173,8 @@ def test_presets_change_sizes_only() -> None:
         *(
             "learning_rate",
             "discriminator_start",
-            "codebook_start", "quantiser_weight",
+            "codebook_start",
+            "quantiser_weight",
             "steps",
             "batch_size",
             "average_every",
