@@ -117,7 +117,8 @@ def validated(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
         if first["type"] == "extra_forbidden":
             known = _keys_beside(model, where)
             near = get_close_matches(where[-1], known, n=3, cutoff=0.4) or known
-            raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(near)}") from error
+            paths = (prefix + ".".join([*where[:-1], name]) for name in near)
+            raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(paths)}") from error
         raise UsageError(f"setting '{key}': {first['msg']} (got {first.get('input')!r})") from error
 
 
