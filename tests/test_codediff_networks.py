@@ -211,3 +211,21 @@ def test_the_denoiser_sees_every_code() -> None:
     changed = codes.clone()
     changed[0, 5] = model.mask_code
     assert torch.all((model(changed) - model(codes)).abs().amax(dim=(0, 2)) > 1e-4)
+
+
+def test_a_codebook_that_starts_at_clusters_serves_all_latents_with_all_codes() -> None:
+    torch.manual_seed(0)
+    quantiser, latents = VectorQuantiser(16, 3), torch.randn(2000, 3)
+
+    def error() -> float:
+        return float(torch.cdist(latents, quantiser.codebook.detach()).min(1).values.square().mean())
+
+    from_noise = error()
+    quantiser.start_at(latents, seed=0)
+    assert error() < 0.3 * from_noise
+    assert nearest_codes(latents, quantiser.codebook.detach()).unique().numel() == 16
+    own = nearest_codes(latents, quantiser.codebook.detach())
+    centres = torch.stack([latents[own == code].mean(0) for code in range(16)])
+    assert torch.dist(centres, quantiser.codebook.detach()) < 0.5  # Lloyd's fixed point, nearly
+    with pytest.raises(UsageError, match="15 latents cannot start 16 codes"):
+        quantiser.start_at(latents[:15], seed=0)

@@ -126,10 +126,8 @@ def test_a_run_killed_in_every_stage_ends_with_the_scores_of_an_undisturbed_one(
         process = subprocess.Popen(
             [sys.executable, "-m", "bench", *arguments(other)],
             env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
         )
-        assert process.stdout is not None
         deadline = time.monotonic() + 300
         marker = {"reconstruct": "transformer.safetensors", "score": "manifest.csv"}.get(stage)
         while process.poll() is None and time.monotonic() < deadline:

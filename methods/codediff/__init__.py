@@ -70,6 +70,7 @@ class CodeDiff(Method):
             "one forward pass of the autoencoder serves both updates of a step; the released code repeats it",
             "augmentation never writes into the caller's batch, and its probability follows real logits",
             "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",
+            "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
             "no LPIPS term unless a perceptual network is given: its weights cannot be shipped",
             "the prior that is evaluated is the moving average; the released scripts evaluate the last weights",
         ),
