@@ -7,6 +7,7 @@ A folder without `__init__.py` (methods/floors) is a group whose files are modul
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -19,26 +20,12 @@ from bench.method import Method, MethodCard
 
 def get_method(name: str) -> type[Method]:
     """The method class called `name`, or the one at `path/to/file.py:Class`. Raises UsageError when there is none."""
-    if ".py" in name:
-        return _checked(_from_file(name, "method"), Method, name)
-    methods, broken = discover_methods()
-    if name in methods:
-        return methods[name]
-    if name in broken:
-        raise UsageError(f"method '{name}' cannot be imported: {broken[name]}")
-    raise unknown_name("method", name, sorted(methods))
+    return _named("method", name, Method, discover_methods)
 
 
 def get_dataset(name: str) -> DatasetSpec:
     """The dataset called `name`, or the one at `path/to/file.py:NAME`. Raises UsageError when there is none."""
-    if ".py" in name:
-        return _checked(_from_file(name, "dataset"), DatasetSpec, name)
-    datasets, broken = discover_datasets()
-    if name in datasets:
-        return datasets[name]
-    if name in broken:
-        raise UsageError(f"dataset '{name}' cannot be imported: {broken[name]}")
-    raise unknown_name("dataset", name, sorted(datasets))
+    return _named("dataset", name, DatasetSpec, discover_datasets)
 
 
 def discover_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
@@ -67,6 +54,17 @@ def method_module(name: str, submodule: str) -> ModuleType | None:
         package = package.rpartition(".")[0]
     full = f"{package}.{submodule}"
     return importlib.import_module(full) if importlib.util.find_spec(full) else None
+
+
+def _named(kind: str, name: str, expected: type, discover: Callable[[], tuple[dict[str, Any], dict[str, str]]]) -> Any:
+    if ".py" in name:
+        return _checked(_from_file(name, kind), expected, name)
+    found, broken = discover()
+    if name in found:
+        return found[name]
+    if name in broken:
+        raise UsageError(f"{kind} '{name}' cannot be imported: {broken[name]}")
+    raise unknown_name(kind, name, sorted(found))
 
 
 def _discover(kind: str, attribute: str) -> tuple[dict[str, Any], dict[str, str]]:

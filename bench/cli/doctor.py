@@ -1,5 +1,6 @@
 """`bench doctor`: is this machine ready?"""
 
+import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -43,7 +44,7 @@ def doctor() -> None:
         "tensorboard": "log training curves (extra tracking)",
     }.items():
         table.add_row(purpose, f"{package} {'present' if find_spec(package) else 'absent'}")
-    oracle = shutil.which("plastimatch", path=f"{Path(sys.executable).parent}:{_search_path()}")
+    oracle = shutil.which("plastimatch", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     table.add_row("compare the projector (extra drr)", f"plastimatch {'present' if oracle else 'absent'}")
     console = Console()
     console.print(table)
@@ -52,12 +53,6 @@ def doctor() -> None:
     if problems:
         raise typer.Exit(1)
     console.print("all well")
-
-
-def _search_path() -> str:
-    import os
-
-    return os.environ.get("PATH", "")
 
 
 def _import_problems() -> list[str]:

@@ -32,9 +32,7 @@ class AutoencoderStageConfig(Settings):
     autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_start: NonNegativeInt = 1  # steps before the discriminator takes part
-    codebook_start: NonNegativeInt = (
-        0  # steps without quantiser, then codes start at clusters; 0: from noise, as released
-    )
+    codebook_start: NonNegativeInt = 0  # steps without quantiser before codes start at clusters; 0: noise, as released
     margin: losses.Margin = "mish"
     augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
     perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
