@@ -1,0 +1,87 @@
+"""The 2-D densely connected encoder of one view (X2CT-GAN, CVPR 2019, section 3.2; released code).
+
+A dense layer can be replaced by another kind: `DenseEncoder(config, layer=MyLayer)`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .layers import GeneratorConfig, instance_norm
+
+
+class DenseLayer(nn.Module):
+    """Adds `growth` channels to the ones it reads."""
+
+    def __init__(self, inputs: int, config: GeneratorConfig, index: int) -> None:
+        """`index` is the layer's place in its block, for layers that depend on it."""
+        super().__init__()
+        self.index = index
+        inner = config.bottleneck * config.growth
+        self.bottleneck = nn.Sequential(
+            instance_norm(2, inputs, config.statistics),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, inner, 1),
+            instance_norm(2, inner, config.statistics),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, config.growth, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, C + growth, h, w)."""
+        return torch.cat([features, self.bottleneck(features)], dim=1)
+
+
+LayerFactory = Callable[[int, GeneratorConfig, int], DenseLayer]
+
+
+class EncoderStage(nn.Module):
+    """Halves the sides, a dense block, and (but for the last stage) half the channels."""
+
+    def __init__(self, inputs: int, count: int, transition: bool, config: GeneratorConfig, layer: LayerFactory) -> None:
+        super().__init__()
+        self.down = nn.Sequential(
+            instance_norm(2, inputs, config.statistics),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, inputs, 3, stride=2, padding=1),
+        )
+        self.layers = nn.ModuleList(layer(inputs + i * config.growth, config, i) for i in range(count))
+        width = inputs + count * config.growth
+        self.transition = nn.Sequential()
+        if transition:
+            self.transition = nn.Sequential(
+                instance_norm(2, width, config.statistics),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(width, width // 2, 1),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.down(features)
+        for layer in self.layers:
+            features = layer(features)
+        return self.transition(features)
+
+
+class DenseEncoder(nn.Module):
+    """Maps of one view at every resolution."""
+
+    def __init__(self, config: GeneratorConfig, layer: LayerFactory = DenseLayer) -> None:
+        super().__init__()
+        widths, last = config.encoder_widths, len(config.layers) - 1
+        self.stem = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(1, config.stem, 7),
+            instance_norm(2, config.stem, config.statistics),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.ModuleList(
+            EncoderStage(widths[i], count, i < last, config, layer) for i, count in enumerate(config.layers)
+        )
+
+    def forward(self, view: Tensor) -> list[Tensor]:
+        """View (B, 1, s, s) → a map of each resolution s, s/2, … for the links, and last the features (B, C)."""
+        maps = [self.stem(view)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return [*maps[:-1], maps[-1].mean((2, 3))]
