@@ -10,7 +10,7 @@ from scipy import ndimage
 from bench.dataset import PA_ANGLE, Geometry
 from bench.datasets.lidc.anatomy import Anatomy, Nodule, draw_anatomy
 from bench.datasets.lidc.phantom import chest_phantom, render
-from bench.datasets.lidc.shapes import Canvas, round_path, smooth_field, walled
+from bench.datasets.shapes import Canvas, round_path, smooth_field, walled
 from bench.projector import project
 
 GRID = 64

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..shapes import AIR, Array, Box, Canvas, smooth_field
 from .anatomy import Anatomy
-from .shapes import AIR, Array, Box, Canvas, smooth_field
 from .surfaces import cavity_section
 
 Place = tuple[float, float, float]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, smooth_field, walled
 from .anatomy import Anatomy
-from .shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, smooth_field, walled
 from .surfaces import cavity_section, hilum, lung_points
 
 BLOOD = 42.0  # HU without contrast medium

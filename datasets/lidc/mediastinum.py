@@ -4,9 +4,9 @@
 
 import numpy as np
 
+from ..shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, joined, round_path, unit, walled
 from .anatomy import Anatomy
 from .lungs import BLOOD
-from .shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, joined, round_path, unit, walled
 from .surfaces import carina, cavity_section, diaphragm, hilum, spine
 
 ABOVE, BELOW = -175.0, 175.0  # d of the ends of what runs through the whole cube

@@ -1,13 +1,12 @@
 """The chest phantom: a CT of a subject that never lived, from a seed, at any grid."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from ..shapes import AIR, EVERYWHERE, Array, Canvas, smooth_field
 from .abdomen import paint_abdomen
 from .anatomy import Anatomy, draw_anatomy
 from .lungs import paint_lungs
 from .mediastinum import paint_mediastinum
-from .shapes import AIR, EVERYWHERE, Array, Canvas, smooth_field
 from .skeleton import paint_skeleton, shoulder, upper_arm
 from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
 
@@ -36,7 +35,7 @@ def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     paint_lungs(canvas, anatomy, cavity, above)
     paint_mediastinum(canvas, anatomy, cavity)
     paint_skeleton(canvas, anatomy)
-    _add_noise(canvas, anatomy)
+    canvas.add_noise(np.random.default_rng([anatomy.seed, canvas.grid, 0x401]), anatomy.noise)
     outside = np.hypot(h, w) - np.float32(anatomy.field_of_view / 2)
     canvas.paint(np.clip(0.5 + outside / np.float32(canvas.voxel), 0, 1), AIR)
     return np.clip(np.rint(canvas.hounsfield), -1024, 3071).astype(np.int16)
@@ -110,15 +109,3 @@ def _shoulder_muscles(anatomy: Anatomy) -> list[tuple[np.ndarray, np.ndarray, tu
         bulks.append((base + np.array([-10, 14, side * 20]), joint, (20 * strength, 28 * strength)))
         bulks.append((joint, tip, (28 * strength, 9 * strength)))
     return bulks
-
-
-def _add_noise(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Noise with the grain of a reconstruction; a larger voxel averages more of it away."""
-    rng = np.random.default_rng([anatomy.seed, canvas.grid, 0x401])
-    grain = 0.9 / canvas.voxel  # sigma in voxels
-    noise = rng.standard_normal(canvas.hounsfield.shape, np.float32)
-    spread = anatomy.noise / np.sqrt(1 + (canvas.voxel / 1.8) ** 3)
-    if grain > 0.3:
-        noise = gaussian_filter(noise, grain, truncate=2.5)
-        noise /= noise.std()
-    canvas.hounsfield += noise * np.float32(spread)

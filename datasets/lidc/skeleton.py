@@ -4,8 +4,8 @@
 
 import numpy as np
 
+from ..shapes import Canvas, Tubes, cross, curve, joined, ribbons, round_path, walled
 from .anatomy import Anatomy
-from .shapes import Canvas, Tubes, cross, curve, joined, ribbons, round_path, walled
 from .surfaces import cavity_section, outline_radius, spine
 
 RIB_ENDS = (118, 142, 150, 152, 152, 150, 147, 138, 128, 116, 92, 66)  # degrees round the chest from the spine

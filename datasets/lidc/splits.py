@@ -3,11 +3,12 @@
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from bench.dataset import Split
 from bench.store import PreparedCase
+
+from ..splitting import by_hash, small_split
 
 LISTS = Path(__file__).resolve().parent.parent / "splits" / "lidc_x2ct.csv"
 LEAST_LISTED = 100  # prepared patients of the lists, below which the lists are ignored
@@ -31,21 +32,11 @@ def split_of_patients() -> dict[str, Split]:
     """
     published = published_x2ct_split().values()
     test = {patient for patient, split in published if split == "test"}
-    others = sorted({patient for patient, _ in published} - test, key=_shuffled)
+    others = by_hash([patient for patient, _ in published if patient not in test])
     validating = round(len(others) / 10)
     splits: dict[str, Split] = dict.fromkeys(test, "test")
     splits |= dict.fromkeys(others[:validating], "validation")
     return splits | dict.fromkeys(others[validating:], "train")
-
-
-def small_split(patients: Sequence[str]) -> dict[str, Split]:
-    """For a small collection, ordered by sha256(PatientID): the first half (rounded up) trains, the next sixth
-    (rounded down) validates, the rest tests."""
-    ordered = sorted(set(patients), key=_shuffled)
-    training, validating = (len(ordered) + 1) // 2, len(ordered) // 6
-    splits: dict[str, Split] = dict.fromkeys(ordered[:training], "train")
-    splits |= dict.fromkeys(ordered[training : training + validating], "validation")
-    return splits | dict.fromkeys(ordered[training + validating :], "test")
 
 
 def is_small(patients: Sequence[str]) -> bool:
@@ -67,7 +58,3 @@ def assign_splits(records: Sequence[PreparedCase]) -> dict[str, Split]:
         for patient, cases in sorted(by_patient.items())
     }
     return {record.case: splits[patient] for patient, record in chosen.items() if patient in splits}
-
-
-def _shuffled(patient: str) -> str:
-    return sha256(patient.encode()).hexdigest()

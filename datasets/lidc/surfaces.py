@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ..shapes import Array
 from .anatomy import Anatomy
-from .shapes import Array
 
 
 def _profile(*knots: tuple[float, float]) -> PchipInterpolator:

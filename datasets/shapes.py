@@ -1,9 +1,9 @@
-"""A canvas of Hounsfield units in a cube, painted with soft occupancies, so that any grid shows the same anatomy.
+"""A canvas of Hounsfield units in a cube, painted with soft occupancies, so that any grid shows the same things.
 
-Positions are (d, h, w) in mm from the cube's centre, each growing with its array index: towards the feet, the back
-and the patient's left. An occupancy is the part of a voxel that an object fills: a solid's edge is a ramp as wide as
-a voxel widened by the scanner's blur, and tubes are filled with weighted points, which keeps the mass of those that
-are thinner than a voxel.
+Positions are (d, h, w) in mm from the cube's centre, each growing with its array index: for a patient towards the
+feet, the back and the left, for a bag downwards. An occupancy is the part of a voxel that an object fills: a solid's
+edge is a ramp as wide as a voxel widened by the scanner's blur, and tubes are filled with weighted points, which
+keeps the mass of those that are thinner than a voxel.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 Array = NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -69,6 +70,16 @@ class Canvas:
     def swap(self, occupancy: Array, old: float | Array, new: float | Array, box: Box = EVERYWHERE) -> None:
         """Turn `old` HU, of which each voxel holds at least `occupancy`, into `new`; what else is there stays."""
         self.hounsfield[box] += occupancy * (new - old)
+
+    def add_noise(self, rng: np.random.Generator, spread: float) -> None:
+        """Add noise of `spread` HU in voxels of 1 mm³ with the grain of a reconstruction; larger voxels average it."""
+        grain = 0.9 / self.voxel  # sigma in voxels
+        noise = rng.standard_normal(self.hounsfield.shape, np.float32)
+        spread = spread / np.sqrt(1 + (self.voxel / 1.8) ** 3)
+        if grain > 0.3:
+            noise = gaussian_filter(noise, grain, truncate=2.5)
+            noise /= noise.std()
+        self.hounsfield += noise * np.float32(spread)
 
     def ellipsoid(self, centre: np.ndarray, radii: np.ndarray, turn: np.ndarray | None = None) -> tuple[Box, Array]:
         """Box and occupancy of an ellipsoid; the rows of `turn` are its axes."""
