@@ -1,0 +1,199 @@
+"""Packing: things fall to where they rest, one after the other, and clothes drape over what lies there.
+
+Everything happens on a lattice of columns across the room: each keeps how high it is filled. A thing is known by the
+top and the bottom of its columns, taken a little too large, so that no two things ever overlap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from .solids import Sizes
+from .things import Part, Placed, Strand, Thing
+
+CELL = 4.0  # mm between columns
+TRIES = 14  # places tried for each of three ways to lie
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """The space in a bag: a box with rounded edges."""
+
+    half: Sizes
+    corner: float
+    centre: np.ndarray  # in the bag's frame
+
+
+@dataclass(frozen=True, eq=False)
+class Garment:
+    """A folded garment between two surfaces: maps over the room's columns, mm downwards from the room's centre."""
+
+    top: np.ndarray
+    bottom: np.ndarray
+    hounsfield: float
+    fold: float  # mm between its layers
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """What a room holds; places are in the room's frame."""
+
+    things: tuple[Placed, ...]
+    garments: tuple[Garment, ...]
+    surface: np.ndarray  # map of where the filled part begins
+
+
+def columns(room: Room) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the lattice's columns along axes 1 and 2."""
+    across, along = (np.arange(int(2 * half // CELL)) for half in room.half[1:])
+    return (across - (len(across) - 1) / 2) * CELL, (along - (len(along) - 1) / 2) * CELL
+
+
+def pack(rng: np.random.Generator, room: Room, things: Sequence[Thing], fullness: float) -> Packed:
+    """Drop things in their order, with garments between, until clothes fill the part `fullness` of the room.
+
+    A thing for which no place is found is left out.
+    """
+    floor = _floor(room)
+    surface, placed, garments = floor.copy(), [], []
+    if rng.random() < 0.75:
+        garments.append(_drape(rng, surface, floor))
+    for thing in things:
+        item = _drop(rng, thing, surface, floor)
+        if item is None:
+            continue
+        placed.append(item)
+        if rng.random() < 0.3:
+            garments.append(_drape(rng, surface, floor))
+    for _ in range(24):
+        if (surface + floor).sum() <= (1 - fullness) * (2 * floor).sum():
+            break
+        garments.append(_drape(rng, surface, floor))
+    return Packed(tuple(placed), tuple(garments), surface)
+
+
+def silhouette(thing: Thing, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Top and bottom (mm downwards from its origin) of each column of a turned thing; NaN where it has none.
+
+    The maps are odd in size with the origin in the middle.
+    """
+    solid = [item for item in thing.parts if item.within is None and item.material]
+    extents = [_extent(item, turn) for item in solid]
+    half = np.max([np.maximum(-low, high) for low, high in extents], axis=0)
+    count = np.ceil(half[1:] / CELL).astype(int) + 1
+    top, bottom = np.full(2 * count + 1, np.inf), np.full(2 * count + 1, -np.inf)
+    for item, (low, high) in zip(solid, extents, strict=True):
+        first = np.floor(low / CELL).astype(int) - 1
+        last = np.ceil(high / CELL).astype(int) + 1
+        a, b, c = (np.arange(start, stop + 1) * CELL for start, stop in zip(first, last, strict=True))
+        window = tuple(slice(low + n, up + n + 1) for low, up, n in zip(first[1:], last[1:], count, strict=True))
+        inside = _inside(item, turn, a, b, c)
+        filled = inside.any(0)
+        high_edge = a[inside.argmax(0)] - CELL / 2
+        low_edge = a[len(a) - 1 - inside[::-1].argmax(0)] + CELL / 2
+        top[window] = np.where(filled, np.minimum(top[window], high_edge), top[window])
+        bottom[window] = np.where(filled, np.maximum(bottom[window], low_edge), bottom[window])
+    empty = bottom < top
+    return np.where(empty, np.nan, top), np.where(empty, np.nan, bottom)
+
+
+def _extent(item: Part, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    reach = np.abs(turn @ item.turn) @ np.array(item.shape.reach)
+    centre = turn @ item.centre
+    return centre - reach, centre + reach
+
+
+def _inside(item: Part, turn: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Which points of a lattice lie in a part or within the diagonal of half a cell of it."""
+    centre, own = turn @ item.centre, turn @ item.turn
+    if isinstance(item.shape, Strand):
+        path = item.shape.path @ own.T + centre
+        steps = np.linspace(0, len(path) - 1, 8 * len(path))
+        fine = np.stack([np.interp(steps, np.arange(len(path)), column) for column in path.T], axis=1)
+        inside = np.zeros((len(a), len(b), len(c)), bool)
+        reach = int(np.ceil(item.shape.radius / CELL + 0.5))
+        index = np.rint((fine - [a[0], b[0], c[0]]) / CELL).astype(int)
+        for offset in np.ndindex((2 * reach + 1,) * 3):
+            shifted = index + np.array(offset) - reach
+            inside[tuple(np.clip(shifted, 0, np.array(inside.shape) - 1).T)] = True
+        return inside
+    offsets = np.meshgrid(a - centre[0], b - centre[1], c - centre[2], indexing="ij")
+    x, y, z = (sum(own[k, axis] * offsets[k] for k in range(3)).astype(np.float32) for axis in range(3))
+    return item.shape.fill(x, y, z, CELL * np.sqrt(3)) > 0
+
+
+def _floor(room: Room) -> np.ndarray:
+    """Depth of the room's floor below its centre over the columns; its lid is as high above. Zero outside."""
+    over = [
+        np.maximum(np.abs(places) + CELL / 2 - (half - room.corner), 0)
+        for places, half in zip(columns(room), room.half[1:], strict=True)
+    ]
+    corner = min(room.corner, room.half[0])
+    beyond = np.hypot(over[0][:, None], over[1][None, :])
+    floor = room.half[0] - corner + np.sqrt(np.maximum(corner**2 - beyond**2, 0))
+    return np.where(beyond < corner, floor, 0.0)
+
+
+def _drop(rng: np.random.Generator, thing: Thing, surface: np.ndarray, floor: np.ndarray) -> Placed | None:
+    """Let a thing fall at the lowest of some random places and raise the surface; None where none fits."""
+    best: tuple[float, Placed, tuple[slice, ...], np.ndarray] | None = None
+    for _ in range(3):
+        turn = _turned(rng) @ thing.stances[rng.integers(len(thing.stances))]
+        top, bottom = silhouette(thing, turn)
+        rows, cols = np.nonzero(~np.isnan(top).all(1))[0], np.nonzero(~np.isnan(top).all(0))[0]
+        window = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        origin = (np.array(top.shape) - 1) / 2 - [rows[0], cols[0]]
+        top, bottom = top[window], bottom[window]
+        spare = np.array(surface.shape) - top.shape
+        if (spare < 0).any():
+            continue
+        filled = ~np.isnan(top)
+        tops, bottoms = np.where(filled, top, np.inf), np.where(filled, bottom, -np.inf)
+        for corner in rng.integers(0, spare + 1, (TRIES, 2)):
+            under = tuple(slice(start, start + size) for start, size in zip(corner, top.shape, strict=True))
+            rest = float((surface[under] - bottoms).min())
+            height = float((rest + tops).min())
+            if (rest + tops < -floor[under]).any() or (best is not None and height <= best[0]):
+                continue
+            middle = corner + origin - (np.array(surface.shape) - 1) / 2
+            best = height, Placed(thing, turn, np.array([rest, *(middle * CELL)])), under, rest + tops
+    if best is None:
+        return None
+    _, placed, under, tops = best
+    surface[under] = np.minimum(surface[under], tops)
+    return placed
+
+
+def _turned(rng: np.random.Generator) -> np.ndarray:
+    """A turn about axis 0: mostly along the walls, as people pack."""
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.25 else rng.integers(4) * np.pi / 2 + rng.normal(0, 0.12)
+    return turn_about_vertical(float(angle))
+
+
+def turn_about_vertical(angle: float) -> np.ndarray:
+    """Rotation about axis 0 by an angle in radians."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+
+
+def _drape(rng: np.random.Generator, surface: np.ndarray, floor: np.ndarray) -> Garment:
+    """Lay a garment on the surface, which it raises: where the bag is emptiest of a few places."""
+    shape = np.array(surface.shape)
+    size = np.minimum((rng.uniform([100, 140], [260, 340]) / CELL).astype(int), shape)
+    free = surface + floor
+    corners = [np.array([rng.integers(0, left + 1) for left in shape - size]) for _ in range(4)]
+    corner = max(corners, key=lambda c: float(free[c[0] : c[0] + size[0], c[1] : c[1] + size[1]].mean()))
+    rim = [np.minimum(np.arange(n) + 1, n - np.arange(n)) * CELL / 30 for n in size]
+    profile = np.clip(np.minimum(rim[0][:, None], rim[1][None, :]), 0, 1)
+    thickness = np.zeros(surface.shape)
+    thickness[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = profile * rng.uniform(18, 65)
+    bottom = np.minimum(surface, gaussian_filter(surface, 5))  # stiff: it spans what is narrow
+    top = np.maximum(bottom - thickness, -floor)
+    bottom = np.maximum(bottom, top)
+    laid = thickness > 0
+    top, bottom = np.where(laid, top, surface), np.where(laid, bottom, surface)
+    surface[laid] = np.minimum(surface, top)[laid]
+    hounsfield = float(np.clip(rng.normal(-765, 60), -880, -630))
+    return Garment(top.astype(np.float32), bottom.astype(np.float32), hounsfield, float(rng.uniform(9, 20)))

@@ -1,0 +1,168 @@
+"""The baggage phantom: a CT of a bag that was never packed, from a seed, at any grid, with its factors and labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from ..shapes import EVERYWHERE, Array, Canvas, smooth_field
+from ..shapes import Box as Voxels
+from .bag import Bag, draw_bag, placed_things
+from .materials import AIR, BRIGHTEST, NUMBERS
+from .packing import CELL
+from .solids import between
+from .things import Placed, fillings
+
+CUBE_MM = 640.0
+CRUMPLES = 30  # of the cloth, along the cube
+CLOTHES = 255  # in label maps
+MAJORITY = 0.5  # of a voxel, which decides its label
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What most of each voxel is: (D, H, W) uint8.
+
+    `things` holds 1, 2, … in the order of `bag_factors(seed)["things"]`, 255 for clothes, 0 for air. `materials` holds
+    the numbers of materials.NUMBERS, cloth for clothes. What is thinner than half a voxel has no label.
+    """
+
+    things: np.ndarray
+    materials: np.ndarray
+
+
+def bag_phantom(seed: int, grid: int) -> np.ndarray:
+    """CT (D, H, W) int16 HU in [-1024, 3071] of the bag `seed` on a cube of 640 mm; the same at every call.
+
+    D runs downwards, H across the scanner's belt and W along it. All grids show the same bag.
+    """
+    return render(draw_bag(seed), grid)
+
+
+def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
+    """CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
+    canvas = Canvas(grid, cube_mm, bag.blur)
+    matter, covered = _matter(canvas, placed_things(bag))
+    matter += _clothes(canvas, bag)[0] * np.clip(1 - covered, 0, 1)
+    canvas.hounsfield += matter
+    canvas.add_noise(np.random.default_rng([bag.texture, grid, 0x401]), bag.noise)
+    return np.clip(np.rint(canvas.hounsfield), -1024, BRIGHTEST).astype(np.int16)
+
+
+def bag_labels(seed: int, grid: int) -> Labels:
+    """Label maps of the bag `seed` on the same grid as its CT."""
+    bag = draw_bag(seed)
+    canvas = Canvas(grid, CUBE_MM, 0.0)
+    cloth = _clothes(canvas, bag)[1] > MAJORITY
+    clothes = np.where(cloth, np.uint8(CLOTHES), np.uint8(0)), np.where(cloth, np.uint8(NUMBERS["cotton"]), np.uint8(0))
+    things, materials = (chart.copy() for chart in clothes)
+    for number, placed in enumerate(placed_things(bag), start=1):
+        for item, box, filled, below in fillings(placed, canvas):
+            inside = filled > MAJORITY
+            if item.material:
+                things[box][inside] = number
+                materials[box][inside] = np.where((filled * below)[inside] > MAJORITY, NUMBERS[item.material], 0)
+            else:
+                things[box][inside] = clothes[0][box][inside]
+                materials[box][inside] = clothes[1][box][inside]
+    return Labels(things, materials)
+
+
+def bag_factors(seed: int) -> dict[str, Any]:
+    """Everything that was drawn for a bag, as plain values: mm, degrees, HU, positions (d, h, w) from the centre."""
+    bag = draw_bag(seed)
+    things = [
+        {
+            "label": number,
+            "kind": placed.thing.kind,
+            "threat": placed.thing.threat,
+            "place": [round(float(value), 1) for value in placed.place],
+            "turn": np.round(placed.turn, 4).tolist(),
+            "materials": list(dict.fromkeys(item.material for item in placed.thing.parts if item.material)),
+            **dict(placed.thing.facts),
+        }
+        for number, placed in enumerate(placed_things(bag), start=1)
+    ]
+    return {
+        "seed": seed,
+        "luggage": bag.luggage.kind,
+        "size": [round(2 * half, 1) for half in bag.luggage.half],
+        "standing": not np.array_equal(bag.luggage.turn, np.eye(3)),
+        "yaw": bag.yaw,
+        "shift": list(bag.shift),
+        "in_tray": bag.in_tray,
+        "on_belt": bag.on_belt,
+        "things": things,
+        "garments": [
+            {"hounsfield": round(garment.hounsfield, 1), "fold": round(garment.fold, 1)}
+            for garment in bag.packed.garments
+        ],
+        "loose": bag.loose,
+        "blur": bag.blur,
+        "noise": bag.noise,
+    }
+
+
+def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:
+    """Sum of (HU + 1000) × filled part over all parts, and the part of each voxel that is taken."""
+    matter, covered = np.zeros_like(canvas.hounsfield), np.zeros_like(canvas.hounsfield)
+    for placed in things:
+        for item, box, filled, below in fillings(placed, canvas):
+            value, inside = np.float32(item.value - AIR), np.float32((item.within or AIR) - AIR)
+            if not item.material:
+                matter[box] -= filled * inside
+                covered[box] -= filled
+            else:
+                matter[box] += filled * (below * value - inside)
+                if item.within is None:
+                    covered[box] += filled
+    return matter, covered
+
+
+def _clothes(canvas: Canvas, bag: Bag) -> tuple[Array, Array]:
+    """(HU + 1000) of clothes and loose stuff in the bag where nothing else is, and the part that garments fill."""
+    luggage, rng = bag.luggage, np.random.default_rng([bag.texture, 0xC10])
+    crumple = np.clip(smooth_field(rng, CRUMPLES, canvas.grid), -2, 2)
+    warp = smooth_field(rng, 10, canvas.grid)
+    left = np.float32(0.3 / (1 + (canvas.voxel * CRUMPLES / CUBE_MM) ** 2))  # of the crumples, in a voxel
+    place = bag.place + bag.turn @ luggage.room.centre
+    density, cloth = np.zeros_like(canvas.hounsfield), np.zeros_like(canvas.hounsfield)
+    loose = np.float32(bag.loose - AIR)
+    d, h, w = (axis - np.float32(p) for axis, p in zip(canvas.axes(EVERYWHERE), place, strict=True))
+    columns = [h * bag.turn[1, axis] + w * bag.turn[2, axis] for axis in (1, 2)]
+    density += between(d, _spread(bag.packed.surface, columns), np.inf, canvas.edge) * loose
+    for garment in bag.packed.garments:
+        top, bottom = _spread(garment.top, columns), _spread(garment.bottom, columns)
+        box = _around(canvas, top, bottom, float(place[0]))
+        top, bottom, here = top[:, *box[1:]], bottom[:, *box[1:]], d[box[0]]
+        filled = between(here, top, bottom, canvas.edge)
+        layers = float((garment.bottom - garment.top).max()) / garment.fold
+        depth = (here - top) / np.maximum(bottom - top, 1)
+        seen = 0.45 * np.sinc(canvas.edge / garment.fold)  # folds finer than a voxel average out
+        wave = np.sin(np.float32(2 * np.pi * layers) * depth + 2 * warp[box]) * np.float32(seen)
+        density[box] += filled * (np.float32(garment.hounsfield - AIR) * (1 + wave) - loose)
+        cloth[box] += filled
+    density *= 1 + left * crumple
+    shell = Placed(luggage.inside, bag.turn @ luggage.turn, bag.place)
+    _, box, inside, _ = next(fillings(shell, canvas))
+    within = np.zeros_like(density)
+    within[box] = inside
+    return density * within, cloth * within
+
+
+def _around(canvas: Canvas, top: Array, bottom: Array, height: float) -> Voxels:
+    """The voxels between two surfaces (1, H, W), which lie `height` below the cube's centre."""
+    laid = np.argwhere((bottom - top)[0] > 0.5)
+    if not len(laid):
+        return np.s_[0:0, 0:0, 0:0]
+    rows, cols = (slice(int(first), int(last) + 1) for first, last in zip(laid.min(0), laid.max(0), strict=True))
+    span = np.array([top[0, rows, cols].min() + height, bottom[0, rows, cols].max() + height])
+    depth = canvas.box(np.full(3, span[0]), np.full(3, span[1]))[0]
+    return depth, rows, cols
+
+
+def _spread(chart: np.ndarray, columns: list[Array]) -> Array:
+    """A map over the room's columns (1, H, W) at positions along its two axes."""
+    places = [position[0] / CELL + (size - 1) / 2 for position, size in zip(columns, chart.shape, strict=True)]
+    return map_coordinates(chart.astype(np.float32), places, order=1, mode="nearest")[None]
