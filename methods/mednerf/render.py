@@ -1,0 +1,137 @@
+"""Volume rendering: points along rays, and what a ray adds up to.
+
+Published is emission and absorption, as in NeRF: nothing in it knows of X-rays. `line_integral` sums density times
+length instead, which is what an X-ray image is, and serves as an ablation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .camera import Camera
+
+Renderer = Literal["compositing", "line_integral"]
+Query = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Raw colour and density (B, R, S, 4) of points (B, R, S, 3), unit directions (B, R, 3) and latents (B, Z)."""
+
+LAST_SPACING = 1e10  # the published last sample stands for all that lies behind it
+TRANSPARENT = 1e-10
+RAYS_AT_ONCE = 1 << 14  # with gradients, larger sets are recomputed piece by piece in the backward pass
+
+
+@dataclass(frozen=True)
+class Composited:
+    """What rays (B, R) add up to."""
+
+    colour: Tensor  # (B, R, 3) in [0, 1]
+    weights: Tensor  # (B, R, S)
+    opacity: Tensor  # (B, R)
+    depth: Tensor  # (B, R)
+    disparity: Tensor  # (B, R)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How rays are sampled and summed."""
+
+    samples: int
+    renderer: Renderer = "compositing"
+    jitter: bool = False  # training
+    noise: float = 0.0  # standard deviation added to the raw density; training
+
+
+def ray_depths(near: Tensor, far: Tensor, sampling: Sampling, ends: bool) -> tuple[Tensor, Tensor]:
+    """Depths and spacings (B, R, S) of samples between `near` and `far` (B, R).
+
+    `ends`, as published: equidistant with both ends among them, jittered between the midpoints, and a spacing to the
+    next sample that is endless for the last. Otherwise one sample in each of S equal intervals, whose length is the
+    spacing, so that nothing outside the bounds counts.
+    """
+    count = sampling.samples
+    shape = (*near.shape, count)
+    if not ends:
+        within = torch.rand(shape, device=near.device) if sampling.jitter else 0.5
+        steps = (torch.arange(count, device=near.device, dtype=near.dtype) + within) / count
+        depths = near[..., None] + (far - near)[..., None] * steps
+        return depths, ((far - near) / count)[..., None].expand(shape)
+    depths = near[..., None] + (far - near)[..., None] * torch.linspace(0, 1, count, device=near.device).to(near)
+    if sampling.jitter:
+        middle = (depths[..., 1:] + depths[..., :-1]) / 2
+        lower = torch.cat([depths[..., :1], middle], dim=-1)
+        upper = torch.cat([middle, depths[..., -1:]], dim=-1)
+        depths = lower + (upper - lower) * torch.rand(shape, device=near.device)
+    return depths, torch.cat([depths.diff(dim=-1), torch.full_like(depths[..., :1], LAST_SPACING)], dim=-1)
+
+
+def composite(raw: Tensor, depths: Tensor, lengths: Tensor, noise: float = 0.0, white: bool = False) -> Composited:
+    """Emission and absorption of raw samples (B, R, S, 4) at `depths`, standing for `lengths` (B, R, S) each."""
+    transmitted = torch.exp(-density(raw, noise) * lengths)
+    alpha = 1 - transmitted
+    before = torch.cumprod(torch.cat([torch.ones_like(alpha[..., :1]), transmitted + TRANSPARENT], dim=-1), dim=-1)
+    weights = alpha * before[..., :-1]
+    colour = (weights[..., None] * raw[..., :3].sigmoid()).sum(-2)
+    opacity, depth = weights.sum(-1), (weights * depths).sum(-1)
+    disparity = 1 / (depth / (opacity + TRANSPARENT)).clamp(min=TRANSPARENT)
+    if white:
+        colour = colour + (1 - opacity)[..., None]
+    return Composited(colour, weights, opacity, depth, disparity)
+
+
+def density(raw: Tensor, noise: float = 0.0) -> Tensor:
+    """Density (…), at least 0, of raw samples (…, 4)."""
+    values = raw[..., 3]
+    return (values + noise * torch.randn_like(values) if noise > 0 else values).relu()
+
+
+def render(
+    query: Query, latents: Tensor, camera: Camera, rays: tuple[Tensor, Tensor], sampling: Sampling, gauge: Tensor | None
+) -> Tensor:
+    """Colours (B, R, 3), in [−1, 1] where they composite, of rays for latents (B, Z).
+
+    `gauge` (B, 3, 3) turns the rays into the frame the field has learned. With gradients, long sets of rays are
+    computed again in the backward pass instead of being kept.
+    """
+    pieces = list(zip(*(part.split(RAYS_AT_ONCE, dim=1) for part in rays), strict=True))
+    if len(pieces) == 1 or not torch.is_grad_enabled():
+        parts = [_render(query, latents, camera, piece, sampling, gauge) for piece in pieces]
+    else:
+        parts = [
+            checkpoint(_render, query, latents, camera, piece, sampling, gauge, use_reentrant=False) for piece in pieces
+        ]
+    return torch.cat(parts, dim=1)
+
+
+def march(
+    query: Query, latents: Tensor, camera: Camera, rays: tuple[Tensor, Tensor], sampling: Sampling, gauge: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Raw samples (B, R, S, 4) along rays, their depths and the lengths (B, R, S) they stand for."""
+    origins, directions = rays
+    near, far = camera.bounds(origins, directions)
+    depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
+    if gauge is not None:
+        origins, directions = origins @ gauge.mT, directions @ gauge.mT
+    norm = directions.norm(dim=-1, keepdim=True)
+    points = origins[..., None, :] + directions[..., None, :] * depths[..., None]
+    return query(points, directions / norm, latents), depths, spacing * norm
+
+
+def _render(
+    query: Query, latents: Tensor, camera: Camera, rays: tuple[Tensor, Tensor], sampling: Sampling, gauge: Tensor | None
+) -> Tensor:
+    raw, depths, lengths = march(query, latents, camera, rays, sampling, gauge)
+    if sampling.renderer == "line_integral":
+        finite = torch.where(lengths < LAST_SPACING, lengths, 0.0)
+        grey = (density(raw, sampling.noise) * finite).sum(-1)
+        return (2 * grey - 1)[..., None].expand(*grey.shape, 3)
+    return 2 * composite(raw, depths, lengths, sampling.noise).colour - 1
+
+
+def pixel_grid(side: int) -> Tensor:
+    """Positions (side·side, 2), (column, row), of the pixels of an image, row by row; ±1 are the outer centres."""
+    line = torch.linspace(-1, 1, side)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([columns, rows], dim=-1).view(-1, 2)

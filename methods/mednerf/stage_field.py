@@ -1,0 +1,195 @@
+"""Training the radiance field against a discriminator on X-rays of many patients, without their poses or identities.
+
+The loop is MedNeRF's: discriminator, density noise, field, moving average. Poses and patches of what the field draws
+are independent of those of the real images.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases, DatasetCard, Split, to_hounsfield
+from bench.errors import UsageError
+from bench.files import write_atomic
+from bench.method import Items, Loop, Settings, Stage, Update
+from bench.projector import project
+
+from . import losses
+from .camera import Camera
+from .discriminator import DiscriminatorConfig, MedNerfDiscriminator, build_discriminator
+from .field import COLOURS, FieldConfig, RadianceField
+from .patches import PatchConfig, draw_patches, least_scale, read_patches
+from .render import Sampling, render
+
+CASES_AT_ONCE = 8  # volumes projected at a time
+RMSPROP_DECAY = 0.99
+
+
+class FieldStageConfig(Settings):
+    """The field, its discriminator and how they are trained; the defaults are the published values."""
+
+    network: FieldConfig = FieldConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    patches: PatchConfig = PatchConfig()
+    cases: PositiveInt | None = 20  # training cases, spread over the split; None = all
+    views: PositiveInt = 72  # X-rays of each, evenly around it
+    per_view_scaling: bool = False  # stretch every X-ray to the full range, as the released preprocessing does
+    hinge: losses.Hinge = "mean"
+    noise_steps: NonNegativeInt = 5000  # until the density's noise has gone from 1 to 0
+    learning_rate: PositiveFloat = 5e-4
+    discriminator_rate: PositiveFloat = 1e-4
+    halvings: tuple[NonNegativeInt, ...] = Field(default=(50_000, 100_000, 200_000))  # steps that halve both rates
+    loop: Loop = Loop(steps=100_000, batch_size=8, average_decay=0.999)
+
+
+class FieldStage(Stage):
+    """Trains the field; its moving average is what is kept."""
+
+    name = "field"
+    averaged = ("field",)
+
+    def __init__(
+        self,
+        field: RadianceField,
+        camera: Camera,
+        sampling: Sampling,
+        config: FieldStageConfig,
+        image_size: int,
+        distance: losses.Distance,
+    ) -> None:
+        check_patches(config, image_size)
+        self.field, self.camera, self.sampling, self.config = field, camera, sampling, config
+        self.image_size, self.distance = image_size, distance
+        self.loop = config.loop
+        self.discriminator = build_discriminator(config.discriminator)
+        self.networks: dict[str, nn.Module] = {"field": field, "discriminator": self.discriminator}
+        self.images: np.ndarray = np.empty((0, 0, 0, 0), dtype=np.float32)
+
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
+        path = cache / "training_views.npy"
+        if not path.exists():
+            images = training_views(cases["train"], self.config, self.image_size, device)
+            write_atomic(path, lambda file: np.save(file, images))
+        self.images = np.load(path, mmap_mode="r")
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        views = self.images.shape[1]
+        return Items(
+            len(self.images) * views, lambda i: torch.from_numpy(np.array(self.images[i // views, i % views])[None])
+        )
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rates = {"field": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
+        return {
+            name: torch.optim.RMSprop(network.parameters(), rates[name], alpha=RMSPROP_DECAY)
+            for name, network in self.networks.items()
+        }
+
+    def rate(self, step: int) -> float:
+        return 0.5 ** bisect_right(self.config.halvings, step)
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        config = self.config
+        count, least = len(batch), least_scale(step, config.patches)
+        places = draw_patches(count, config.patches.side, least).to(batch.device)
+        real = read_patches(2 * batch.expand(-1, COLOURS, -1, -1) - 1, places)
+
+        self.discriminator.requires_grad_(True)
+        with torch.no_grad():
+            fake = self.draw(count, least, density_noise(max(step - 1, 0), config.noise_steps), batch.device)
+        if isinstance(self.discriminator, MedNerfDiscriminator):
+            loss, extra = losses.mednerf_discriminator_loss(self.discriminator, real, fake, self.distance, config.hinge)
+        else:
+            loss, extra = losses.graf_discriminator_loss(self.discriminator, real, fake)
+        update("discriminator", loss)
+
+        self.discriminator.requires_grad_(False)
+        fake = self.draw(count, least, density_noise(step, config.noise_steps), batch.device)
+        if isinstance(self.discriminator, MedNerfDiscriminator):
+            generator = losses.mednerf_generator_loss(self.discriminator, fake)
+        else:
+            generator = losses.graf_generator_loss(self.discriminator, fake)
+        update("field", generator)
+        return {
+            "loss": loss.detach(),  # the discriminator's: it also learns to redraw, which can be seen to improve
+            "field_loss": generator.detach(),
+            "redrawing_or_penalty": extra,
+            "mean_drawn": fake.detach().mean(),
+            "mean_real": real.mean(),
+        }
+
+    def draw(self, count: int, least: float, noise: float, device: torch.device) -> Tensor:
+        """Patches (count, 3, s, s) in [−1, 1] of random latents, poses and places."""
+        side = self.config.patches.side
+        latents = torch.randn(count, self.field.config.latent_width).to(device)
+        poses = self.camera.random_poses(count, device)
+        places = draw_patches(count, side, least).to(device)
+        rays = self.camera.rays(poses, places.flatten(1, 2), self.image_size)
+        sampling = Sampling(self.sampling.samples, self.sampling.renderer, jitter=True, noise=noise)
+        colours = render(self.field, latents, self.camera, rays, sampling, None)
+        return colours.mT.reshape(count, COLOURS, side, side)
+
+
+def density_noise(step: int, steps: int) -> float:
+    """Standard deviation of the density's noise: 1 at first, falling linearly to what it is one step before `steps`.
+
+    The field's update of a step is the first to use its value, as in the released loop.
+    """
+    return 0.0 if steps == 0 else max(1 - step / steps, 1 / steps)
+
+
+def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> np.ndarray:
+    """X-rays (cases, views, side, side) in [0, 1], none mirrored, at equal steps of the gantry and without tilt."""
+    count = min(config.cases or len(cases), len(cases))
+    chosen = np.linspace(0, len(cases) - 1, count).round().astype(int).tolist()
+    angles = [360 * view / config.views for view in range(config.views)]
+    card = cases.card
+    parts = []
+    for first in range(0, count, CASES_AT_ONCE):
+        volumes = cases.volumes(chosen[first : first + CASES_AT_ONCE])
+        hounsfield = torch.from_numpy(to_hounsfield(volumes.numpy(), card.window)).to(device)
+        unmirrored = [False] * len(angles)  # a mirrored view would contradict the others in 3-D
+        integrals = project(hounsfield, card.voxel_mm, card.geometry, angles, side, mirrored=unmirrored).cpu()
+        if config.per_view_scaling:
+            low, high = integrals.amin((2, 3), keepdim=True), integrals.amax((2, 3), keepdim=True)
+            parts.append((integrals - low) / (high - low).clamp(min=1e-6))
+        else:
+            parts.append((integrals / card.geometry.grey_scale).clamp(0, 1))
+    return torch.cat(parts).numpy()
+
+
+def check_patches(config: FieldStageConfig, image_size: int) -> None:
+    """Raises UsageError for patches that the discriminator cannot take or that are larger than the images."""
+    side, kind = config.patches.side, config.discriminator.kind
+    smallest, step = config.discriminator.smallest_side, config.discriminator.side_step
+    if side < smallest or side % step:
+        raise UsageError(
+            f"mednerf, field: the {kind} discriminator needs patches of at least {smallest} pixels a side, a multiple "
+            f"of {step}, not {side}; set field.patches.side"
+        )
+    if image_size < side:
+        raise UsageError(
+            f"mednerf, field: patches of {side} pixels a side need images of at least that, not {image_size}; "
+            "set image_size or field.patches.side"
+        )
+
+
+def check_views(card: DatasetCard, image_size: int, wanted: int | None) -> int:
+    """How many views are tuned on. Raises UsageError for views that are too few or too small."""
+    if card.image_size < image_size:
+        raise UsageError(
+            f"mednerf works on images of {image_size} pixels a side and cannot take views of {card.image_size}; "
+            "lower image_size or raise data.image_size"
+        )
+    if wanted is not None and card.views < wanted:
+        raise UsageError(
+            f"mednerf, inversion: {wanted} views are to be tuned on and a case has {card.views}; lower inversion.views"
+        )
+    return wanted or card.views
