@@ -1,0 +1,299 @@
+"""Golden numbers of the author's CCX-rayNet code, computed with the classes that the presets train.
+
+Entries are named as in golden.json; the sizes in their names may be any, as in single_dft_a_96/ruleB_instance_stats.
+Not computed: what is no part of this method (spatial transformer, channel attention, a condition pooled to each stage,
+fusion by maximum) and metrics, which belong to the harness's protocols. Of `multi_published` what comes before its
+spatial transformer is computed.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+from bench.files import read_json
+from bench.fingerprint import UnknownEntry, fill
+
+from ..x2ctgan import losses
+from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
+from ..x2ctgan.fingerprint_networks import branch_modules, discriminator_counts, main_modules
+from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, count, fixed_input, shapes, summaries, summary
+from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
+from ..x2ctgan.layers import Statistics
+from ..x2ctgan.stage import TrainingConfig
+from . import CcxRayNetConfig
+from .blocks import AdaptiveFusion, ScaleShift
+from .generator import CcxGeneratorConfig, ConditionedEncoder, GatedLink, build
+
+GOLDEN = Path(__file__).with_name("golden.json")
+LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})
+VARIANTS: dict[str, dict[str, bool]] = {
+    "dac": {"dft": False, "aff": False},
+    "dft_a": {"dft": True, "aff": False},
+    "dac_average": {"dft": False, "aff": False},
+    "published": {"dft": False, "aff": False},
+    "dac_aff": {"dft": False, "aff": True},
+    "dac_aff_dropin_half": {"dft": False, "aff": True},
+    "recommended": {"dft": True, "aff": True},
+}
+MASK_SEEDS = (5, 6)  # of the two views under rule B
+BETWEEN = frozenset(  # layers of a single view that were recorded
+    {
+        *("CondNet_2d", "encoder_layer", "linker_layer0", "linker_layer4", "base_link"),
+        *("decoder_layer4", "decoder_layer0", "decoder_layer-1"),
+    }
+)
+
+
+def entries() -> list[str]:
+    """All entries of the golden file that are computed here."""
+    found: list[str] = []
+
+    def walk(node: Any, path: str) -> None:
+        if any(pattern.fullmatch(path) for pattern, _ in COMPUTED):
+            found.append(path)
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, f"{path}/{key}" if path else key)
+
+    walk(read_json(GOLDEN), "")
+    return found
+
+
+def compute(entry: str) -> Any:
+    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
+    for pattern, function in COMPUTED:
+        if match := pattern.fullmatch(entry):
+            with torch.no_grad():
+                return function(**match.groupdict())
+    raise UnknownEntry(entry)
+
+
+def tolerance(entry: str, key: str) -> float | None:
+    """Largest allowed deviation, as `bench.fingerprint.compare` measures it: over the largest element.
+
+    With the statistics of the sample, means may be off by 2e-4 of themselves, deviations and norms by 2e-3, elements by
+    0.05, or 0.1 where fusion saturates: that is what another number of threads does to the author's code.
+    """
+    *above, name = (*entry.split("/"), *key.split("/"))
+    values = read_json(GOLDEN)
+    for part in above:
+        values = values[part] if part else values
+    relative = {"mean": DIGITS, "std": DIGITS, "l2": DIGITS}
+    if "instance_stats" in entry:
+        relative = {"mean": 2e-4, "std": 2e-3, "l2": 2e-3}
+    if not isinstance(values, dict) or "max" not in values:
+        return DIGITS
+    scale = max(abs(values["min"]), abs(values["max"]))
+    if name in relative:
+        return relative[name] * abs(values[name]) / scale
+    fused = VARIANTS.get(re.sub(r"^multi_|_\d+$", "", entry.partition("/")[0]), {}).get("aff", False)
+    return (0.1 if fused else 0.05) / scale if "instance_stats" in entry else DIGITS
+
+
+def generator_of(
+    views: str, variant: str, size: str, statistics: Statistics = "sample"
+) -> SingleViewGenerator | BiplanarGenerator:
+    """A variant of the published generator for inputs of this size. Raises UsageError for a size it cannot take."""
+    config = CcxGeneratorConfig(**VARIANTS[variant], statistics=statistics)
+    pixels = 1 if statistics == "running" else 2  # that a norm needs
+    if int(size) % config.reduction or int(size) < pixels * config.reduction:
+        raise UsageError(f"a generator's size is a multiple of {config.reduction} and at least 64, not {size}")
+    generator = build(config, int(size), (FRONTAL, LATERAL) if views == "multi" else (FRONTAL,))
+    if variant == "dac_aff_dropin_half" and isinstance(generator, BiplanarGenerator):
+        generator.fusion = HalvedFusion()
+    return generator
+
+
+class HalvedFusion(AdaptiveFusion):
+    """Fusion in place of the published plain sum, whose halving stays."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return super().forward(first, second) / 2
+
+
+def encoder_modules(branch: Branch) -> dict[str, nn.Module]:
+    """The parts of a conditioned encoder by their names in the author's code; its blocks are counted in `counts`."""
+    encoder = branch.encoder
+    assert isinstance(encoder, ConditionedEncoder)
+    named: dict[str, nn.Module] = {"CondNet_2d": encoder.condition, "encoder_layer": encoder.stem}
+    for i, (stage, transforms) in enumerate(zip(encoder.stages, encoder.transforms, strict=True)):
+        named[f"encoder_layer_part1{i}"] = stage.down
+        named[f"encoder_layer_part2{i}"] = nn.ModuleList([stage.layers, transforms])
+        named[f"encoder_layer_part3{i}"] = stage.transition
+    return {name: module for name, module in named.items() if count(module)}
+
+
+def branch_parts(branch: Branch) -> dict[str, nn.Module]:
+    """The parts of a branch by their names in the author's code."""
+    modules = branch_modules(branch)
+    if not isinstance(branch.encoder, ConditionedEncoder):
+        return modules
+    rest = {name: module for name, module in modules.items() if not name.startswith("encoder_layer")}
+    return encoder_modules(branch) | rest
+
+
+@lru_cache(maxsize=1)
+def _weightless(views: str, variant: str, size: str) -> SingleViewGenerator | BiplanarGenerator:
+    with torch.device("meta"):  # counted, never computed with
+        return generator_of(views, variant, size)
+
+
+def counts(views: str, variant: str, size: str, key: str) -> Any:
+    """Parameters of a generator: their number, that of each part, or the table of their shapes."""
+    generator = _weightless(views, variant, size)
+    if key in ("n_params", "shapes"):
+        return count(generator) if key == "n_params" else shapes(generator)
+    if isinstance(generator, BiplanarGenerator):
+        if key == "view1_sub_modules":
+            return {name: count(module) for name, module in branch_parts(generator.first).items()}
+        parts = {f"view{i}Model": count(branch) for i, branch in enumerate(generator.branches, start=1)}
+        parts |= {name: count(module) for name, module in main_modules(generator).items()}
+        return parts | ({"transposed_layer": count(generator.fusion)} if count(generator.fusion) else {})
+    if key == "view1_sub_modules":
+        raise UnknownEntry(key)
+    parts = {}
+    for name, module in branch_parts(generator.branch).items():
+        whole = name.replace("compress_", "")  # one module with the rest of its level
+        parts[whole] = parts.get(whole, 0) + count(module)
+    return parts
+
+
+def inputs(views: int, size: int, rule: str, masked: bool) -> list[Tensor]:
+    """Views (1, 1, size, size), or with their class masks (1, 2, size, size)."""
+    made = []
+    for i in range(views):
+        view = fixed_input(f"view{i + 1}", rule, (1, 1, size, size), torch.float32)
+        if masked:
+            view = torch.cat([view, class_mask(i, rule, size)], dim=1)
+        made.append(view)
+    return made
+
+
+def class_mask(view: int, rule: str, size: int) -> Tensor:
+    """The mask (1, 1, size, size) of a view, 0 or 1: where a slow wave is positive, or at random."""
+    if rule == "B":
+        chosen = np.random.default_rng(MASK_SEEDS[view]).random((1, 1, size, size)) > 0.5
+    else:
+        chosen = (np.sin, np.cos)[view](0.003 * np.arange(size**2)).reshape(1, 1, size, size) > 0
+    return torch.from_numpy(chosen).float()
+
+
+def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, Any]:
+    """What a generator makes of the fixed inputs; of a single view also what is between its layers."""
+    model = generator_of(views, variant, size, "running" if mode == "running" else "sample").eval()
+    fill(model.named_parameters(), WEIGHTS[rule])
+    given = inputs(len(model.orders), int(size), rule, VARIANTS[variant]["dft"])
+    if isinstance(model, BiplanarGenerator):
+        volume, branches = model.forward_with_branches(given)
+        names = ("out_view1", "out_view2", "out_fused")
+        return {name: summary(tensor) for name, tensor in zip(names, (*branches, volume), strict=True)}
+    modules = {name: module for name, module in branch_parts(model.branch).items() if name in BETWEEN}
+    with summaries(modules) as between:
+        volume = model(given)
+    return {"out": summary(to_local(volume, model.orders[0])), "intermediates": between}
+
+
+@lru_cache(maxsize=1)
+def _published(size: str, rule: str, mode: str) -> dict[str, Any]:
+    values = run("multi", "published", size, rule, mode)
+    return {**values, "intermediates/decoder_layer": values["out_fused"]}
+
+
+def published(size: str, rule: str, mode: str, key: str) -> dict[str, Any]:
+    """What the published biplanar generator makes before its spatial transformer."""
+    return _published(size, rule, mode)[key]
+
+
+def drawn(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """Uniform in [0, 1), from a fresh generator."""
+    return torch.from_numpy(np.random.default_rng(seed).random(shape)).float()
+
+
+def gated_link(inputs: str, outputs: str, mode: str) -> dict[str, Any]:
+    """A link with the gate of the Depth-Aware Connection."""
+    link = GatedLink(int(inputs), int(outputs), "running" if mode == "eval" else "sample").eval()
+    fill(link.named_parameters(), WEIGHTS["B"])
+    return {"n_params": count(link), "out": summary(link(drawn(11, (2, int(inputs), 6, 6))))}
+
+
+def scale_shift(condition: str, channels: str) -> dict[str, Any]:
+    """A layer that scales and shifts features by a condition."""
+    layer = ScaleShift(int(condition), int(channels)).eval()
+    fill(layer.named_parameters(), WEIGHTS["B"])
+    out = layer(drawn(14, (2, int(channels), 5, 5)), drawn(15, (2, int(condition), 5, 5)))
+    return {"n_params": count(layer), "out": summary(out)}
+
+
+def fusion() -> dict[str, Any]:
+    """Adaptive Feature Fusion of two volumes in the orders of their views."""
+    layer = AdaptiveFusion().eval()
+    fill(layer.named_parameters(), WEIGHTS["B"])
+    first, second = drawn(12, (2, 3, 4, 5, 6)), drawn(13, (2, 3, 6, 5, 4))
+    out = layer(to_standard(first, FRONTAL), to_standard(second, LATERAL))
+    return {"n_params": count(layer), "out": summary(out)}
+
+
+def total(network: str) -> int:
+    """Parameters at 128 of a network of the author's code, by its name there."""
+    if network == "CondNet_2d":
+        generator = _weightless("single", "dft_a", "128")
+        assert isinstance(generator, SingleViewGenerator)
+        return count(encoder_modules(generator.branch)["CondNet_2d"])
+    return counts("single", "dft_a" if network == "single_sft_a" else "dac", "128", "n_params")
+
+
+def discriminator_total(channels: str) -> int:
+    """Parameters of the discriminator of this many input channels."""
+    return discriminator_counts("multiview" if channels == "3" else "singleview", "128", "n_params")
+
+
+def weighted_losses() -> dict[str, float]:
+    """The losses of fixed volumes and logits, with the weights that the methods train with."""
+    k = torch.arange(2 * 8 * 10 * 12, dtype=torch.float64).view(2, 1, 8, 10, 12)
+    made, real = 0.5 + 0.4 * torch.sin(0.1 * k), 0.5 + 0.4 * torch.cos(0.13 * k)
+    k = torch.arange(19**3, dtype=torch.float64).view(1, 1, 19, 19, 19)
+    real_logits, made_logits = torch.sin(0.1 * k), torch.cos(0.07 * k)
+    weights = CcxRayNetConfig().training
+    voxel = weights.voxel_weight * losses.voxel_loss(made, real).item()
+    projection = weights.projection_weight * losses.projection_loss(made, real).item()
+    adversarial = TrainingConfig().adversarial_weight * losses.adversarial_loss(made_logits, 1.0).item()
+    return {
+        "lsgan_real": losses.adversarial_loss(real_logits, 1.0).item(),
+        "lsgan_fake": losses.adversarial_loss(made_logits, 0.0).item(),
+        "recon_weighted_10": voxel,
+        "projection_weighted": projection,
+        "rayNet_total_value": voxel + projection,
+        "rayGAN_G_total_value": voxel + projection + adversarial,
+    }
+
+
+_NETWORK = (
+    r"(?:(?P<views>single|multi)_(?P<variant>(?<=single_)(?:dac|dft_a)"
+    r"|(?<=multi_)(?:dac_average|dac_aff_dropin_half|dac_aff|recommended))_(?P<size>\d+))"
+)
+_RULE = r"rule(?P<rule>[AB])_(?P<mode>running|instance)_stats"
+COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
+    (re.compile(rf"{_NETWORK}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)"), counts),
+    (re.compile(rf"{_NETWORK}/{_RULE}"), run),
+    (
+        re.compile(rf"multi_published_(?P<size>\d+)/{_RULE}/(?P<key>out_view1|out_view2|intermediates/decoder_layer)"),
+        published,
+    ),
+    (re.compile(r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)"), gated_link),
+    (re.compile(r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)"), scale_shift),
+    (re.compile("units/AFF_weighted"), fusion),
+    (
+        re.compile("n_params_128/(?P<network>CondNet_2d|single_sft_a|singleview_network_denseUNet_transposed)"),
+        total,
+    ),
+    (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
+    (re.compile("losses"), weighted_losses),
+]
+SLOW = frozenset(entry for entry in entries() if "_128/rule" in entry)
