@@ -87,7 +87,7 @@ def draw_bag(seed: int) -> Bag:
     rng = np.random.default_rng([seed, 0xBA6])
     luggage = draw_luggage(rng)
     packed = pack(rng, luggage.room, _draw_things(rng), float(rng.uniform(0.8, 1.0)))
-    in_tray = bool(rng.random() < 0.5) and all(
+    in_tray = bool(rng.random() < 0.4) and all(
         half < room - 15 for half, room in zip(luggage.half[1:], TRAY_HALF[1:], strict=True)
     )
     crosswise = not in_tray and rng.random() < 0.35
@@ -103,7 +103,7 @@ def draw_bag(seed: int) -> Bag:
         on_belt=bool(rng.random() < 0.7),
         packed=packed,
         texture=seed,
-        loose=float(rng.uniform(-965, -900)),
+        loose=float(rng.uniform(-890, -820)),
         blur=float(rng.uniform(0.5, 1.2)),
         noise=float(rng.uniform(30, 80)),
     )
@@ -117,14 +117,14 @@ def placed_things(bag: Bag) -> list[Placed]:
     rng = np.random.default_rng([bag.seed, 0x7A1])
     around = []
     if bag.on_belt:
-        around.append(Placed(conveyor(rng), np.eye(3), np.array([BELT_D + 1.5, 0.0, 0.0])))
+        around.append(Placed(conveyor(rng), np.eye(3), np.array([BELT_D + 1.0, 0.0, 0.0])))
     if bag.in_tray:
         around.append(Placed(tray(rng), np.eye(3), np.array([BELT_D - TRAY_HALF[0], 0.0, 0.0])))
     return [*around, shell, *moves]
 
 
 def _draw_things(rng: np.random.Generator) -> list[Thing]:
-    """10 to 25 things in the order they are packed, roughly the largest first; at most three threats."""
+    """14 to 32 things in the order they are packed, roughly the largest first; at most three threats."""
     makers, shares = list(SHARES), np.array(list(SHARES.values()))
     things = []
     if rng.random() < 0.55:
@@ -134,8 +134,8 @@ def _draw_things(rng: np.random.Generator) -> list[Thing]:
         things += [belongings.shoe(np.random.default_rng(state)) for _ in range(2)]
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.6, 0.25, 0.1, 0.05])):
         things.append(THREATS[rng.integers(len(THREATS))](rng))
-    count = max(1, int(rng.integers(10, 26)) - len(things))
+    count = max(1, int(rng.integers(14, 33)) - len(things))
     for index in rng.choice(len(makers), count, p=shares / shares.sum()):
         things.append(makers[index](rng))
-    size = [np.prod(np.max([item.shape.reach for item in thing.parts], axis=0)) for thing in things]
-    return [things[k] for k in np.argsort(-np.log(size) + rng.normal(0, 1.2, len(size)), kind="stable")]
+    size = [np.prod(np.max([item.shape.reach for item in thing.parts], axis=0)[1:]) for thing in things]
+    return [things[k] for k in np.argsort(-np.log(size) + rng.normal(0, 0.5, len(size)), kind="stable")]

@@ -86,20 +86,14 @@ def coins(rng: np.random.Generator) -> Thing:
 
 
 def belt(rng: np.random.Generator) -> Thing:
-    """A belt of leather rolled up around its buckle."""
-    turns = rng.uniform(2.6, 4)
-    angle = np.linspace(0, 2 * np.pi * turns, int(26 * turns))
-    radius = 15 + 5.2 * angle / (2 * np.pi)
-    parts = []
-    for start in range(len(angle) - 1):  # flat pieces along a spiral
-        ends = [radius[k] * np.array([np.cos(angle[k]), np.sin(angle[k])]) for k in (start, start + 1)]
-        course = ends[1] - ends[0]
-        length = float(np.hypot(*course))
-        along = course / length
-        turn = np.array([[1, 0, 0], [0, along[1], along[0]], [0, -along[0], along[1]]])
-        middle = (ends[0] + ends[1]) / 2
-        parts.append(part(Box((17, 1.8, length / 2)), "leather", (0, *middle), turn=turn))
-    rim = float(radius[-1]) + 5
+    """A belt of leather rolled up, with its buckle of steel outside."""
+    rounds = int(rng.integers(3, 5))
+    parts: list[Part] = []
+    for index in range(rounds, 0, -1):
+        radius, half = 16 + 6.5 * index, float(rng.uniform(15, 18))
+        turn_of_belt = part(rod(radius, 2 * half), "leather", turn=UPRIGHT)
+        parts += [turn_of_belt, part(rod(radius - 3.6, 2 * half), "", within=turn_of_belt, turn=UPRIGHT)]
+    rim = 16 + 6.5 * rounds + 3
     buckle = part(Box((22, 26, 2)), "steel", (0, 0, rim))
     return Thing("belt", (*parts, buckle, part(Box((15, 18, 2)), "", (0, 0, rim), within=buckle)), (FLAT, ON_EDGE))
 

@@ -36,7 +36,7 @@ def draw_luggage(rng: np.random.Generator) -> Luggage:
         ]
     )
     half = half / 2
-    corner = float(min(rng.uniform(28, 50) if trolley else rng.uniform(50, 85), 0.8 * half[0]))
+    corner = float(min(rng.uniform(22, 42) if trolley else rng.uniform(30, 55), 0.8 * half[0]))
     hard = trolley and rng.random() < 0.6
     wall = float(rng.uniform(2.2, 3.8) if hard else rng.uniform(1.8, 2.8))
     material = str(rng.choice(["polycarbonate", "polypropylene", "abs"])) if hard else "polyester"
@@ -66,7 +66,7 @@ def tray(rng: np.random.Generator) -> Thing:
 
 def conveyor(rng: np.random.Generator) -> Thing:
     """The belt under everything, as long as the volume."""
-    return Thing("conveyor", (part(Box((1.5, 260, 400)), "pvc", scale=float(rng.uniform(0.5, 0.8))),))
+    return Thing("conveyor", (part(Box((1.0, 260, 400)), "polyester", scale=float(rng.uniform(0.5, 0.8))),))
 
 
 def _trolley(rng: np.random.Generator, half: np.ndarray, wall: float) -> list[Part]:

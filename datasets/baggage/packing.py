@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter
 
 from .solids import Sizes
-from .things import Part, Placed, Strand, Thing
+from .things import Part, Placed, Strand, Thing, own_axes
 
-CELL = 4.0  # mm between columns
-TRIES = 14  # places tried for each of three ways to lie
+CELL = 5.0  # mm between columns
+POSES = 2  # ways to lie that are tried, of those that fit the empty room
+STRIDE = 3  # columns between places that are tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +60,14 @@ def pack(rng: np.random.Generator, room: Room, things: Sequence[Thing], fullness
     """
     floor = _floor(room)
     surface, placed, garments = floor.copy(), [], []
-    if rng.random() < 0.75:
+    if rng.random() < 0.6:
         garments.append(_drape(rng, surface, floor))
     for thing in things:
         item = _drop(rng, thing, surface, floor)
         if item is None:
             continue
         placed.append(item)
-        if rng.random() < 0.3:
+        if rng.random() < 0.1:
             garments.append(_drape(rng, surface, floor))
     for _ in range(24):
         if (surface + floor).sum() <= (1 - fullness) * (2 * floor).sum():
@@ -99,6 +101,13 @@ def silhouette(thing: Thing, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(empty, np.nan, top), np.where(empty, np.nan, bottom)
 
 
+def _fits(thing: Thing, turn: np.ndarray, shape: tuple[int, ...], height: float) -> bool:
+    """Whether an empty room of `shape` columns could hold a turned thing."""
+    extents = [_extent(item, turn) for item in thing.parts]
+    size = np.max([high for _, high in extents], axis=0) - np.min([low for low, _ in extents], axis=0)
+    return bool(size[0] < height and (size[1:] < (np.array(shape) - 2 * STRIDE) * CELL).all())
+
+
 def _extent(item: Part, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     reach = np.abs(turn @ item.turn) @ np.array(item.shape.reach)
     centre = turn @ item.centre
@@ -119,9 +128,9 @@ def _inside(item: Part, turn: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.nd
             shifted = index + np.array(offset) - reach
             inside[tuple(np.clip(shifted, 0, np.array(inside.shape) - 1).T)] = True
         return inside
-    offsets = np.meshgrid(a - centre[0], b - centre[1], c - centre[2], indexing="ij")
-    x, y, z = (sum(own[k, axis] * offsets[k] for k in range(3)).astype(np.float32) for axis in range(3))
-    return item.shape.fill(x, y, z, CELL * np.sqrt(3)) > 0
+    axes = (a[:, None, None], b[None, :, None], c[None, None, :])
+    x, y, z = own_axes([axis.astype(np.float32) for axis in axes], own, centre)
+    return np.broadcast_to(item.shape.fill(x, y, z, CELL * np.sqrt(3)) > 0, (len(a), len(b), len(c)))
 
 
 def _floor(room: Room) -> np.ndarray:
@@ -137,28 +146,35 @@ def _floor(room: Room) -> np.ndarray:
 
 
 def _drop(rng: np.random.Generator, thing: Thing, surface: np.ndarray, floor: np.ndarray) -> Placed | None:
-    """Let a thing fall at the lowest of some random places and raise the surface; None where none fits."""
+    """Let a thing fall where it comes to lie low, with little below it, and raise the surface; None if none fits."""
     best: tuple[float, Placed, tuple[slice, ...], np.ndarray] | None = None
-    for _ in range(3):
+    fitting = 0
+    for _ in range(3 * POSES):
         turn = _turned(rng) @ thing.stances[rng.integers(len(thing.stances))]
+        if fitting == POSES or not _fits(thing, turn, surface.shape, 2 * floor.max()):
+            continue
+        fitting += 1
         top, bottom = silhouette(thing, turn)
         rows, cols = np.nonzero(~np.isnan(top).all(1))[0], np.nonzero(~np.isnan(top).all(0))[0]
         window = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-        origin = (np.array(top.shape) - 1) / 2 - [rows[0], cols[0]]
+        origin = (np.array(top.shape) - np.array(surface.shape)) / 2 - [rows[0], cols[0]]
         top, bottom = top[window], bottom[window]
-        spare = np.array(surface.shape) - top.shape
-        if (spare < 0).any():
-            continue
         filled = ~np.isnan(top)
-        tops, bottoms = np.where(filled, top, np.inf), np.where(filled, bottom, -np.inf)
-        for corner in rng.integers(0, spare + 1, (TRIES, 2)):
-            under = tuple(slice(start, start + size) for start, size in zip(corner, top.shape, strict=True))
-            rest = float((surface[under] - bottoms).min())
-            height = float((rest + tops).min())
-            if (rest + tops < -floor[under]).any() or (best is not None and height <= best[0]):
-                continue
-            middle = corner + origin - (np.array(surface.shape) - 1) / 2
-            best = height, Placed(thing, turn, np.array([rest, *(middle * CELL)])), under, rest + tops
+        start = rng.integers(0, STRIDE, 2)
+        gaps, lids = (
+            sliding_window_view(chart, top.shape)[start[0] :: STRIDE, start[1] :: STRIDE][:, :, filled] - edge[filled]
+            for chart, edge in ((surface, bottom), (-floor, top))
+        )
+        rest = gaps.min(-1)
+        score = rest + np.nanmin(top) - 0.5 * (gaps.mean(-1) - rest) + rng.normal(0, 3, rest.shape)
+        score[rest < lids.max(-1)] = -np.inf  # the lid would not close
+        row, col = np.unravel_index(score.argmax(), score.shape)
+        if score[row, col] > (best[0] if best else -np.inf):
+            corner = start + STRIDE * np.array([row, col])
+            place = np.array([rest[row, col], *((corner + origin) * CELL)])
+            under = tuple(slice(int(c), int(c) + size) for c, size in zip(corner, top.shape, strict=True))
+            tops = np.where(filled, rest[row, col] + top, np.inf)
+            best = float(score[row, col]), Placed(thing, turn, place), under, tops
     if best is None:
         return None
     _, placed, under, tops = best
@@ -181,19 +197,21 @@ def turn_about_vertical(angle: float) -> np.ndarray:
 def _drape(rng: np.random.Generator, surface: np.ndarray, floor: np.ndarray) -> Garment:
     """Lay a garment on the surface, which it raises: where the bag is emptiest of a few places."""
     shape = np.array(surface.shape)
-    size = np.minimum((rng.uniform([100, 140], [260, 340]) / CELL).astype(int), shape)
+    size = np.minimum((rng.uniform([130, 180], [300, 400]) / CELL).astype(int), shape)
     free = surface + floor
     corners = [np.array([rng.integers(0, left + 1) for left in shape - size]) for _ in range(4)]
     corner = max(corners, key=lambda c: float(free[c[0] : c[0] + size[0], c[1] : c[1] + size[1]].mean()))
     rim = [np.minimum(np.arange(n) + 1, n - np.arange(n)) * CELL / 30 for n in size]
     profile = np.clip(np.minimum(rim[0][:, None], rim[1][None, :]), 0, 1)
     thickness = np.zeros(surface.shape)
-    thickness[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = profile * rng.uniform(18, 65)
-    bottom = np.minimum(surface, gaussian_filter(surface, 5))  # stiff: it spans what is narrow
+    thickness[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = profile * rng.uniform(15, 60)
+    room = (floor > 0).astype(float)
+    smooth = gaussian_filter(surface * room, 2.5) / np.maximum(gaussian_filter(room, 2.5), 1e-3)
+    bottom = np.minimum(surface, smooth)  # stiff: it spans what is narrow
     top = np.maximum(bottom - thickness, -floor)
     bottom = np.maximum(bottom, top)
     laid = thickness > 0
     top, bottom = np.where(laid, top, surface), np.where(laid, bottom, surface)
     surface[laid] = np.minimum(surface, top)[laid]
-    hounsfield = float(np.clip(rng.normal(-765, 60), -880, -630))
+    hounsfield = float(np.clip(rng.normal(-740, 60), -860, -620))
     return Garment(top.astype(np.float32), bottom.astype(np.float32), hounsfield, float(rng.uniform(9, 20)))

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
-from ..shapes import EVERYWHERE, Array, Canvas, smooth_field
+from ..shapes import Array, Canvas, smooth_field
 from ..shapes import Box as Voxels
 from .bag import Bag, draw_bag, placed_things
 from .materials import AIR, BRIGHTEST, NUMBERS
@@ -44,7 +43,8 @@ def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     """CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
     canvas = Canvas(grid, cube_mm, bag.blur)
     matter, covered = _matter(canvas, placed_things(bag))
-    matter += _clothes(canvas, bag)[0] * np.clip(1 - covered, 0, 1)
+    box, clothes, _ = _clothes(canvas, bag)
+    matter[box] += clothes * np.clip(1 - covered[box], 0, 1)
     canvas.hounsfield += matter
     canvas.add_noise(np.random.default_rng([bag.texture, grid, 0x401]), bag.noise)
     return np.clip(np.rint(canvas.hounsfield), -1024, BRIGHTEST).astype(np.int16)
@@ -54,9 +54,10 @@ def bag_labels(seed: int, grid: int) -> Labels:
     """Label maps of the bag `seed` on the same grid as its CT."""
     bag = draw_bag(seed)
     canvas = Canvas(grid, CUBE_MM, 0.0)
-    cloth = _clothes(canvas, bag)[1] > MAJORITY
-    clothes = np.where(cloth, np.uint8(CLOTHES), np.uint8(0)), np.where(cloth, np.uint8(NUMBERS["cotton"]), np.uint8(0))
-    things, materials = (chart.copy() for chart in clothes)
+    room, _, cloth = _clothes(canvas, bag)
+    things, materials = (np.zeros((grid,) * 3, np.uint8) for _ in range(2))
+    things[room][cloth > MAJORITY], materials[room][cloth > MAJORITY] = CLOTHES, NUMBERS["cotton"]
+    clothes = things.copy(), materials.copy()
     for number, placed in enumerate(placed_things(bag), start=1):
         for item, box, filled, below in fillings(placed, canvas):
             inside = filled > MAJORITY
@@ -120,49 +121,52 @@ def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:
     return matter, covered
 
 
-def _clothes(canvas: Canvas, bag: Bag) -> tuple[Array, Array]:
-    """(HU + 1000) of clothes and loose stuff in the bag where nothing else is, and the part that garments fill."""
+def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
+    """The voxels in the bag; there, (HU + 1000) where nothing but clothes can be, and the part that garments fill."""
     luggage, rng = bag.luggage, np.random.default_rng([bag.texture, 0xC10])
-    crumple = np.clip(smooth_field(rng, CRUMPLES, canvas.grid), -2, 2)
-    warp = smooth_field(rng, 10, canvas.grid)
+    _, box, inside, _ = next(fillings(Placed(luggage.inside, bag.turn @ luggage.turn, bag.place), canvas))
+    crumple = np.clip(smooth_field(rng, CRUMPLES, canvas.grid)[box], -2, 2)
+    warp = 2 * smooth_field(rng, 10, canvas.grid)[box]
     left = np.float32(0.3 / (1 + (canvas.voxel * CRUMPLES / CUBE_MM) ** 2))  # of the crumples, in a voxel
     place = bag.place + bag.turn @ luggage.room.centre
-    density, cloth = np.zeros_like(canvas.hounsfield), np.zeros_like(canvas.hounsfield)
+    d, h, w = (axis - np.float32(p) for axis, p in zip(canvas.axes(box), place, strict=True))
+    columns = [h[0] * bag.turn[1, axis] + w[0] * bag.turn[2, axis] for axis in (1, 2)]
+    garments = bag.packed.garments
+    surface, *sides = _spread([bag.packed.surface, *(s for g in garments for s in (g.top, g.bottom))], columns)
     loose = np.float32(bag.loose - AIR)
-    d, h, w = (axis - np.float32(p) for axis, p in zip(canvas.axes(EVERYWHERE), place, strict=True))
-    columns = [h * bag.turn[1, axis] + w * bag.turn[2, axis] for axis in (1, 2)]
-    density += between(d, _spread(bag.packed.surface, columns), np.inf, canvas.edge) * loose
-    for garment in bag.packed.garments:
-        top, bottom = _spread(garment.top, columns), _spread(garment.bottom, columns)
-        box = _around(canvas, top, bottom, float(place[0]))
-        top, bottom, here = top[:, *box[1:]], bottom[:, *box[1:]], d[box[0]]
+    density = between(d, surface[None], np.inf, canvas.edge) * loose
+    cloth = np.zeros_like(density)
+    for garment, top, bottom in zip(garments, sides[::2], sides[1::2], strict=True):
+        part = _around(d[:, 0, 0], top, bottom, canvas.edge)
+        top, bottom, here = top[part[1:]], bottom[part[1:]], d[part[0]]
         filled = between(here, top, bottom, canvas.edge)
         layers = float((garment.bottom - garment.top).max()) / garment.fold
         depth = (here - top) / np.maximum(bottom - top, 1)
-        seen = 0.45 * np.sinc(canvas.edge / garment.fold)  # folds finer than a voxel average out
-        wave = np.sin(np.float32(2 * np.pi * layers) * depth + 2 * warp[box]) * np.float32(seen)
-        density[box] += filled * (np.float32(garment.hounsfield - AIR) * (1 + wave) - loose)
-        cloth[box] += filled
-    density *= 1 + left * crumple
-    shell = Placed(luggage.inside, bag.turn @ luggage.turn, bag.place)
-    _, box, inside, _ = next(fillings(shell, canvas))
-    within = np.zeros_like(density)
-    within[box] = inside
-    return density * within, cloth * within
+        seen = np.float32(0.4 * np.sinc(canvas.edge / garment.fold))  # folds finer than a voxel average out
+        wave = seen * np.sin(np.float32(2 * np.pi * layers) * depth + warp[part])
+        density[part] += filled * (np.float32(garment.hounsfield - AIR) * (1 + wave) - loose)
+        cloth[part] += filled
+    return box, density * (1 + left * crumple) * inside, cloth * inside
 
 
-def _around(canvas: Canvas, top: Array, bottom: Array, height: float) -> Voxels:
-    """The voxels between two surfaces (1, H, W), which lie `height` below the cube's centre."""
-    laid = np.argwhere((bottom - top)[0] > 0.5)
+def _spread(charts: list[np.ndarray], columns: list[Array]) -> Array:
+    """Maps over the room's columns at positions (H, W) along its two axes, by bilinear interpolation: (N, H, W)."""
+    stack, value = np.stack(charts).astype(np.float32), np.float32(0)
+    limits = [size - 1 for size in stack.shape[1:]]
+    places = [np.clip(p / CELL + m / 2, 0, m - 1e-3) for p, m in zip(columns, limits, strict=True)]
+    corner = [place.astype(int) for place in places]
+    upper = [(place - low).astype(np.float32) for place, low in zip(places, corner, strict=True)]
+    for row, col in np.ndindex(2, 2):
+        weight = (upper[0] if row else 1 - upper[0]) * (upper[1] if col else 1 - upper[1])
+        value = value + weight * stack[:, corner[0] + row, corner[1] + col]
+    return value
+
+
+def _around(d: Array, top: Array, bottom: Array, margin: float) -> Voxels:
+    """The part of voxels at heights d that lies between two surfaces (H, W)."""
+    laid = np.argwhere(bottom - top > 0.5)
     if not len(laid):
         return np.s_[0:0, 0:0, 0:0]
     rows, cols = (slice(int(first), int(last) + 1) for first, last in zip(laid.min(0), laid.max(0), strict=True))
-    span = np.array([top[0, rows, cols].min() + height, bottom[0, rows, cols].max() + height])
-    depth = canvas.box(np.full(3, span[0]), np.full(3, span[1]))[0]
-    return depth, rows, cols
-
-
-def _spread(chart: np.ndarray, columns: list[Array]) -> Array:
-    """A map over the room's columns (1, H, W) at positions along its two axes."""
-    places = [position[0] / CELL + (size - 1) / 2 for position, size in zip(columns, chart.shape, strict=True)]
-    return map_coordinates(chart.astype(np.float32), places, order=1, mode="nearest")[None]
+    start, stop = np.searchsorted(d, [top[rows, cols].min() - margin, bottom[rows, cols].max() + margin])
+    return slice(int(start), int(stop)), rows, cols

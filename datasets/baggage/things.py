@@ -96,7 +96,7 @@ def fillings(placed: Placed, canvas: Canvas) -> Iterator[tuple[Part, Voxels, Arr
             continue
         reach = np.abs(turn) @ np.array(item.shape.reach)
         box = canvas.box(place - reach, place + reach)
-        x, y, z = _own_axes(canvas.axes(box), turn, place)
+        x, y, z = own_axes(canvas.axes(box), turn, place)
         filled = item.shape.fill(x, y, z, canvas.edge)
         below: Array | float = 1.0
         if item.level < 1:
@@ -105,7 +105,7 @@ def fillings(placed: Placed, canvas: Canvas) -> Iterator[tuple[Part, Voxels, Arr
         yield item, box, filled, below
 
 
-def _own_axes(axes: Sequence[Array], turn: np.ndarray, place: np.ndarray) -> list[Array]:
+def own_axes(axes: Sequence[Array], turn: np.ndarray, place: np.ndarray) -> list[Array]:
     """Positions in a frame, of no larger shape than its turn asks for."""
     offsets = [axis - np.float32(p) for axis, p in zip(axes, place, strict=True)]
     own = []
