@@ -71,6 +71,7 @@ class DatasetSpec:
     phantom_version: int  # raised whenever `phantom` draws something else
     assign_splits: Callable[[Sequence["PreparedCase"]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
+    subject: Literal["patient", "bag"] = "patient"  # what preparing centres the cube on; a patient lies on a table
 
 
 @dataclass(frozen=True)

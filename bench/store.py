@@ -1,9 +1,11 @@
 """The prepared real cases of a dataset: one int16 volume a case at the full grid, and a manifest with hashes.
 
-Layout: $BENCH_DATA/<dataset>/real/manifest.json and volumes/<case>.npy.
+Layout: $BENCH_DATA/<dataset>/real/manifest.json, volumes/<case>.npy and, where X-rays came with a CT,
+volumes/<case>.views.npz: those as they were, by name, and `provenance`, a JSON text. No preset uses them yet.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,13 +61,25 @@ def _tuples(entry: dict) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
-def add_case(dataset: str, record: PreparedCase, volume: np.ndarray) -> PreparedCase:
-    """Store a volume (D, H, W) int16 HU and its record; an earlier one of the same name is replaced.
+def views_path(dataset: str, case: str) -> Path:
+    """Where the X-rays that came with a case are kept, if there were any."""
+    return store_folder(dataset) / "volumes" / f"{case}.views.npz"
+
+
+def add_case(
+    dataset: str, record: PreparedCase, volume: np.ndarray, views: Mapping[str, np.ndarray] | None = None
+) -> PreparedCase:
+    """Store a volume (D, H, W) int16 HU, its record and the X-rays that came with it; an earlier one is replaced.
 
     `record.volume_sha256` is filled in. Safe to call from several processes.
     """
     folder = store_folder(dataset)
+    kept_views = views_path(dataset, record.case)
+    if views:
+        write_atomic(kept_views, lambda file: np.savez(file, **views))  # type: ignore[arg-type]
     digest = write_atomic(folder / "volumes" / f"{record.case}.npy", lambda file: np.save(file, volume))
+    if not views:
+        kept_views.unlink(missing_ok=True)
     stored = PreparedCase(**{**asdict(record), "volume_sha256": digest})
     with FileLock(folder / "manifest.lock"):
         kept = [other for other in read_store(dataset) if other.case != record.case]

@@ -15,15 +15,19 @@ COARSE_MM = 2.5
 
 def opened(mask: np.ndarray, spacing_mm: np.ndarray, diameter_mm: float) -> np.ndarray:
     """Morphological opening of a mask (D, H, W) by a ball; beyond the edges the mask goes on as it is."""
-    eroded = _distance(mask, spacing_mm) > diameter_mm / 2
-    return _distance(~eroded, spacing_mm) <= diameter_mm / 2 if eroded.any() else eroded
+    eroded = ~_dilated(~mask, spacing_mm, diameter_mm / 2)
+    return _dilated(eroded, spacing_mm, diameter_mm / 2)
 
 
-def _distance(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Millimetres from each voxel of `mask` to the nearest one outside; infinite when there is none."""
-    if mask.all():
-        return np.full(mask.shape, np.inf)
-    return ndimage.distance_transform_edt(mask, sampling=spacing_mm)
+def _dilated(mask: np.ndarray, spacing_mm: np.ndarray, radius_mm: float) -> np.ndarray:
+    """All voxels (D, H, W) within `radius_mm` of one in the mask; a fraction of the time of a distance map."""
+    reach = np.floor(radius_mm / spacing_mm + 1e-9).astype(int)
+    padded = np.pad(mask, [(int(size), int(size)) for size in reach])
+    result = np.zeros_like(mask)
+    for offset in np.ndindex(*(2 * reach + 1)):
+        if np.linalg.norm((offset - reach) * spacing_mm) <= radius_mm:
+            result |= padded[tuple(slice(start, start + size) for start, size in zip(offset, mask.shape, strict=True))]
+    return result
 
 
 def _filled(hounsfield: np.ndarray) -> np.ndarray:
@@ -58,7 +62,7 @@ def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, 
     loss = 1 - sizes.max() / sizes.sum()
     if loss > MAX_LOSS:
         return hounsfield, f"kept: removing it would take {loss:.0%} of the body"
-    body = _distance(labels != 1 + sizes.argmax(), spacing) <= SKIN_MM
+    body = _dilated(labels == 1 + sizes.argmax(), spacing, SKIN_MM)
     from_front = np.maximum.accumulate(body, axis=1)
     from_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
     keep = from_front & from_back

@@ -4,11 +4,9 @@ A dataset's folder may hold a module `check` of its own with `doubts(volume)`, s
 (D, H, W) in HU, and `remarks(records)`, pairs of a severity and a sentence about the collection.
 """
 
-import importlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -17,7 +15,7 @@ from bench.dataset import SPLITS, DatasetSpec, Split
 from bench.errors import BenchError
 from bench.store import PreparedCase, load_volume
 
-from .prepare import STORED_HU
+from .prepare import own_module, stored_range
 
 Severity = Literal["error", "warning", "note"]
 LEAST_COVERED = 0.75  # of the cube's side, by the scan
@@ -36,23 +34,13 @@ class Finding:
 
 def check(spec: DatasetSpec, records: Sequence[PreparedCase], splits: Mapping[str, Split]) -> list[Finding]:
     """Everything found, errors first. Every stored volume is read and its hash verified."""
-    own = _own_checks(spec.name)
+    own = own_module(spec.name, "check")
     findings = _collection(records, splits)
     findings += [Finding(severity, "", text) for severity, text in (own.remarks(records) if own else ())]
     for record in records:
         findings += _case(spec, record, own.doubts if own else None)
     order: tuple[Severity, ...] = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
-
-
-def _own_checks(dataset: str) -> ModuleType | None:
-    name = f"bench.datasets.{dataset}.check"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
-            return None
-        raise
 
 
 def _collection(records: Sequence[PreparedCase], splits: Mapping[str, Split]) -> list[Finding]:
@@ -96,8 +84,9 @@ def _case(spec: DatasetSpec, record: PreparedCase, doubts: Callable[[np.ndarray]
         ]
     low, high = int(volume.min()), int(volume.max())
     texts = []
-    if low < STORED_HU[0] or high > STORED_HU[1]:
-        texts.append(f"values {low} to {high} HU leave {STORED_HU[0]} to {STORED_HU[1]}")
+    lowest, highest = stored_range(spec)
+    if low < lowest or high > highest:
+        texts.append(f"values {low} to {high} HU leave {lowest} to {highest}")
     if (share := float(np.mean(volume > 1500))) > MOST_METAL:
         texts.append(f"{share:.1%} of it lies above 1500 HU: metal, or not HU")
     if (share := float(np.mean(volume > -500))) < LEAST_MATTER:
@@ -107,6 +96,6 @@ def _case(spec: DatasetSpec, record: PreparedCase, doubts: Callable[[np.ndarray]
         texts.append(f"the scan covers {covered:.0f} of {spec.cube_mm:.0f} mm; the rest is air")
     texts += doubts(volume) if doubts else []
     findings = [Finding("warning", record.case, text) for text in texts]
-    if record.table != "removed":
+    if record.table != "removed" and spec.subject == "patient":
         findings.append(Finding("note", record.case, f"table {record.table}"))
     return findings

@@ -1,28 +1,36 @@
-"""Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid."""
+"""Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid.
 
+A dataset's folder may hold a module `series` of its own with `patient_of(series)`: the patient of a SeriesInstanceUID,
+for formats that state no other name, or None.
+"""
+
+import importlib
+import json
 import multiprocessing
 import os
 import re
+import shutil
 import threading
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bench.errors import BenchError, UsageError
-from bench.files import digest_of
-from bench.store import PreparedCase, add_case, load_volume, read_store
+from bench.files import digest_of, sha256_of
+from bench.store import PreparedCase, add_case, load_volume, read_store, store_folder
 
 from .body import without_table
-from .reading.find import find_scans
-from .reading.scan import Rejected, Scan, ScanSource
+from .reading.find import FORMATS, find_scans
+from .reading.scan import Rejected, Scan, ScanSource, bag_upright
 from .resampling import cube_centre, resampled
 
 if TYPE_CHECKING:  # importing it imports torch, which workers do not need
@@ -31,6 +39,8 @@ if TYPE_CHECKING:  # importing it imports torch, which workers do not need
 VERSION = 1  # raised whenever the same scan and recipe give another volume
 MAX_WORKERS = 8  # unless asked for more: each holds a native scan, up to 1.5 GB
 STORED_HU = (-1024, 3071)  # padding outside the field of view (-2048, -3024) and metal are clipped to it
+SLICED_FORMATS = ("dicom", "dicos")  # whose pictures stand upright in a scanner for bags
+SPARE_BYTES = 100 * 2**20  # left free on the disk
 
 Progress = Callable[[int, int, str], None]
 """`progress(done, total, line)`, called once the scans are found and after each patient."""
@@ -43,6 +53,8 @@ class Recipe:
     cube_mm: float
     grid: int
     keep_table: bool = False
+    subject: Literal["patient", "bag"] = "patient"
+    stored_hu: tuple[int, int] = STORED_HU
 
     @property
     def sha256(self) -> str:
@@ -77,6 +89,7 @@ class _Outcome:
     job: _Job
     record: PreparedCase | None = None
     volume: np.ndarray | None = None  # None where the stored one is kept
+    views: dict[str, np.ndarray] | None = None  # X-rays that came with it, and their provenance
     rejected: tuple[Rejected, ...] = ()
 
 
@@ -100,10 +113,15 @@ def prepare(
         if isinstance(item, Rejected):
             (report.skipped if item.expected else report.refused).append(item)
     if not found:
-        raise UsageError(f"no scan found in {source}: no NIfTI (.nii, .nii.gz) and no DICOM file")
+        raise UsageError(f"no scan found in {source}: no file of {FORMATS}")
+    if len(report.skipped) == len(found):
+        first = report.skipped[0]
+        raise UsageError(f"no CT found in {source}: {first.path} is {first.reason}; name a folder that holds CTs")
 
-    recipe = Recipe(spec.cube_mm, spec.full_grid, keep_table)
-    jobs = _jobs([item for item in found if isinstance(item, ScanSource)], spec.name, source, recipe)
+    recipe = Recipe(spec.cube_mm, spec.full_grid, keep_table, spec.subject, stored_range(spec))
+    sources = [item for item in found if isinstance(item, ScanSource)]
+    jobs = _jobs([_with_patient(item, spec.name) for item in sources], spec.name, source, recipe)
+    _check_room(spec.name, sum(job.stored is None for job in jobs) * spec.full_grid**3 * 2)
     owners = {record.source_sha256: record.case for record in read_store(spec.name)}
     if progress and jobs:
         progress(0, len(jobs), "")
@@ -112,6 +130,41 @@ def prepare(
         if progress:
             progress(done, len(jobs), line)
     return report
+
+
+def stored_range(spec: "DatasetSpec") -> tuple[int, int]:
+    """The HU that volumes of a dataset are clipped to: all its window shows."""
+    return STORED_HU[0], max(STORED_HU[1], int(spec.window[1]))
+
+
+def own_module(dataset: str, name: str) -> ModuleType | None:
+    """The module `name` in the folder of a dataset, or None when it has none."""
+    full_name = f"bench.datasets.{dataset}.{name}"
+    try:
+        return importlib.import_module(full_name)
+    except ModuleNotFoundError as error:
+        if error.name and full_name.startswith(error.name):
+            return None
+        raise
+
+
+def _with_patient(source: ScanSource, dataset: str) -> ScanSource:
+    series = own_module(dataset, "series") if source.patient == source.series else None
+    patient = series.patient_of(source.series) if series else None
+    return replace(source, patient=patient) if patient else source
+
+
+def _check_room(dataset: str, needed: int) -> None:
+    """Raise BenchError when the disk of the store cannot take `needed` bytes more."""
+    folder = store_folder(dataset)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise BenchError(
+            f"preparing needs {needed / 2**30:.2f} GiB in {folder} and {free / 2**30:.2f} GiB are free; "
+            "make room, or set BENCH_DATA to a folder on another disk"
+        )
 
 
 def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: PrepareReport) -> str:
@@ -128,7 +181,7 @@ def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: Pre
     if owner != record.case:
         report.skipped.append(Rejected(job.root / record.source, f"the same scan as {owner}", expected=True))
         return f"{job.case}: the same scan as {owner}"
-    report.prepared.append(add_case(dataset, record, outcome.volume))
+    report.prepared.append(add_case(dataset, record, outcome.volume, outcome.views))
     return f"{job.case}: prepared"
 
 
@@ -195,14 +248,18 @@ def _work(job: _Job) -> _Outcome:
     rejected: list[Rejected] = []
     for index, source in enumerate(job.sources):
         if job.stored and source.series != job.stored.series:
-            return _Outcome(job, job.stored, None, (*rejected, *_passed_over(job, index, job.stored.source)))
+            passed_over = _passed_over(job, index, job.stored.source)
+            return _Outcome(job, job.stored, rejected=(*rejected, *passed_over))
         others = _passed_over(job, index + 1, _relative(source.path, job.root))
         try:
-            digest = source.sha256()
-            if job.stored and job.stored.source_sha256 == digest:
-                return _Outcome(job, job.stored, None, (*rejected, *others))
-            scan = source.read()
-            volume, centre, table = prepared_volume(scan, job.recipe)
+            if job.stored and job.stored.source_sha256 == source.sha256():
+                return _Outcome(job, job.stored, rejected=(*rejected, *others))
+            with ThreadPoolExecutor(1) as pool:
+                hashing = pool.submit(source.sha256)
+                scan = _upright(source, job.recipe)
+                volume, centre, table = prepared_volume(scan, job.recipe)
+                digest = hashing.result()
+            views = _views(source, job.root)
         except BenchError as error:
             rejected.append(Rejected(source.path, str(error)))
         except Exception as error:  # one odd file must not stop the others
@@ -222,8 +279,23 @@ def _work(job: _Job) -> _Outcome:
                 settings_sha256=job.recipe.sha256,
                 volume_sha256="",  # filled in by the store
             )
-            return _Outcome(job, record, volume, (*rejected, *others))
+            return _Outcome(job, record, volume, views, (*rejected, *others))
     return _Outcome(job, rejected=tuple(rejected))
+
+
+def _upright(source: ScanSource, recipe: Recipe) -> Scan:
+    scan = source.read()
+    pictures_stand = source.format in SLICED_FORMATS and source.side_file.axes is None
+    return bag_upright(scan) if recipe.subject == "bag" and pictures_stand else scan
+
+
+def _views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
+    """The X-rays that came with a scan, as stored, and where they are from; None when there are none."""
+    if not source.view_files or source.view_reader is None:
+        return None
+    hashes = {_relative(path, root): sha256_of(path) for path in source.view_files}
+    provenance = {"format": source.format, "series": source.series, "sha256_of_sources": hashes}
+    return {**source.view_reader(source), "provenance": np.array(json.dumps(provenance, sort_keys=True))}
 
 
 def _passed_over(job: _Job, start: int, chosen: str) -> list[Rejected]:
@@ -238,14 +310,15 @@ def _relative(path: Path, root: Path) -> str:
 
 def prepared_volume(scan: Scan, recipe: Recipe) -> tuple[np.ndarray, tuple[float, float, float], str]:
     """The cube (D, H, W) int16 HU of a scan, its centre in RAS millimetres, and what became of the table."""
-    centre = cube_centre(scan, recipe.cube_mm)
+    is_bag = recipe.subject == "bag"
+    centre = scan.centre_ras_mm if is_bag else cube_centre(scan, recipe.cube_mm)
     right, anterior, superior = np.subtract(scan.centre_ras_mm, centre).tolist()  # D, H, W run against S, A, R
     voxel = recipe.cube_mm / recipe.grid
-    clipped = np.clip(scan.hounsfield, *STORED_HU)
+    clipped = np.clip(scan.hounsfield, *recipe.stored_hu)
     cube = resampled(clipped, scan.spacing_mm, (superior, anterior, right), recipe.grid, voxel)
-    volume = np.rint(np.clip(cube, *STORED_HU)).astype(np.int16)
-    if recipe.keep_table:
-        return volume, centre, "kept: as asked"
+    volume = np.rint(np.clip(cube, *recipe.stored_hu)).astype(np.int16)
+    if recipe.keep_table or is_bag:
+        return volume, centre, "kept: as asked" if recipe.keep_table else "kept: a bag"
     volume, table = without_table(volume, voxel)
     return volume, centre, table
 

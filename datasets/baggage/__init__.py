@@ -22,6 +22,7 @@ DATASET = DatasetSpec(
     phantom=bag_phantom,
     phantom_version=1,
     assign_splits=assign_splits,
+    subject="bag",
     citation=(
         "The bags of the published experiments (Durham University) are not released. The phantom follows Manerikar A, "
         "Li F, Kak AC (2021) DEBISim: A simulation pipeline for dual energy CT-based baggage inspection systems. "

@@ -1,28 +1,23 @@
-"""CT series in DICOM files, found by their tags wherever they lie: pydicom reads headers, SimpleITK decodes pixels."""
+"""CT series in DICOM files with one slice each, found by their tags wherever they lie, with pydicom."""
 
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from bench.errors import BenchError
+from . import multiframe
+from .pixels import NATIVE, check_syntax, decoded, short, unreadable
+from .scan import AIR_HU, Rejected, ScanError, ScanSource, Stored, check_size, library
+from .stacking import stacked
 
-from .scan import AIR_HU, Rejected, Scan, ScanError, ScanSource, oriented
-
-SUFFIXES = (".dcm", ".dicom", ".ima")
+SUFFIXES = (".dcm", ".dicom", ".ima", ".dcs")
 MIN_SLICES = 40
-UNEVEN = 0.1  # largest deviation of a slice distance from the median, as a part of it
-IDENTITY_TAGS = [
-    "Modality", "ImageType", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "NumberOfFrames",
-]  # fmt: skip
-GEOMETRY_TAGS = [
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
-    "PixelPaddingValue", "PixelRepresentation", "BitsAllocated", "RescaleSlope", "RescaleIntercept",
-]  # fmt: skip
+PIXEL_DATA = 0x7FE00010
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
@@ -38,17 +33,46 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
                     empty = not path.stat().st_size
                     yield Rejected(path, "the file is empty; copy it again" if empty else "it is no DICOM file")
                 continue
-            header = _header(path, IDENTITY_TAGS)
-        except _unreadable() as error:
-            yield Rejected(path, f"its DICOM header cannot be read ({error})")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # real scanners bend the rules of value representations
+                dataset, start, length = _header_and_pixels(path)
+                if uid := str(dataset.get("SeriesInstanceUID") or ""):
+                    series.setdefault(uid, _Series(path.parent)).add(path, dataset, start, length)
+                    continue
+        except unreadable() as error:
+            yield Rejected(path, f"its DICOM header cannot be read ({error}); copy it again")
             continue
-        uid = header.get("SeriesInstanceUID")
-        if uid:
-            series.setdefault(str(uid), _Series(path.parent)).add(path, header)
-        elif path.name.upper() != "DICOMDIR":
+        if path.name.upper() != "DICOMDIR":
             yield Rejected(path, "its DICOM header names no series; copy it again")
     for uid, found in series.items():
-        yield found.judged(uid)
+        yield from found.judged(uid)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """All that the slices of a series have in common, as a rule."""
+
+    rows: int | None
+    columns: int | None
+    spacing: tuple[float, ...]
+    orientation: tuple[float, ...]
+    slope: float
+    intercept: float
+    padding: float | None
+    signed: bool
+    bits: tuple[int, int]  # allocated, stored
+    samples: int
+    syntax: str
+    lossy: str  # LossyImageCompression
+
+
+@dataclass(frozen=True)
+class _Slice:
+    path: Path
+    header: _Header
+    position: tuple[float, ...]
+    pixels_at: int  # where in the file they begin; 0 when unknown
+    pixel_bytes: int
 
 
 class _Series:
@@ -56,154 +80,180 @@ class _Series:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder  # of the first file
-        self.files: dict[str, Path] = {}  # by SOPInstanceUID: a file copied twice counts once
+        self.slices: dict[str, _Slice] = {}  # by SOPInstanceUID: a file copied twice counts once
+        self.headers: dict[_Header, _Header] = {}
+        self.frames: dict[str, ScanSource | Rejected] = {}
         self.patients: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()  # of what is no axial CT image
-        self.frames = False
 
-    def add(self, path: Path, header: dict) -> None:
-        modality = str(header.get("Modality", "none"))
+    def add(self, path: Path, dataset: Any, pixels_at: int, pixel_bytes: int) -> None:
+        modality = str(dataset.get("Modality", "none"))
         if modality != "CT":
             self.kinds[f"Modality {modality}"] += 1
-        elif "LOCALIZER" in str(header.get("ImageType", "")).upper():
+        elif "LOCALIZER" in str(dataset.get("ImageType", "")).upper():
             self.kinds["a localiser"] += 1
         else:
-            self.files.setdefault(str(header.get("SOPInstanceUID", path)), path)
-            patient = str(header.get("PatientID", "") or "").strip(" \0")
-            self.patients[patient or str(header.get("StudyInstanceUID", ""))] += 1
-            self.frames |= int(header.get("NumberOfFrames") or 1) > 1
+            patient = str(dataset.get("PatientID", "") or "").strip(" \0")
+            patient = patient or str(dataset.get("StudyInstanceUID", ""))
+            instance = str(dataset.get("SOPInstanceUID", path))
+            self.patients[patient] += 1
+            if int(dataset.get("NumberOfFrames") or 1) > 1:
+                self.frames.setdefault(instance, multiframe.source_of(path, dataset, patient))
+            else:
+                header = _header(dataset)
+                self.slices.setdefault(
+                    instance,
+                    _Slice(
+                        path,
+                        self.headers.setdefault(header, header),
+                        _numbers(dataset.get("ImagePositionPatient")),
+                        pixels_at,
+                        pixel_bytes,
+                    ),
+                )
 
-    def judged(self, uid: str) -> ScanSource | Rejected:
-        if not self.files:
-            return Rejected(self.folder, f"no CT: {', '.join(self.kinds)}", expected=True)
-        folder = next(iter(self.files.values())).parent
-        if self.frames:
-            return Rejected(folder, "a multi-frame CT; export it with one file a slice")
-        if len(self.files) < MIN_SLICES:
-            return Rejected(folder, f"{len(self.files)} slices are no chest or bag (at least {MIN_SLICES})")
+    def judged(self, uid: str) -> Iterator[ScanSource | Rejected]:
+        if not self.slices and not self.frames:
+            yield Rejected(self.folder, f"no CT: {', '.join(self.kinds)}", expected=True)
+        yield from self.frames.values()
+        if not self.slices:
+            return
+        files = [piece.path for piece in self.slices.values()]
         if len(self.patients) > 1:
-            return Rejected(folder, f"one series of several patients: {', '.join(sorted(self.patients))}")
-        patient = next(iter(self.patients)) or uid
-        return ScanSource(patient, uid, len(self.files), "dicom", folder, tuple(self.files.values()), read)
+            yield Rejected(files[0].parent, f"one series of several patients: {', '.join(sorted(self.patients))}")
+        elif len(files) < MIN_SLICES:
+            yield Rejected(files[0].parent, f"{len(files)} slices are no chest or bag (at least {MIN_SLICES})")
+        else:
+            patient = next(iter(self.patients)) or uid
+            reader = partial(_read, tuple(self.slices.values()))
+            yield ScanSource(patient, uid, len(files), "dicom", files[0].parent, tuple(files), reader)
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """Files of a series from one end to the other, and their geometry."""
-
-    files: list[Path]
-    affine: np.ndarray  # (4, 4) voxel (column, row, slice) → RAS millimetres
-    padding_hu: float | None  # value outside the field of view where it is not below air
-
-
-def read(source: ScanSource) -> Scan:
-    """The scan of a series, in HU. Raises ScanError with the reason when it cannot be used."""
-    stack = _stacked(source.files)
-    simpleitk = _library("SimpleITK")
-    simpleitk.ProcessObject.SetGlobalWarningDisplay(False)  # uneven spacing was judged above, in millimetres
-    reader = simpleitk.ImageSeriesReader()
-    reader.SetFileNames([str(path) for path in stack.files])
-    try:
-        voxels = simpleitk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
-    except RuntimeError as error:
-        raise ScanError(f"the pixels of {_undecodable(stack.files)} cannot be decoded; copy the file again") from error
-    if voxels.ndim != 3:
-        raise ScanError("its pixels are colours, not HU")
-    if stack.padding_hu is not None:
-        voxels[voxels == stack.padding_hu] = AIR_HU
-    return oriented(voxels.transpose(2, 1, 0), stack.affine)
+def _header(dataset: Any) -> _Header:
+    padding = dataset.get("PixelPaddingValue")
+    return _Header(
+        rows=dataset.get("Rows"),
+        columns=dataset.get("Columns"),
+        spacing=_numbers(dataset.get("PixelSpacing")),
+        orientation=_numbers(dataset.get("ImageOrientationPatient")),
+        slope=float(dataset.get("RescaleSlope") or 1),
+        intercept=float(dataset.get("RescaleIntercept") or 0),
+        padding=float(padding) if isinstance(padding, int | float) else None,
+        signed=bool(dataset.get("PixelRepresentation")),
+        bits=(int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 16)),
+        samples=int(dataset.get("SamplesPerPixel") or 1),
+        syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        lossy=str(dataset.get("LossyImageCompression", "")),
+    )
 
 
-def _undecodable(files: Iterable[Path]) -> str:
-    """The name of the first file whose pixels cannot be decoded."""
-    simpleitk = _library("SimpleITK")
-    for path in files:
-        try:
-            simpleitk.ReadImage(str(path))
-        except RuntimeError:
-            return path.name
-    return "a slice"
+def _read(slices: tuple[_Slice, ...], source: ScanSource) -> Stored:
+    """The slices of a series in order, in HU. Raises ScanError with the reason when it cannot be used."""
+    _check_alike(slices)
+    first = slices[0].header
+    rows, columns = int(first.rows or 0), int(first.columns or 0)
+    check_syntax(slices[0].path, first.syntax, first.lossy)
+    stored_bytes = sum(piece.path.stat().st_size for piece in slices)
+    check_size((len(slices), rows, columns), first.bits[0] // 8, stored_bytes, compressed=first.syntax not in NATIVE)
+    positions = np.array([piece.position for piece in slices])
+    order, affine = stacked(positions, np.array(first.orientation), (first.spacing[0], first.spacing[1]))
+    whole = all(_is_whole(piece.header) for piece in slices)
+    volume = np.empty((len(slices), rows, columns), np.int16 if whole else np.float32)
+    for plane, index in zip(volume, order, strict=True):
+        _put_hounsfield(plane, slices[index])
+    return Stored(volume.transpose(2, 1, 0), affine, "hu")
 
 
-def _stacked(files: Iterable[Path]) -> _Stack:
-    """Order the slices along their normal by ImagePositionPatient and check that none is missing."""
-    headers = []
-    for path in files:
-        try:
-            headers.append((path, _header(path, GEOMETRY_TAGS)))
-        except _unreadable() as error:
-            raise ScanError(f"the header of {path.name} cannot be read ({error}); copy it again") from error
-    for path, header in headers:
-        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
-            if header.get(tag) is None:
-                raise ScanError(f"{path.name} has no {tag}")
-
-    first = headers[0][1]
-    for path, header in headers:
-        for tag, tolerance in (("Rows", 0), ("Columns", 0), ("PixelSpacing", 1e-4), ("ImageOrientationPatient", 1e-3)):
-            if not np.allclose(_numbers(header[tag]), _numbers(first[tag]), rtol=0, atol=tolerance):
-                raise ScanError(f"{tag} changes within the series, at {path.name}")
-
-    rows, columns = _numbers(first["ImageOrientationPatient"]).reshape(2, 3)
-    positions = np.array([_numbers(header["ImagePositionPatient"]) for _, header in headers])
-    order = np.argsort(positions @ np.cross(rows, columns), kind="stable")
-    positions = positions[order]
-    steps = np.diff(positions @ np.cross(rows, columns))
-    median = float(np.median(steps))
-    if median < 1e-3 or steps.min() < 1e-3:
-        raise ScanError("two slices lie at the same position; keep one acquisition a series")
-    worst = int(np.abs(steps - median).argmax())
-    if abs(steps[worst] - median) >= UNEVEN * median:
-        where = f"{steps[worst]:g} mm between slices {worst + 1} and {worst + 2} of {len(order)}, median {median:g} mm"
-        raise ScanError(f"slices are missing or uneven: {where}")
-
-    down, across = _numbers(first["PixelSpacing"])
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = rows * across, columns * down
-    affine[:3, 2] = (positions[-1] - positions[0]) / (len(order) - 1)  # not the normal: a gantry may be tilted
-    affine[:3, 3] = positions[0]
-    return _Stack([headers[i][0] for i in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, _padding(first))
+def _check_alike(slices: tuple[_Slice, ...]) -> None:
+    first = slices[0].header
+    for piece in slices:
+        header = piece.header
+        for tag, value, size in (
+            ("ImagePositionPatient", piece.position, 3),
+            ("ImageOrientationPatient", header.orientation, 6),
+            ("PixelSpacing", header.spacing, 2),
+        ):
+            if len(value) != size or not np.isfinite(value).all():
+                raise ScanError(f"{piece.path.name} has no {tag}; copy the series again or leave it out")
+        if not header.rows or not header.columns or header.samples != 1:
+            raise ScanError(f"{piece.path.name} holds no grey picture; leave it out of the series")
+        for tag, own, other, tolerance in (
+            ("Rows", header.rows, first.rows, 0),
+            ("Columns", header.columns, first.columns, 0),
+            ("PixelSpacing", header.spacing, first.spacing, 1e-4),
+            ("ImageOrientationPatient", header.orientation, first.orientation, 1e-3),
+            ("PixelRepresentation", header.signed, first.signed, 0),
+        ):
+            if header is not first and not np.allclose(own, other, rtol=0, atol=tolerance):  # type: ignore[arg-type]
+                raise ScanError(f"{tag} changes within the series, at {piece.path.name}; keep one acquisition a series")
+        if header is not first:
+            check_syntax(piece.path, header.syntax, header.lossy)
 
 
-def _padding(header: dict) -> float | None:
-    """PixelPaddingValue in HU; None when there is none or clipping turns it into air anyway."""
-    value = header.get("PixelPaddingValue")
-    if value is None:
+def _put_hounsfield(plane: np.ndarray, piece: _Slice) -> None:
+    """Fill a `plane` (row, column), int16 or float32, with a slice in HU."""
+    header, limits = piece.header, np.iinfo(np.int16)
+    stored = _pixels(piece)
+    if plane.dtype != np.int16:
+        plane[:] = stored * np.float32(header.slope) + np.float32(header.intercept)
+    elif limits.min <= stored.min() + header.intercept and stored.max() + header.intercept <= limits.max:
+        np.add(stored, int(header.intercept), out=plane, dtype=np.int16, casting="unsafe")
+    else:
+        plane[:] = np.clip(stored.astype(np.int64) + int(header.intercept), limits.min, limits.max)
+    padding = _padding(header)
+    if padding is not None:
+        plane[stored == padding] = AIR_HU
+
+
+def _is_whole(header: _Header) -> bool:
+    return header.slope == 1 and header.intercept % 1 == 0
+
+
+def _padding(header: _Header) -> float | None:
+    """PixelPaddingValue as stored; None when there is none or clipping turns it into air anyway."""
+    if header.padding is None:
         return None
-    bits = int(header.get("BitsAllocated") or 16)
-    if header.get("PixelRepresentation") and value >= 2 ** (bits - 1):
-        value -= 2**bits  # a signed value under the unsigned VR
-    hounsfield = float(value) * float(header.get("RescaleSlope") or 1) + float(header.get("RescaleIntercept") or 0)
-    return hounsfield if hounsfield > -1024 else None
+    wraps = header.signed and header.padding >= 2 ** (header.bits[0] - 1)  # a signed value under the unsigned VR
+    value = header.padding - 2 ** header.bits[0] if wraps else header.padding
+    return value if value * header.slope + header.intercept > -1024 else None
 
 
-def _numbers(value: object) -> np.ndarray:
-    return np.array(value, dtype=float)
+def _pixels(piece: _Slice) -> np.ndarray:
+    """The stored values (row, column) of a slice. Uncompressed ones are read in place, without the decoder."""
+    header = piece.header
+    rows, columns = int(header.rows or 0), int(header.columns or 0)
+    allocated, used = header.bits
+    try:
+        if header.syntax in NATIVE and allocated == 16 and piece.pixels_at and piece.pixel_bytes >= 2 * rows * columns:
+            kind = "<i2" if header.signed else "<u2"
+            stored = np.fromfile(piece.path, kind, rows * columns, offset=piece.pixels_at).reshape(rows, columns)
+        else:
+            stored = decoded(piece.path)
+            if stored.shape != (rows, columns):
+                raise ValueError(f"they are {stored.shape}")
+    except unreadable() as error:
+        reason = f"the pixels of {piece.path.name} cannot be decoded ({short(error)}); copy the file again"
+        raise ScanError(reason) from error
+    if used < allocated and allocated == 16:  # what lies above the used bits may be an overlay
+        stored = (stored << (16 - used)) >> (16 - used)
+    return stored
 
 
-def _header(path: Path, tags: list[str]) -> dict:
-    """Those of the named elements that a file holds."""
-    pydicom = _library("pydicom")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # real scanners bend the rules of value representations
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        return {tag: dataset[tag].value for tag in tags if tag in dataset}
+def _numbers(value: Any) -> tuple[float, ...]:
+    return () if value is None or isinstance(value, str | bytes) else tuple(float(number) for number in value)
+
+
+def _header_and_pixels(path: Path) -> tuple[Any, int, int]:
+    """The pydicom dataset of a file without its pixels, the byte where they begin and their number, 0 for none."""
+    reading = library("pydicom").filereader
+    with path.open("rb") as file:
+        dataset = reading.dcmread(file, stop_before_pixels=True)
+        implicit, little = dataset.original_encoding
+        pixels = next(reading.data_element_generator(file, implicit, little, defer_size=1), None)
+    named = pixels is not None and pixels.tag == PIXEL_DATA
+    return dataset, pixels.value_tell if named else 0, pixels.length if named else 0
 
 
 def _has_marker(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
-
-
-def _unreadable() -> tuple[type[Exception], ...]:
-    return (OSError, EOFError, ValueError, TypeError, AttributeError, _library("pydicom").errors.InvalidDicomError)
-
-
-def _library(name: str) -> ModuleType:
-    """Import SimpleITK or pydicom. Raises BenchError when it is not installed."""
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise BenchError(f"reading DICOM needs {name}; run: pip install 'ct-from-views-bench[data]'") from error

@@ -2,26 +2,38 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import UsageError
 
-from . import dicom, nifti
+from . import dicom, hdf5, itk, nifti, npz, tiff
 from .scan import Rejected, ScanSource
+from .side_file import side_file_of
 
-READERS = (nifti, dicom)
+READERS = (nifti, dicom, itk, hdf5, npz, tiff)
+FORMATS = "NIfTI, DICOM, DICOS, MetaImage, NRRD, X2CT-GAN .h5, .npz or TIFF"
 
 
 def find_scans(folder: Path) -> Iterator[ScanSource | Rejected]:
     """The CTs in a folder and all below it (or of one file), and what had to be rejected at first sight.
 
-    Formats are recognised by suffix or content. Raises UsageError when `folder` does not exist or cannot be read.
+    Formats are recognised by suffix or content; side files are taken along. Raises UsageError when `folder` does not
+    exist or cannot be read.
     """
     if not folder.exists():
         raise UsageError(f"{folder} does not exist; name the folder that holds the scans")
     paths = [folder] if folder.is_file() else _files_below(folder)
     for reader in READERS:
-        yield from reader.find(paths)
+        for found in reader.find(paths):
+            yield _with_side_file(found, folder) if isinstance(found, ScanSource) else found
+
+
+def _with_side_file(source: ScanSource, root: Path) -> ScanSource | Rejected:
+    try:
+        return replace(source, side_file=side_file_of(source.path, source.series, root))
+    except ValueError as error:
+        return Rejected(source.path, str(error))
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 files (.nii, .nii.gz) in HU, with nibabel."""
 
 import gzip
-import re
+import math
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,14 +11,14 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from .scan import Rejected, Scan, ScanError, ScanSource, oriented
+from .names import name_of, patient_of
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size
 
 SUFFIXES = (".nii", ".nii.gz")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
+HEADER_BYTES = 544
+MAX_TRAILER = 2**20  # bytes before or after the voxels
 MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-LIDC_PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
-RESOLUTION = re.compile(r"[_-]\d+(?:[.p]\d+)?mm(?:[_-]?iso)?$", re.IGNORECASE)
-WITHOUT_NAME = {"ct", "image", "img", "scan", "volume"}  # such a file is named by its folder
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
@@ -34,29 +34,14 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
             yield Rejected(path, _damaged(path, error))
             continue
         stem = name_of(path)
-        yield ScanSource(patient_of(stem), stem, int(slices), "nifti", path, (path,), read)
+        yield ScanSource(patient_of(stem), stem, int(slices), "nifti", path, (path,), _read)
 
 
-def name_of(path: Path) -> str:
-    """The file name without .nii or .nii.gz; a file that is just called ct or image has its folder's name before it."""
-    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-    return f"{path.resolve().parent.name}_{stem}" if stem.lower() in WITHOUT_NAME else stem
-
-
-def patient_of(stem: str) -> str:
-    """The patient a file name speaks of: LIDC-IDRI-nnnn where it holds one, else all but a trailing resolution."""
-    lidc = LIDC_PATIENT.search(stem)
-    return lidc.group() if lidc else RESOLUTION.sub("", stem) or stem
-
-
-def read(source: ScanSource) -> Scan:
-    """The scan of a NIfTI file, in HU. Raises ScanError with the reason when the file cannot be used."""
+def _read(source: ScanSource) -> Stored:
+    """The voxels of a NIfTI file with their affine, in HU. Raises ScanError when the file cannot be used."""
     try:
-        content = source.path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)  # to the end, so that its checksum is verified
-        nifti2 = 540 in (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
-        image = (nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image).from_bytes(content)
+        content = _content(source.path)
+        image = _image_class(content).from_bytes(content)
         if image.get_data_dtype().kind not in "iuf":
             raise ScanError(f"its voxels are {image.get_data_dtype()}, not numbers")
         shape = image.shape
@@ -66,9 +51,35 @@ def read(source: ScanSource) -> Scan:
         millimetres = MILLIMETRES[image.header.get_xyzt_units()[0]]
     except DAMAGE as error:
         raise ScanError(_damaged(source.path, error)) from error
-    if not (image.header["sform_code"] or image.header["qform_code"]):
+    if not (image.header["sform_code"] or image.header["qform_code"] or source.side_file.axes):
         raise ScanError("its header states no orientation (sform and qform codes are 0); set one")
-    return oriented(voxels, np.diag([millimetres] * 3 + [1.0]) @ image.affine)
+    return Stored(voxels, np.diag([millimetres] * 3 + [1.0]) @ image.affine, "hu")
+
+
+def _content(path: Path) -> bytes:
+    """The whole file, unpacked to the end so that its checksum is verified, once its header is seen to be possible."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+        header_class = _image_class(header).header_class
+        if len(header) < header_class.sizeof_hdr:
+            raise EOFError("it ends within its header")
+        stated = header_class(header[: header_class.sizeof_hdr], check=False)
+        shape, item, start = stated.get_data_shape(), stated.get_data_dtype().itemsize, float(stated["vox_offset"])
+        check_size(shape, item, path.stat().st_size, compressed=packed)
+        if not 0 <= start <= MAX_TRAILER:
+            raise ScanError(f"its header puts the voxels at byte {start:g}; correct the header")
+        expected = int(start) + math.prod(shape) * item
+        content = header + file.read(max(0, expected - len(header)))
+        if len(file.read(MAX_TRAILER + 1)) > MAX_TRAILER:
+            raise ScanError("it holds far more than its header declares; correct the header")
+    return content
+
+
+def _image_class(content: bytes) -> type[nibabel.Nifti1Image]:
+    nifti2 = 540 in (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
+    return nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
 
 
 def _damaged(path: Path, error: Exception) -> str:

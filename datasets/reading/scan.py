@@ -1,9 +1,11 @@
 """A CT as every reader hands it over, where it was found, and the checks and the orientation all readers share."""
 
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import nibabel
 import numpy as np
@@ -12,7 +14,11 @@ from scipy import ndimage
 from bench.errors import BenchError
 from bench.files import digest_of, sha256_of
 
+from .side_file import NO_SIDE_FILE, SideFile, Unit
+
 AIR_HU = -1000
+MAX_VOXELS = 2**30  # a bag of 1024³; more is a wrong header
+MAX_RATIO = 1100  # deflate, the best of the codecs met, packs at most 1032 bytes into one
 SPACING_MM = (0.1, 10.0)  # outside of it a header is wrong, not coarse
 MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
 STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
@@ -20,6 +26,15 @@ STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parall
 
 class ScanError(BenchError):
     """A file that is no usable CT; the message is the reason, without the name."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds, before unit and orientation are settled."""
+
+    values: np.ndarray  # (i, j, k), the first index varies fastest in the file
+    affine: np.ndarray | None  # (4, 4) voxel index → RAS millimetres; None where the format cannot state it
+    unit: Unit | None  # None where the format cannot state it
 
 
 @dataclass(frozen=True)
@@ -41,17 +56,27 @@ class ScanSource:
     format: str
     path: Path  # of the file or the series' folder
     files: tuple[Path, ...]
-    reader: Callable[["ScanSource"], Scan]
+    reader: Callable[["ScanSource"], Stored]
+    side_file: SideFile = NO_SIDE_FILE
+    view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
+    view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
 
     def read(self) -> Scan:
         """The CT. Raises ScanError with the reason when it cannot be used."""
-        scan = self.reader(self)
+        stored = self.reader(self)
+        try:
+            values, affine = self.side_file.settled(stored.values, stored.affine, stored.unit)
+        except ValueError as error:
+            raise ScanError(str(error)) from error
+        scan = oriented(values, affine)
         check_hounsfield(scan.hounsfield)
         return scan
 
     def sha256(self) -> str:
         """SHA-256 of the content; names and order of the files of a series do not matter."""
         hashes = sorted(sha256_of(path) for path in self.files)
+        if self.side_file.path:
+            hashes.append(sha256_of(self.side_file.path))
         return hashes[0] if len(hashes) == 1 else digest_of(hashes)
 
 
@@ -62,6 +87,27 @@ class Rejected:
     path: Path
     reason: str
     expected: bool = False  # no CT at all (a segmentation, a radiograph, a scout): passed over, not a failure
+
+
+def library(name: str) -> ModuleType:
+    """Import a package of the extra `data`. Raises BenchError when it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BenchError(f"reading this format needs {name}; run: pip install 'ct-from-views-bench[data]'") from error
+
+
+def check_size(shape: Sequence[int], item_bytes: int, stored_bytes: int, *, compressed: bool = True) -> None:
+    """Raise ScanError when a header declares more than a CT holds, or more than its file can; before it is believed.
+
+    `stored_bytes` is what the file holds of it, `item_bytes` the size of a voxel.
+    """
+    voxels = math.prod(int(size) for size in shape)
+    text = " × ".join(map(str, shape))
+    if voxels > MAX_VOXELS:
+        raise ScanError(f"its header declares {text} voxels, more than a CT has; correct the header")
+    if voxels * item_bytes > stored_bytes * (MAX_RATIO if compressed else 1):
+        raise ScanError(f"it is damaged or cut short: {text} voxels declared in {stored_bytes} bytes; copy it again")
 
 
 def oriented(voxels: np.ndarray, affine: np.ndarray) -> Scan:
@@ -94,8 +140,21 @@ def oriented(voxels: np.ndarray, affine: np.ndarray) -> Scan:
     return Scan(voxels, tuple(spacing.tolist()), tuple(centre[:3].tolist()))
 
 
+def bag_upright(scan: Scan) -> Scan:
+    """A bag (D, H, W) with D up→down, of a scan whose slices, as in DICOM, follow one another along D.
+
+    The slices cross the belt and stand upright on a screen: their rows run up→down, so D and H change places.
+    """
+    down, along, across = scan.spacing_mm
+    right, anterior, superior = scan.centre_ras_mm
+    volume = np.ascontiguousarray(scan.hounsfield.transpose(1, 0, 2))
+    return Scan(volume, (along, down, across), (right, superior, anterior))
+
+
 def _compact(voxels: np.ndarray) -> np.ndarray:
     limits = np.iinfo(np.int16)
+    if voxels.dtype == np.int16:
+        return voxels
     if voxels.dtype.kind in "iu" and voxels.min() >= limits.min and voxels.max() <= limits.max:
         return voxels.astype(np.int16, copy=False)
     return voxels.astype(np.float32, copy=False)
@@ -119,13 +178,13 @@ def _straightened(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -
 
 def check_hounsfield(values: np.ndarray) -> None:
     """Raise ScanError when (D, H, W) values cannot be the HU of a scanned body or bag."""
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ScanError("it holds NaN or infinite values; fill them with air (-1000 HU)")
-    matter, low = float(np.mean(values > -500)), float(values.min())
+    matter, low = np.count_nonzero(values > -500) / values.size, float(values.min())
     if matter < 0.002:
         raise ScanError(f"it is all air ({matter:.2%} of it above -500 HU)")
     if low > -500:
         raise ScanError(f"its lowest value {low:g} is no air: not HU; if it is HU + 1024, subtract 1024")
-    dense = float(np.mean(values > 800))
+    dense = np.count_nonzero(values > 800) / values.size
     if dense > 0.1:
         raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; if it is HU + 1024, subtract 1024")

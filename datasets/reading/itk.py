@@ -1,0 +1,137 @@
+"""MetaImage (.mhd with .raw or .zraw, .mha; LUNA16 among them) and NRRD (.nrrd, .nhdr) files, with SimpleITK."""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from .names import name_of, patient_of
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
+
+SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
+HEADER_BYTES = 65536
+DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+PACKED = re.compile(rb"^\s*(?:CompressedData\s*=\s*true|encoding\s*:(?!\s*raw).*)", re.IGNORECASE | re.MULTILINE)
+PACKED_BYTES = re.compile(rb"^\s*CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
+SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
+WITHIN = (b"LOCAL", b"")
+LUNA16_MASKS = "seg-lungs"
+
+
+def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
+    """Every MetaImage and NRRD file among `paths`; of each only the header is looked at."""
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        try:
+            data = _data_file(path)
+            header = _information(path)
+        except ScanError as error:
+            yield Rejected(path, str(error))
+            continue
+        if LUNA16_MASKS in path.parent.name.lower() or header.GetPixelID() in _pictures():
+            yield Rejected(path, "no CT: labels or a picture", expected=True)
+            continue
+        stem = name_of(path)
+        kind = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
+        files = (path,) if data == path else (path, data)
+        yield ScanSource(patient_of(stem), stem, _slices(header), kind, path, files, _read)
+
+
+def _slices(header: Any) -> int:
+    """The number of voxels along the axis that stands upright."""
+    size, direction = header.GetSize(), np.array(header.GetDirection())
+    if len(size) != 3:
+        return 0
+    return int(size[int(np.abs(direction.reshape(3, 3)[2]).argmax())])
+
+
+def _pictures() -> tuple[int, ...]:
+    itk = library("SimpleITK")
+    return itk.sitkUInt8, itk.sitkInt8, itk.sitkVectorUInt8
+
+
+def _information(path: Path) -> Any:
+    """A reader that has read the header. Raises ScanError when it cannot."""
+    itk = library("SimpleITK")
+    itk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = itk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ScanError("its header cannot be read; copy it again") from error
+    return reader
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(HEADER_BYTES)
+    if not content:
+        raise ScanError("the file is empty; copy it again")
+    return content
+
+
+def _data_file(path: Path) -> Path:
+    """The file that holds the voxels: `path` itself, or one that its header names in the same folder or below."""
+    content = _beginning(path)
+    if path.suffix.lower() in (".mha", ".nrrd"):
+        content = content.split(b"\n\n")[0] if path.suffix.lower() == ".nrrd" else content
+    named = DATA_FILE.search(content)
+    if not named or named.group(1) in WITHIN:
+        return path
+    text = named.group(1).decode("utf-8", "replace")
+    if text.split()[0] == "LIST" or "%" in text:
+        raise ScanError("its voxels are spread over several files; save them as one")
+    pure = PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
+    if pure.is_absolute() or PureWindowsPath(text).drive or ".." in pure.parts:
+        raise ScanError(f"its header points outside its folder, at {text}; put the data beside it and correct the name")
+    data = path.parent / Path(*pure.parts)
+    if not data.is_file():
+        raise ScanError(f"its data file {text} is missing; copy it beside the header")
+    return data
+
+
+def _read(source: ScanSource) -> Stored:
+    """The voxels with their affine, in HU unless a side file says otherwise. Raises ScanError with the reason."""
+    path, data = source.path, source.files[-1]
+    reader = _information(path)
+    size = reader.GetSize()
+    if len(size) != 3 or reader.GetNumberOfComponents() != 1:
+        text = " × ".join(map(str, size))
+        raise ScanError(f"it holds {text} × {reader.GetNumberOfComponents()} values, not one 3-D volume")
+    header = _beginning(path)
+    if path.suffix.lower() in (".nrrd", ".nhdr") and not SPACE.search(header) and not source.side_file.axes:
+        raise ScanError("its header states no space, so its orientation is unknown; add it, or axes in a side file")
+    itk = library("SimpleITK")
+    item = np.dtype(itk.GetArrayViewFromImage(itk.Image([1, 1, 1], reader.GetPixelID())).dtype).itemsize
+    packed = bool(PACKED.search(header))
+    check_size(size, item, data.stat().st_size, compressed=packed)
+    if packed and path.suffix.lower() in (".mhd", ".mha"):
+        _check_packed(data, header, int(np.prod([int(n) for n in size])) * item)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise ScanError(f"the voxels in {data.name} cannot be read; copy it again") from error
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    values = itk.GetArrayFromImage(image).transpose(2, 1, 0)
+    return Stored(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, "hu")
+
+
+def _check_packed(data: Path, header: bytes, expected: int) -> None:
+    """Unpack the voxels of a MetaImage once to see that they are whole; its reader does not notice."""
+    stated = PACKED_BYTES.search(header)
+    content = data.read_bytes()
+    content = content[-int(stated.group(1)) :] if stated else content
+    unpacker = zlib.decompressobj()
+    try:
+        length = len(unpacker.decompress(content, expected + 1))
+    except zlib.error as error:
+        raise ScanError(f"the compressed voxels in {data.name} are damaged; copy it again") from error
+    if length != expected or not unpacker.eof:
+        raise ScanError(f"the compressed voxels in {data.name} are cut short; copy it again")
