@@ -67,7 +67,7 @@ def fit_stages(
     after = ""
     for stage in stages:
         record = done.get(stage.name)
-        if record is None or record["after"] != after or not _restored(stage, folder, record, report):
+        if record is None or record["after"] != after or not _restored(stage, cases, folder, record, report):
             fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, report)
             record = fitted.__dict__
             done = {**done, stage.name: record}
@@ -79,21 +79,31 @@ def fit_stages(
     return done
 
 
-def load_stages(stages: Sequence[Stage | FittedStage], folder: RunFolder, report: Reporter) -> None:
+def load_stages(
+    stages: Sequence[Stage | FittedStage], cases: Mapping[Split, Cases], folder: RunFolder, report: Reporter
+) -> None:
     """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
     done = folder.record().get("stages", {})
     for stage in stages:
-        if stage.name not in done or not _restored(stage, folder, done[stage.name], report):
+        if stage.name not in done or not _restored(stage, cases, folder, done[stage.name], report):
             name = folder.root.name
             raise BenchError(f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first")
 
 
-def _restored(stage: Stage | FittedStage, folder: RunFolder, record: dict[str, Any], report: Reporter) -> bool:
+def _restored(
+    stage: Stage | FittedStage,
+    cases: Mapping[Split, Cases],
+    folder: RunFolder,
+    record: dict[str, Any],
+    report: Reporter,
+) -> bool:
     tensors = load_weights(folder, stage.name, record["sha256"])
     if tensors is None:
         report.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
         return False
     load_networks(stage, tensors)
+    if isinstance(stage, FittedStage):
+        stage.recall(cases)
     return True
 
 
@@ -121,6 +131,7 @@ def _fit_one(
     if isinstance(stage, FittedStage):
         with report.task(f"fit {stage.name}", 1) as task:
             stage.fit(cases, folder.cache)
+            stage.recall(cases)
             task.advance(1)
         steps = 0
     else:

@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -38,6 +38,12 @@ class Loop(Settings):
     validate_every: NonNegativeInt = 0  # steps between validations; 0 = never
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest validation loss
     checkpoint_every: PositiveInt = 1000  # steps between two checkpoints; one is also written every few minutes
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.average_decay is not None and 0 < self.steps < self.average_every:
+            raise ValueError(f"{self.steps} steps end before the first update of the average at {self.average_every}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,9 @@ class FittedStage(ABC):
     def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
         """Compute and store the result in the buffers of `networks`."""
 
+    def recall(self, cases: Mapping[Split, Cases]) -> None:  # noqa: B027
+        """Take hold of data that are too large for a buffer; called whenever the buffers are filled."""
+
 
 class Method(ABC):
     """A way from views to a volume."""
@@ -148,8 +157,16 @@ class Method(ABC):
         volume = self.reconstruct(views, seeds=seeds)
         return {axis: volume.amax(dim) for dim, axis in enumerate("dhw", start=1)}
 
+    def renders(self, views: Views, angles: Sequence[float], *, seeds: Sequence[int]) -> Tensor | None:
+        """The method's own X-ray images (B, A, h, w) in [0, 1] at other gantry angles, mirrored as `is_mirrored` says.
+
+        Called right after `reconstruct` with the same views and seeds. None, the default: the harness projects the
+        reconstruction.
+        """
+        return None
+
     def reconstruct_truth(self, volume: Tensor) -> Tensor:
-        """The method's own encoding of the true volumes (B, D, H, W); only with capability `oracle`."""
+        """The method's own encoding of the true volumes (B, D, H, W); with capability `oracle`, for ceilings only."""
         raise NotImplementedError(f"{self.card.name} has no oracle")
 
     def seconds_by_part(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from bench.dataset import Cases, Views
 from bench.errors import BenchError
@@ -21,10 +22,17 @@ CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the sam
 
 
 def predict(
-    method: Method, cases: Cases, folder: RunFolder, seed: int, accelerator: Accelerator, report: Reporter
+    method: Method,
+    cases: Cases,
+    folder: RunFolder,
+    seed: int,
+    angles: Sequence[float],
+    accelerator: Accelerator,
+    report: Reporter,
 ) -> int:
     """Reconstruct every case that has no intact prediction yet; return how many were made.
 
+    `angles` are those at which the method's own X-ray images are wanted, where it can render any.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output of the wrong shape or with values that are not finite.
     """
@@ -40,7 +48,7 @@ def predict(
     mine = missing[accelerator.process_index :: accelerator.num_processes]
     with report.task(f"reconstruct {cases.split}", len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            for entry in _predict_group(method, cases, group, target, seed, likely, accelerator.device):
+            for entry in _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device):
                 known[entry.case] = entry
             if accelerator.num_processes == 1:
                 write_likelihoods(target / FILE_NAME, list(known.values()))
@@ -57,19 +65,32 @@ def predict(
 
 @torch.inference_mode()
 def _predict_group(
-    method: Method, cases: Cases, group: Sequence[int], target: Path, seed: int, likely: bool, device: torch.device
+    method: Method,
+    cases: Cases,
+    group: Sequence[int],
+    target: Path,
+    seed: int,
+    angles: Sequence[float],
+    likely: bool,
+    device: torch.device,
 ) -> list[CaseLikelihood]:
     names = [cases.names[i] for i in group]
     views = _on(cases.views(group), device)
     seeds = [derived_seed(seed, "sample", name) for name in names]
     began = time.perf_counter()
-    volumes = method.reconstruct(views, seeds=seeds).float().cpu()
+    if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
+        made = method.reconstruct_truth(cases.volumes(group).to(device))
+    else:
+        made = method.reconstruct(views, seeds=seeds)
+    volumes = made.float().cpu()
     seconds = (time.perf_counter() - began) / len(names)
     expected = (len(names), *cases.hounsfield.shape[1:])
     if volumes.shape != expected:
         raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
-    for name, volume in zip(names, volumes, strict=True):
-        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed)
+    images = _renders(method, views, angles, seeds)
+    for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
+        own = None if images is None else images[index].numpy()
+        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed, renders=own)
     if not likely:
         return []
     bound = method.log_likelihood(
@@ -78,6 +99,17 @@ def _predict_group(
     if bound is None:
         raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
     return per_case(names, bound)
+
+
+def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
+    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
+    images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
+    if images is None:
+        return None
+    expected = (len(seeds), len(angles), *views.images.shape[2:])
+    if images.shape != expected:
+        raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
+    return images.float().cpu()
 
 
 def _on(views: Views, device: torch.device) -> Views:

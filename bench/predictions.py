@@ -1,7 +1,8 @@
 """Predictions as files: one float32 NIfTI a case, in HU, on the case's own grid; and folders that others made.
 
-Our own folder holds <case>.nii.gz and manifest.csv. An outside folder holds <case>.nii.gz or <case>.nii, in any axis
-order and orientation its affine describes, in HU or in the windowed [0, 1].
+Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy.
+An outside folder holds <case>.nii.gz or <case>.nii, in any axis order and orientation its affine describes, in HU or
+in the windowed [0, 1].
 """
 
 import csv
@@ -40,12 +41,22 @@ class Prediction:
     sha256: str
     seconds: float  # inference time of this case
     seed: int | None
+    renders_sha256: str = ""  # of <case>.renders.npy, where the method renders images of its own
 
 
 def write_prediction(
-    folder: Path, case: str, unit: np.ndarray, cases: Cases, *, seconds: float, seed: int | None
+    folder: Path,
+    case: str,
+    unit: np.ndarray,
+    cases: Cases,
+    *,
+    seconds: float,
+    seed: int | None,
+    renders: np.ndarray | None = None,
 ) -> Prediction:
     """Store a volume (D, H, W) in [0, 1] as HU in `folder` and enter it in the manifest, replacing an earlier one.
+
+    `renders` (A, h, w) in [0, 1] are the method's own X-ray images at the angles that its run asked for.
 
     Equal volumes give equal files. Raises BenchError for a wrong shape or values that are not finite.
     """
@@ -56,11 +67,38 @@ def write_prediction(
     hounsfield = to_hounsfield(unit.astype(np.float64), cases.card.window).astype(np.float32)
     content = nifti_bytes(hounsfield, cases.affines[cases.names.index(case)])
     digest = write_atomic(folder / f"{case}.nii.gz", lambda file: file.write(content))
-    entry = Prediction(case, f"{case}.nii.gz", digest, round(seconds, 6), seed)
+    images = ""
+    if renders is not None:
+        if not np.isfinite(renders).all():
+            raise BenchError(f"the X-ray images rendered of {case} hold NaN or infinity; they were not written")
+        images = write_atomic(renders_file(folder, case), lambda file: np.save(file, renders.astype(np.float32)))
+    entry = Prediction(case, f"{case}.nii.gz", digest, round(seconds, 6), seed, images)
     with FileLock(folder / ".lock"):
         entries = {**read_manifest(folder), case: entry}
         _write_manifest(folder, [entries[name] for name in sorted(entries)])
     return entry
+
+
+def renders_file(folder: Path, case: str) -> Path:
+    """Where the X-ray images that a method rendered of a case lie."""
+    return folder / f"{case}.renders.npy"
+
+
+def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """A method's own X-ray images (A, h, w) of a case, None where it made none.
+
+    Raises BenchError for a file that its manifest does not describe or of another shape.
+    """
+    entry = read_manifest(folder).get(case)
+    if entry is None or not entry.renders_sha256:
+        return None
+    path = renders_file(folder, case)
+    if not _has(path, entry.renders_sha256):
+        raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
+    images = np.load(path)
+    if images.shape != shape:
+        raise BenchError(f"{path} holds images of shape {images.shape}, not {shape}")
+    return images
 
 
 def nifti_bytes(volume: np.ndarray, affine: np.ndarray) -> bytes:
@@ -83,7 +121,10 @@ def read_manifest(folder: Path) -> dict[str, Prediction]:
     try:
         with path.open(newline="") as file:
             entries = [
-                Prediction(line["case"], line["file"], line["sha256"], float(line["seconds"]), _seed(line["seed"]))
+                Prediction(
+                    *(line["case"], line["file"], line["sha256"], float(line["seconds"]), _seed(line["seed"])),
+                    line["renders_sha256"],
+                )
                 for line in csv.DictReader(file)
             ]
     except (KeyError, TypeError, ValueError) as error:
@@ -96,8 +137,13 @@ def intact(folder: Path) -> dict[str, Prediction]:
     return {
         case: entry
         for case, entry in read_manifest(folder).items()
-        if (folder / entry.file).is_file() and sha256_of(folder / entry.file) == entry.sha256
+        if _has(folder / entry.file, entry.sha256)
+        and (not entry.renders_sha256 or _has(renders_file(folder, case), entry.renders_sha256))
     }
+
+
+def _has(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Path]:

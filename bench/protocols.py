@@ -35,6 +35,13 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """X-ray images all round a case, at the size and grey scale of its views."""
+
+    images: int = 72  # at equal steps from gantry angle 0
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One way to turn predictions into numbers."""
 
@@ -46,12 +53,14 @@ class Protocol:
     ssim: Literal["gaussian-1.5"]
     likelihood: Literal["1-hu-bins"]
     fidelity: Fidelity | None
+    turn: Turn | None
     case_scores: CaseFunction
 
     def sha256(self) -> str:
         """Hash of everything the numbers depend on."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         data["fidelity"] = asdict(self.fidelity) if self.fidelity else None
+        data["turn"] = asdict(self.turn) if self.turn else None
         return digest_of({**data, "case_scores": self.case_scores.__name__})
 
 
@@ -67,6 +76,7 @@ PROTOCOLS: dict[str, Protocol] = {
             ssim="gaussian-1.5",
             likelihood="1-hu-bins",
             fidelity=Fidelity(),
+            turn=Turn(),
             case_scores=windowed_scores,
         ),
     )
@@ -100,6 +110,11 @@ def describe(protocol: Protocol) -> str:
         "MIP": f"maximum along {', '.join(AXES)} of the volume, each scored as an image; `mean` is the mean of them",
         "NLL": f"{IN_WORDS[protocol.likelihood]}; per voxel and per code, mean over cases",
     }
+    if protocol.turn:
+        lines["X-ray images"] = (
+            f"projections of truth and prediction at {protocol.turn.images} angles of a turn; PSNR and SSIM of each "
+            "image, mean over those at angles not given to the method; those given are kept apart"
+        )
     if protocol.fidelity:
         f = protocol.fidelity
         seeds = ", ".join(map(str, f.encoder_seeds))

@@ -18,6 +18,7 @@ from bench.files import digest_of, write_text
 from bench.fit import fit_stages, load_stages, make_accelerator
 from bench.loading import choose_source, load_dataset
 from bench.method import Method
+from bench.metrics.drr import turn_angles
 from bench.order import derived_seed
 from bench.predict import predict
 from bench.predictions import intact, read_prediction
@@ -165,11 +166,13 @@ def _fit_and_predict(
             _note(folder, fit=sum(record["seconds"] for record in stages.values()))
     if request.only in (None, "predict"):
         if request.only == "predict":
-            load_stages(method.stages(), folder, report)
+            load_stages(method.stages(), cases, folder, report)
         for network in _networks(method):
             network.to(accelerator.device).eval()
+        turn = get_protocol(request.protocol).turn
+        angles = turn_angles(turn, cases[request.split].card.angles) if turn else ()
         began = time.monotonic()
-        made = predict(method, cases[request.split], folder, request.seed, accelerator, report)
+        made = predict(method, cases[request.split], folder, request.seed, angles, accelerator, report)
         if made and main:
             _note(folder, predict=time.monotonic() - began)
             folder.update(infer_seconds=method.seconds_by_part())

@@ -17,9 +17,10 @@ from bench.dataset import Cases, Split, to_unit
 from bench.errors import BenchError
 from bench.files import digest_of, read_json, sha256_of, write_json
 from bench.metrics.cases import CaseScore
+from bench.metrics.drr import drr_scores, turn_angles
 from bench.metrics.likelihood import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.metrics.sets import SetScore, plan_set, set_scores
-from bench.predictions import Unit, check_grid, find_predictions, read_manifest, read_prediction
+from bench.predictions import Unit, check_grid, find_predictions, read_manifest, read_prediction, read_renders
 from bench.protocols import Protocol
 from bench.provenance import code_version
 from bench.scores import ScoreRow, read_score_rows, views_text, write_scores
@@ -84,7 +85,7 @@ def score_predictions(
     rows: list[ScoreRow] = []
     for index, (case, path) in enumerate(files.items(), start=1):
         known = kept.of_case(case, hashes[case])
-        rows += known or _case_rows(make, path, truth, case, protocol, unit)
+        rows += known or _case_rows(make, path, truth, case, protocol, unit, device)
         if not known and index % SAVE_EVERY == 0:
             kept.save(rows, hashes)
         advance()
@@ -130,16 +131,30 @@ def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases) 
         hashes[case] = sha256_of(path)
         if case in manifest and manifest[case].sha256 != hashes[case]:
             raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
+        if case in manifest:
+            hashes[case] += manifest[case].renders_sha256
     return hashes
 
 
 def _case_rows(
-    make: "_RowMaker", path: Path, truth: Cases, case: str, protocol: Protocol, unit: Unit
+    make: "_RowMaker",
+    path: Path,
+    truth: Cases,
+    case: str,
+    protocol: Protocol,
+    unit: Unit,
+    device: torch.device | None,
 ) -> list[ScoreRow]:
     volume, note = read_prediction(path, truth, case, unit)
     hounsfield = truth.hounsfield[truth.names.index(case)]
     exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
-    return [make.of_case(case, score, note) for score in protocol.case_scores(exact, volume, protocol)]
+    rows = [make.of_case(case, score, note) for score in protocol.case_scores(exact, volume, protocol)]
+    if protocol.turn:
+        card = truth.card
+        shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
+        own = read_renders(path.parent, case, shape)
+        rows += [make.of_case(case, score) for score in drr_scores(exact, volume, card, protocol.turn, own, device)]
+    return rows
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[ScoreRow]:
@@ -162,7 +177,8 @@ def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) 
     result = []
     for (space, axis, metric), group in groups.items():
         values = [row.value for row in group if row.value is not None]
-        note = ""
+        notes = {row.note for row in group}
+        note = next(iter(notes)) if len(notes) == 1 else ""
         if len(values) < len(group):
             reason = next(row.note for row in group if row.value is None)
             note = f"{len(group) - len(values)} of {expected} cases left out: {reason}" if values else reason

@@ -20,6 +20,8 @@ from bench.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of
 
 VOLUME_METRICS = (NLL, "density", "coverage", "ssim", "psnr", "mse", "mae")
 MIP_METRICS = ("density", "coverage", "ssim", "psnr")
+DRR_METRICS = ("ssim", "psnr", "mse", "mae")
+AXIS_OF: dict[Space, str] = {"3d": "all", "mip": "mean", "drr": "heldout"}  # what a table shows of each space
 ORACLE_SUFFIX = "-oracle"  # a method's own encoding of the truth: its ceiling
 NO_RUN = "no run yet; published numbers alone"
 RUN_FACTS = ("data_fingerprint", "size", "window_low", "window_high", "device")  # taken from runs.csv
@@ -42,9 +44,11 @@ SPECS = (
     TableSpec("2", "3-D fidelity and distortion, chest (LIDC-IDRI)", "lidc", "3d", VOLUME_METRICS),
     TableSpec("3a", "Maximum-intensity projections, baggage", "baggage", "mip", MIP_METRICS),
     TableSpec("3b", "Maximum-intensity projections, chest (LIDC-IDRI)", "lidc", "mip", MIP_METRICS),
+    TableSpec("5a", "X-ray images at angles not given, baggage (not in the paper)", "baggage", "drr", DRR_METRICS),
+    TableSpec("5b", "X-ray images at angles not given, chest (not in the paper)", "lidc", "drr", DRR_METRICS),
 )
 TIME_TABLE = "4"
-GROUPS = {"3": ("3a", "3b"), "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
+GROUPS = {"3": ("3a", "3b"), "5": ("5a", "5b"), "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class Filters:
 
 
 def build_tables(which: str, results_dir: Path, filters: Filters | None = None) -> list[Table]:
-    """The tables called `which`: 1, 2, 3a, 3b, 4, 3 for both, or all with those of data sets the paper does not have.
+    """The tables called `which`: 1, 2, 3a, 3b, 4, 5a, 5b, 3 or 5 for both, or all.
+
+    All include those of data sets the paper does not have.
 
     Raises UsageError for an unknown table or filters that nothing passes, BenchError for a damaged results file.
     """
@@ -82,14 +88,18 @@ def build_tables(which: str, results_dir: Path, filters: Filters | None = None) 
     if which == "all":
         specs += _other_specs(scores)
     tables = [build_table(spec, scores) for spec in specs]
-    return [*tables, build_time_table(scores)] if TIME_TABLE in wanted else tables
+    if which == "all":  # what is neither measured nor printed is not worth a title
+        tables = [table for table in tables if any(block.methods or block.references for block in table.blocks)]
+    if TIME_TABLE in wanted:
+        tables.append(build_time_table(scores))
+    return sorted(tables, key=lambda table: table.id)
 
 
 def build_table(spec: TableSpec, scores: pd.DataFrame) -> Table:
     """One table of means over cases, from rows of scores.csv joined with runs.csv."""
     notes = Footnotes()
     printed = of_table(spec.id)
-    axis = "mean" if spec.space == "mip" else "all"
+    axis = AXIS_OF[spec.space]
     means = scores[(scores["level"] == "set") & (scores["stat"] == "mean") & (scores["axis"] == axis)]
     datasets = [name for name in scores["dataset"].unique() if belongs(name, spec.dataset)]
     means = means[(means["space"] == spec.space) & means["dataset"].isin(datasets)]
@@ -178,6 +188,9 @@ def _other_specs(scores: pd.DataFrame) -> Iterator[TableSpec]:
         if not any(belongs(dataset, spec.dataset) for spec in SPECS):
             yield TableSpec(f"{dataset}-3d", f"3-D fidelity and distortion, {dataset}", dataset, "3d", VOLUME_METRICS)
             yield TableSpec(f"{dataset}-mip", f"Maximum-intensity projections, {dataset}", dataset, "mip", MIP_METRICS)
+            yield TableSpec(
+                f"{dataset}-drr", f"X-ray images at angles not given, {dataset}", dataset, "drr", DRR_METRICS
+            )
 
 
 def _block(

@@ -33,7 +33,7 @@ def test_the_right_views_beat_another_patients_views_and_the_mean_volume(tmp_pat
     config, settings = resolve(method_class, spec, "tiny")
     cases = load_dataset(spec, config.data, "phantom")
     method = method_class(settings, cases["test"].card)
-    load_stages(method.stages(), RunFolder(folder), Reporter())
+    load_stages(method.stages(), cases, RunFolder(folder), Reporter())
     for stage in method.stages():
         for network in stage.networks.values():
             network.eval()

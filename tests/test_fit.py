@@ -125,7 +125,7 @@ def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest
     content[-1] ^= 1
     file.write_bytes(bytes(content))
     with pytest.raises(BenchError, match="stage line"):
-        load_stages([Line(LOOP)], RunFolder(tmp_path), Reporter())
+        load_stages([Line(LOOP)], {}, RunFolder(tmp_path), Reporter())
     again = Line(LOOP)
     fit(again, tmp_path)
     assert "line.safetensors is missing or damaged" in capsys.readouterr().out

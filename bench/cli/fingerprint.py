@@ -50,8 +50,11 @@ def _modules(method: str | None) -> "dict[str, Fingerprint]":
     from bench.registry import discover_methods, method_module
 
     names = sorted(discover_methods()[0]) if method is None else [method]
-    modules = {name: method_module(name, "fingerprint") for name in names}
-    found: Any = {name: module for name, module in modules.items() if module is not None}
+    found: Any = {}
+    for name in names:
+        module = method_module(name, "fingerprint")
+        if module is not None and module not in found.values():  # methods of one folder share it
+            found[name] = module
     if not found:
         raise UsageError(f"{method or 'no method'} has no golden numbers: its folder holds no fingerprint.py")
     return found

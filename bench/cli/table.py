@@ -10,7 +10,7 @@ WIDTH = 160  # columns of text that goes to a file or a pipe
 
 
 def table(
-    which: Annotated[str, typer.Argument(help="1, 2, 3a, 3b, 3, 4 or all.")] = "all",
+    which: Annotated[str, typer.Argument(help="1, 2, 3a, 3b, 3, 4, 5a, 5b, 5 (X-ray images) or all.")] = "all",
     form: Annotated[
         Literal["rich", "md", "latex", "csv"] | None,
         typer.Option("--format", help="Default: by the suffix of --out, else for a terminal."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
-Space = Literal["3d", "mip", "code", "time"]
+Space = Literal["3d", "mip", "drr", "code", "time"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Metric:
 
 
 _BOTH: tuple[Space, ...] = ("3d", "mip")
+_ALL: tuple[Space, ...] = (*_BOTH, "drr")
 _FIDELITY = (
     Metric("density", "Density", "toward_baseline", "", (0.0, None), "set", _BOTH, 2),
     Metric("coverage", "Coverage", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
@@ -37,10 +38,10 @@ BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases 
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
-        Metric("mse", "MSE", "down", "", (0.0, None), "case", _BOTH, 4),
-        Metric("mae", "MAE", "down", "", (0.0, None), "case", _BOTH, 4),
-        Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _BOTH, 2),
-        Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _BOTH, 3),
+        Metric("mse", "MSE", "down", "", (0.0, None), "case", _ALL, 4),
+        Metric("mae", "MAE", "down", "", (0.0, None), "case", _ALL, 4),
+        Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2),
+        Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _ALL, 3),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", ("3d",), 4),
         *_FIDELITY,
         *(

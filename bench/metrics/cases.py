@@ -24,7 +24,7 @@ class CaseScore:
     """One number of one case; `value` is None where it is undefined, and `note` says why."""
 
     space: Space
-    axis: str  # all, or d, h, w, mean
+    axis: str  # all, or d, h, w, mean, or heldout, input
     metric: str
     value: float | None
     note: str = ""

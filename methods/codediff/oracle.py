@@ -1,0 +1,45 @@
+"""Ceiling: the true CT through CodeDiff3D's volume autoencoder, the best its prior could ever reach."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.dataset import DatasetCard, Views
+from bench.errors import UsageError
+from bench.method import FittedStage, Method, MethodCard, Stage
+
+from .method import CodeDiff, CodeDiffConfig
+
+
+class Oracle(Method):
+    """Encodes and decodes the truth.
+
+    Its autoencoder is the one of the CodeDiff3D run of the same seed and settings: initial weights, order of the data
+    and randomness are functions of the seed and of the stage's name.
+    """
+
+    Config = CodeDiffConfig
+    presets = Path(__file__).with_name("presets.toml")
+    card = MethodCard(
+        name="oracle",
+        title="CodeDiff3D's encoding of the truth",
+        paper="the volume autoencoder of CodeDiff3D (ICCV 2023), shown the true CT",
+        year=2023,
+        bibtex=CodeDiff.card.bibtex,
+        licence_of_original=CodeDiff.card.licence_of_original,
+        capabilities=frozenset({"volume", "mip", "oracle"}),
+        kind="ceiling",
+    )
+
+    def __init__(self, config: CodeDiffConfig, data: DatasetCard) -> None:
+        self._method = CodeDiff(config, data)
+
+    def stages(self) -> Sequence[Stage | FittedStage]:
+        return [stage for stage in self._method.stages() if stage.name == "vqvae3d"]
+
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        raise UsageError("oracle encodes the true volume; it cannot reconstruct one from views")
+
+    def reconstruct_truth(self, volume: Tensor) -> Tensor:
+        return self._method.reconstruct_truth(volume)

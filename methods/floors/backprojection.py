@@ -1,0 +1,84 @@
+"""Floor: the views smeared back along their rays, without any training.
+
+Each ray gives its mean attenuation relative to a cube of water of the volume's size; a voxel is the mean of the rays
+through it over the views. Geometry as in bench.projector.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.dataset import DatasetCard, Geometry, Views, to_unit
+from bench.method import FittedStage, Method, MethodCard, Settings
+from bench.projector import project
+
+
+class BackProjectionConfig(Settings):
+    """There is nothing to set."""
+
+
+def pixel_of_voxel(geometry: Geometry, angle: float, mirrored: bool, size: int, voxel_mm: float) -> Tensor:
+    """Where on the panel each voxel centre is seen: (D, H, W, 2) as (column, row) in [-1, 1] across the panel."""
+    centres = (torch.arange(size, dtype=torch.float64) + 0.5 - size / 2) * voxel_mm
+    d, h, w = torch.meshgrid(centres, centres, centres, indexing="ij")  # millimetres down, back and to the left
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    towards_source = w * cosine - h * sine
+    along_columns = w * sine + h * cosine
+    magnification = geometry.source_panel_mm / (geometry.source_axis_mm - towards_source)
+    columns = along_columns * (-1 if mirrored else 1)
+    return torch.stack([columns, d], -1) * (magnification * 2 / geometry.panel_mm)[..., None]
+
+
+def back_project(values: Tensor, places: Tensor) -> Tensor:
+    """(B, D, H, W): mean over views (B, V, h, w) of what voxels see at their `places` (V, D, H, W, 2); 0 off panel."""
+    size = places.shape[1]
+    total = values.new_zeros(len(values), size, size, size)
+    for image, place in zip(values.unbind(1), places, strict=True):
+        grid = place.flatten(0, 1)[None].expand(len(values), -1, -1, -1)
+        total += F.grid_sample(image[:, None], grid, align_corners=False)[:, 0].unflatten(1, (size, size))
+    return total / len(places)
+
+
+class BackProjection(Method):
+    """What the two views say by geometry alone."""
+
+    Config = BackProjectionConfig
+    presets = Path(__file__).with_name("presets.toml")
+    card = MethodCard(
+        name="backprojection",
+        title="back-projection of the views",
+        paper="none: unfiltered back-projection, without any training",
+        year=2026,
+        bibtex="",
+        licence_of_original="",
+        capabilities=frozenset({"volume", "mip"}),
+        kind="floor",
+    )
+
+    def __init__(self, config: BackProjectionConfig, data: DatasetCard) -> None:
+        self.data = data
+
+    def stages(self) -> Sequence[FittedStage]:
+        return []
+
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        data, angles = self.data, views.angles.tolist()
+        images = views.images
+        cube_of_water = torch.zeros(1, *(data.size,) * 3, device=images.device)
+        through_water = project(
+            cube_of_water, data.voxel_mm, views.geometry, angles, images.shape[-1], mirrored=views.mirrored
+        )
+        relative = images * views.geometry.grey_scale / through_water.clamp(min=1e-3) * (through_water > 1e-3)
+        places = [
+            pixel_of_voxel(views.geometry, angle, mirrored, data.size, data.voxel_mm)
+            for angle, mirrored in zip(angles, views.mirrored, strict=True)
+        ]
+        attenuation = back_project(relative, torch.stack(places).to(images))
+        return torch.as_tensor(to_unit((attenuation.cpu().numpy() - 1) * 1000, data.window)).to(images)
+
+
+METHODS = (BackProjection,)

@@ -1,0 +1,64 @@
+"""Floor: the mean volume of the training cases, whatever the views show."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.dataset import Cases, DatasetCard, Split, Views
+from bench.method import FittedStage, Method, MethodCard, Settings
+
+CASES_AT_ONCE = 16
+
+
+class MeanConfig(Settings):
+    """There is nothing to set."""
+
+
+class MeanStage(FittedStage):
+    """Averages the training volumes."""
+
+    name = "mean"
+
+    def __init__(self, size: int) -> None:
+        self.volume = nn.Module()
+        self.volume.register_buffer("mean", torch.zeros(size, size, size))
+        self.networks: dict[str, nn.Module] = {"volume": self.volume}
+
+    def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
+        train = cases["train"]
+        total = torch.zeros(train.hounsfield.shape[1:], dtype=torch.float64)
+        for start in range(0, len(train), CASES_AT_ONCE):
+            total += train.volumes(range(start, min(start + CASES_AT_ONCE, len(train)))).double().sum(0)
+        self.volume.get_buffer("mean").copy_(total / len(train))
+
+
+class MeanVolume(Method):
+    """The same volume for every case: what a method knows that ignores its views."""
+
+    Config = MeanConfig
+    presets = Path(__file__).with_name("presets.toml")
+    card = MethodCard(
+        name="mean",
+        title="mean training volume",
+        paper="none: the regression that knows the training set and ignores the views",
+        year=2026,
+        bibtex="",
+        licence_of_original="",
+        capabilities=frozenset({"volume", "mip"}),
+        kind="floor",
+    )
+
+    def __init__(self, config: MeanConfig, data: DatasetCard) -> None:
+        self._stage = MeanStage(data.size)
+
+    def stages(self) -> Sequence[FittedStage]:
+        return [self._stage]
+
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        mean = self._stage.volume.get_buffer("mean")
+        return mean.expand(len(seeds), *mean.shape).clone()
+
+
+METHODS = (MeanVolume,)
