@@ -96,15 +96,15 @@ def test_foreground_is_the_brighter_of_two_levels() -> None:
 
 def test_masks_need_no_training_without_lungs() -> None:
     images = torch.rand(2, 2, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(ClassMasks(MaskConfig(kind="zero"), 2, SIDE)(images), torch.zeros_like(images))
-    assert torch.equal(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE)(images), foreground(images))
-    assert not list(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE).parameters())
+    assert torch.equal(ClassMasks(MaskConfig(kind="zero"), 2, SIDE, "ccx_raynet")(images), torch.zeros_like(images))
+    assert torch.equal(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE, "ccx_raynet")(images), foreground(images))
+    assert not list(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE, "ccx_raynet").parameters())
 
 
 def test_a_mask_is_certain_above_the_threshold() -> None:
     torch.manual_seed(0)
     images = torch.rand(2, 2, SIDE, SIDE)
-    low, high = (ClassMasks(MaskConfig(widths=(4, 8), threshold=t), 2, SIDE) for t in (0.4, 0.6))
+    low, high = (ClassMasks(MaskConfig(widths=(4, 8), threshold=t), 2, SIDE, "ccx_raynet") for t in (0.4, 0.6))
     high.load_state_dict(low.state_dict())
     probability = low.logits(images).sigmoid()
     assert torch.equal(low(images), (probability > 0.4).float())
@@ -113,7 +113,7 @@ def test_a_mask_is_certain_above_the_threshold() -> None:
 
 def test_a_view_is_masked_by_its_own_network() -> None:
     torch.manual_seed(0)
-    masks = ClassMasks(MaskConfig(widths=(4, 8)), 2, SIDE)
+    masks = ClassMasks(MaskConfig(widths=(4, 8)), 2, SIDE, "ccx_raynet")
     images = torch.rand(1, 2, SIDE, SIDE)
     changed = images.clone()
     changed[:, 1] = 0
@@ -123,7 +123,7 @@ def test_a_view_is_masked_by_its_own_network() -> None:
 
 def test_sides_the_network_cannot_halve_are_refused() -> None:
     with pytest.raises(UsageError, match=r"ccx_raynet, mask: 5 widths need .* multiple of 16, not 24"):
-        ClassMasks(MaskConfig(widths=(4, 4, 4, 4, 4)), 2, 24)
+        ClassMasks(MaskConfig(widths=(4, 4, 4, 4, 4)), 2, 24, "ccx_raynet")
 
 
 def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
@@ -131,7 +131,7 @@ def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
     config = MaskConfig.model_validate(
         {"widths": (8, 16), "learning_rate": 1e-2, "loop": {"steps": 120, "batch_size": 6, "validate_every": 40}}
     )
-    masks = ClassMasks(config, 2, SIDE)
+    masks = ClassMasks(config, 2, SIDE, "ccx_raynet")
     # only these splits exist: what looks at a test case fails
     data = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
     folder = RunFolder(tmp_path)

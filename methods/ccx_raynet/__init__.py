@@ -69,9 +69,11 @@ class CcxRayNet(Method):
             "no channel attention: only older versions of the code have it",
             "class masks are predicted from the X-rays by U-Nets trained on the training split's CTs; the originals "
             "are unpublished files of the frontal view only",
+            "a mask covers rays that cross at least 3 cm of lung, so that both lungs stay apart as in the originals",
             "bags have no classes: their masks are Otsu's foreground of the X-ray",
             "norms always use the statistics of the sample, as the released evaluation does",
             "the dataset's volumes and views are resampled to the networks' side and back",
+            "the last weights are evaluated; the released scripts name epoch 74 of 100",
         ),
     )
 
@@ -81,7 +83,7 @@ class CcxRayNet(Method):
         orders = orders_of(data.angles, name)
         self.side = network_side(data, config.side, name)
         config.generator.check_side(self.side, name)
-        self.masks = ClassMasks(config.mask, len(orders), self.side)
+        self.masks = ClassMasks(config.mask, len(orders), self.side, name)
         self.generator = build(config.generator, self.side, orders)
         stage = CcxStage(self.generator, config.training, self.side, self.masks, self.inputs)
         for network in stage.networks.values():

@@ -107,15 +107,15 @@ class UNet(nn.Module):
 class ClassMasks(nn.Module):
     """X-rays (B, V, h, w) in [0, 1] → class masks of the same shape, 0 or 1, from the X-rays alone."""
 
-    def __init__(self, config: MaskConfig, views: int, side: int) -> None:
+    def __init__(self, config: MaskConfig, views: int, side: int, method: str) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.method = config, method
         count = views if config.kind == "lungs" else 0
         self.networks = nn.ModuleList(UNet(config.widths) for _ in range(count))
         factor = 2 ** (len(config.widths) - 1)
         if count and side % factor:
             raise UsageError(
-                f"ccx_raynet, mask: {len(config.widths)} widths need X-rays whose side is a multiple of {factor}, "
+                f"{method}, mask: {len(config.widths)} widths need X-rays whose side is a multiple of {factor}, "
                 f"not {side}; shorten mask.widths"
             )
 
@@ -147,7 +147,7 @@ class MaskStage(Stage):
         self.pairs = {split: self._pairs(cases[split]) for split in ("train", "validation")}
         if not self.pairs["train"][1].any():
             raise BenchError(
-                "ccx_raynet, mask: the training volumes hold no lungs to learn class masks from; "
+                f"{self.masks.method}, mask: the training volumes hold no lungs to learn class masks from; "
                 "set mask.kind=otsu or mask.kind=zero"
             )
 
