@@ -28,6 +28,7 @@ from bench.dataset import (
 from bench.errors import BenchError, UsageError
 from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
 from bench.projector import project
+from bench.splits import assigned_splits
 from bench.store import PreparedCase, data_root, load_volume, read_store
 
 CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
@@ -56,7 +57,7 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
     if source == "phantom":
         return "phantom", "phantom, as asked"
     records = read_store(spec.name)
-    splits = list(spec.assign_splits(records).values())
+    splits = list(assigned_splits(spec, records).values())
     train, test = splits.count("train"), splits.count("test")
     if source == "real" and not (train and test):
         raise BenchError(
@@ -99,7 +100,7 @@ def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
 
 def _real_sources(spec: DatasetSpec) -> list[_Source]:
     records = read_store(spec.name)
-    splits = spec.assign_splits(records)
+    splits = assigned_splits(spec, records)
     chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
     return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
 

@@ -9,6 +9,9 @@ from typer.testing import CliRunner, Result
 
 from bench.cli.data import app
 from bench.errors import BenchError, UsageError
+from bench.loading import choose_source
+from bench.registry import get_dataset
+from bench.splits import assigned_splits
 from bench.store import read_store, store_folder
 
 
@@ -74,3 +77,50 @@ def test_export_and_check_exit_with_1_when_a_volume_is_damaged(tmp_path: Path) -
     assert result.exit_code == 1
     assert "1 cases of lidc written to" in result.output
     assert sorted(path.name for path in (tmp_path / "out2").iterdir()) == ["a.nii.gz", "splits.csv"]
+
+
+def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -> None:
+    for index, size in enumerate((50, 54, 58, 62)):
+        write(tmp_path / "in" / f"c{index}.nii.gz", size)
+    own = tmp_path / "own.csv"
+    own.write_text("\ufeffcase,split\nc0,test\nc1,train\nc2,validation\nelsewhere,train\n", encoding="utf-8")
+    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1, "--split-file", own)
+    assert result.exit_code == 0, result.output
+    assert "1 of its entries are not prepared" in result.output
+    assert "4 cases: 1 train, 1 validation, 1 test, 1 unused" in run("check", "lidc").output
+    assert run("export", "lidc", tmp_path / "out").exit_code == 0
+    lines = (tmp_path / "out" / "splits.csv").read_text().splitlines()
+    assert lines[1:] == ["c0,c0,test", "c1,c1,train", "c2,c2,validation", "c3,c3,unused"]
+    assert choose_source(get_dataset("lidc"), "real")[1] == "real: 1 training and 1 test cases are prepared"
+
+    again = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
+    assert "0 of its entries are not prepared" in again.output
+    assert assigned_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("case,part\na,test\n", "columns case, part; it needs case"),
+        ("", "columns none"),
+        ("case,split\na,dev\n", "line 2: 'dev' of 'a'"),
+        ("patient,split\na,test\na,train\n", "line 3: a is in test and train"),
+    ],
+)
+def test_a_split_file_that_cannot_be_used_is_refused_first(tmp_path: Path, text: str, reason: str) -> None:
+    write(tmp_path / "in" / "a.nii.gz", 50)
+    (tmp_path / "own.csv").write_text(text)
+    error = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "own.csv").exception
+    assert isinstance(error, UsageError)
+    assert reason in str(error)
+    assert not read_store("lidc")
+    missing = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "no.csv").exception
+    assert isinstance(missing, UsageError)
+
+
+def test_what_is_passed_over_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.nii.gz", 50)
+    np.savez(tmp_path / "in" / "mnist.npz", train_images=np.zeros(3))
+    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    assert result.exit_code == 0
+    assert "mnist.npz: crops of a collection" in " ".join(result.output.split())

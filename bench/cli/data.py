@@ -4,6 +4,8 @@ import importlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,16 +22,23 @@ def prepare(
     dataset: DatasetName,
     source: Annotated[
         Path,
-        typer.Option(
-            "--from", metavar="DIR", help="Folder with CT scans (NIfTI, or DICOM as TCIA ships it), however deep."
-        ),
+        typer.Option("--from", metavar="DIR", help="Folder with CT scans of any format that is read, however deep."),
     ],
     keep_table: Annotated[bool, typer.Option("--keep-table", help="Leave the scanner's table in the volumes.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Scans prepared at the same time.", show_default="one a core, at most 8")
     ] = None,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Your own split: columns case (or patient) and split (train, validation or test)."
+        ),
+    ] = None,
 ) -> None:
     """Read every CT below a folder, bring it to the dataset's cube, and store it for later runs.
+
+    Recognised by themselves: NIfTI, DICOM (any layout), DICOS, MetaImage (LUNA16), NRRD, X2CT-GAN .h5, CodeDiff3D .npz,
+    TIFF stacks. What a file cannot say (unit, spacing, axes) stands in a .toml beside it.
 
     What is stored already is kept, so the command can be repeated and goes on where it was stopped. A scan that cannot
     be used is named with the reason; the others go on, and the exit code is 1.
@@ -39,9 +48,12 @@ def prepare(
 
     from bench.progress import Reporter, Task
     from bench.registry import get_dataset
+    from bench.splits import keep_split_file, own_split
     from bench.store import read_store, store_folder
 
     spec = get_dataset(dataset)
+    if split_file:
+        keep_split_file(spec.name, split_file)
     reporter = Reporter(Console())
     reporter.say(f"looking for scans in {source}")
     with ExitStack() as stack:
@@ -62,10 +74,15 @@ def prepare(
     for record in report.prepared:
         if record.table != "removed" and not keep_table:
             reporter.say(f"{record.case}: table {record.table}")
+    examples = {item.reason: item.path for item in report.skipped}
     for reason, count in list(Counter(item.reason for item in report.skipped).items())[:MOST_LISTED]:
-        reporter.say(f"passed over: {count} × {reason}" if count > 1 else f"passed over: {reason}")
+        where = f"{count} ×, such as {examples[reason]}" if count > 1 else examples[reason]
+        reporter.say(f"passed over: {where}: {reason}")
     _list(reporter.say, "refused", report.refused)
     reporter.say(f"the volumes are in {store_folder(spec.name)}")
+    if (own := own_split(spec.name)) is not None:
+        unknown = own.missing(read_store(spec.name))
+        reporter.say(f"your split is used; {len(unknown)} of its entries are not prepared")
     if report.refused:
         raise typer.Exit(1)
 
@@ -80,8 +97,10 @@ def export(
 
     from bench.progress import Reporter
     from bench.registry import get_dataset
+    from bench.splits import assigned_splits
 
     spec = get_dataset(dataset)
+    spec = replace(spec, assign_splits=partial(assigned_splits, spec))
     written, failed = importlib.import_module("bench.datasets.export").export(spec, folder)
     say = Reporter(Console()).say
     say(f"{len(written)} cases of {spec.name} written to {folder}")
@@ -101,13 +120,14 @@ def check(dataset: DatasetName) -> None:
 
     from bench.errors import BenchError
     from bench.registry import get_dataset
+    from bench.splits import assigned_splits
     from bench.store import read_store
 
     spec = get_dataset(dataset)
     records = read_store(spec.name)
     if not records:
         raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
-    findings = importlib.import_module("bench.datasets.check").check(spec, records, spec.assign_splits(records))
+    findings = importlib.import_module("bench.datasets.check").check(spec, records, assigned_splits(spec, records))
     table = Table("", "case", "what", title=f"Prepared cases of {spec.name}", title_justify="left")
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in findings:

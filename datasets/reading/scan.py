@@ -23,6 +23,8 @@ SPACING_MM = (0.1, 10.0)  # outside of it a header is wrong, not coarse
 MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
 STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
 
+OTHER_UNIT = "if it is HU + 1024 or another unit, state it in a side file"
+
 
 class ScanError(BenchError):
     """A file that is no usable CT; the message is the reason, without the name."""
@@ -184,7 +186,7 @@ def check_hounsfield(values: np.ndarray) -> None:
     if matter < 0.002:
         raise ScanError(f"it is all air ({matter:.2%} of it above -500 HU)")
     if low > -500:
-        raise ScanError(f"its lowest value {low:g} is no air: not HU; if it is HU + 1024, subtract 1024")
+        raise ScanError(f"its lowest value {low:g} is no air: not HU; {OTHER_UNIT}")
     dense = np.count_nonzero(values > 800) / values.size
     if dense > 0.1:
-        raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; if it is HU + 1024, subtract 1024")
+        raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; {OTHER_UNIT}")

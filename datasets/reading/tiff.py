@@ -4,9 +4,12 @@ Files with one page that lie in one folder and whose names differ in their last 
 that number.
 """
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +69,7 @@ def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
     if not path.stat().st_size:
         raise ScanError("the file is empty; copy it again")
     try:
-        with tifffile.TiffFile(path) as file:
+        with _strictly(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             packed = file.pages[0].compression != 1
     except Exception as error:  # tifffile raises what its many parsers meet
@@ -95,7 +98,23 @@ def _read(source: ScanSource) -> Stored:
 
 def _pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        values = np.asarray(library("tifffile").imread(path))
-        return values.reshape(shape)
+        with _strictly():
+            return np.asarray(library("tifffile").imread(path)).reshape(shape)
     except Exception as error:
         raise ScanError(f"{path.name} cannot be decoded ({short(error)}); save it uncompressed") from error
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Raise ValueError for what tifffile only logs, such as pages that a cut file lacks."""
+    logger, handler = logging.getLogger("tifffile"), BufferingHandler(1000)
+    handler.setLevel(logging.ERROR)
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+        if handler.buffer:
+            raise ValueError(handler.buffer[0].getMessage())
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
