@@ -166,7 +166,8 @@ def train(
     averages = _averages(stage)
     log = TrainLog(folder, stage.name, every=max(1, loop.steps // LOGGED_POINTS))
     best: dict[str, Any] = {"loss": float("inf"), "weights": None}
-    start, seconds_before = _resume(stage, optimizers, averages, best, folder, after, report)
+    training = _Training(stage, optimizers, averages, best, after)
+    start, seconds_before = training.resume(folder, report)
     log.start_at(start)
 
     def update(name: str, loss: Tensor) -> None:
@@ -204,7 +205,7 @@ def train(
             due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if (due or stop.is_set()) and done < loop.steps and accelerator.is_main_process:
                 spent = seconds_before + time.monotonic() - began
-                _save(stage, optimizers, averages, best, folder, done, spent, after)
+                training.save(folder, done, spent)
                 log.flush()
                 saved = time.monotonic()
             if stop.is_set():
@@ -303,53 +304,46 @@ def _weights_left(stage: Stage, averages: Mapping[str, AveragedModel]) -> dict[s
     return left
 
 
-def _resume(
-    stage: Stage,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    averages: Mapping[str, AveragedModel],
-    best: dict[str, Any],
-    folder: RunFolder,
-    after: str,
-    report: Reporter,
-) -> tuple[int, float]:
-    state, damaged = load_checkpoint(folder, stage.name)
-    for name in damaged:
-        report.say(f"checkpoint {name} is damaged: it is not used")
-    if state is None or state["after"] != after:
-        return 0, 0.0
-    for name, network in stage.networks.items():
-        network.load_state_dict(state["networks"][name])
-    for name, optimizer in optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    for name, average in averages.items():
-        average.load_state_dict(state["averages"][name])
-    best.update(state["best"])
-    stage.load_state(state["stage"])
-    report.say(f"{stage.name}: going on at step {state['step']}")
-    return state["step"], state["seconds"]
+@dataclass
+class _Training:
+    """All that changes while a stage is trained, and that a checkpoint holds."""
 
+    stage: Stage
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    averages: Mapping[str, AveragedModel]
+    best: dict[str, Any]  # `loss` and `weights` of the best validation so far
+    after: str  # hash of the stages before; a checkpoint that followed others is of no use
 
-def _save(
-    stage: Stage,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    averages: Mapping[str, AveragedModel],
-    best: dict[str, Any],
-    folder: RunFolder,
-    step: int,
-    seconds: float,
-    after: str,
-) -> None:
-    state = {
-        "step": step,
-        "seconds": seconds,
-        "after": after,
-        "networks": {name: network.state_dict() for name, network in stage.networks.items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-        "averages": {name: average.state_dict() for name, average in averages.items()},
-        "best": best,
-        "stage": stage.state(),
-    }
-    save_checkpoint(folder, stage.name, step, state)
+    def save(self, folder: RunFolder, step: int, seconds: float) -> None:
+        state = {
+            "step": step,
+            "seconds": seconds,
+            "after": self.after,
+            "networks": {name: network.state_dict() for name, network in self.stage.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            "best": self.best,
+            "stage": self.stage.state(),
+        }
+        save_checkpoint(folder, self.stage.name, step, state)
+
+    def resume(self, folder: RunFolder, report: Reporter) -> tuple[int, float]:
+        """Take up the newest intact checkpoint; return its step and the seconds spent until then, or zeros."""
+        state, damaged = load_checkpoint(folder, self.stage.name)
+        for name in damaged:
+            report.say(f"checkpoint {name} is damaged: it is not used")
+        if state is None or state["after"] != self.after:
+            return 0, 0.0
+        for name, network in self.stage.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
+        self.best.update(state["best"])
+        self.stage.load_state(state["stage"])
+        report.say(f"{self.stage.name}: going on at step {state['step']}")
+        return state["step"], state["seconds"]
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:

@@ -1,7 +1,11 @@
 """Small synthetic data sets that need no files, for tests of what is measured rather than of any data set."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads that wait for each other waste them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
