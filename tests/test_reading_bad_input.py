@@ -335,9 +335,8 @@ def test_a_rotated_scan_is_turned_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume("chest", first), load_volume("chest", record))
 
 
-@pytest.mark.parametrize("folder", ["病人 ü", "a b'c\"d", "x\ny"])
-def test_names_of_any_script_are_read(tmp_path: Path, folder: str) -> None:
-    root = tmp_path / folder
+def test_names_of_any_script_are_read(tmp_path: Path) -> None:
+    root = tmp_path / "病人 ü" / "a b'c\"d" / "x\ny"
     write_nifti(root / "ñ.nii.gz", noisy())
     write_itk(root / "患者.mhd", noisy() + np.int16(1), packed=True)
     write_itk(root / "é.nrrd", noisy() + np.int16(2))
