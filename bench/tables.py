@@ -81,7 +81,7 @@ def build_tables(which: str, results_dir: Path, filters: Filters | None = None) 
     if which not in known:
         raise unknown_name("table", which, known)
     wanted = GROUPS.get(which, (which,))
-    scores = _filtered(_with_runs(read_scores(results_dir), read_runs(results_dir)), filters, results_dir)
+    scores = _filtered(with_runs(read_scores(results_dir), read_runs(results_dir)), filters, results_dir)
     specs = [spec for spec in SPECS if spec.id in wanted]
     if filters.dataset is not None:
         specs = [spec for spec in specs if belongs(filters.dataset, spec.dataset)]
@@ -167,7 +167,8 @@ def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
     return f"k={protocol.fidelity.nearest_k}, {len(protocol.fidelity.encoder_seeds)} encoders{side}"
 
 
-def _with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of scores.csv with the facts of their runs beside them; empty where a run has no line."""
     joined = scores.merge(runs[["run_id", *RUN_FACTS]], on="run_id", how="left")
     return joined.fillna(dict.fromkeys(RUN_FACTS, ""))
 
@@ -200,7 +201,7 @@ def _block(
     printed: Mapping[tuple[str, str], Published],
     notes: Footnotes,
 ) -> Block:
-    variants = rows.assign(variant=rows["run_id"].map(_variant))
+    variants = rows.assign(variant=rows["run_id"].map(variant_of))
     made = []
     for _, of_method in variants.groupby(["method", "origin"], sort=True):
         several = of_method["variant"].nunique() > 1
@@ -220,7 +221,7 @@ def _methods_of(printed: Mapping[tuple[str, str], Published]) -> list[str]:
     return list(dict.fromkeys(method for method, _ in printed))
 
 
-def _variant(run_id: str) -> str:
+def variant_of(run_id: str) -> str:
     """The part of a run's name that seeds share: the hash of its configuration, data and split."""
     return run_id.rpartition("-")[2]
 

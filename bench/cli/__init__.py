@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from bench.cli import data, doctor, fingerprint, listing, run, score, table
+from bench.cli import compare, data, doctor, fingerprint, listing, run, score, table
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("table")(table.table)
+app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("fingerprint")(fingerprint.fingerprint)
 app.command("list")(listing.list_)

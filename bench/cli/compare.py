@@ -1,0 +1,60 @@
+"""`bench compare`: is one method better than another, case by case?"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+WIDTH = 160  # columns of text that goes to a file or a pipe
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Method or run id, as in scores.csv.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
+    metric: Annotated[list[str], typer.Option(help="Only this metric. Repeatable.")] = [],  # noqa: B006
+    form: Annotated[Literal["rich", "md", "csv"], typer.Option("--format", help="csv: unrounded.")] = "rich",
+    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
+    source: Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+) -> None:
+    """Compare two methods on the same cases: difference, interval, Wilcoxon test, smallest detectable difference.
+
+    All seeds of a method are averaged by case. What was measured with another protocol, preset, split or on other
+    data is refused.
+    """
+    from dataclasses import asdict
+
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+    from tabulate import tabulate
+
+    from bench.compare import NOTE, as_lines
+    from bench.compare import compare as compared
+    from bench.tables import Filters
+
+    filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
+    comparison = compared(results_dir, first, second, filters, metric)
+    if form == "csv":
+        lines = [{**asdict(d), "better": d.better} for d in comparison.differences]
+        typer.echo(pd.DataFrame(lines).to_csv(index=False, lineterminator="\n"), nl=False)
+        return
+    heads, cells = as_lines(comparison)
+    if form == "md":
+        alignment = ("left", "left", *("right",) * (len(heads) - 3), "left")
+        drawn = tabulate(cells, heads, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+        typer.echo(f"{comparison.header}\n\n{drawn}\n\n{NOTE}")
+        return
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    console.print(comparison.header, highlight=False, markup=False)
+    table = Table()
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index in (0, 1, len(heads) - 1) else "right")
+    for line in cells:
+        table.add_row(*(cell.replace("[", "\\[") for cell in line))
+    console.print(table)
+    console.print(NOTE, style="dim", highlight=False, markup=False)
