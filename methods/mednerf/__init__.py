@@ -85,10 +85,10 @@ class MedNerf(Method):
         self.camera = camera_for(config.camera, data.geometry, data.size * data.voxel_mm)
         sampling = Sampling(config.samples, config.renderer)
         redrawn, redrawn_by = perceptual_distance(config.perceptual, "vgg")
-        compared, compared_by = perceptual_distance(config.perceptual, "alex")
+        compared, self.compared_by = perceptual_distance(config.perceptual, "alex")
         self.card = replace(  # type: ignore[misc]  # of this instance: says which perceptual networks were found
             type(self).card,
-            deviations=(*type(self).card.deviations, f"perceptual networks here: {redrawn_by}, {compared_by}"),
+            deviations=(*type(self).card.deviations, f"perceptual networks here: {redrawn_by}, {self.compared_by}"),
         )
         self.field = RadianceField(config.field.network)
         self.inversion = Inversion(self.field, self.camera, sampling, config.inversion, config.image_size, compared)
@@ -136,7 +136,7 @@ class MedNerf(Method):
             if known_seeds == tuple(seeds) and torch.equal(known_images, images):
                 return tuned
         tuned = [
-            self._timed("tuning", self.inversion.tune, image, views.angles, seed)
+            self._timed(f"tuning, {self.compared_by}", self.inversion.tune, image, views.angles, seed)
             for image, seed in zip(images, seeds, strict=True)
         ]
         self._tuned = (tuple(seeds), images, tuned)

@@ -22,7 +22,7 @@ from .losses import Distance
 Kind = Literal["auto", "lpips", "random"]
 Backbone = Literal["vgg", "alex"]
 WEIGHTS = {"vgg": "vgg16-*.pth", "alex": "alexnet-*.pth"}  # in torch's hub folder
-WIDTHS = (16, 32, 64)  # of the random features, each at half the resolution of the one before
+WIDTHS = (8, 16, 32)  # of the random features, each at half the resolution of the one before
 SEED = 2022
 LPIPS_SIDE = 64  # smaller images are enlarged for LPIPS: its backbones pool five times
 SMALLEST_SIDE = 4  # a level of smaller maps is left out
