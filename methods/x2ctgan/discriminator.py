@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bench.method import Settings
 
-from .layers import Statistics, instance_norm
+from .layers import Statistics, channels_last, instance_norm
 
 
 class DiscriminatorConfig(Settings):
@@ -31,6 +31,7 @@ class PatchDiscriminator(nn.Module):
             ]
             width = wider
         self.layers = nn.Sequential(*layers, nn.Conv3d(width, 1, 4, padding=2))
+        channels_last(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Views repeated to volumes and a volume (B, V + 1, D, H, W) → logits (B, 1, d, h, w)."""

@@ -37,9 +37,9 @@ LayerFactory = Callable[[int, GeneratorConfig, int], DenseLayer]
 
 
 class EncoderStage(nn.Module):
-    """Halves the sides, a dense block, and (but for the last stage) half the channels."""
+    """Half the sides, a dense block, and then half the channels; the last stage ends in the mean over the map."""
 
-    def __init__(self, inputs: int, count: int, transition: bool, config: GeneratorConfig, layer: LayerFactory) -> None:
+    def __init__(self, inputs: int, count: int, last: bool, config: GeneratorConfig, layer: LayerFactory) -> None:
         super().__init__()
         self.down = nn.Sequential(
             instance_norm(2, inputs, config.statistics),
@@ -48,8 +48,8 @@ class EncoderStage(nn.Module):
         )
         self.layers = nn.ModuleList(layer(inputs + i * config.growth, config, i) for i in range(count))
         width = inputs + count * config.growth
-        self.transition = nn.Sequential()
-        if transition:
+        self.transition: nn.Module = nn.AdaptiveAvgPool2d(1)
+        if not last:
             self.transition = nn.Sequential(
                 instance_norm(2, width, config.statistics),
                 nn.ReLU(inplace=True),
@@ -76,7 +76,7 @@ class DenseEncoder(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.stages = nn.ModuleList(
-            EncoderStage(widths[i], count, i < last, config, layer) for i, count in enumerate(config.layers)
+            EncoderStage(widths[i], count, i == last, config, layer) for i, count in enumerate(config.layers)
         )
 
     def forward(self, view: Tensor) -> list[Tensor]:
@@ -84,4 +84,4 @@ class DenseEncoder(nn.Module):
         maps = [self.stem(view)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        return [*maps[:-1], maps[-1].mean((2, 3))]
+        return [*maps[:-1], maps[-1].flatten(1)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .alignment import Order, to_local, to_standard
 from .decoder import BranchDecoder, Bridge, Link, MainDecoder
 from .encoder import DenseEncoder
-from .layers import GeneratorConfig, Statistics
+from .layers import GeneratorConfig, Statistics, channels_last
 
 
 class Average(nn.Module):
@@ -31,8 +31,8 @@ class Average(nn.Module):
 class Parts:
     """What a generator is built of; the defaults are the published parts."""
 
-    encoder: Callable[[GeneratorConfig], nn.Module] = DenseEncoder
-    link: Callable[[int, int, Statistics], nn.Module] = Link
+    encoder: Callable[[GeneratorConfig], DenseEncoder] = DenseEncoder
+    link: Callable[[int, int, Statistics], Link] = Link
     fusion: Callable[[], nn.Module] = Average
 
 
@@ -48,9 +48,13 @@ def build_generator(
 ) -> "SingleViewGenerator | BiplanarGenerator":
     """The generator for one or two views of `side` pixels; it maps views to a volume (B, 1, D, H, W)."""
     parts = parts or Parts()
+    generator: SingleViewGenerator | BiplanarGenerator
     if len(orders) == 1:
-        return SingleViewGenerator(config, side, orders[0], parts)
-    return BiplanarGenerator(config, side, (orders[0], orders[1]), parts)
+        generator = SingleViewGenerator(config, side, orders[0], parts)
+    else:
+        generator = BiplanarGenerator(config, side, (orders[0], orders[1]), parts)
+    channels_last(generator)
+    return generator
 
 
 class Branch(nn.Module):
@@ -103,9 +107,14 @@ class BiplanarGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig, side: int, orders: tuple[Order, Order], parts: Parts) -> None:
         super().__init__()
         self.config, self.orders = config, orders
-        self.branches = nn.ModuleList(Branch(config, side, parts) for _ in orders)
+        self.first, self.second = Branch(config, side, parts), Branch(config, side, parts)
         self.fusion = parts.fusion()
         self.main = MainDecoder(config)
+
+    @property
+    def branches(self) -> tuple[Branch, Branch]:
+        """The branch of each view."""
+        return self.first, self.second
 
     def forward(self, views: Sequence[Tensor]) -> Tensor:
         """Two views (B, C, s, s) → volume (B, 1, D, H, W), not negative."""

@@ -2,6 +2,7 @@
 
 from typing import Literal, Self
 
+import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -69,6 +70,13 @@ def block(inputs: int, outputs: int, statistics: Statistics, *, up: bool = False
     else:
         convolution = nn.Conv3d(inputs, outputs, 3, padding=1)
     return nn.Sequential(convolution, instance_norm(3, outputs, statistics), nn.ReLU(inplace=True))
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay out the weights of 3-D convolutions as CPUs and tensor cores compute them fastest; values stay."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def initialise(network: nn.Module) -> None:

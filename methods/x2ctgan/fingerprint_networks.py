@@ -1,0 +1,160 @@
+"""The networks' part of the fingerprint: parameter counts, and outputs under the rules."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+from bench.fingerprint import UnknownEntry, fill
+
+from .alignment import FRONTAL, LATERAL, Order, to_local
+from .discriminator import PatchDiscriminator
+from .fingerprint_rules import WEIGHTS, count, fixed_input, shapes, summaries, summary
+from .generator import BiplanarGenerator, Branch, SingleViewGenerator, build_generator
+from .layers import GeneratorConfig, Statistics
+from .stage import TrainingConfig
+
+Network = SingleViewGenerator | BiplanarGenerator | PatchDiscriminator
+ORDERS: dict[str, tuple[Order, ...]] = {"multiview": (FRONTAL, LATERAL), "singleview": (FRONTAL,)}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "denseUNetNoFuse_transposed": {"feedback": False},
+    "denseUNetFuse_transposed": {},
+    "denseUNetFuse_transposed_withoutskip": {"skips": False},
+    "denseUNetFuse_transposed_withoutconnect": {"main_skips": False},
+    "denseUNetFuse_transposed_withoutconnectAndskip": {"skips": False, "main_skips": False},
+}
+
+
+def generator_of(views: str, size: str, **options: Any) -> SingleViewGenerator | BiplanarGenerator:
+    """The published generator for inputs of this size. Raises UsageError for a size it cannot take."""
+    config = GeneratorConfig(**options)
+    pixels = 1 if config.statistics == "running" else 2  # that a norm needs
+    if int(size) % config.reduction or int(size) < pixels * config.reduction:
+        raise UsageError(f"a generator's size is a multiple of {config.reduction} and at least 64, not {size}")
+    return build_generator(config, int(size), ORDERS[views])
+
+
+def discriminator_of(views: str, statistics: Statistics = "sample") -> PatchDiscriminator:
+    """The published discriminator beside that generator."""
+    return PatchDiscriminator(len(ORDERS[views]) + 1, TrainingConfig().discriminator, statistics)
+
+
+def branch_modules(branch: Branch) -> dict[str, nn.Module]:
+    """The modules of a branch whose outputs were recorded, by their names in the official code."""
+    decoder, last = branch.decoder, len(branch.links) - 1
+    modules: dict[str, nn.Module] = {"encoder_layer": branch.encoder.stem, "base_link": branch.bridge.layers}
+    modules |= {f"encoder_layer{i}": stage for i, stage in enumerate(branch.encoder.stages)}
+    modules |= {f"linker_layer{i}": link for i, link in enumerate(branch.links)}
+    modules |= {f"decoder_compress_layer{i - 1}": half for i, half in enumerate(decoder.compress)}
+    modules |= {f"decoder_layer{i - 1}": half for i, half in enumerate(decoder.expand)}
+    return {**modules, f"decoder_layer{last}": decoder.top, "decoder_layer": decoder.head}
+
+
+def main_modules(generator: BiplanarGenerator) -> dict[str, nn.Module]:
+    """The modules of the main decoder, by their names in the official code."""
+    main = generator.main
+    modules = {f"decoder_layer{i - 1}": level for i, level in enumerate(main.levels)}
+    return {**modules, f"decoder_layer{len(main.levels) - 1}": main.top, "decoder_layer": main.head}
+
+
+def recorded_modules(model: Network) -> dict[str, nn.Module]:
+    """The modules whose outputs the golden file has, by their names there."""
+    if isinstance(model, PatchDiscriminator):
+        layers = dict(enumerate(model.layers))
+        return {f"model.{i}": layer for i, layer in layers.items() if isinstance(layer, nn.Conv3d) and i + 1 in layers}
+    if isinstance(model, SingleViewGenerator):
+        modules = {n: module for n, module in branch_modules(model.branch).items() if "compress" not in n}
+    else:
+        modules = main_modules(model)
+        first = branch_modules(model.first)
+        del first["decoder_layer"]
+        modules |= {f"view1Model.{name}": module for name, module in first.items()}
+        modules["view2Model.base_link"] = model.second.bridge.layers
+    del modules["decoder_layer"]
+    head = model.branch.decoder.head if isinstance(model, SingleViewGenerator) else model.main.head
+    return {**modules, "decoder_layer.0": head[0]}
+
+
+def generator_counts(views: str, size: str, key: str) -> Any:
+    """Parameters of a generator: their number, that of each part, or the table of their shapes."""
+    with torch.device("meta"):  # counted, never computed with
+        generator = generator_of(views, size)
+    if key in ("n_params", "shapes"):
+        return count(generator) if key == "n_params" else shapes(generator)
+    if isinstance(generator, BiplanarGenerator):
+        if key == "view1_sub_modules":
+            return {name: count(module) for name, module in branch_modules(generator.first).items()}
+        parts = {f"view{i}Model": count(branch) for i, branch in enumerate(generator.branches, start=1)}
+        return parts | {name: count(module) for name, module in main_modules(generator).items()}
+    if key == "view1_sub_modules":
+        raise UnknownEntry(key)
+    parts = {name: count(module) for name, module in branch_modules(generator.branch).items()}
+    compressed = {name: parts.pop(name) for name in list(parts) if "compress" in name}  # one module with the rest
+    return parts | {
+        name: parts[name] + number
+        for name, number in ((name.replace("compress_", ""), number) for name, number in compressed.items())
+    }
+
+
+def discriminator_counts(views: str, size: str, key: str) -> Any:
+    """Parameters of a discriminator, which do not depend on the size."""
+    with torch.device("meta"):
+        model = discriminator_of(views)
+    return count(model) if key == "n_params" else shapes(model)
+
+
+def inputs(network: str, views: str, size: str, rule: str) -> list[dict[str, Any]]:
+    """The inputs that a network is run on."""
+    return [summary(tensor) for tensor in network_inputs(network, views, int(size), rule, torch.float32)]
+
+
+def network_inputs(network: str, views: str, size: int, rule: str, dtype: torch.dtype) -> list[Tensor]:
+    """One (1, 1, s, s) for each view of a generator, or the (1, V + 1, s, s, s) of a discriminator."""
+    number = len(ORDERS[views])
+    if network == "discriminator":
+        return [fixed_input("discriminator", rule, (1, number + 1, *(size,) * 3), dtype)]
+    return [fixed_input(f"view{i + 1}", rule, (1, 1, size, size), dtype) for i in range(number)]
+
+
+@torch.no_grad()
+def run(network: str, views: str, size: str, rule: str, mode: str, double: str | None) -> dict[str, Any]:
+    """Everything that a network makes of the fixed inputs; between its layers where the golden file has it."""
+    statistics: Statistics = "running" if mode == "running" else "sample"
+    dtype = torch.float64 if double else torch.float32
+    given = network_inputs(network, views, int(size), rule, dtype)
+    model: Network
+    if network == "discriminator":
+        if int(size) < 2:
+            raise UsageError(f"a discriminator's size is at least 2, not {size}")
+        model = discriminator_of(views, statistics)
+    else:
+        model = generator_of(views, size, statistics=statistics)
+    model = model.to(dtype).eval()
+    fill(model.named_parameters(), WEIGHTS[rule])
+    traced = (rule, mode) in (("A", "running"), ("B", "instance")) and not double
+    with summaries(recorded_modules(model) if traced else {}) as between:
+        result = outputs(model, given)
+    return {**result, "intermediates": between} if traced else result
+
+
+def outputs(model: Network, given: list[Tensor]) -> dict[str, Any]:
+    """What the official network returns; volumes of single views are in the view's own order."""
+    if isinstance(model, BiplanarGenerator):
+        volume, branches = model.forward_with_branches(given)
+        names = ("out_view1", "out_view2", "out_fused")
+        return {name: summary(tensor) for name, tensor in zip(names, (*branches, volume), strict=True)}
+    if isinstance(model, SingleViewGenerator):
+        return {"out": summary(to_local(model(given), model.orders[0]))}
+    return {"out": summary(model(given[0]))}
+
+
+def ablation(variant: str) -> int:
+    """Parameters at 128 of a generator with something left out, and of the links the released one keeps unused."""
+    options = ABLATIONS[variant]
+    with torch.device("meta"):
+        generator = generator_of("multiview", "128", **options)
+        whole = generator_of("multiview", "128")
+    assert isinstance(whole, BiplanarGenerator)
+    unused = [] if options.get("skips", True) else [branch.links for branch in whole.branches]
+    return count(generator, *unused)

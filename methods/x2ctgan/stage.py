@@ -1,0 +1,128 @@
+"""Training of a generator against a conditional discriminator (X2CT-GAN, sections 3.3 and 4; released code).
+
+Each step the generator is updated first; the discriminator then sees the volume made before that update.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.dataset import Cases, Split
+from bench.method import Items, Loop, Settings, Stage, Update
+
+from . import losses
+from .alignment import resampled_views, resampled_volumes, stacked_condition
+from .discriminator import DiscriminatorConfig, PatchDiscriminator
+from .generator import BiplanarGenerator, SingleViewGenerator
+
+EPOCHS = 100  # of the published schedule; a training of any length is divided into as many
+CONSTANT_EPOCHS = 49  # with the full learning rate
+BETAS = (0.5, 0.99)
+
+Batch = tuple[Tensor, Tensor]
+"""Images (B, V, h, w) and volumes (B, D, H, W), in [0, 1]."""
+
+
+class TrainingConfig(Settings):
+    """How a generator is trained; the defaults are the published ones."""
+
+    adversarial_weight: NonNegativeFloat = 0.1  # of both networks' adversarial losses; 0: no discriminator (X2CT-CNN)
+    voxel_weight: NonNegativeFloat = 10.0
+    projection_weight: NonNegativeFloat = 10.0
+    learning_rate: PositiveFloat = 2e-4
+    discriminator_rate: PositiveFloat = 2e-4
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    loop: Loop = Loop(steps=22_900, batch_size=4)  # 100 epochs of 916 cases
+
+
+def rate_in_epoch(epoch: int) -> float:
+    """Factor on the learning rates in epoch 1 … 100: constant, then linear, and 0 in the last, as published."""
+    return 1.0 - max(0, epoch - CONSTANT_EPOCHS) / (EPOCHS - CONSTANT_EPOCHS)
+
+
+class GeneratorStage(Stage):
+    """Trains one generator, with a discriminator unless its weight is 0."""
+
+    def __init__(
+        self,
+        name: str,
+        generator: SingleViewGenerator | BiplanarGenerator,
+        config: TrainingConfig,
+        side: int,
+        inputs: Callable[[list[Tensor]], list[Tensor]] = list,
+    ) -> None:
+        """`inputs` makes the generator's inputs of the resampled views (B, 1, side, side), which it gets by default."""
+        self.name, self.generator, self.config, self.side, self.inputs = name, generator, config, side, inputs
+        self.loop = config.loop
+        self.networks: dict[str, nn.Module] = {"generator": generator}
+        if config.adversarial_weight > 0:
+            channels = len(generator.orders) + 1
+            self.discriminator = PatchDiscriminator(channels, config.discriminator, generator.config.statistics)
+            self.networks["discriminator"] = self.discriminator
+        self.cases: Mapping[Split, Cases] = {}
+
+    def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
+        self.cases = cases
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        cases = self.cases[split]
+        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
+        return {
+            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS)
+            for name, network in self.networks.items()
+        }
+
+    def rate(self, step: int) -> float:
+        return rate_in_epoch(1 + step * EPOCHS // self.loop.steps)
+
+    def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
+        views, target = self._resampled(batch)
+        made = self.generator(self.inputs(views)).float()
+        voxel, projection = self._reconstruction_losses(made, target)
+        values = {"voxel_loss": voxel.detach(), "projection_loss": projection.detach()}
+        if self.config.adversarial_weight == 0:
+            update("generator", voxel + projection)
+            return {"loss": (voxel + projection).detach(), **values}
+        condition = stacked_condition(views, self.generator.orders)
+        self.discriminator.requires_grad_(False)
+        adversarial = self._weighted(losses.adversarial_loss(self._logits(condition, made), 1.0))
+        loss = voxel + projection + adversarial
+        update("generator", loss)
+        self.discriminator.requires_grad_(True)
+        true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
+        discriminator = self._weighted(losses.discriminator_loss(true_logits, made_logits))
+        update("discriminator", discriminator)
+        return {
+            "loss": loss.detach(),
+            **values,
+            "generator_loss": adversarial.detach(),
+            "discriminator_loss": discriminator.detach(),
+        }
+
+    def validation_loss(self, batch: Batch) -> Tensor:
+        views, target = self._resampled(batch)
+        voxel, projection = self._reconstruction_losses(self.generator(self.inputs(views)).float(), target)
+        return voxel + projection
+
+    def _resampled(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        images, volumes = batch
+        return resampled_views(images, self.side), resampled_volumes(volumes, self.side)
+
+    def _reconstruction_losses(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        voxel = self.config.voxel_weight * losses.voxel_loss(made, target)
+        return voxel, self.config.projection_weight * losses.projection_loss(made, target)
+
+    def _logits(self, condition: Tensor, volume: Tensor) -> Tensor:
+        inputs = torch.cat([condition, volume], dim=1).contiguous(memory_format=torch.channels_last_3d)
+        return self.discriminator(inputs).float()
+
+    def _weighted(self, loss: Tensor) -> Tensor:
+        return self.config.adversarial_weight * loss
