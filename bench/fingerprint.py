@@ -195,6 +195,8 @@ def deviation_of(value: Any, golden: Any, scale: float | None = None) -> float:
 def _leaves(
     golden: Any, path: str, scale: float | None, left_out: frozenset[str]
 ) -> Iterator[tuple[str, Any, float | None]]:
+    if isinstance(golden, list) and golden and all(isinstance(element, dict) for element in golden):
+        golden = {str(index): element for index, element in enumerate(golden)}
     if not isinstance(golden, dict):
         yield path, golden, scale
         return
@@ -207,6 +209,8 @@ def _leaves(
 
 def _at(values: Any, parts: list[str], path: str) -> Any:
     for part in parts:
+        if isinstance(values, list):
+            values = {str(index): element for index, element in enumerate(values)}
         if not isinstance(values, dict) or part not in values:
             raise UsageError(f"'{path}' has no '{part}'")
         values = values[part]
