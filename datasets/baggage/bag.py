@@ -18,7 +18,7 @@ from .things import Placed, Thing
 Maker = Callable[[np.random.Generator], Thing]
 
 BELT_D = 110.0  # mm below the cube's centre, where the belt runs in every scan
-EDGE_D = 310.0  # mm from the centre, within which a bag is laid where it fits
+EDGE = 290.0  # mm from the centre, within which a bag is laid where it fits
 SHARES: dict[Maker, float] = {  # how often one more thing is of a kind
     belongings.book: 1.0,
     belongings.umbrella: 0.35,
@@ -44,6 +44,7 @@ SHARES: dict[Maker, float] = {  # how often one more thing is of a kind
     vessels.toiletry: 1.8,
     vessels.jar: 0.3,
 }
+TWINS = 0.2  # how often a thing comes twice: which shadow in one view belongs to which in the other is then open
 THREATS: tuple[Maker, ...] = (threats.block, threats.sheet, threats.angle_iron, threats.blade, threats.pipe)
 
 
@@ -93,7 +94,7 @@ def draw_bag(seed: int) -> Bag:
     crosswise = not in_tray and rng.random() < 0.35
     yaw = float(90.0 * crosswise + rng.normal(0, 1.5 if in_tray else 6))
     reach = np.abs(turn_about_vertical(np.deg2rad(yaw))) @ np.array(luggage.half)
-    spare = np.clip(EDGE_D - reach[1:], 0, 10 if in_tray else 45)
+    spare = np.clip(EDGE - reach[1:], 0, 10 if in_tray else 45)
     return Bag(
         seed=seed,
         luggage=luggage,
@@ -136,6 +137,7 @@ def _draw_things(rng: np.random.Generator) -> list[Thing]:
         things.append(THREATS[rng.integers(len(THREATS))](rng))
     count = max(1, int(rng.integers(14, 33)) - len(things))
     for index in rng.choice(len(makers), count, p=shares / shares.sum()):
-        things.append(makers[index](rng))
+        thing = makers[index](rng)
+        things += [thing] * (2 if rng.random() < TWINS else 1)
     size = [np.prod(np.max([item.shape.reach for item in thing.parts], axis=0)[1:]) for thing in things]
     return [things[k] for k in np.argsort(-np.log(size) + rng.normal(0, 0.5, len(size)), kind="stable")]

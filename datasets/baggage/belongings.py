@@ -35,7 +35,7 @@ def book(rng: np.random.Generator) -> Thing:
     """A book, with covers denser than the pages."""
     half = (rng.uniform(7, 26), rng.uniform(55, 85), rng.uniform(85, 125))
     cover = part(Box(half, 1.0), "paper", scale=1.35)
-    pages = part(Box((half[0] - 1.8, half[1] - 1, half[2] - 1.5)), "paper", (0, 2, 0), within=cover,
+    pages = part(Box((half[0] - 1.8, half[1] - 1.5, half[2] - 1.5)), "paper", (0, 1.5, 0), within=cover,
                  scale=rng.uniform(0.8, 1.15))  # fmt: skip
     return Thing("book", (cover, pages), (FLAT, FLAT, ON_EDGE))
 
@@ -78,7 +78,7 @@ def coins(rng: np.random.Generator) -> Thing:
     parts = [purse, room]
     count = int(rng.integers(4, 12))
     for index in range(count):
-        place = (6.5 - 2.6 * (index % 4), (index // 4 - 1) * 25.0, rng.uniform(-0.6, 0.6) * half[2])
+        place = (6.5 - 2.6 * (index % 4), (index // 4 - 1) * 22.0, rng.uniform(-0.6, 0.6) * half[2])
         metal = "brass" if rng.random() < 0.6 else "steel"
         disc = rod(rng.uniform(9, 12.5), rng.uniform(1.6, 2.3))
         parts.append(part(disc, metal, place, within=room, turn=UPRIGHT))
@@ -118,7 +118,8 @@ def groceries(rng: np.random.Generator) -> Thing:
     scale = {"chocolate": 1.0, "sugar": 0.6, "fruit": rng.uniform(0.5, 0.8)}[inner]  # loose sugar, baked dough
     wrapping = part(Box((half[0], half[1], half[2]), 3), "paper", scale=1.2)
     content = Box((half[0] - 0.6, half[1] - 0.6, half[2] - 0.6), 3)
-    return Thing("food", (wrapping, part(content, inner, within=wrapping, scale=scale)), (FLAT, ON_EDGE))
+    food = part(content, inner, within=wrapping, scale=scale)
+    return Thing("food", (wrapping, food), (FLAT, ON_EDGE), facts=(("content", inner),))
 
 
 def mug(rng: np.random.Generator) -> Thing:
@@ -151,11 +152,11 @@ def tool(rng: np.random.Generator) -> Thing:
         shaft = part(rod(rng.uniform(2.5, 4), 0.6 * length), "steel", (0, 0, 0.2 * length))
         grip = Round((-0.5 * length, -0.45 * length, -0.1 * length), (12, 14, 11))
         return Thing("screwdriver", (shaft, part(grip, "polycarbonate")))
-    bar = part(Box((3, 8, length / 2 - 15), 2), "steel")
-    heads = [
-        part(rod(rng.uniform(13, 18), 8), "steel", (0, 0, side * (length / 2 - 12)), turn=UPRIGHT) for side in (-1, 1)
-    ]
-    bores = [part(rod(7, 8), "", head.centre, within=head, turn=UPRIGHT) for head in heads]
+    head = rng.uniform(13, 18)
+    bar = part(Box((3, 8, length / 2 - 11 - head)), "steel")
+    ends = [(0, 0, side * (length / 2 - 12)) for side in (-1, 1)]
+    heads = [part(rod(head, 8), "steel", end, turn=UPRIGHT) for end in ends]
+    bores = [part(rod(7, 8), "", ring.centre, within=ring, turn=UPRIGHT) for ring in heads]
     return Thing("wrench", (bar, *heads, *bores))
 
 

@@ -27,12 +27,12 @@ class Luggage:
 def draw_luggage(rng: np.random.Generator) -> Luggage:
     """A trolley case with a hard or a woven shell, rods and wheels, or a soft holdall; a fifth stands on its edge."""
     trolley = rng.random() < 0.65
-    length, width, depth = (550, 350, 205) if trolley else (470, 290, 215)
+    length, width, depth = (510, 350, 205) if trolley else (470, 290, 215)
     half = np.array(
         [
             np.clip(rng.normal(depth, 32), 120, 280),
             np.clip(rng.normal(width, 32), 200, 400),
-            np.clip(rng.normal(length, 50), 300, 560 if trolley else 600),
+            np.clip(rng.normal(length, 50), 300, 530 if trolley else 600),
         ]
     )
     half = half / 2
@@ -43,7 +43,7 @@ def draw_luggage(rng: np.random.Generator) -> Luggage:
     shell = part(Box(_sizes(half), corner, True), material, scale=1.0 if hard else 0.75)
     opening = Box(_sizes(half - wall), corner - wall, True)
     parts = [shell, part(opening, "", within=shell), *_zip(rng, half, corner, wall, shell)]
-    parts += _trolley(rng, half, wall) if trolley else _straps(rng, half)
+    parts += _trolley(rng, half, corner, wall) if trolley else _straps(rng, half)
     kind = "trolley" if trolley else "holdall"
     facts = (("material", material), ("wall", round(wall, 2)))
     thing = Thing(kind, tuple(parts), facts=facts)
@@ -69,24 +69,25 @@ def conveyor(rng: np.random.Generator) -> Thing:
     return Thing("conveyor", (part(Box((1.0, 260, 400)), "polyester", scale=float(rng.uniform(0.5, 0.8))),))
 
 
-def _trolley(rng: np.random.Generator, half: np.ndarray, wall: float) -> list[Part]:
+def _trolley(rng: np.random.Generator, half: np.ndarray, corner: float, wall: float) -> list[Part]:
     """Two tubes of aluminium with their grip, wheels, and a handle."""
     down, across, along = half
     radius, apart = float(rng.uniform(6, 9)), 0.42 * across
-    length = 1.55 * along
+    end = wall + 0.65 * corner - along  # clear of the rounded edge
+    start, stop = end + 20, 0.6 * along
     depth = down - wall - radius - 3
     parts = []
     for side in (-1, 1):
-        place = (depth, side * apart, -0.15 * along)
-        tube = part(rod(radius, length), "aluminium", place)
-        parts += [tube, part(rod(radius - 1, length), "", place, within=tube)]
-    grip = part(Box((9, apart + 14, 10), 6), "abs", (depth, 0, -along + wall + 14))
+        place = (depth, side * apart, (start + stop) / 2)
+        tube = part(rod(radius, stop - start), "aluminium", place)
+        parts += [tube, part(rod(radius - 1, stop - start), "", place, within=tube)]
+    grip = part(Box((6, apart + 14, 10), 6), "abs", (depth, 0, end + 10))
     parts.append(grip)
-    wheel, thick = float(rng.uniform(19, 25)), float(rng.uniform(16, 22))
+    wheel, thick = float(rng.uniform(16, 22)), float(rng.uniform(16, 22))
     rows = (1, -1) if rng.random() < 0.6 else (1,)
     for row in rows:
         for side in (-1, 1):
-            hub = (row * (down - wheel - 4), side * (across - 45), along + 0.55 * wheel)
+            hub = (row * (down - wheel - 4), side * (across - 45), along + wheel + 1)
             tyre = part(rod(wheel, thick), "rubber", hub, turn=ACROSS)
             axle = part(rod(4, thick), "steel", hub, within=tyre, turn=ACROSS)
             parts += [tyre, axle]
@@ -125,7 +126,7 @@ def _handle(half: np.ndarray, side: int, high: float) -> Part:
     if side == 0:
         path[:, 1], path[:, 2] = 75 * bow, -half[2] - out
     else:
-        path[:, 1], path[:, 2] = -half[1] - out, 75 * bow
+        path[:, 1], path[:, 2] = half[1] + out, 75 * bow
     return part(Strand(path, 7), "rubber")
 
 
@@ -141,7 +142,7 @@ def _zip(rng: np.random.Generator, half: np.ndarray, corner: float, wall: float,
     path = np.concatenate([np.full((97, 1), height), loop], axis=1)
     metal = str(rng.choice(["brass", "aluminium", "nylon"]))
     teeth = part(Strand(path, 0.45 * wall), metal, within=shell, scale=0.6 if metal != "brass" else 1.0)
-    place = (height, half[1] + 4, rng.uniform(-0.4, 0.4) * half[2])
+    place = (height, half[1] + 4, rng.uniform(0.45, 0.65) * rng.choice([-1, 1]) * half[2])
     return [teeth, part(Box((9, 1.5, 14)), "steel", place)]
 
 

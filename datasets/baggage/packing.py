@@ -16,7 +16,7 @@ from .things import Part, Placed, Strand, Thing, own_axes
 
 CELL = 5.0  # mm between columns
 POSES = 2  # ways to lie that are tried, of those that fit the empty room
-STRIDE = 3  # columns between places that are tried
+STRIDE = 4  # columns between places that are tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def _inside(item: Part, turn: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.nd
         steps = np.linspace(0, len(path) - 1, 8 * len(path))
         fine = np.stack([np.interp(steps, np.arange(len(path)), column) for column in path.T], axis=1)
         inside = np.zeros((len(a), len(b), len(c)), bool)
-        reach = int(np.ceil(item.shape.radius / CELL + 0.5))
+        reach = int(np.ceil(item.shape.radius / CELL))
         index = np.rint((fine - [a[0], b[0], c[0]]) / CELL).astype(int)
         for offset in np.ndindex((2 * reach + 1,) * 3):
             shifted = index + np.array(offset) - reach

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ..shapes import Array, Canvas, smooth_field
 from ..shapes import Box as Voxels
@@ -16,6 +17,7 @@ from .things import Placed, fillings
 CUBE_MM = 640.0
 CRUMPLES = 30  # of the cloth, along the cube
 CLOTHES = 255  # in label maps
+LEAST_BLUR = 0.3  # voxels; a narrower point spread is lost in the voxel's own
 MAJORITY = 0.5  # of a voxel, which decides its label
 
 
@@ -41,10 +43,12 @@ def bag_phantom(seed: int, grid: int) -> np.ndarray:
 
 def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     """CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
-    canvas = Canvas(grid, cube_mm, bag.blur)
+    canvas = Canvas(grid, cube_mm, 0.0)
     matter, covered = _matter(canvas, placed_things(bag))
     box, clothes, _ = _clothes(canvas, bag)
     matter[box] += clothes * np.clip(1 - covered[box], 0, 1)
+    if bag.blur > LEAST_BLUR * canvas.voxel:
+        matter = gaussian_filter(matter, bag.blur / canvas.voxel)
     canvas.hounsfield += matter
     canvas.add_noise(np.random.default_rng([bag.texture, grid, 0x401]), bag.noise)
     return np.clip(np.rint(canvas.hounsfield), -1024, BRIGHTEST).astype(np.int16)
@@ -52,7 +56,11 @@ def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
 
 def bag_labels(seed: int, grid: int) -> Labels:
     """Label maps of the bag `seed` on the same grid as its CT."""
-    bag = draw_bag(seed)
+    return labels_of(draw_bag(seed), grid)
+
+
+def labels_of(bag: Bag, grid: int) -> Labels:
+    """Label maps of a bag."""
     canvas = Canvas(grid, CUBE_MM, 0.0)
     room, _, cloth = _clothes(canvas, bag)
     things, materials = (np.zeros((grid,) * 3, np.uint8) for _ in range(2))
@@ -122,7 +130,7 @@ def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:
 
 
 def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
-    """The voxels in the bag; there, (HU + 1000) where nothing but clothes can be, and the part that garments fill."""
+    """The voxels of the bag; there, (HU + 1000) where nothing but clothes can be, and how far clothes fill them."""
     luggage, rng = bag.luggage, np.random.default_rng([bag.texture, 0xC10])
     _, box, inside, _ = next(fillings(Placed(luggage.inside, bag.turn @ luggage.turn, bag.place), canvas))
     crumple = np.clip(smooth_field(rng, CRUMPLES, canvas.grid)[box], -2, 2)
@@ -134,8 +142,8 @@ def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
     garments = bag.packed.garments
     surface, *sides = _spread([bag.packed.surface, *(s for g in garments for s in (g.top, g.bottom))], columns)
     loose = np.float32(bag.loose - AIR)
-    density = between(d, surface[None], np.inf, canvas.edge) * loose
-    cloth = np.zeros_like(density)
+    stuffed = between(d, surface[None], np.inf, canvas.edge)
+    density = stuffed * loose
     for garment, top, bottom in zip(garments, sides[::2], sides[1::2], strict=True):
         part = _around(d[:, 0, 0], top, bottom, canvas.edge)
         top, bottom, here = top[part[1:]], bottom[part[1:]], d[part[0]]
@@ -145,8 +153,7 @@ def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
         seen = np.float32(0.4 * np.sinc(canvas.edge / garment.fold))  # folds finer than a voxel average out
         wave = seen * np.sin(np.float32(2 * np.pi * layers) * depth + warp[part])
         density[part] += filled * (np.float32(garment.hounsfield - AIR) * (1 + wave) - loose)
-        cloth[part] += filled
-    return box, density * (1 + left * crumple) * inside, cloth * inside
+    return box, density * (1 + left * crumple) * inside, stuffed * inside
 
 
 def _spread(charts: list[np.ndarray], columns: list[Array]) -> Array:

@@ -83,11 +83,14 @@ class Round(Solid):
         return widest, widest, max(abs(self.places[0]), abs(self.places[-1]))
 
     def fill(self, x: Array, y: Array, z: Array, edge: float) -> Array:
+        along = between(z, self.places[0], self.places[-1], edge)
         radius = np.interp(z, self.places, self.radii).astype(np.float32)
-        square = np.float32(edge * edge)  # a disc with a soft rim has the area of one with this smaller radius:
+        if max(self.radii) < edge / 2:  # too thin to be seen as round: a square of the same area
+            half = radius * np.float32(np.sqrt(np.pi) / 2)
+            return along * between(x, -half, half, edge) * between(y, -half, half, edge)
+        square = np.float32(edge * edge)  # a disc with a soft rim has the area of one with this smaller radius
         inner = np.sqrt(np.maximum(radius**2 - square / 12, square / 4))
-        share = np.minimum(3 * radius**2 / square, 1) * between(z, self.places[0], self.places[-1], edge)
-        return share * ramp(np.hypot(x, y) - inner, edge)
+        return np.minimum(3 * radius**2 / square, 1) * along * ramp(np.hypot(x, y) - inner, edge)
 
 
 def rod(radius: float, length: float) -> Round:
