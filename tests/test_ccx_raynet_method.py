@@ -169,14 +169,15 @@ def fit(method: Method, folder: Path) -> dict[str, dict]:
 
 @pytest.mark.parametrize("name", ["ccx_raynet", "ccx_raygan"])
 def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str) -> None:
-    overrides = ["training.loop.steps=40", "training.learning_rate=1e-3", "generator.dropout=0.0"]
-    method = build("mask.loop.steps=40", "mask.learning_rate=1e-2", *overrides, name=name)
+    overrides = ["training.loop.steps=30", "training.learning_rate=1e-3", "generator.dropout=0.0"]
+    overrides += [f"{stage}.loop.checkpoint_every=100" for stage in ("mask", "training")]
+    method = build("mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, name=name)
     record = fit(method, tmp_path)
     assert list(record) == ["mask", "generator"]
     rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()[1:]]
     for stage, column in (("mask", "loss"), ("generator", "voxel_loss"), ("generator", "projection_loss")):
         values = [float(row[3]) for row in rows if row[0] == stage and row[2] == column]
-        assert sum(values[-5:]) < 0.8 * sum(values[:5]), f"{stage} {column}: {values[:5]} → {values[-5:]}"
+        assert sum(values[-5:]) < 0.85 * sum(values[:5]), f"{stage} {column}: {values[:5]} → {values[-5:]}"
     adversarial = {row[2] for row in rows if row[0] == "generator"} >= {"generator_loss", "discriminator_loss"}
     assert adversarial == (name == "ccx_raygan") == ("discriminator" in method.stages()[1].networks)
 

@@ -1,9 +1,9 @@
 """Golden numbers of the author's CCX-rayNet code, computed with the classes that the presets train.
 
 Entries are named as in golden.json; the sizes in their names may be any, as in single_dft_a_96/ruleB_instance_stats.
-Not computed: what is no part of this method (spatial transformer, channel attention, a condition pooled to each stage,
-fusion by maximum) and metrics, which belong to the harness's protocols. Of `multi_published` what comes before its
-spatial transformer is computed.
+Not computed: what is no part of this method (spatial transformer, channel attention, fusion by maximum) and metrics,
+which belong to the harness's protocols. Of `multi_published` what comes before its spatial transformer is computed; of
+`single_sft_published`, whose forward pass raises, the parameters.
 """
 
 import re
@@ -33,14 +33,22 @@ from .generator import CcxGeneratorConfig, ConditionedEncoder, GatedLink, build
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})
-VARIANTS: dict[str, dict[str, bool]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "dac": {"dft": False, "aff": False},
     "dft_a": {"dft": True, "aff": False},
+    "dft_b_pool": {"dft": True, "aff": False, "condition": "pooled"},
+    "sft_published": {"dft": True, "aff": False, "condition": "pooled"},
     "dac_average": {"dft": False, "aff": False},
     "published": {"dft": False, "aff": False},
     "dac_aff": {"dft": False, "aff": True},
     "dac_aff_dropin_half": {"dft": False, "aff": True},
     "recommended": {"dft": True, "aff": True},
+}
+OFFICIAL = {  # the single-view networks by their names in the author's factory
+    "singleview_network_denseUNet_transposed": "dac",
+    "single_sft_a": "dft_a",
+    "single_sft_b_pool": "dft_b_pool",
+    "single_sft_published": "sft_published",
 }
 MASK_SEEDS = (5, 6)  # of the two views under rule B
 BETWEEN = frozenset(  # layers of a single view that were recorded
@@ -246,7 +254,7 @@ def total(network: str) -> int:
         generator = _weightless("single", "dft_a", "128")
         assert isinstance(generator, SingleViewGenerator)
         return count(encoder_modules(generator.branch)["CondNet_2d"])
-    return counts("single", "dft_a" if network == "single_sft_a" else "dac", "128", "n_params")
+    return counts("single", OFFICIAL[network], "128", "n_params")
 
 
 def discriminator_total(channels: str) -> int:
@@ -275,7 +283,7 @@ def weighted_losses() -> dict[str, float]:
 
 
 _NETWORK = (
-    r"(?:(?P<views>single|multi)_(?P<variant>(?<=single_)(?:dac|dft_a)"
+    r"(?:(?P<views>single|multi)_(?P<variant>(?<=single_)(?:dac|dft_a|dft_b_pool)"
     r"|(?<=multi_)(?:dac_average|dac_aff_dropin_half|dac_aff|recommended))_(?P<size>\d+))"
 )
 _RULE = r"rule(?P<rule>[AB])_(?P<mode>running|instance)_stats"
@@ -283,16 +291,17 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
     (re.compile(rf"{_NETWORK}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)"), counts),
     (re.compile(rf"{_NETWORK}/{_RULE}"), run),
     (
+        re.compile(r"(?P<views>single)_(?P<variant>sft_published)_(?P<size>\d+)/(?P<key>n_params|sub_modules|shapes)"),
+        counts,
+    ),
+    (
         re.compile(rf"multi_published_(?P<size>\d+)/{_RULE}/(?P<key>out_view1|out_view2|intermediates/decoder_layer)"),
         published,
     ),
     (re.compile(r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)"), gated_link),
     (re.compile(r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)"), scale_shift),
     (re.compile("units/AFF_weighted"), fusion),
-    (
-        re.compile("n_params_128/(?P<network>CondNet_2d|single_sft_a|singleview_network_denseUNet_transposed)"),
-        total,
-    ),
+    (re.compile(f"n_params_128/(?P<network>CondNet_2d|{'|'.join(OFFICIAL)})"), total),
     (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
     (re.compile("losses"), weighted_losses),
 ]

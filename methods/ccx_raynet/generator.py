@@ -1,12 +1,15 @@
 """The generators of CCX-rayNet: those of X2CT-GAN (`..x2ctgan`, of whose code the original is a fork) with other parts.
 
 Class conditioning follows the last version of the author's code in which all shapes agree (August 2020): the condition
-goes through the same weights as the image, so nothing has to be invented and the encoder's own weights do not grow.
+goes through the same weights as the image, so nothing has to be invented and the encoder's own weights do not grow. The
+later version, whose forward pass raises, expects the same condition everywhere; pooled to each stage's size it runs.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
@@ -25,6 +28,9 @@ class CcxGeneratorConfig(GeneratorConfig):
     """The shape of X2CT-GAN's generator, and which of the paper's parts it has; the published code has only `dac`."""
 
     dft: bool = True  # Deep Feature Transform: the class mask conditions every fifth dense layer
+    condition: Literal["shared", "pooled"] = (
+        "shared"  # it goes through the encoder's weights, or is pooled to each stage
+    )
     dac: bool = True  # Depth-Aware Connection: a gate in every link
     aff: bool = True  # Adaptive Feature Fusion of two views; off, or with one view: X2CT-GAN's
 
@@ -43,11 +49,13 @@ class GatedLink(Link):
 class ConditionedEncoder(DenseEncoder):
     """X2CT-GAN's encoder, through which a class mask goes beside the image."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig, condition: int | None = None) -> None:
+        """`condition`: channels of what a dense layer is conditioned by; None: as many as it adds."""
         super().__init__(config)
         self.condition = ConditionNetwork(config.stem, 2 * config.stem)
+        channels = condition or config.growth
         self.transforms = nn.ModuleList(
-            nn.ModuleList(FeatureTransform(config.growth, config.growth) for _ in range(0, count, EVERY))
+            nn.ModuleList(FeatureTransform(channels, config.growth) for _ in range(0, count, EVERY))
             for count in config.layers
         )
 
@@ -69,10 +77,31 @@ class ConditionedEncoder(DenseEncoder):
         return [*maps[:-1], maps[-1].mean((2, 3))]
 
 
+class PooledEncoder(ConditionedEncoder):
+    """The same encoder with one condition for all stages, averaged down to their sizes."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__(config, condition=config.stem)
+
+    def forward(self, view: Tensor) -> list[Tensor]:
+        """View and mask (B, 2, s, s) → a map of each resolution for the links, and last the features (B, C)."""
+        image, mask = view.split(1, dim=1)
+        maps, condition = [self.stem(image)], self.condition(mask)
+        for stage, transforms in zip(self.stages, self.transforms, strict=True):
+            features, transform = stage.down(maps[-1]), iter(transforms.children())
+            pooled = F.adaptive_avg_pool2d(condition, features.shape[-2:])
+            for index, layer in enumerate(stage.layers):
+                new = layer.bottleneck(features)
+                features = torch.cat([features, new if index % EVERY else next(transform)(new, pooled)], dim=1)
+            maps.append(stage.transition(features))
+        return [*maps[:-1], maps[-1].mean((2, 3))]
+
+
 def build(config: CcxGeneratorConfig, side: int, orders: Sequence[Order]) -> SingleViewGenerator | BiplanarGenerator:
     """The generator of views (B, 1, side, side), or with `dft` of views and masks (B, 2, side, side)."""
+    conditioned_encoder = ConditionedEncoder if config.condition == "shared" else PooledEncoder
     parts = Parts(
-        encoder=ConditionedEncoder if config.dft else DenseEncoder,
+        encoder=conditioned_encoder if config.dft else DenseEncoder,
         link=GatedLink if config.dac else Link,
         fusion=AdaptiveFusion if config.aff else Average,
     )
