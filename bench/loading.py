@@ -93,6 +93,12 @@ def load_dataset(
     return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
 
 
+def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
+    """The volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
+    sources = _real_sources(spec) if source == "real" else _phantom_sources(config)
+    return (_fine_volume(spec, config, case) for case in sources if case.split == split)
+
+
 def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
     """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
     return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
@@ -159,14 +165,17 @@ def _computed(
 
 def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray]:
     """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one."""
-    if source.record is not None:
-        fine = load_volume(spec.name, source.record)
-    else:
-        fine = spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
+    fine = _fine_volume(spec, config, source)
     hounsfield = torch.from_numpy(fine.astype(np.float32))
     views = project(hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size)
     coarse = downsample(hounsfield, config.size).round().to(torch.int16)
     return coarse.numpy(), views[0].numpy()
+
+
+def _fine_volume(spec: DatasetSpec, config: DataConfig, source: _Source) -> np.ndarray:
+    if source.record is not None:
+        return load_volume(spec.name, source.record)
+    return spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
 
 
 def _intact_manifest(folder: Path) -> dict[str, Any] | None:
