@@ -40,7 +40,9 @@ def _filled(hounsfield: np.ndarray) -> np.ndarray:
     labels = np.zeros(tissue.shape, int)
     labels[scanned], count = ndimage.label(~tissue[scanned])
     outside = np.unique(np.concatenate([labels[:, [0, -1]].ravel(), labels[:, :, [0, -1]].ravel(), [0]]))
-    lung = ndimage.mean(hounsfield, labels, np.arange(count + 1)) > EMPTY_HU
+    flat = labels.ravel()
+    sums, sizes = np.bincount(flat, hounsfield.ravel(), count + 1), np.bincount(flat, minlength=count + 1)
+    lung = sums > EMPTY_HU * sizes
     lung[outside] = False
     return tissue | lung[labels]
 

@@ -314,8 +314,8 @@ def prepared_volume(scan: Scan, recipe: Recipe) -> tuple[np.ndarray, tuple[float
     centre = scan.centre_ras_mm if is_bag else cube_centre(scan, recipe.cube_mm)
     right, anterior, superior = np.subtract(scan.centre_ras_mm, centre).tolist()  # D, H, W run against S, A, R
     voxel = recipe.cube_mm / recipe.grid
-    clipped = np.clip(scan.hounsfield, *recipe.stored_hu)
-    cube = resampled(clipped, scan.spacing_mm, (superior, anterior, right), recipe.grid, voxel)
+    offset = (superior, anterior, right)
+    cube = resampled(scan.hounsfield, scan.spacing_mm, offset, recipe.grid, voxel, recipe.stored_hu)
     volume = np.rint(np.clip(cube, *recipe.stored_hu)).astype(np.int16)
     if recipe.keep_table or is_bag:
         return volume, centre, "kept: as asked" if recipe.keep_table else "kept: a bag"

@@ -47,23 +47,34 @@ def resampled(
     offset_mm: tuple[float, float, float],
     grid: int,
     voxel_mm: float,
+    limits: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """A cube (grid, grid, grid) float32 HU, `offset_mm` (along D, H, W) from the centre of a scan (D, H, W) in HU.
 
-    One separable step: a Gaussian that is both the interpolation and the low-pass against aliasing. Voxels whose
-    centre lies outside the scan are air.
+    One separable step: a Gaussian that is both the interpolation and the low-pass against aliasing. Values are clipped
+    to `limits` before they are averaged. Voxels whose centre lies outside the scan are air.
     """
     weights = [
         axis_weights(size, spacing, offset, grid, voxel_mm)
         for size, spacing, offset in zip(hounsfield.shape, spacing_mm, offset_mm, strict=True)
     ]
     needed = np.unique(weights[0].indices)
+    rows, columns = (_span(weight) for weight in weights[1:])
+    along_rows, along_columns = weights[1][:, rows], weights[2][:, columns]
     planes = np.empty((len(needed), grid, grid), np.float32)
     for plane, index in zip(planes, needed, strict=True):
-        above_air = hounsfield[index].astype(np.float32) - AIR_HU
-        plane[:] = weights[2].dot(weights[1].dot(above_air).T).T
+        part = hounsfield[index, rows, columns]
+        above_air = (part if limits is None else np.clip(part, *limits)).astype(np.float32)
+        above_air -= AIR_HU
+        plane[:] = along_columns.dot(along_rows.dot(above_air).T).T
     cube = weights[0][:, needed].dot(planes.reshape(len(needed), -1)).reshape(grid, grid, grid)
     return cube + np.float32(AIR_HU)
+
+
+def _span(weights: sparse.csr_matrix) -> slice:
+    """From the first to the last sample that any weight falls on."""
+    used = weights.indices
+    return slice(int(used.min()), int(used.max()) + 1) if used.size else slice(0, 0)
 
 
 def axis_weights(size: int, spacing: float, offset: float, grid: int, voxel: float) -> sparse.csr_matrix:

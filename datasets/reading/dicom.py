@@ -18,6 +18,10 @@ from .stacking import stacked
 SUFFIXES = (".dcm", ".dicom", ".ima", ".dcs")
 MIN_SLICES = 40
 PIXEL_DATA = 0x7FE00010
+HEADER_TAGS = (  # of what _Header holds, but for the transfer syntax
+    0x00280010, 0x00280011, 0x00280030, 0x00200037, 0x00281053, 0x00281052,
+    0x00280120, 0x00280103, 0x00280100, 0x00280101, 0x00280002, 0x00282110,
+)  # fmt: skip
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
@@ -81,7 +85,7 @@ class _Series:
     def __init__(self, folder: Path) -> None:
         self.folder = folder  # of the first file
         self.slices: dict[str, _Slice] = {}  # by SOPInstanceUID: a file copied twice counts once
-        self.headers: dict[_Header, _Header] = {}
+        self.headers: dict[tuple, _Header] = {}  # by their undecoded values, as they are the same in most slices
         self.frames: dict[str, ScanSource | Rejected] = {}
         self.patients: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()  # of what is no axial CT image
@@ -100,12 +104,15 @@ class _Series:
             if int(dataset.get("NumberOfFrames") or 1) > 1:
                 self.frames.setdefault(instance, multiframe.source_of(path, dataset, patient))
             else:
-                header = _header(dataset)
+                syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+                raw = (syntax, *(_undecoded(dataset, tag) for tag in HEADER_TAGS))
+                if raw not in self.headers:
+                    self.headers[raw] = _header(dataset, syntax)
                 self.slices.setdefault(
                     instance,
                     _Slice(
                         path,
-                        self.headers.setdefault(header, header),
+                        self.headers[raw],
                         _numbers(dataset.get("ImagePositionPatient")),
                         pixels_at,
                         pixel_bytes,
@@ -129,7 +136,12 @@ class _Series:
             yield ScanSource(patient, uid, len(files), "dicom", files[0].parent, tuple(files), reader)
 
 
-def _header(dataset: Any) -> _Header:
+def _undecoded(dataset: Any, tag: int) -> bytes | str:
+    value = dataset.get_item(tag).value if tag in dataset else b""
+    return value if isinstance(value, bytes) else repr(value)
+
+
+def _header(dataset: Any, syntax: str) -> _Header:
     padding = dataset.get("PixelPaddingValue")
     return _Header(
         rows=dataset.get("Rows"),
@@ -142,7 +154,7 @@ def _header(dataset: Any) -> _Header:
         signed=bool(dataset.get("PixelRepresentation")),
         bits=(int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 16)),
         samples=int(dataset.get("SamplesPerPixel") or 1),
-        syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        syntax=syntax,
         lossy=str(dataset.get("LossyImageCompression", "")),
     )
 
