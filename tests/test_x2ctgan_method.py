@@ -150,7 +150,7 @@ def fit(method: Method, folder: Path) -> dict[str, list[float]]:
 @pytest.mark.parametrize("adversarial", [0.1, 0.0])
 def test_the_stage_trains_with_and_without_a_discriminator(adversarial: float, tmp_path: Path) -> None:
     overrides = [f"training.adversarial_weight={adversarial}", "generator.dropout=0.0"]
-    method = build(*overrides, "training.loop.steps=40", "training.loop.validate_every=20")
+    method = build(*overrides, "training.loop.steps=25", "training.loop.validate_every=12")
     values = fit(method, tmp_path)
     assert ("discriminator_loss" in values) == (adversarial > 0)
     assert set(method.stages()[0].networks) == ({"generator", "discriminator"} if adversarial else {"generator"})
