@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.method import Method
 from bench.metrics.likelihood import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.order import derived_seed
-from bench.predictions import MANIFEST, intact, write_prediction
+from bench.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
 from bench.progress import Reporter
 from bench.rundir import RunFolder
 
@@ -39,7 +39,9 @@ def predict(
     target = folder.predictions(cases.split)
     likely = "likelihood" in method.card.capabilities
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
-    present, known = intact(target), read_likelihoods(target / FILE_NAME)
+    present, known = set(intact(target)), read_likelihoods(target / FILE_NAME)
+    if _encodes_truth(method):
+        present &= set(intact(target / ENCODED_TRUTH))
     missing = [
         group
         for group in groups
@@ -91,6 +93,10 @@ def _predict_group(
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed, renders=own)
+    if _encodes_truth(method):
+        encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
+        for name, volume in zip(names, encoded, strict=True):
+            write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
     if not likely:
         return []
     bound = method.log_likelihood(
@@ -99,6 +105,11 @@ def _predict_group(
     if bound is None:
         raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
     return per_case(names, bound)
+
+
+def _encodes_truth(method: Method) -> bool:
+    """Whether its own encoding of the truth is kept beside its predictions: released evaluations took it for truth."""
+    return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
 def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Predictions as files: one float32 NIfTI a case, in HU, on the case's own grid; and folders that others made.
 
-Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy.
+Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy; of a
+method that can encode and decode the truth, also encoded_truth/<case>.nii.gz with a manifest of their own.
 An outside folder holds <case>.nii.gz or <case>.nii, in any axis order and orientation its affine describes, in HU or
 in the windowed [0, 1].
 """
@@ -28,6 +29,7 @@ from bench.files import sha256_of, write_atomic, write_text
 Unit = Literal["hu", "unit"]
 SUFFIXES = (".nii.gz", ".nii")
 MANIFEST = "manifest.csv"
+ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 SHOWN = 5  # names in a message before "and N more"
 
@@ -176,6 +178,22 @@ def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool 
             "add them or pass --allow-missing"
         )
     return {case: found[case] for case in names if case in found}
+
+
+def encoded_truth(folder: Path, cases: Cases, names: Sequence[str]) -> dict[str, Path]:
+    """Case → the file of its truth as the method itself encodes it; empty where the predictions hold none.
+
+    Raises BenchError unless all of `names` have one, on their grid and as its manifest describes it.
+    """
+    inner = folder / ENCODED_TRUTH
+    if not inner.is_dir():
+        return {}
+    files, entries = find_predictions(inner, cases.names, allow_missing=True), read_manifest(inner)
+    for case in names:
+        if case not in files or case not in entries or not _has(files[case], entries[case].sha256):
+            raise BenchError(f"{inner}: {case} is missing or not the file its manifest describes; reconstruct again")
+        check_grid(files[case], cases, case)
+    return {case: files[case] for case in names}
 
 
 def check_grid(path: Path, cases: Cases, case: str) -> None:

@@ -98,6 +98,19 @@ def merge_run(results_dir: Path, record: Mapping[str, Any]) -> None:
     )
 
 
+def drop_run(results_dir: Path, run_id: str) -> None:
+    """Remove all rows of a run from scores.csv and runs.csv; nothing happens where there are none."""
+    for name, columns, key in ((SCORES, COLUMNS, KEY), (RUNS, None, ("run_id",))):
+        path = results_dir / name
+        if any(line["run_id"] == run_id for line in _lines(path, columns)):
+            _merge(
+                path,
+                columns,
+                lambda old: [line for line in old if line["run_id"] != run_id],
+                lambda line, key=key: tuple(line[part] for part in key),  # type: ignore[misc]
+            )
+
+
 def write_scores(path: Path, rows: Sequence[ScoreRow]) -> str:
     """Write rows alone to `path`, sorted; return the SHA-256 of the file. Raises BenchError as `merge_rows`."""
     check_rows(rows)
@@ -169,7 +182,10 @@ def _check_row(row: ScoreRow) -> None:
 
 
 def _check_distances(key: dict[str, Any], values: dict[str, float]) -> None:
-    """MAE² ≤ MSE ≤ peak·MAE; and a case's PSNR is that of its MSE, of a mean over axes at least that (Jensen)."""
+    """MAE² ≤ MSE ≤ peak·MAE; and a case's PSNR is that of its MSE, of a mean over slices or axes at least that.
+
+    The latter is Jensen's inequality; a cap on the PSNR of slices without error caps what it demands.
+    """
     protocol = get_protocol(key["protocol"])
     where = f"run {key['run_id']} {key['space']}/{key['axis']} {key['case'] or key['level']}"
     mse, mae, psnr = (values.get(name) for name in ("mse", "mae", "psnr"))
@@ -177,11 +193,15 @@ def _check_distances(key: dict[str, Any], values: dict[str, float]) -> None:
         return
     if mae is not None and not (mae**2 * (1 - SLACK) <= mse <= protocol.peak * mae * (1 + SLACK)):
         raise BenchError(f"{where}: MSE {mse} and MAE {mae} cannot both be of values in [0, {protocol.peak:g}]")
+    kind, peak = (protocol.psnr, protocol.peak) if key["space"] == "3d" else ("volume", protocol.peak)
+    if kind == "integers" and protocol.integer_peak is not None:
+        mse, peak = values.get("mse_int", 0.0), protocol.integer_peak
     if psnr is None or mse == 0 or key["level"] != "case":
         return
-    implied = 20 * math.log10(protocol.peak) - 10 * math.log10(mse)
-    mixed = key["axis"] in ("mean", "heldout", "input")  # a mean of several PSNRs
-    if psnr < implied - 1e-6 or (psnr > implied + 1e-6 and not mixed):
+    implied = 20 * math.log10(peak) - 10 * math.log10(mse)
+    mixed = kind == "slices" or key["axis"] in ("mean", "heldout", "input")  # a mean of several PSNRs
+    least = min(implied, protocol.exact_db) if kind == "slices" and protocol.exact_db else implied
+    if psnr < least - 1e-6 or (psnr > implied + 1e-6 and not mixed):
         raise BenchError(f"{where}: PSNR {psnr} is not that of MSE {mse}, {implied}")
 
 

@@ -16,11 +16,19 @@ import torch
 from bench.dataset import Cases, Split, to_unit
 from bench.errors import BenchError
 from bench.files import digest_of, read_json, sha256_of, write_json
-from bench.metrics.cases import CaseScore
+from bench.metrics.cases import CaseScore, CaseVolumes
 from bench.metrics.drr import drr_scores, turn_angles
 from bench.metrics.likelihood import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.metrics.sets import SetScore, plan_set, set_scores
-from bench.predictions import Unit, check_grid, find_predictions, read_manifest, read_prediction, read_renders
+from bench.predictions import (
+    Unit,
+    check_grid,
+    encoded_truth,
+    find_predictions,
+    read_manifest,
+    read_prediction,
+    read_renders,
+)
 from bench.protocols import Protocol
 from bench.provenance import code_version
 from bench.scores import ScoreRow, read_score_rows, views_text, write_scores
@@ -76,6 +84,9 @@ def score_predictions(
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
     hashes = _checked_hashes(files, predictions, truth)
+    encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
+    for case, path in encoded.items():
+        hashes[case] += sha256_of(path)
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
@@ -85,11 +96,12 @@ def score_predictions(
     rows: list[ScoreRow] = []
     for index, (case, path) in enumerate(files.items(), start=1):
         known = kept.of_case(case, hashes[case])
-        rows += known or _case_rows(make, path, truth, case, protocol, unit, device)
+        rows += known or _case_rows(make, path, truth, case, protocol, unit, device, encoded.get(case))
         if not known and index % SAVE_EVERY == 0:
             kept.save(rows, hashes)
         advance()
-    rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
+    if protocol.likelihood:
+        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
     rows += _mean_rows(make, rows, len(truth))
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
@@ -144,11 +156,13 @@ def _case_rows(
     protocol: Protocol,
     unit: Unit,
     device: torch.device | None,
+    encoded: Path | None,
 ) -> list[ScoreRow]:
     volume, note = read_prediction(path, truth, case, unit)
     hounsfield = truth.hounsfield[truth.names.index(case)]
     exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
-    rows = [make.of_case(case, score, note) for score in protocol.case_scores(exact, volume, protocol)]
+    volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
+    rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
     if protocol.turn:
         card = truth.card
         shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import UsageError, unknown_name
-from bench.metrics import BASELINE_SUFFIX, METRICS, Space
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
+from bench.metrics.released_codediff import TRUTH_CT, TRUTH_ENCODED
 from bench.protocols import PROTOCOLS
 from bench.published import NLL, PRINTED_TITLES, Published, doubts, of_table
 from bench.registry import get_dataset, method_card
@@ -164,7 +165,9 @@ def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
     if protocol.fidelity is None:
         return ""
     side = f" at {protocol.fidelity.side(size)}³" if size else ""
-    return f"k={protocol.fidelity.nearest_k}, {len(protocol.fidelity.encoder_seeds)} encoders{side}"
+    encoders, batch = len(protocol.fidelity.encoder_seeds), protocol.fidelity.batch
+    many = f"{encoders} encoder" + ("s" if encoders > 1 else "")
+    return f"k={protocol.fidelity.nearest_k}, {many}{side}" + (f", batches of {batch}" if batch else "")
 
 
 def with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -214,7 +217,10 @@ def _block(
     made.sort(key=lambda row: order.index(row.method) if row.method in order else len(order))
     references = sorted((row for row in made if row.kind != "method"), key=lambda row: (row.kind != "floor", row.title))
     methods = ranked([row for row in made if row.kind == "method"])
-    return Block(facts, header_of(facts, rows), methods, (*references, _real_row(spec, rows)))
+    controls = [_control_row(spec, rows, "real training cases", BASELINE_SUFFIX)]
+    blurred = rows.loc[rows["metric"] == f"density{BLURRED_SUFFIX}", "note"].unique()
+    controls += [_control_row(spec, rows, str(note), BLURRED_SUFFIX) for note in blurred[:1]]
+    return Block(facts, header_of(facts, rows), methods, (*references, *controls))
 
 
 def _methods_of(printed: Mapping[tuple[str, str], Published]) -> list[str]:
@@ -252,7 +258,11 @@ def _cell(metric: str, method: str, runs: pd.DataFrame | None, title: str, notes
     mine = runs[runs["metric"] == metric] if runs is not None else None
     if mine is None or not len(mine):
         return Cell(metric, "cannot" if _lacks(method, metric) else "not_run")
-    remarks = [f"{title}, {METRICS[metric].label}: {note}" for note in mine["note"].unique() if note]
+    remarks = [
+        f"{title}: {note}" if note in (TRUTH_CT, TRUTH_ENCODED) else f"{title}, {METRICS[metric].label}: {note}"
+        for note in mine["note"].unique()
+        if note
+    ]
     known = mine[mine["status"].isin(("ok", "partial"))]
     if not len(known):
         return Cell(metric, "cannot", marks=() if metric == NLL else tuple(notes.mark(text) for text in remarks))
@@ -285,10 +295,11 @@ def _distance(metric: str, mine: pd.DataFrame, runs: pd.DataFrame | None) -> flo
     return float(difference.mean()) if len(difference) else None
 
 
-def _real_row(spec: TableSpec, rows: pd.DataFrame) -> Row:
+def _control_row(spec: TableSpec, rows: pd.DataFrame, title: str, suffix: str) -> Row:
+    """What a known set scores in the place of predictions."""
     cells = []
     for metric in spec.metrics:
-        values = rows.loc[rows["metric"] == metric + BASELINE_SUFFIX, "value"].dropna()
+        values = rows.loc[rows["metric"] == metric + suffix, "value"].dropna()
         value = float(values.mean()) if len(values) else None
         cells.append(Cell(metric, "blank" if value is None else "value", value=value))
-    return Row("", "real training cases", "ceiling", "", 0, tuple(cells))
+    return Row("", title, "ceiling", "", 0, tuple(cells))

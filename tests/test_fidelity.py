@@ -316,7 +316,7 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
     encoded = []
     volumes = data["test"].volumes(range(6))
     scores = set_scores(plan, volumes, lambda: encoded.append(1))
-    assert len(encoded) == 6 + 6 + len(plan.drawn)
+    assert len(encoded) == 6 + 6 + 6 + len(plan.drawn)  # predicted, true, blurred, drawn
     by_key = {(s.space, s.axis, s.metric, s.rep, s.stat): s.value for s in scores}
     assert len(by_key) == len(scores)
     for axis in ("d", "h", "w", "mean"):

@@ -134,11 +134,11 @@ def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatc
     scored = []
 
     def stops_at(limit: int):
-        def scorer(exact, prediction, protocol):
+        def scorer(volumes, protocol):
             if len(scored) == limit:
                 raise KeyboardInterrupt
             scored.append(1)
-            return windowed_scores(exact, prediction, protocol)
+            return windowed_scores(volumes, protocol)
 
         scorer.__name__ = "windowed_scores"
         return replace(PLAIN, case_scores=scorer)
@@ -175,9 +175,9 @@ def test_rows_of_other_code_data_or_damaged_files_are_not_reused(tmp_path: Path,
     if how == "record":
         csv.with_suffix(".json").write_text("[]")
 
-    def counting(exact, prediction, protocol):
+    def counting(volumes, protocol):
         calls.append(1)
-        return windowed_scores(exact, prediction, protocol)
+        return windowed_scores(volumes, protocol)
 
     counting.__name__ = "windowed_scores"
     score_predictions(facts, data, folder, replace(PLAIN, case_scores=counting), csv)

@@ -1,7 +1,8 @@
 """What is measured: one entry a metric, so that direction, range and unit are written once.
 
-The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py. Which of them a result uses,
-and with which settings, is decided by its protocol (bench/protocols.py).
+The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py, and for the definitions of
+released codes slices.py and released_*.py. Which of them a result uses, and with which settings, is decided by its
+protocol (bench/protocols.py).
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _FIDELITY = (
     Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
 )
 BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
+BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 
 METRICS: dict[str, Metric] = {
     metric.key: metric
@@ -42,10 +44,18 @@ METRICS: dict[str, Metric] = {
         Metric("mae", "MAE", "down", "", (0.0, None), "case", _ALL, 4),
         Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2),
         Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _ALL, 3),
+        Metric("mse_x4", "MSE on [-1, 1]", "down", "", (0.0, None), "case", ("3d",), 4),
+        Metric("mae_x2", "MAE on [-1, 1]", "down", "", (0.0, None), "case", ("3d",), 4),
+        Metric("mse_int", "MSE of integers", "down", "", (0.0, None), "case", ("3d",), 0),
+        Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", ("3d",), 1),
+        Metric("psnr_volume", "PSNR of the volume", "up", "dB", (0.0, None), "case", ("3d",), 2),
+        Metric("psnr_slices", "PSNR of slices", "up", "dB", (0.0, None), "case", ("3d",), 2),
+        Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", ("3d",), 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", ("3d",), 4),
         *_FIDELITY,
         *(
-            Metric(m.key + BASELINE_SUFFIX, f"{m.label}, real", m.direction, m.unit, m.range, m.level, m.spaces, 2)
+            Metric(m.key + suffix, f"{m.label}, {control}", m.direction, m.unit, m.range, m.level, m.spaces, 2)
+            for suffix, control in ((BASELINE_SUFFIX, "real"), (BLURRED_SUFFIX, "blurred"))
             for m in _FIDELITY
         ),
         Metric("nll_bits_per_voxel", "NLL", "down", "bits/voxel", (0.0, None), "case", ("3d",), 3),

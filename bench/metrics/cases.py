@@ -20,6 +20,15 @@ UNDEFINED = {
 
 
 @dataclass(frozen=True)
+class CaseVolumes:
+    """What the numbers of a case are made of: volumes (D, H, W) in [0, 1] of one shape."""
+
+    ct: np.ndarray
+    prediction: np.ndarray
+    encoded: np.ndarray | None = None  # the CT as the method itself encodes and decodes it, where that is stored
+
+
+@dataclass(frozen=True)
 class CaseScore:
     """One number of one case; `value` is None where it is undefined, and `note` says why."""
 
@@ -35,15 +44,21 @@ def project_maximum(volume: np.ndarray) -> dict[str, np.ndarray]:
     return {axis: volume.max(axis=index) for index, axis in enumerate(AXES)}
 
 
-def windowed_scores(truth: np.ndarray, prediction: np.ndarray, protocol: "Protocol") -> list[CaseScore]:
-    """Scores of two volumes (D, H, W) in [0, 1]: MSE, MAE, PSNR, SSIM in 3-D and on each projection and their mean.
+def windowed_scores(case: CaseVolumes, protocol: "Protocol") -> list[CaseScore]:
+    """Prediction against CT in [0, 1]: MSE, MAE, PSNR, SSIM in 3-D and on each projection and their mean.
 
     Raises ValueError for different shapes, NaN or infinity.
     """
-    scores = _distances("3d", "all", truth, prediction, protocol)
-    scores.append(CaseScore("3d", "all", "l1_sample", mae(truth, prediction)))
-    true_projections, projections = project_maximum(truth), project_maximum(prediction)
+    scores = _distances("3d", "all", case.ct, case.prediction, protocol)
+    scores.append(CaseScore("3d", "all", "l1_sample", mae(case.ct, case.prediction)))
+    return [*scores, *projection_scores(case, protocol)]
+
+
+def projection_scores(case: CaseVolumes, protocol: "Protocol") -> list[CaseScore]:
+    """MSE, MAE, PSNR and SSIM of the maximum-intensity projections of prediction and CT, per axis and their mean."""
+    true_projections, projections = project_maximum(case.ct), project_maximum(case.prediction)
     per_axis = [_distances("mip", axis, true_projections[axis], projections[axis], protocol) for axis in AXES]
+    scores: list[CaseScore] = []
     for same_metric in zip(*per_axis, strict=True):
         scores += [*same_metric, _mean_of_axes(same_metric)]
     return scores

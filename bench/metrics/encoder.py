@@ -3,10 +3,12 @@
 Architecture of the published extractor (specified in CodeDiff3D's released evaluation): three strided stages with
 squeeze-excitation gates and a valid 4³ head. 128³ → 13³ = 2197 features, 64³ → 5³ = 125. Two repairs, both needed for
 numbers that can be repeated: weights follow a seed, and spectral norm is exact. (As released it divides by
-uᵀWv of two random vectors, off by a median factor of 54 and negative in 44 % of the layers.)
+uᵀWv of two random vectors, off by a median factor of 54 and negative in 44 % of the layers; `random-vectors` keeps
+that for the protocol that repeats it.)
 """
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +21,22 @@ HEAD_WIDTH = 256
 GATE_SIDE = 4
 SMALLEST_SIDE = 32  # below it the last map is smaller than the head's kernel
 SIDE_STEP = 16  # two halvings, then four blocks a side for the last gate
+Norm = Literal["exact", "random-vectors"]
 
 
-def seeded_encoder(seed: int, dimensions: int) -> "RandomEncoder":
-    """The encoder of a seed in 2 or 3 dimensions, on the CPU, in float32: default initialisation, then W / σ_max(W).
+def seeded_encoder(seed: int, dimensions: int, norm: Norm = "exact") -> "RandomEncoder":
+    """The encoder of a seed in 2 or 3 dimensions, on the CPU, in float32: default initialisation, then W / σ_max(W),
+    or W / uᵀWv of unit vectors u and v that the seed draws.
 
     The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = RandomEncoder(dimensions)
-    normalise_spectrally(encoder)
+        if norm == "random-vectors":
+            divide_by_random_vectors(encoder)
+    if norm == "exact":
+        normalise_spectrally(encoder)
     encoder.eval().requires_grad_(False)
     return encoder.to(memory_format=CHANNELS_LAST[dimensions])  # type: ignore[call-overload]
 
@@ -40,6 +47,15 @@ def normalise_spectrally(module: nn.Module) -> None:
     for weight in module.parameters():
         exact = weight.double()
         weight.copy_(exact / largest_singular_value(exact.flatten(1)))
+
+
+@torch.no_grad()
+def divide_by_random_vectors(module: nn.Module) -> None:
+    """Divide each weight by uᵀWv of its (out, rest) matrix, u and v random unit vectors: spectral norm not iterated."""
+    for weight in module.parameters():
+        matrix = weight.double().flatten(1)
+        u, v = (F.normalize(torch.randn(length, dtype=torch.float64), dim=0) for length in matrix.shape)
+        weight.copy_(weight.double() / (u @ matrix @ v))
 
 
 def largest_singular_value(matrix: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 import torch
 from prdc import compute_prdc
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,14 +25,15 @@ from bench.dataset import Cases
 from bench.errors import BenchError
 from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
 from bench.metrics.cases import AXES
-from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, RandomEncoder, seeded_encoder
+from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, Norm, RandomEncoder, seeded_encoder
+from bench.metrics.released_codediff import NARROWEST, WIDTH, min_max
 from bench.store import data_root
 
 if TYPE_CHECKING:
     from bench.protocols import Fidelity
 
 NAMES = ("density", "coverage", "precision", "recall")
-FEATURES_VERSION = 1  # raise when encoding computes something else
+FEATURES_VERSION = 2  # raise when encoding computes something else
 VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
 
 Features = dict[str, np.ndarray]
@@ -62,8 +64,10 @@ def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict
     return {name: float(scores[name]) for name in NAMES}
 
 
-def too_few(count: int, nearest_k: int) -> str:
-    """Why `count` cases have no k-th neighbour distances to compare."""
+def too_few(count: int, nearest_k: int, batch: int | None = None) -> str:
+    """Why `count` cases have no k-th neighbour distances to compare, or fill no batch."""
+    if batch is not None:
+        return f"{count} cases; a batch needs {batch}"
     return f"{count} cases; k = {nearest_k} needs at least {nearest_k + 2}"
 
 
@@ -87,10 +91,12 @@ def encode(
     side = settings.side(grid)
     if side < SMALLEST_SIDE or side % SIDE_STEP:
         raise BenchError(f"the encoder takes multiples of {SIDE_STEP} from {SMALLEST_SIDE} a side, not {side}")
-    encoders = {d: [_encoder(seed, d, device) for seed in settings.encoder_seeds] for d in (2, 3)}
+    norm = settings.spectral_norm
+    encoders = {d: [_encoder(seed, d, norm, device) for seed in settings.encoder_seeds] for d in (2, 3)}
     batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
     for batch in _batched(volumes, max(1, VOXELS_AT_ONCE // side**3)):
-        stacked = torch.stack(batch).to(device, torch.float32)
+        stacked = torch.stack([_stretched(v) for v in batch] if settings.values == "min-max" else batch)
+        stacked = stacked.to(device, torch.float32)
         batches["3d"].append(_encode_batch(encoders[3], stacked, side))
         for dimension, axis in enumerate(AXES, start=1):
             batches[axis].append(_encode_batch(encoders[2], stacked.amax(dimension), side))
@@ -105,24 +111,26 @@ def real_features(
     settings: "Fidelity",
     device: torch.device,
     advance: Callable[[], None] = lambda: None,
+    blur: float = 0.0,
 ) -> Features:
     """Features of some true volumes, from the cache under the data root when they were computed before.
 
-    The cache is keyed by the data's fingerprint, the split, the cases and the encoders; a damaged file is rebuilt.
+    `blur` is the σ in voxels of a Gaussian that the volumes are blurred by first. The cache is keyed by the data's
+    fingerprint, the split, the cases, the blur and the encoders; a damaged file is rebuilt.
     """
-    path = _cache_path(cases, indices, settings)
+    path = _cache_path(cases, indices, settings, blur)
     features = _cached(path)
     if features is None:
-        volumes = (cases.volumes([index])[0] for index in indices.tolist())
+        volumes = (_blurred(cases.volumes([index])[0], blur) for index in indices.tolist())
         features = encode(volumes, cases.card.size, settings, device, advance)
         digest = write_atomic(path, lambda file: np.savez(file, **features))  # type: ignore[arg-type]
         write_json(path.with_suffix(".json"), {"sha256": digest})
     return features
 
 
-def uncached(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> int:
+def uncached(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float = 0.0) -> int:
     """How many of these volumes `real_features` has to encode: all or none."""
-    return len(indices) if _cached(_cache_path(cases, indices, settings)) is None else 0
+    return len(indices) if _cached(_cache_path(cases, indices, settings, blur)) is None else 0
 
 
 def baseline_draws(training: int, count: int, settings: "Fidelity") -> np.ndarray:
@@ -131,9 +139,14 @@ def baseline_draws(training: int, count: int, settings: "Fidelity") -> np.ndarra
     return np.stack([random.choice(training, count, replace=False) for _ in range(settings.baseline_draws)])
 
 
-def prdc_by_encoder(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> list[dict[str, float]]:
-    """`prdc_scores` of features (encoders, n, f) and (encoders, m, f), one result an encoder."""
-    return [prdc_scores(r, g, nearest_k) for r, g in zip(real, generated, strict=True)]
+def prdc_by_encoder(
+    real: np.ndarray, generated: np.ndarray, nearest_k: int, batch: int | None = None
+) -> list[dict[str, float]]:
+    """`prdc_scores` of features (encoders, n, f) and (encoders, m, f), one result an encoder.
+
+    With `batch`, the mean over whole batches of so many rows, in their order; the rows left over are dropped.
+    """
+    return [_in_batches(r, g, nearest_k, batch) for r, g in zip(real, generated, strict=True)]
 
 
 def mean_over_axes(per_axis: Mapping[str, list[dict[str, float]]]) -> list[dict[str, float]]:
@@ -144,9 +157,27 @@ def mean_over_axes(per_axis: Mapping[str, list[dict[str, float]]]) -> list[dict[
     ]
 
 
+def _in_batches(real: np.ndarray, generated: np.ndarray, nearest_k: int, batch: int | None) -> dict[str, float]:
+    if batch is None:
+        return prdc_scores(real, generated, nearest_k)
+    starts = range(0, min(len(real), len(generated)) - batch + 1, batch)
+    if not starts:
+        raise ValueError(too_few(min(len(real), len(generated)), nearest_k, batch))
+    scores = [prdc_scores(real[i : i + batch], generated[i : i + batch], nearest_k) for i in starts]
+    return {name: float(np.mean([score[name] for score in scores])) for name in NAMES}
+
+
+def _stretched(volume: Tensor) -> Tensor:
+    return torch.from_numpy(min_max(volume.double().numpy(), NARROWEST / WIDTH))
+
+
+def _blurred(volume: Tensor, sigma: float) -> Tensor:
+    return torch.from_numpy(gaussian_filter(volume.numpy(), sigma, mode="nearest")) if sigma else volume
+
+
 @lru_cache(maxsize=32)
-def _encoder(seed: int, dimensions: int, device: torch.device) -> RandomEncoder:
-    return seeded_encoder(seed, dimensions).to(device)
+def _encoder(seed: int, dimensions: int, norm: Norm, device: torch.device) -> RandomEncoder:
+    return seeded_encoder(seed, dimensions, norm).to(device)
 
 
 def _batched(volumes: Iterable[Tensor], size: int) -> Iterable[list[Tensor]]:
@@ -174,7 +205,7 @@ def _encode_batch(encoders: list[RandomEncoder], images: Tensor, side: int) -> n
         return torch.stack([encoder(images) for encoder in encoders]).cpu().numpy()
 
 
-def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> Path:
+def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float) -> Path:
     key = digest_of(
         {
             "version": FEATURES_VERSION,
@@ -183,6 +214,9 @@ def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity") -> Path
             "cases": [cases.names[index] for index in indices.tolist()],
             "seeds": settings.encoder_seeds,
             "side": settings.side(cases.card.size),
+            "values": settings.values,
+            "norm": settings.spectral_norm,
+            "blur": blur,
         }
     )
     return data_root() / "features" / f"{cases.card.name}-{cases.split}-{key[:16]}.npz"

@@ -1,7 +1,8 @@
 """All numbers of a whole set: density, coverage, precision, recall in 3-D and on projections, and their baseline.
 
-One value an encoder, then mean and standard deviation over encoders. The baseline puts random training cases in the
-place of the predictions: one value an encoder and draw.
+One value an encoder, then mean and standard deviation over encoders. Two controls are computed with the same encoders:
+the baseline puts random training cases in the place of the predictions (one value an encoder and draw), and the other
+the test cases themselves, blurred, which shows what over-smooth output scores.
 """
 
 import warnings
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.dataset import Cases
-from bench.metrics import BASELINE_SUFFIX, Space
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, Space
 from bench.metrics.cases import AXES
 from bench.metrics.fidelity import (
     NAMES,
@@ -75,25 +76,32 @@ class SetPlan:
         if self.refusal:
             return 0
         real = uncached(self.test, self.indices, self.settings) + uncached(self.train, self.drawn, self.settings)
-        return len(self.indices) + real
+        blurred = uncached(self.test, self.indices, self.settings, self.settings.blur_voxels)
+        return len(self.indices) + real + blurred
 
 
 def plan_set(test: Cases, train: Cases, names: Iterable[str], settings: "Fidelity", device: torch.device) -> SetPlan:
     """What comparing predictions of the test cases `names` takes."""
     indices = np.array([test.names.index(name) for name in names], dtype=int)
-    n, k = len(indices), settings.nearest_k
+    n, k, batch = len(indices), settings.nearest_k, settings.batch
     draws = baseline_draws(len(train), n, settings) if len(train) >= n else None
-    return SetPlan(test, train, indices, draws, settings, too_few(n, k) if n < k + 2 else "", device)
+    refusal = too_few(n, k, batch) if n < (batch or k + 2) else ""
+    return SetPlan(test, train, indices, draws, settings, refusal, device)
 
 
 def set_scores(plan: SetPlan, volumes: Iterable[Tensor], advance: Callable[[], None] = lambda: None) -> list[SetScore]:
     """Scores of predicted `volumes` (D, H, W) in [0, 1], in the order of the plan; `advance` is called a volume."""
     n = len(plan.indices)
     if plan.refusal:
-        return [*_undefined("", n, plan.refusal), *_undefined(BASELINE_SUFFIX, n, plan.refusal)]
+        return [s for suffix in ("", BASELINE_SUFFIX, BLURRED_SUFFIX) for s in _undefined(suffix, n, plan.refusal)]
     real = real_features(plan.test, plan.indices, plan.settings, plan.device, advance)
     generated = encode(volumes, plan.test.card.size, plan.settings, plan.device, advance)
+    n = n - n % plan.settings.batch if plan.settings.batch else n
     scores = _summed_up("", _by_encoder(real, generated, plan.settings), n)
+    blur = plan.settings.blur_voxels
+    blurred = real_features(plan.test, plan.indices, plan.settings, plan.device, advance, blur)
+    stated = f"test cases blurred by a Gaussian of σ {blur:g} voxels"
+    scores += _summed_up(BLURRED_SUFFIX, _by_encoder(real, blurred, plan.settings), n, stated)
     if plan.draws is None:
         reason = f"{len(plan.train)} training cases; the baseline needs {n}"
         return [*scores, *_undefined(BASELINE_SUFFIX, n, reason)]
@@ -117,7 +125,8 @@ class _Entry:
 def _by_encoder(real: Features, generated: Features, settings: "Fidelity") -> dict[str, _Entry]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateFeatures)  # the note says it instead
-        by_axis = {key: prdc_by_encoder(real[key], generated[key], settings.nearest_k) for key in ("3d", *AXES)}
+        k, batch = settings.nearest_k, settings.batch
+        by_axis = {key: prdc_by_encoder(real[key], generated[key], k, batch) for key in ("3d", *AXES)}
     by_axis["mean"] = mean_over_axes(by_axis)
     return {
         str(index): _Entry(
@@ -128,9 +137,9 @@ def _by_encoder(real: Features, generated: Features, settings: "Fidelity") -> di
     }
 
 
-def _summed_up(suffix: str, entries: Mapping[str, _Entry], n: int) -> list[SetScore]:
+def _summed_up(suffix: str, entries: Mapping[str, _Entry], n: int, stated: str = "") -> list[SetScore]:
     scores = []
-    note = "; ".join(dict.fromkeys(entry.note for entry in entries.values() if entry.note))
+    note = "; ".join(dict.fromkeys(note for note in (stated, *(entry.note for entry in entries.values())) if note))
     for space, axis, key in PLACES:
         for name in NAMES:
             metric = name + suffix
