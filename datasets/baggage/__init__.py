@@ -20,7 +20,7 @@ DATASET = DatasetSpec(
         "paper": DataConfig(size=256, image_size=256, phantoms=(1722, 191, 213)),
     },
     phantom=bag_phantom,
-    phantom_version=1,
+    phantom_version=2,
     assign_splits=assign_splits,
     subject="bag",
     citation=(

@@ -12,7 +12,7 @@ from .phantom import CLOTHES, CUBE_MM, labels_of, render
 from .things import Placed, fillings
 
 GRID = 128
-BAGS = 100
+BAGS = 30
 
 
 def material_table() -> str:
@@ -50,7 +50,7 @@ def measures(bag: Bag) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the tables of the first bags, by default a hundred."""
+    """Print the tables of the first bags, by default thirty."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else BAGS
     bags = [draw_bag(seed) for seed in range(count)]
     found = [measures(bag) for bag in bags]
