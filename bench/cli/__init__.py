@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from bench.cli import compare, data, doctor, fingerprint, listing, run, score, table
+from bench.cli import audit, compare, data, doctor, fingerprint, listing, new, run, score, study, table
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -20,8 +20,12 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("table")(table.table)
 app.command("compare")(compare.compare)
+app.command("study")(study.study)
 app.command("score")(score.score)
+app.command("audit")(audit.audit)
 app.command("fingerprint")(fingerprint.fingerprint)
+app.command("new-method")(new.new_method)
+app.command("new-dataset")(new.new_dataset)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(data.app, name="data")

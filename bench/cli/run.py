@@ -32,12 +32,14 @@ def run(
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
-    from bench.errors import BenchError, StoppedError
+    from bench.errors import BenchError, StoppedError, UsageError
+    from bench.failures import forget_failure, one_line, record_failure
     from bench.progress import Reporter
     from bench.run import RunRequest, run_one
 
     report = Reporter()
-    grid = list(product(_listed(method), _listed(dataset), _seeds(seeds)))
+    grid = list(product(listed(method), listed(dataset), seed_list(seeds)))
+    _check_names(listed(method), listed(dataset), preset, protocol)
     failed = []
     for method_name, dataset_name, seed in grid:
         request = RunRequest(
@@ -57,23 +59,51 @@ def run(
             run_one(request, report)
         except StoppedError:
             raise
-        except BenchError as error:
-            if len(grid) == 1:
+        except Exception as error:
+            alone = len(grid) == 1
+            if not (alone and isinstance(error, UsageError)):  # a command that was wrong leaves nothing
+                record_failure(request, error)
+            if alone:
                 raise
-            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {error}")
+            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {one_line(error)}")
             report.say(f"failed: {failed[-1]}")
+        else:
+            forget_failure(request)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
 
 
-def _listed(text: str) -> list[str]:
+def _check_names(methods: list[str], datasets: list[str], preset: str, protocol: str) -> None:
+    """Raise UsageError for a name that does not exist before the first of several runs starts."""
+    from contextlib import suppress
+
+    from bench.errors import PluginError, UsageError, unknown_name
+    from bench.protocols import get_protocol
+    from bench.registry import get_dataset, get_method
+
+    if not methods or not datasets:
+        raise UsageError("--method and --dataset need at least one name; see `bench list`")
+    get_protocol(protocol)
+    for name in methods:
+        with suppress(PluginError):  # it exists and is broken: its own run says so, the others go on
+            get_method(name)
+    for name in datasets:
+        with suppress(PluginError):
+            spec = get_dataset(name)
+            if preset not in spec.presets:
+                raise unknown_name("preset", preset, list(spec.presets))
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a comma list."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _seeds(text: str) -> list[int]:
+def seed_list(text: str) -> list[int]:
+    """The seeds of a comma list."""
     from bench.errors import UsageError
 
     try:
-        return [int(part) for part in _listed(text)]
+        return [int(part) for part in listed(text)]
     except ValueError as error:
         raise UsageError(f"--seeds takes whole numbers separated by commas, not '{text}'") from error

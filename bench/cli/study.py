@@ -1,0 +1,79 @@
+"""`bench study`: how robust is a trained method?"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+WIDTH = 160  # columns of text that goes to a file or a pipe
+
+
+def study(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="views, shuffle, misalign, noise, steps, samples or train-size.")
+    ],
+    method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = "",
+    run: Annotated[str, typer.Option(help="Id of a finished run, or comma list, in place of method and seed.")] = "",
+    dataset: Annotated[str, typer.Option(help="Dataset.")] = "lidc",
+    preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list.")] = "0",
+    values: Annotated[
+        str, typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases.")
+    ] = "",
+    setting: Annotated[str, typer.Option(help="Setting that the study `steps` varies.")] = "sampling.steps",
+    set_: Annotated[list[str], typer.Option("--set", help="Override a setting of the runs: key=value.")] = [],  # noqa: B006
+    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=3, help="Take only the first cases of the test split.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    results_dir: Annotated[Path, typer.Option(help="CSV and plot go to its folder `studies`.")] = Path("results"),
+) -> None:
+    """Ask one question of trained methods; write results/studies/NAME-….csv and .png.
+
+    views and train-size train runs of their own; the others load finished ones and change nothing but the test views
+    (shuffle, misalign, noise) or the sampling (steps, samples).
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.cli.run import listed, seed_list
+    from bench.progress import Reporter
+    from bench.study.catalogue import STUDIES, run_study
+    from bench.study.points import as_lines
+    from bench.study.runs import StudyRequest
+
+    report = Reporter()
+    request = StudyRequest(
+        methods=tuple(listed(method)),
+        dataset=dataset,
+        preset=preset,
+        seeds=tuple(seed_list(seeds)),
+        run_ids=tuple(listed(run)),
+        overrides=tuple(set_),
+        values=tuple(_whole(values)),
+        setting=setting,
+        source=source,
+        limit=limit,
+        device=device,
+        runs_dir=runs_dir,
+        results_dir=results_dir,
+    )
+    answer = run_study(name, request, report)
+    heads, lines = as_lines(answer.points, STUDIES[name].metrics)
+    table = Table(title=STUDIES[name].question, title_justify="left")
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index < 6 else "right")
+    for line in lines:
+        table.add_row(*(cell.replace("[", "\\[") for cell in line))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    report.say(f"wrote {answer.csv} and {answer.picture}")
+
+
+def _whole(text: str) -> list[int]:
+    from bench.errors import UsageError
+
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise UsageError(f"--values takes whole numbers separated by commas, not '{text}'") from error

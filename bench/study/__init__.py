@@ -1,0 +1,1 @@
+"""Robustness studies: one question about trained methods each, answered by a CSV and a plot."""

@@ -1,0 +1,150 @@
+"""All studies by name: what each asks, what its picture shows, and how it is run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError, UsageError, unknown_name
+from bench.progress import Reporter
+from bench.study import inputs, sampling, training
+from bench.study.plot import Panel, draw
+from bench.study.points import Point, write_points
+from bench.study.runs import StudyRequest, TrainedRun, find_runs
+
+Body = Callable[[StudyRequest, Sequence[TrainedRun], Reporter], Iterator[Point]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question."""
+
+    name: str
+    question: str
+    body: Body
+    panels: tuple[Panel, ...]
+    trains: bool = False  # trains runs of its own; the others take finished ones
+    takes_values: bool = False
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What its table shows."""
+        return tuple(dict.fromkeys(panel.metric for panel in self.panels))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found, and where it is written."""
+
+    points: tuple[Point, ...]
+    csv: Path
+    picture: Path
+
+
+def _panels(parameters: Sequence[str], metrics: Sequence[str]) -> tuple[Panel, ...]:
+    return tuple(Panel(parameter, metric) for metric in metrics for parameter in parameters)
+
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study(
+            "views",
+            "How much does each further view help?",
+            training.views,
+            _panels([training.VIEWS], ["psnr", "ssim"]),
+            trains=True,
+            takes_values=True,
+        ),
+        Study(
+            "shuffle",
+            "What is left with another patient's views?",
+            inputs.shuffle,
+            _panels([inputs.WHOSE], ["psnr", "ssim"]),
+        ),
+        Study(
+            "misalign",
+            "What if the object moves between the views?",
+            inputs.misalign,
+            _panels(list(inputs.MOVEMENTS), ["psnr", "ssim"]),
+        ),
+        Study(
+            "noise",
+            "What do few photons and a wide spectrum cost?",
+            inputs.noise,
+            _panels([inputs.PHOTONS, inputs.VOLTAGE], ["psnr", "ssim"]),
+        ),
+        Study(
+            "steps",
+            "How many sampling steps are needed?",
+            sampling.steps,
+            _panels([sampling.STEPS], ["psnr", "ssim", "seconds"]),
+            takes_values=True,
+        ),
+        Study(
+            "samples",
+            "What do several samples of a case say?",
+            sampling.samples,
+            (
+                Panel(sampling.BEST, "psnr"),
+                Panel(sampling.MEAN, "psnr"),
+                Panel(sampling.INSIDE, "inside", diagonal=True),
+                Panel(sampling.INSIDE, "inside_body", diagonal=True),
+            ),
+            takes_values=True,
+        ),
+        Study(
+            "train-size",
+            "How soon does a method overfit?",
+            training.train_size,
+            _panels([training.TRAINING_CASES], ["psnr", "nll_bits_per_voxel"]),
+            trains=True,
+            takes_values=True,
+        ),
+    )
+}
+
+
+def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
+    """Run one study and write its CSV and its picture under results/studies.
+
+    Raises UsageError for a wrong request, BenchError when nothing could be measured.
+    """
+    if name not in STUDIES:
+        raise unknown_name("study", name, list(STUDIES))
+    study = STUDIES[name]
+    if request.values and not study.takes_values:
+        raise UsageError(f"{name} has settings of its own; --values is for " + ", ".join(_with_values()))
+    if study.trains and (request.run_ids or not request.methods):
+        raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
+    runs = [] if study.trains else find_runs(request, report)
+    _require_comparable(runs)
+    points = tuple(study.body(request, runs, report))
+    known = [point for point in points if point.values]
+    if not known:
+        raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")
+    path = request.results_dir / "studies" / f"{name}-{_subject(known)}.csv"
+    write_points(path, name, points)
+    picture = path.with_suffix(".png")
+    facts = known[0].facts
+    measured = {(point.parameter, metric) for point in known for metric in point.values}
+    panels = [panel for panel in study.panels if (panel.parameter, panel.metric) in measured]
+    title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}"
+    draw(picture, title, panels, known)
+    return Answer(points, path, picture)
+
+
+def _with_values() -> list[str]:
+    return [study.name for study in STUDIES.values() if study.takes_values]
+
+
+def _require_comparable(runs: Sequence[TrainedRun]) -> None:
+    prints = {run.cases["test"].card.fingerprint: run.folder.root.name for run in runs}
+    if len(prints) > 1:
+        raise UsageError(f"runs {', '.join(prints.values())} have different data; study them one by one")
+
+
+def _subject(points: Sequence[Point]) -> str:
+    """What a file is named after: dataset, preset, methods, seeds."""
+    methods = "+".join(dict.fromkeys(point.facts["method"] for point in points))
+    seeds = "+".join(dict.fromkeys(point.facts["seed"] for point in points))
+    return f"{points[0].facts['dataset']}-{points[0].facts['preset']}-{methods}-s{seeds}"

@@ -1,0 +1,120 @@
+"""Studies that change the views of the test cases and nothing else: whose they are, how they moved, how noisy they are.
+
+The changed views are put in the place of the true ones; weights, grey scale, seeds and truth stay.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from bench.dataset import Cases
+from bench.degrade import beam_hardening, moved, poisson_noise
+from bench.errors import UsageError
+from bench.loading import fine_volumes
+from bench.order import derived_seed
+from bench.progress import Reporter
+from bench.projector import project
+from bench.study.points import Point, Values
+from bench.study.runs import StudyRequest, TrainedRun, limited, measure
+
+OWN, OTHERS = "own", "all of another's"
+WHOSE = "whose views"
+ROTATION, SHIFT, SCALE = "turn between views, degrees", "shift between views, mm", "change of size between views, %"
+MOVEMENTS: dict[str, tuple[float, ...]] = {ROTATION: (5, 10, 20), SHIFT: (10, 20, 40), SCALE: (5, 10, 20)}
+PHOTONS, VOLTAGE = "photons a pixel", "tube voltage, kV"
+PHOTON_COUNTS = (1e6, 1e5, 1e4, 1e3)
+VOLTAGES = (120.0, 90.0, 60.0)
+NONE, ONE_ENERGY = "no noise", "one energy"
+
+
+def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """Another patient's views, all of them or one: how much of each view does a method use?"""
+    for run in runs:
+        cases = limited(run.cases["test"], request.limit)
+        if len(cases) < 2:
+            raise UsageError("shuffle needs at least 2 test cases")
+        partner = _partners(len(cases), run.seed)
+        yield _point(run, cases, WHOSE, OWN, report)
+        yield _point(run, _with(cases, cases.line_integrals[partner]), WHOSE, OTHERS, report)
+        for index, angle in enumerate(cases.card.angles if cases.card.views > 1 else ()):
+            integrals = np.array(cases.line_integrals)
+            integrals[:, index] = cases.line_integrals[partner, index]
+            yield _point(run, _with(cases, integrals), WHOSE, f"another's at {angle:g}°", report)
+
+
+def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """The object moves after the first view: turned about its long axis, shifted, or of another size.
+
+    The truth is where the first view saw it. The direction of a movement is drawn for each case and kept at all
+    strengths, so that no method can learn it.
+    """
+    for run in runs:
+        cases = limited(run.cases["test"], request.limit)
+        if cases.card.views < 2:
+            raise UsageError(f"misalign needs at least 2 views; {run.folder.root.name} has one")
+        true = _point(run, cases, "", "0", report).values
+        for parameter, strengths in MOVEMENTS.items():
+            yield Point(run.facts, parameter, "0", true)
+            for strength in strengths:
+                views = _moved_views(run, cases, parameter, strength)
+                yield _point(run, _with(cases, views), parameter, f"{strength:g}", report)
+
+
+def noise(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """Few photons, or the whole spectrum of a tube without scatter, in all views."""
+    for run in runs:
+        cases = limited(run.cases["test"], request.limit)
+        true = _point(run, cases, "", NONE, report).values
+        yield Point(run.facts, PHOTONS, NONE, true)
+        for photons in PHOTON_COUNTS:
+            random = [np.random.default_rng(derived_seed(run.seed, "noise", photons, name)) for name in cases.names]
+            views = [poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
+            yield _point(run, _with(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), report)
+        yield Point(run.facts, VOLTAGE, ONE_ENERGY, true)
+        harden = partial(beam_hardening, cases.line_integrals, unchanged=cases.card.geometry.grey_scale)
+        for kilovolts in VOLTAGES:
+            yield _point(run, _with(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", report)
+
+
+def _partners(count: int, seed: int) -> np.ndarray:
+    """For each case another one, each used once: the next in a random ring."""
+    ring = np.random.default_rng(derived_seed(seed, "shuffle")).permutation(count)
+    partner = np.empty(count, dtype=int)
+    partner[ring] = np.roll(ring, 1)
+    return partner
+
+
+def _moved_views(run: TrainedRun, cases: Cases, parameter: str, strength: float) -> np.ndarray:
+    """Line integrals (N, V, h, w): the first view as it was, the others of the object after it moved."""
+    card = cases.card
+    integrals = np.array(cases.line_integrals)
+    fine = fine_volumes(run.spec, run.config.data, card.source, cases.split)
+    for index, (name, volume) in enumerate(zip(cases.names, fine, strict=False)):
+        random = np.random.default_rng(derived_seed("movement", name))
+        sign, direction = random.choice([-1.0, 1.0]), random.normal(size=3)
+        hounsfield = torch.from_numpy(volume.astype(np.float32))[None]
+        voxel_mm = run.spec.cube_mm / volume.shape[0]
+        if parameter == ROTATION:
+            after = moved(hounsfield, voxel_mm, degrees=sign * strength)
+        elif parameter == SHIFT:
+            shift = torch.from_numpy(strength * direction / np.linalg.norm(direction))
+            after = moved(hounsfield, voxel_mm, shift_mm=shift)
+        else:
+            after = moved(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
+        views = project(
+            after, voxel_mm, run.spec.geometry, card.angles[1:], card.image_size, mirrored=card.mirrored[1:]
+        )
+        integrals[index, 1:] = views[0].numpy()
+    return integrals
+
+
+def _with(cases: Cases, integrals: np.ndarray) -> Cases:
+    return replace(cases, line_integrals=integrals)
+
+
+def _point(run: TrainedRun, cases: Cases, parameter: str, setting: str, report: Reporter) -> Point:
+    values: Values = measure(run, cases, report, f"{run.config.method}: {parameter} {setting}".strip())
+    return Point(run.facts, parameter, setting, values)

@@ -1,0 +1,152 @@
+"""What a study measured: values by case at every setting, their means with intervals, the change from the reference."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.files import write_text
+from bench.metrics import METRICS
+from bench.stats import mean_intervals
+
+Values = dict[str, dict[str, float]]
+"""Metric → case → value; NaN where it is undefined."""
+
+OWN_METRICS = {  # beside those of scores.csv: label, digits after the point
+    "seconds": ("Seconds a case", 3),
+    "inside": ("Share of voxels inside", 3),
+    "inside_body": ("Share of voxels of the body inside", 3),
+    "spread": ("Standard deviation over samples", 4),
+}
+FACTS = ("run_id", "method", "dataset", "source", "preset", "seed")
+COLUMNS = ("study", *FACTS, "split", "parameter", "setting", "metric", "level", "case", "stat", "value", "n", "note")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run at one setting of one parameter. The first point of a run, parameter and split is the reference."""
+
+    facts: Mapping[str, str]  # by FACTS
+    parameter: str  # with its unit
+    setting: str
+    values: Values
+    split: str = "test"
+    note: str = ""  # why there are no values
+
+    @property
+    def series(self) -> tuple[str, str, str, str]:
+        """What the points of one line share: method, seed, parameter, split."""
+        return self.facts["method"], self.facts["seed"], self.parameter, self.split
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric of one point: the mean over cases and its change from the reference, each with an interval."""
+
+    point: Point
+    metric: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    change: float | None  # None at the reference
+    change_low: float | None
+    change_high: float | None
+
+
+def summaries(points: Sequence[Point]) -> list[Summary]:
+    """All metrics of all points, in their order. Changes are paired over the cases that both have."""
+    references: dict[tuple[str, ...], Point] = {}
+    result = []
+    for point in points:
+        if not point.values:
+            continue
+        reference = references.setdefault(point.series, point)
+        for metric, by_case in point.values.items():
+            known = _matrix([by_case], list(by_case))
+            means = mean_intervals(known)
+            change: tuple[float | None, ...] = (None, None, None)
+            before = reference.values.get(metric, {})
+            common = [case for case in by_case if case in before]
+            if reference is not point and common:
+                pair = _matrix([by_case, before], common)
+                found = mean_intervals(pair[:, :1] - pair[:, 1:])
+                change = float(found.mean[0]), float(found.low[0]), float(found.high[0])
+            ends = float(means.mean[0]), float(means.low[0]), float(means.high[0])
+            result.append(Summary(point, metric, int(means.n[0]), *ends, *change))
+    return result
+
+
+def label_of(metric: str) -> str:
+    """How a metric is called, with its unit."""
+    if metric in OWN_METRICS:
+        return OWN_METRICS[metric][0]
+    return METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")
+
+
+def digits_of(metric: str) -> int:
+    """Digits shown after the point."""
+    return OWN_METRICS[metric][1] if metric in OWN_METRICS else METRICS[metric].decimals
+
+
+def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
+    """Write a tidy CSV: of every point and metric the summary (level set), then the values (level case)."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    found = summaries(points)
+    for point in points:
+        shared = {"study": study, **point.facts, "split": point.split}
+        shared |= {"parameter": point.parameter, "setting": point.setting, "note": point.note}
+        if not point.values:
+            writer.writerow(shared)
+        for summary in (entry for entry in found if entry.point is point):
+            for stat, value in _stats(summary):
+                if value is not None and math.isfinite(value):
+                    row = {"metric": summary.metric, "level": "set", "stat": stat, "value": value, "n": summary.n}
+                    writer.writerow({**shared, **row})
+        for metric, by_case in point.values.items():
+            for case, value in by_case.items():
+                known = value if math.isfinite(value) else ""
+                row = {"metric": metric, "level": "case", "case": case, "stat": "value", "value": known, "n": 1}
+                writer.writerow({**shared, **row})
+    write_text(path, text.getvalue())
+
+
+def as_lines(points: Sequence[Point], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of the table that is shown: one line a point and metric."""
+    heads = ["Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Mean", "95% interval", "Change"]
+    lines = []
+    for entry in summaries(points):
+        if entry.metric not in metrics:
+            continue
+        digits, point = digits_of(entry.metric), entry.point
+        change = ""
+        if entry.change is not None and entry.change_low is not None and entry.change_high is not None:
+            change = f"{entry.change:+.{digits}f} [{entry.change_low:+.{digits}f}, {entry.change_high:+.{digits}f}]"
+        lines.append(
+            [
+                *(point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split),
+                *(label_of(entry.metric), str(entry.n), f"{entry.mean:.{digits}f}"),
+                *(f"[{entry.low:.{digits}f}, {entry.high:.{digits}f}]", change),
+            ]
+        )
+    return heads, lines
+
+
+def _stats(summary: Summary) -> Iterator[tuple[str, Any]]:
+    yield "mean", summary.mean
+    yield "ci_lo", summary.low
+    yield "ci_hi", summary.high
+    yield "change", summary.change
+    yield "change_ci_lo", summary.change_low
+    yield "change_ci_hi", summary.change_high
+
+
+def _matrix(columns: Sequence[Mapping[str, float]], cases: Sequence[str]) -> np.ndarray:
+    return np.array([[column[case] for column in columns] for case in cases], dtype=np.float64)

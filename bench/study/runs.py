@@ -1,0 +1,273 @@
+"""Trained runs a study asks its question of: found, checked against their data, loaded, and measured on given views."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.config import RunConfig, merged, parse_overrides, resolve, validated
+from bench.dataset import Cases, DatasetSpec, Split, Views
+from bench.errors import BenchError, UsageError
+from bench.fit import load_stages, make_accelerator
+from bench.loading import choose_source, load_dataset
+from bench.method import Method
+from bench.metrics.distortion import mae, mse, psnr
+from bench.metrics.likelihood import nll_bits_per_voxel, per_case
+from bench.metrics.ssim import ssim
+from bench.order import derived_seed
+from bench.predict import CASES_AT_ONCE
+from bench.progress import Reporter
+from bench.registry import get_dataset, get_method
+from bench.run import RunRequest, run_name
+from bench.rundir import RunFolder
+from bench.study.points import Values
+
+FITTED = ("done", "fitted", "predicted")  # statuses of a run whose weights are all there
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What a user asks for."""
+
+    methods: tuple[str, ...] = ()
+    dataset: str = "lidc"
+    preset: str = "tiny"
+    seeds: tuple[int, ...] = (0,)
+    run_ids: tuple[str, ...] = ()  # in place of method, dataset, preset and seed
+    overrides: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()  # of what the study varies; empty takes its own
+    setting: str = "sampling.steps"  # the key that `steps` varies
+    source: str = "auto"
+    limit: int | None = None  # test cases
+    device: str = "auto"
+    runs_dir: Path = Path("runs")
+    results_dir: Path = Path("results")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with its weights in place."""
+
+    folder: RunFolder
+    config: RunConfig
+    seed: int
+    spec: DatasetSpec
+    method: Method
+    cases: Mapping[Split, Cases]
+    device: torch.device
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What rows say of the run."""
+        card = self.cases["test"].card
+        return {
+            "run_id": self.folder.root.name,
+            "method": self.config.method,
+            "dataset": card.name,
+            "source": card.source,
+            "preset": self.config.preset,
+            "seed": str(self.seed),
+        }
+
+    def with_setting(self, key: str, value: int) -> "TrainedRun":
+        """The same weights under another value of one setting. Raises UsageError for a key the method lacks."""
+        known = _keys(self.config.options)
+        if key not in known:
+            steps = [name for name in known if "steps" in name and ".loop." not in name] or ["none counts steps"]
+            raise UsageError(f"{self.config.method} has no setting {key}; name one with --setting: {', '.join(steps)}")
+        options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
+        config = self.config.model_copy(update={"options": options})
+        return _load(self.folder, type(self.method), config, self.seed, self.spec, self.cases, self.device)
+
+    def setting(self, key: str) -> object:
+        """The value of a setting; None where the method lacks it or leaves it open."""
+        value: object = self.config.options
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+
+def find_runs(request: StudyRequest, report: Reporter) -> list[TrainedRun]:
+    """The finished runs that are asked for. Raises UsageError where one is missing or its data have changed."""
+    if request.run_ids:
+        return [open_run(_folder(request.runs_dir, run_id), request, report) for run_id in request.run_ids]
+    if not request.methods:
+        raise UsageError("name trained methods with --method, or finished runs with --run")
+    found = []
+    for method in request.methods:
+        for seed in request.seeds:
+            folder = expected_folder(run_request(request, method, seed), report)
+            if folder.record().get("status") not in FITTED:
+                beside = f"{folder.root.parent.name}-{request.dataset}-{request.preset}-s{seed}-*"
+                others = sorted(path.name for path in folder.root.parent.glob(beside) if path != folder.root)
+                hint = f"; there is {', '.join(others)}, which --run takes" if others else ""
+                raise UsageError(
+                    f"{method} with seed {seed} is not trained on {request.dataset} {request.preset} in "
+                    f"{request.runs_dir}; run `bench run --method {method} --dataset {request.dataset} "
+                    f"--preset {request.preset} --seed {seed}` first{hint}"
+                )
+            found.append(open_run(folder, request, report, method))
+    return found
+
+
+def expected_folder(request: RunRequest, report: Reporter) -> RunFolder:
+    """Where the run of a request lies, whether or not it is there."""
+    method_class, spec = get_method(request.method), get_dataset(request.dataset)
+    config, _ = resolve(method_class, spec, request.preset, request.overrides)
+    chosen, _ = choose_source(spec, request.source)
+    with report.task(f"prepare {spec.name}", 1) as task:
+        cases = load_dataset(spec, config.data, chosen, task.counted)
+    run_id = run_name(config, request, cases["test"].card.fingerprint)
+    return RunFolder(request.runs_dir / spec.name / config.method / run_id)
+
+
+def open_run(folder: RunFolder, request: StudyRequest, report: Reporter, method: str = "") -> TrainedRun:
+    """Load a fitted run as it was trained. Raises UsageError where its data are no longer what they were."""
+    record = folder.record()
+    if record.get("status") not in FITTED:
+        raise UsageError(f"run {folder.root.name} is {record.get('status', 'empty')}; finish it with `bench run` first")
+    config = validated(RunConfig, record["config"], "")
+    named = [name for name in request.methods if ".py" in name]
+    method_class = get_method(method or (named[0] if named else config.method))
+    if method_class.card.kind == "ceiling":
+        raise UsageError(f"{config.method} sees the truth and no views; a study needs a method that reconstructs")
+    spec = get_dataset(config.dataset)
+    cases = load_dataset(spec, config.data, record["data"]["source"])
+    if cases["test"].card.fingerprint != record["data"]["fingerprint"]:
+        raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
+    device = make_accelerator(request.device).device
+    report.say(f"run {folder.root.name} on {device}")
+    return _load(folder, method_class, config, record["seed"], spec, cases, device)
+
+
+def limited(cases: Cases, limit: int | None) -> Cases:
+    """The first cases of a split."""
+    count = len(cases) if limit is None else min(limit, len(cases))
+    part = slice(0, count)
+    return Cases(
+        cases.card,
+        cases.split,
+        cases.names[part],
+        cases.hounsfield[part],
+        cases.line_integrals[part],
+        cases.affines[part],
+    )
+
+
+def scores(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
+    """PSNR, SSIM, MSE and MAE of two volumes (D, H, W) in [0, 1], as the protocol ct3d-1 defines them.
+
+    NaN where one is undefined.
+    """
+    truth, made = truth.astype(np.float64), made.astype(np.float64)
+    values = {
+        "psnr": psnr(truth, made, data_range=1.0),
+        "ssim": ssim(truth, made, data_range=1.0),
+        "mse": mse(truth, made),
+        "mae": mae(truth, made),
+    }
+    return {name: float("nan") if value is None else value for name, value in values.items()}
+
+
+def measure(run: TrainedRun, cases: Cases, report: Reporter, what: str, *, likelihood: bool = False) -> Values:
+    """Metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
+
+    The seeds are those of `bench run`, so that unchanged views give the run's own predictions.
+    """
+    values: Values = {}
+    with report.task(what, len(cases)) as task:
+        for names, made, seconds in reconstructions(run, cases):
+            indices = [cases.names.index(name) for name in names]
+            for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
+                for metric, value in {**scores(truth, volume), "seconds": seconds}.items():
+                    values.setdefault(metric, {})[name] = value
+            if likelihood:
+                values.setdefault("nll_bits_per_voxel", {}).update(_bits(run, cases, indices))
+            task.advance(indices[-1] + 1)
+    return values
+
+
+@torch.inference_mode()
+def reconstructions(
+    run: TrainedRun, cases: Cases, sample: int = 0
+) -> Iterator[tuple[Sequence[str], np.ndarray, float]]:
+    """Group by group: names, volumes (B, D, H, W) in [0, 1], seconds a case. Sample 0 is the one `bench run` draws."""
+    own = ("sample",) if sample == 0 else ("sample", sample)
+    for start in range(0, len(cases), CASES_AT_ONCE):
+        group = range(start, min(start + CASES_AT_ONCE, len(cases)))
+        names = [cases.names[index] for index in group]
+        views = _on(cases.views(group), run.device)
+        began = time.perf_counter()
+        made = run.method.reconstruct(views, seeds=[derived_seed(run.seed, *own, name) for name in names])
+        volumes = made.float().cpu().numpy()
+        if not np.isfinite(volumes).all():
+            raise BenchError(f"{run.config.method} returned values that are not finite for one of {', '.join(names)}")
+        yield names, volumes, (time.perf_counter() - began) / len(names)
+
+
+@torch.inference_mode()
+def _bits(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> dict[str, float]:
+    names = [cases.names[index] for index in indices]
+    seeds = [derived_seed(run.seed, "bound", name) for name in names]
+    volumes, views = cases.volumes(indices).to(run.device), _on(cases.views(indices), run.device)
+    bound = run.method.log_likelihood(volumes, views, seeds=seeds)
+    if bound is None:
+        return dict.fromkeys(names, float("nan"))
+    return {entry.case: nll_bits_per_voxel(entry) for entry in per_case(names, bound)}
+
+
+def _load(
+    folder: RunFolder,
+    method_class: type[Method],
+    config: RunConfig,
+    seed: int,
+    spec: DatasetSpec,
+    cases: Mapping[Split, Cases],
+    device: torch.device,
+) -> TrainedRun:
+    settings = validated(method_class.Config, config.options, "")
+    torch.manual_seed(derived_seed(seed, "weights"))
+    method = method_class(settings, cases["test"].card)
+    load_stages(method.stages(), cases, folder, Reporter())
+    for stage in method.stages():
+        for network in stage.networks.values():
+            network.to(device).eval()
+    return TrainedRun(folder, config, seed, spec, method, cases, device)
+
+
+def run_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
+    """The training of one method; settings of `extra` lie over those the user asked for."""
+    return RunRequest(
+        method=method,
+        dataset=request.dataset,
+        preset=request.preset,
+        seed=seed,
+        overrides=(*request.overrides, *extra),
+        source=request.source,
+        only="fit",
+        device=request.device,
+        runs_dir=request.runs_dir,
+        results_dir=request.results_dir / "studies",
+    )
+
+
+def _folder(runs_dir: Path, run_id: str) -> RunFolder:
+    found = sorted(runs_dir.glob(f"*/*/{run_id}/run.json"))
+    if not found:
+        known = sorted(path.parent.name for path in runs_dir.glob("*/*/*/run.json"))
+        raise UsageError(f"no run {run_id} in {runs_dir}; there are {', '.join(known) or 'none'}")
+    return RunFolder(found[0].parent)
+
+
+def _keys(options: Mapping[str, object], prefix: str = "") -> list[str]:
+    found = []
+    for name, value in options.items():
+        found += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return found
+
+
+def _on(views: Views, device: torch.device) -> Views:
+    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

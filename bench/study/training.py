@@ -1,0 +1,86 @@
+"""Studies that train: with more or fewer views, and on fewer cases. Runs that exist already are not trained again."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from bench.dataset import DataConfig, Split
+from bench.errors import BenchError, StoppedError, UsageError
+from bench.loading import choose_source
+from bench.progress import Reporter
+from bench.registry import get_dataset
+from bench.run import run_one
+from bench.rundir import RunFolder
+from bench.study.points import FACTS, Point
+from bench.study.runs import FITTED, StudyRequest, TrainedRun, expected_folder, limited, measure, open_run, run_request
+
+VIEWS, TRAINING_CASES = "views", "training cases"
+VIEW_COUNTS = (1, 2, 4, 8)
+ANGLES = (270.0, 0.0, 315.0, 45.0, 292.5, 337.5, 22.5, 67.5)  # the first 2, 4 and 8 share half a turn equally
+SHARES = (8, 4, 2, 1)  # the training set over these
+
+
+def views(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """Train and test with 1, 2, 4 and 8 views; what a method refuses is noted and left out."""
+    counts = request.values or VIEW_COUNTS
+    for count in counts:
+        if not 1 <= count <= len(ANGLES):
+            raise UsageError(f"views takes 1 to {len(ANGLES)} views, not {count}")
+    for method in request.methods:
+        for seed in request.seeds:
+            for count in counts:
+                override = f"data.angles={json.dumps(list(ANGLES[:count]))}"
+                yield from _trained(request, method, seed, override, VIEWS, str(count), ("test",), report)
+
+
+def train_size(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """Train on ever smaller parts of the phantoms: the gap between training and test cases shows overfitting."""
+    spec = get_dataset(request.dataset)
+    chosen, reason = choose_source(spec, request.source)
+    if chosen == "real":
+        raise UsageError(f"train-size sets the number of phantoms ({reason}); use `--source phantom`")
+    train, validation, test = _data(request).phantoms
+    for size in request.values or [train // share for share in SHARES]:
+        if size < 1:
+            raise UsageError(f"train-size takes at least one training case, not {size}")
+        override = f"data.phantoms=[{size}, {validation}, {test}]"
+        for method in request.methods:
+            for seed in request.seeds:
+                splits: tuple[Split, ...] = ("test", "train")
+                yield from _trained(request, method, seed, override, TRAINING_CASES, str(size), splits, report)
+
+
+def _data(request: StudyRequest) -> DataConfig:
+    spec = get_dataset(request.dataset)
+    if request.preset not in spec.presets:
+        raise UsageError(f"{spec.name} has no preset {request.preset}; known: {', '.join(spec.presets)}")
+    return spec.presets[request.preset]
+
+
+def _trained(
+    request: StudyRequest,
+    method: str,
+    seed: int,
+    override: str,
+    parameter: str,
+    setting: str,
+    splits: Sequence[Split],
+    report: Reporter,
+) -> Iterator[Point]:
+    """Train one run unless it is there, and measure it on some splits."""
+    wanted = run_request(request, method, seed, [override])
+    try:
+        folder = expected_folder(wanted, report)
+        if folder.record().get("status") not in FITTED:
+            folder = RunFolder(run_one(wanted, report))
+        run = open_run(folder, request, report, method)
+        for split in splits:
+            cases = limited(run.cases[split], request.limit or len(run.cases["test"]))
+            what = f"{method}, {setting} {parameter}, {split}"
+            likely = parameter == TRAINING_CASES and "likelihood" in run.method.card.capabilities
+            yield Point(run.facts, parameter, setting, measure(run, cases, report, what, likelihood=likely), split)
+    except StoppedError:
+        raise
+    except BenchError as error:
+        report.say(f"left out: {method} with {setting} {parameter}: {error}")
+        facts = dict.fromkeys(FACTS, "") | {"method": method, "dataset": request.dataset, "preset": request.preset}
+        yield Point(facts | {"seed": str(seed)}, parameter, setting, {}, note=str(error))
