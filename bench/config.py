@@ -67,8 +67,10 @@ def method_settings(method: type[Method], preset: str, dataset: str, changes: di
     return validated(method.Config, merged(options, changes or {}), "")
 
 
-def preset_options(file: Path, preset: str, dataset: str) -> dict[str, Any]:
-    """The method's options in a preset: table [preset.any], then [preset.<dataset>] over it."""
+def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, Any]:
+    """The method's options in a preset: table [preset.any], then [preset.<dataset>] over it; none without a file."""
+    if file is None:
+        return {}
     try:
         tables = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:

@@ -13,6 +13,10 @@ class UsageError(BenchError):
     exit_code = 2
 
 
+class PluginError(BenchError):
+    """A method or dataset exists and is broken: it cannot be imported, lacks a part, or raised what is not ours."""
+
+
 class StoppedError(BenchError):
     """The process was asked to stop (SIGTERM) and did so after a checkpoint. The command exits with 143."""
 

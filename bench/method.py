@@ -134,7 +134,8 @@ class Method(ABC):
 
     card: ClassVar[MethodCard]
     Config: ClassVar[type[Settings]]
-    presets: ClassVar[Path]  # TOML: [preset.dataset] tables of Config values; `any` stands for every dataset
+    presets: ClassVar[Path | None] = None
+    """TOML file of [preset.dataset] tables of Config values, `any` for every dataset; None: Config serves them all."""
 
     @abstractmethod
     def __init__(self, config: Any, data: DatasetCard) -> None:

@@ -1,4 +1,4 @@
-"""Finds methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py:NAME`.
+"""Finds methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py[:NAME]`.
 
 A module of methods/ defines `METHODS`, a tuple of Method classes; a module of datasets/ defines `DATASET`.
 A folder without `__init__.py` (methods/floors) is a group whose files are modules of that kind.
@@ -6,6 +6,7 @@ A folder without `__init__.py` (methods/floors) is a group whose files are modul
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -13,19 +14,44 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
+
 from bench.dataset import DatasetSpec
-from bench.errors import UsageError, unknown_name
-from bench.method import Method, MethodCard
+from bench.errors import PluginError, UsageError, unknown_name
+from bench.files import sha256_of
+from bench.method import Method, MethodCard, Settings
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of methods and datasets: they name folders and rows
 
 
 def get_method(name: str) -> type[Method]:
-    """The method class called `name`, or the one at `path/to/file.py:Class`. Raises UsageError when there is none."""
-    return _named("method", name, Method, discover_methods)
+    """The method class called `name`, or the one at `path/to/file.py:Class` (default: the file's first Method).
+
+    Raises UsageError when there is none, PluginError when it cannot be imported or lacks a part.
+    """
+    cls = _named("method", name, Method, discover_methods)
+    _check_method(cls, name)
+    return cls
 
 
 def get_dataset(name: str) -> DatasetSpec:
-    """The dataset called `name`, or the one at `path/to/file.py:NAME`. Raises UsageError when there is none."""
-    return _named("dataset", name, DatasetSpec, discover_datasets)
+    """The dataset called `name`, or the one at `path/to/file.py:NAME` (default: the file's first DatasetSpec).
+
+    Raises UsageError when there is none, PluginError when it cannot be imported.
+    """
+    spec = _named("dataset", name, DatasetSpec, discover_datasets)
+    _check_name(spec.name, name)
+    return spec
+
+
+def is_builtin(cls: type[Method]) -> bool:
+    """Whether a method comes with the harness."""
+    return cls.__module__.startswith("bench.methods.")
+
+
+def plugin_sha256(cls: type[Method]) -> str | None:
+    """SHA-256 of the file that a plug-in's class stands in; None of a method that comes with the harness."""
+    return None if is_builtin(cls) else sha256_of(Path(str(sys.modules[cls.__module__].__file__)))
 
 
 def discover_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
@@ -58,12 +84,12 @@ def method_module(name: str, submodule: str) -> ModuleType | None:
 
 def _named(kind: str, name: str, expected: type, discover: Callable[[], tuple[dict[str, Any], dict[str, str]]]) -> Any:
     if ".py" in name:
-        return _checked(_from_file(name, kind), expected, name)
+        return _from_file(name, kind, expected)
     found, broken = discover()
     if name in found:
         return found[name]
     if name in broken:
-        raise UsageError(f"{kind} '{name}' cannot be imported: {broken[name]}")
+        raise PluginError(f"{kind} '{name}' cannot be imported: {broken[name]}")
     raise unknown_name(kind, name, sorted(found))
 
 
@@ -74,7 +100,7 @@ def _discover(kind: str, attribute: str) -> tuple[dict[str, Any], dict[str, str]
         name = module.rpartition(".")[2]
         try:
             value = getattr(importlib.import_module(module), attribute, None)
-        except Exception as error:  # a broken plug-in must not take the others down
+        except (Exception, SystemExit) as error:  # a broken plug-in must not take the others down
             broken[name] = f"{type(error).__name__}: {error}"
             continue
         if value is not None:
@@ -82,7 +108,7 @@ def _discover(kind: str, attribute: str) -> tuple[dict[str, Any], dict[str, str]
     for entry in entry_points(group=f"bench.{kind}"):
         try:
             found[entry.name] = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             broken[entry.name] = f"{type(error).__name__}: {error}"
     return found, broken
 
@@ -98,30 +124,62 @@ def _builtin_modules(kind: str) -> list[str]:
     return modules
 
 
-def _from_file(reference: str, kind: str) -> Any:
+def _from_file(reference: str, kind: str, expected: type) -> Any:
     path, _, attribute = reference.partition(":")
     file = Path(path)
-    if not attribute:
-        raise UsageError(f"name what to load from {path}: {path}:NAME")
     if not file.is_file():
         raise UsageError(f"no file {path} for {kind} '{reference}'")
+    if file.suffix != ".py":
+        raise UsageError(f"{path} is not a Python file")
+    module = _imported(file)
+    if not attribute:
+        own = [name for name, value in vars(module).items() if _fits(value, expected) and _is_of(value, module)]
+        if not own:
+            raise UsageError(f"{path} defines no {expected.__name__}; name what to load: {path}:NAME")
+        attribute = own[0]
+    if not hasattr(module, attribute):
+        raise UsageError(f"{path} has no {attribute}")
+    value = getattr(module, attribute)
+    if not _fits(value, expected):
+        raise UsageError(f"{reference} is not a {expected.__name__}")
+    return value
+
+
+def _imported(file: Path) -> ModuleType:
     name = f"bench_plugin_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file")
+        raise UsageError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not hasattr(module, attribute):
-        raise UsageError(f"{path} has no {attribute}")
-    return getattr(module, attribute)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    cloudpickle.register_pickle_by_value(module)  # processes that prepare cases cannot import it by its name
+    return module
 
 
-def _checked(value: Any, expected: type, reference: str) -> Any:
-    fits = issubclass(value, expected) if isinstance(value, type) else isinstance(value, expected)
-    if not fits:
-        raise UsageError(f"{reference} is not a {expected.__name__}")
-    return value
+def _fits(value: Any, expected: type) -> bool:
+    return issubclass(value, expected) if isinstance(value, type) else isinstance(value, expected)
+
+
+def _is_of(value: Any, module: ModuleType) -> bool:
+    """Whether a class was defined in `module`, not imported into it; of other values any will do."""
+    return not isinstance(value, type) or value.__module__ == module.__name__
+
+
+def _check_method(cls: type[Method], reference: str) -> None:
+    """Raise PluginError, naming it, for what a method class lacks."""
+    lacks = sorted(cls.__abstractmethods__)
+    lacks += [] if isinstance(getattr(cls, "card", None), MethodCard) else ["card, a MethodCard"]
+    lacks += [] if _fits(getattr(cls, "Config", None), Settings) else ["Config, a class of Settings"]
+    if lacks:
+        raise PluginError(f"method '{reference}' lacks {', '.join(lacks)}; see bench.method.Method")
+    _check_name(cls.card.name, reference)
+
+
+def _check_name(name: str, reference: str) -> None:
+    if not PLAIN_NAME.fullmatch(name):
+        raise PluginError(f"'{reference}' calls itself '{name}'; use letters, digits and . _ + - in the name")

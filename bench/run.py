@@ -5,31 +5,32 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from bench.config import RunConfig, resolve
-from bench.dataset import Cases, Split
-from bench.errors import StoppedError
-from bench.files import digest_of, write_text
+from bench.dataset import Cases, DatasetCard, Split
+from bench.errors import BenchError, PluginError, StoppedError
+from bench.files import write_text
 from bench.fit import fit_stages, load_stages, make_accelerator
 from bench.loading import choose_source, load_dataset
-from bench.method import Method
+from bench.method import Method, Settings
 from bench.metrics.drr import turn_angles
 from bench.order import derived_seed
 from bench.predict import predict
 from bench.predictions import intact, read_prediction
 from bench.preview import preview_run
 from bench.progress import Reporter
-from bench.protocols import Protocol, get_protocol
+from bench.protocols import RENDERED, Protocol, get_protocol
 from bench.provenance import code_version, peak_memory_mib, provenance
-from bench.registry import get_dataset, get_method
+from bench.registry import get_dataset, get_method, is_builtin, plugin_sha256
 from bench.rundir import RunFolder, weights_intact
-from bench.scores import merge_rows, merge_run, views_text
-from bench.scoring import PartSeconds, RunFacts, score_predictions
+from bench.runrecord import folder_sha256, full_name, run_row
+from bench.scores import merge_rows, merge_run
+from bench.scoring import RunFacts, part_seconds, score_predictions
 
 PREVIEWED = 3  # cases of the test split
 
@@ -74,7 +75,7 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     run_id = run_name(config, request, card.fingerprint)
     folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
     torch.manual_seed(derived_seed(request.seed, "weights"))
-    method = method_class(settings, card)
+    method = _built(method_class, settings, card)
     if request.only is None and _is_done(folder, protocol, cases[request.split]):
         report.say(f"{run_id} is finished; nothing to do")
         return folder.root
@@ -84,6 +85,8 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
         return folder.root
     with folder.locked():
         _begin(folder, config, request, cases, accelerator, method, protocol)
+        code = plugin_sha256(method_class)
+        folder.update(origin="builtin" if code is None else "plugin", plugin_sha256=code)
         accelerator.wait_for_everyone()
         try:
             _fit_and_predict(method, cases, folder, config, request, accelerator, report)
@@ -97,14 +100,29 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
         except Exception as error:
             folder.update(status="failed", error=f"{type(error).__name__}: {error}")
             write_text(folder.root / "error.txt", traceback.format_exc())
-            raise
+            if isinstance(error, BenchError) or is_builtin(method_class):
+                raise
+            where = f"the traceback is in {folder.root / 'error.txt'}"
+            raise PluginError(f"{config.method} raised {type(error).__name__}: {error}; {where}") from error
     return folder.root
 
 
+def _built(method_class: type[Method], settings: Settings, card: DatasetCard) -> Method:
+    try:
+        return method_class(settings, card)
+    except Exception as error:
+        if isinstance(error, BenchError) or is_builtin(method_class):
+            raise
+        where = "run with --debug for the traceback"
+        raise PluginError(
+            f"{method_class.card.name} raised {type(error).__name__}: {error} as it was built; {where}"
+        ) from error
+
+
 def run_name(config: RunConfig, request: RunRequest, fingerprint: str) -> str:
-    """method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>."""
-    digest = digest_of({"config": config.sha256(), "split": request.split, "data": fingerprint})
-    return f"{config.method}-{config.dataset}-{config.preset}-s{request.seed}-{digest[:8]}"
+    """The name of the run that a request makes on data of this fingerprint."""
+    code = plugin_sha256(get_method(request.method))
+    return full_name(config, request.seed, request.split, fingerprint, code)
 
 
 def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases) -> bool:
@@ -140,6 +158,8 @@ def _begin(
             "fingerprint": card.fingerprint,
             "counts": card.counts,
             "grey_scale": card.geometry.grey_scale,
+            "voxel_mm": card.voxel_mm,
+            "window": card.window,
         },
         protocol={"id": protocol.id, "sha256": protocol.sha256()},
         parameters=sum(p.numel() for network in _networks(method) for p in network.parameters()),
@@ -169,8 +189,7 @@ def _fit_and_predict(
             load_stages(method.stages(), cases, folder, report)
         for network in _networks(method):
             network.to(accelerator.device).eval()
-        turn = get_protocol(request.protocol).turn
-        angles = turn_angles(turn, cases[request.split].card.angles) if turn else ()
+        angles = turn_angles(RENDERED, cases[request.split].card.angles)
         began = time.monotonic()
         made = predict(method, cases[request.split], folder, request.seed, angles, accelerator, report)
         if made and main:
@@ -194,12 +213,12 @@ def _score(
     facts = RunFacts(
         run_id=folder.root.name,
         method=method.card.name,
-        origin=_origin(request),
+        origin=folder.record()["origin"],
         preset=request.preset,
         seed=request.seed,
         code_version=code_version(),
         split=request.split,
-        seconds=_seconds(folder.record()),
+        seconds=part_seconds(folder.record()),
     )
     predictions = folder.predictions(request.split)
     with report.task("score", len(cases[request.split])) as task:
@@ -211,65 +230,15 @@ def _score(
     record = folder.update(
         status="done",
         scored={**record["scored"], protocol.id: protocol.sha256()},
+        predictions_sha256=folder_sha256(predictions),
         finished=_now(),
     )
-    merge_run(request.results_dir, _run_row(record, cases[request.split], request))
+    merge_run(request.results_dir, run_row(record))
     report.say(f"done: {folder.root}; scores in {request.results_dir}, pictures in {folder.previews}")
-
-
-def _run_row(record: dict[str, Any], cases: Cases, request: RunRequest) -> dict[str, Any]:
-    """The run's line in runs.csv."""
-    card, seconds = cases.card, record["seconds"]
-    stages = record.get("stages", {})
-    return {
-        "run_id": record["run_id"],
-        "status": record["status"],
-        "method": record["config"]["method"],
-        "origin": _origin(request),
-        "dataset": card.name,
-        "source": card.source,
-        "split": request.split,
-        "preset": request.preset,
-        "seed": request.seed,
-        "views": views_text(card.angles),
-        "protocol": "+".join(sorted(record["scored"])),
-        "size": card.size,
-        "voxel_mm": card.voxel_mm,
-        "window_low": card.window[0],
-        "window_high": card.window[1],
-        "data_fingerprint": card.fingerprint,
-        "config_sha256": record["config_sha256"],
-        "code_version": record["provenance"]["code_version"],
-        "parameters": record["parameters"],
-        "steps": sum(stage["steps"] for stage in stages.values()),
-        **{f"seconds_{phase}": f"{seconds[phase]:.1f}" for phase in ("fit", "predict", "score") if phase in seconds},
-        "peak_memory_mib": f"{record['peak_memory_mib']:.0f}" if "peak_memory_mib" in record else None,
-        "device": record["provenance"]["device"],
-        "torch": record["provenance"]["packages"]["torch"],
-        "finished": record.get("finished"),
-    }
-
-
-def _seconds(record: dict[str, Any]) -> tuple[PartSeconds, ...]:
-    """Training time of each stage and, where measured, inference time of each part."""
-    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
-    return tuple(
-        PartSeconds(
-            part,
-            stages[part]["seconds"] if part in stages else None,
-            stages[part]["steps"] if part in stages else None,
-            inference.get(part),
-        )
-        for part in dict.fromkeys((*stages, *inference))
-    )
 
 
 def _note(folder: RunFolder, **seconds: float) -> None:
     folder.update(seconds={**folder.record().get("seconds", {}), **seconds})
-
-
-def _origin(request: RunRequest) -> Literal["builtin", "plugin"]:
-    return "plugin" if ".py" in request.method else "builtin"
 
 
 def _now() -> str:

@@ -1,0 +1,91 @@
+"""A run that failed still has its row: `error` with the reason, until the same request succeeds."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.config import merged, parse_overrides, validated
+from bench.dataset import DataConfig, DatasetCard
+from bench.errors import BenchError
+from bench.loading import choose_source, load_dataset
+from bench.protocols import get_protocol
+from bench.provenance import code_version
+from bench.registry import get_dataset
+from bench.run import RunRequest
+from bench.scores import ScoreRow, drop_run, merge_rows, merge_run, views_text
+
+SHOWN: tuple[dict[str, Any], ...] = (  # where tables look for a method's PSNR
+    {"space": "3d", "axis": "all"},
+    {"space": "mip", "axis": "mean"},
+    {"space": "drr", "axis": "heldout"},
+)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; the kind of an error that is not one of ours comes first."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def record_failure(request: RunRequest, error: Exception) -> None:
+    """Enter a run that failed in runs.csv and, where its data can be loaded, in the tables."""
+    reason = one_line(error)
+    run_id, method = _failure_id(request), _label(request.method)
+    origin = "plugin" if ".py" in request.method else "builtin"
+    row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
+    row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split, "error": reason}
+    card = _card(request)
+    if card is not None:
+        protocol = get_protocol(request.protocol)
+        shared: dict[str, Any] = {
+            "run_id": run_id,
+            "protocol": protocol.id,
+            "protocol_hash": protocol.sha256(),
+            "method": method,
+            "origin": origin,
+            "dataset": card.name,
+            "source": card.source,
+            "split": request.split,
+            "preset": request.preset,
+            "seed": request.seed,
+            "views": views_text(card.angles),
+            "metric": "psnr",
+            "level": "set",
+            "stat": "mean",
+            "value": None,
+            "n": 0,
+            "status": "error",
+            "note": f"error: {reason}",
+            "code_version": code_version(),
+        }
+        merge_rows(request.results_dir, [ScoreRow(**shared, **place) for place in SHOWN])
+        low, high = card.window
+        row |= {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
+        row |= {"data_fingerprint": card.fingerprint, "protocol": protocol.id, "views": views_text(card.angles)}
+    merge_run(request.results_dir, row)
+
+
+def forget_failure(request: RunRequest) -> None:
+    """Remove the row of an earlier failure of the same request."""
+    drop_run(request.results_dir, _failure_id(request))
+
+
+def _failure_id(request: RunRequest) -> str:
+    return f"{_label(request.method)}-{_label(request.dataset)}-{request.preset}-s{request.seed}-failed"
+
+
+def _label(reference: str) -> str:
+    """A name for what may not even be importable: `mine` of path/to/mine.py:Mine."""
+    path = reference.partition(":")[0] if ".py" in reference else reference
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).name.removesuffix(".py"))
+
+
+def _card(request: RunRequest) -> DatasetCard | None:
+    """The card of the data that were asked for; None where they cannot be loaded either."""
+    try:
+        spec = get_dataset(request.dataset)
+        data = merged(spec.presets[request.preset].model_dump(), parse_overrides(request.overrides).get("data", {}))
+        chosen, _ = choose_source(spec, request.source)
+        return load_dataset(spec, validated(DataConfig, data, "data."), chosen)["test"].card
+    except Exception:  # the failure at hand is reported, not this one
+        return None

@@ -1,0 +1,1 @@
+"""Starting points that `bench new-method` and `bench new-dataset` copy."""

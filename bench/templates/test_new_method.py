@@ -1,0 +1,28 @@
+"""new_method trains, reconstructs and knows more than the mean of the training volumes. Run with: pytest FILE"""
+
+import csv
+from pathlib import Path
+
+from bench.cli import run_command
+
+METHOD = Path(__file__).with_name("new_method.py")
+
+
+def test_new_method_beats_the_mean_volume(tmp_path: Path) -> None:
+    options = [
+        "--dataset",
+        "lidc",
+        "--preset",
+        "smoke",
+        "--source",
+        "phantom",
+        "--protocol",
+        "x2ct-2019",
+    ]  # the quickest
+    folders = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path)]
+    assert run_command(["run", "--method", f"mean,{METHOD}:NewMethod", *options, *folders]) == 0
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = {"metric": "psnr", "space": "3d", "level": "set", "stat": "mean"}
+    psnr = {row["method"]: float(row["value"]) for row in rows if wanted.items() <= row.items()}
+    assert psnr["new_method"] > psnr["mean"] + 0.5  # dB
