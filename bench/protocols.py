@@ -75,6 +75,7 @@ class Protocol:
 
 
 DEFAULT = "ct3d-1"
+RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
 PROTOCOLS: dict[str, Protocol] = {
     protocol.id: protocol
     for protocol in (
@@ -88,7 +89,7 @@ PROTOCOLS: dict[str, Protocol] = {
             mip="maximum",
             likelihood="1-hu-bins",
             fidelity=Fidelity(),
-            turn=Turn(),
+            turn=RENDERED,
             case_scores=windowed_scores,
         ),
         Protocol(

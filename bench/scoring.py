@@ -111,6 +111,20 @@ def score_predictions(
     return rows
 
 
+def part_seconds(record: Mapping[str, Any]) -> tuple[PartSeconds, ...]:
+    """From a run.json: training time of each stage and, where measured, inference time of each part."""
+    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
+    return tuple(
+        PartSeconds(
+            part,
+            stages[part]["seconds"] if part in stages else None,
+            stages[part]["steps"] if part in stages else None,
+            inference.get(part),
+        )
+        for part in dict.fromkeys((*stages, *inference))
+    )
+
+
 def external_run(
     predictions: Path,
     cases: Mapping[Split, Cases],

@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from bench.cli import audit, compare, data, doctor, fingerprint, listing, new, run, score, study, table
+from bench.cli import archive, audit, compare, data, doctor, fingerprint, listing, new, run, score, study, table, verify
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app.command("study")(study.study)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("fingerprint")(fingerprint.fingerprint)
+app.command("verify")(verify.verify)
+app.command("export")(archive.export)
+app.command("import")(archive.import_)
 app.command("new-method")(new.new_method)
 app.command("new-dataset")(new.new_dataset)
 app.command("list")(listing.list_)

@@ -1,4 +1,4 @@
-"""`bench score`: numbers for predictions that were made elsewhere."""
+"""`bench score`: numbers for predictions that are there, of a run of ours or made elsewhere."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,12 +7,16 @@ import typer
 
 
 def score(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of <case>.nii.gz or <case>.nii; cases as `bench data export`.")
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|DIR",
+            help="Id or folder of a finished run, or a folder of <case>.nii.gz or <case>.nii made elsewhere.",
+        ),
     ],
-    dataset: Annotated[str, typer.Option(help="Dataset the cases belong to.")],
-    method: Annotated[str, typer.Option(help="Name under which the rows are entered.")],
-    preset: Annotated[str, typer.Option(help="Preset whose grid the predictions are on.")] = "tiny",
+    dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
+    method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
+    preset: Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")] = "tiny",
     unit: Annotated[
         Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")
     ] = "hu",
@@ -28,46 +32,60 @@ def score(
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
     ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")] = "auto",
-    runs_dir: Annotated[Path, typer.Option(help="Where the rows of each case are kept.")] = Path("runs"),
+    runs_dir: Annotated[Path, typer.Option(help="Where runs, and the rows of each case, are kept.")] = Path("runs"),
     results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
 ) -> None:
-    """Score a folder of predictions and add the rows to results/, beside those of `bench run`.
+    """Score the predictions of a run again, or a folder of them, and add the rows to results/.
 
-    Volumes may be stored in any orientation their affine describes, but on the grid of the preset. Scoring the
-    same predictions twice changes nothing.
+    Predictions are stored once and scored under any protocol: `bench score RUN --protocol x2ct-2019`. A run knows its
+    data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
+    describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
-    import torch
-
     from bench.errors import UsageError, unknown_name
     from bench.loading import choose_source, load_dataset
     from bench.progress import Reporter
     from bench.protocols import get_protocol
     from bench.registry import get_dataset
+    from bench.runrecord import run_row
     from bench.scores import merge_rows, merge_run, views_text
     from bench.scoring import external_run, score_predictions
+    from bench.storedrun import find_run, open_stored
 
-    spec, chosen_protocol = get_dataset(dataset), get_protocol(protocol)
+    chosen_protocol, target, reporter = get_protocol(protocol), chosen_device(device), Reporter()
+    if dataset is None and method is None:
+        folder = find_run(subject, runs_dir)
+        if folder is None:
+            raise UsageError(
+                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
+            )
+        with folder.locked():
+            run = open_stored(folder, reporter)
+            rows = run.score(chosen_protocol, reporter, target)
+            scored = {**folder.record().get("scored", {}), chosen_protocol.id: chosen_protocol.sha256()}
+            record = folder.update(scored=scored)
+        merge_rows(results_dir, rows)
+        merge_run(results_dir, run_row(record))
+        _say(rows, run.facts.run_id, results_dir, reporter)
+        return
+    if dataset is None or method is None:
+        raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
+    spec, directory = get_dataset(dataset), Path(subject)
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     if not method or not all(character.isalnum() or character in "._+-" for character in method):
         raise UsageError(f"--method '{method}': use letters, digits and . _ + - in the name")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device is available")
-    target = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    reporter = Reporter()
     chosen, reason = choose_source(spec, source)
     reporter.say(f"data of {spec.name}: {reason}")
     with reporter.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
-    folder = runs_dir / spec.name / method / facts.run_id
     with reporter.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,
             cases,
             directory,
             chosen_protocol,
-            folder / "scores.csv",
+            runs_dir / spec.name / method / facts.run_id / "scores.csv",
             task.counted,
             unit=unit,
             allow_missing=allow_missing,
@@ -97,7 +115,22 @@ def score(
             "code_version": facts.code_version,
         },
     )
+    _say(rows, facts.run_id, results_dir, reporter)
+
+
+def chosen_device(name: str):
+    """The torch device of a --device option. Raises UsageError for CUDA where there is none."""
+    import torch
+
+    from bench.errors import UsageError
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no CUDA device is available")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _say(rows, run_id: str, results_dir: Path, reporter) -> None:
     for row in rows:
         if row.stat == "mean" and row.value is not None and (row.space, row.axis) in (("3d", "all"), ("mip", "mean")):
             reporter.say(f"{row.space:4} {row.metric:20} {row.value:.5g}  (n={row.n}) {row.note}".rstrip())
-    reporter.say(f"{facts.run_id}: {len(rows)} rows in {results_dir}; see `bench table`")
+    reporter.say(f"{run_id}: {len(rows)} rows in {results_dir}; see `bench table`")

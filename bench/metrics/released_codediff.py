@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics.cases import CaseScore, CaseVolumes, projection_scores
-from bench.metrics.distortion import mae, mse
+from bench.metrics.distortion import mae, mse, require_comparable
 from bench.metrics.slices import TOO_THIN, PerAxis, psnr_of_slices, psnr_or_cap, ssim_of_slices
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def released_codediff_scores(case: CaseVolumes, protocol: "Protocol") -> list[Ca
 
     Raises ValueError for different shapes, NaN or infinity.
     """
+    require_comparable(case.ct, case.prediction)
     prediction = min_max(case.prediction, NARROWEST / WIDTH)
     ct = min_max(case.ct, NARROWEST / WIDTH)
     truth, note = ct, TRUTH_CT

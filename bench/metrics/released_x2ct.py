@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics.cases import CaseScore, CaseVolumes
-from bench.metrics.distortion import mae, mse
+from bench.metrics.distortion import mae, mse, require_comparable
 from bench.metrics.released_codediff import per_axis
 from bench.metrics.slices import psnr_of_slices, psnr_or_cap, ssim_of_slices
 
@@ -44,6 +44,7 @@ def x2ct_scores(case: CaseVolumes, protocol: "Protocol") -> list[CaseScore]:
     Raises ValueError for different shapes, NaN or infinity.
     """
     truth, prediction = case.ct, case.prediction
+    require_comparable(truth, prediction)
     whole_truth, whole = as_integers(truth), as_integers(prediction)
     if protocol.integer_peak is None:
         raise ValueError(f"{protocol.id} has no peak of integers")

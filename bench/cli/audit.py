@@ -1,0 +1,126 @@
+"""`bench audit`: one prediction under every protocol, and the printed numbers that cannot be."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.audit import Sheet
+
+WIDTH = 160  # columns of text that goes to a file or a pipe
+
+
+def audit(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN|DIR]",
+            help="Id or folder of a finished run, or a folder of predictions made elsewhere; without it the published "
+            "tables alone are looked over.",
+        ),
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="Only the prediction of this case.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
+    preset: Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")] = "tiny",
+    unit: Annotated[Literal["hu", "unit"], typer.Option(help="Unit of the predictions in DIR.")] = "hu",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split of the cases in DIR.")] = "test",
+    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Data that DIR was made from.")] = "auto",
+    form: Annotated[Literal["rich", "md"], typer.Option("--format", help="For a terminal, or Markdown.")] = "rich",
+    readme: Annotated[
+        Path | None, typer.Option(help="Write the table of protocols between the audit marks of this file.")
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")] = "auto",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """Print what each protocol reports for the same predictions, and which published numbers are impossible.
+
+    Predictions and truth are the same in all columns, unless a protocol takes another truth, which its column says:
+    what differs is the definition. Nothing is added to results/.
+    """
+    from bench.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
+    from bench.errors import UsageError
+
+    if subject is None and (readme is not None or case is not None):
+        raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
+    own = [_scored(subject, case, dataset, preset, unit, split, source, device, runs_dir)] if subject else []
+    if readme is not None:
+        replace_block(readme, markdown(own[0]))
+    sheets = [*own, doubtful_prints(), printed_psnr_and_mse()]
+    if form == "md":
+        typer.echo("\n".join(markdown(sheet) for sheet in sheets))
+    else:
+        _print(sheets)
+
+
+def _scored(
+    subject: str,
+    case: str | None,
+    dataset: str | None,
+    preset: str,
+    unit: Literal["hu", "unit"],
+    split: Literal["train", "validation", "test"],
+    source: str,
+    device: str,
+    runs_dir: Path,
+) -> "Sheet":
+    from rich.console import Console
+
+    from bench.audit import read_case, side_by_side, side_by_side_of_case
+    from bench.cli.score import chosen_device
+    from bench.errors import UsageError, unknown_name
+    from bench.loading import load_dataset
+    from bench.progress import Reporter
+    from bench.protocols import PROTOCOLS
+    from bench.registry import get_dataset
+    from bench.scoring import external_run, score_predictions
+    from bench.storedrun import find_run, open_stored
+
+    reporter, target = Reporter(Console(stderr=True)), chosen_device(device)
+    run = None
+    if dataset is None:
+        folder = find_run(subject, runs_dir)
+        if folder is None:
+            raise UsageError(
+                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset"
+            )
+        run = open_stored(folder, reporter)
+        cases, predictions, name = run.cases, run.predictions, run.facts.run_id
+        split = run.facts.split
+    else:
+        spec = get_dataset(dataset)
+        if preset not in spec.presets:
+            raise unknown_name("preset", preset, list(spec.presets))
+        with reporter.task(f"prepare {spec.name}", 1) as task:
+            cases = load_dataset(spec, spec.presets[preset], source, task.counted)
+        predictions, name = Path(subject), f"{subject} ({spec.name}, {preset})"
+    card = cases[split].card
+    if case is not None:
+        volumes = read_case(predictions, cases[split], case, unit)
+        return side_by_side_of_case(f"{name}, {card.source} data, case {case}", volumes)
+    if run is not None:
+        with run.folder.locked():
+            rows = {protocol.id: run.score(protocol, reporter, target) for protocol in PROTOCOLS.values()}
+    else:
+        facts = external_run(predictions, cases, "audited", preset, split, None)
+        rows = {
+            protocol.id: score_predictions(facts, cases, predictions, protocol, unit=unit, device=target)
+            for protocol in PROTOCOLS.values()
+        }
+    return side_by_side(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
+
+
+def _print(sheets: list["Sheet"]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    for sheet in sheets:
+        table = Table(title=escape(sheet.title), title_justify="left")
+        for index, head in enumerate(sheet.heads):
+            table.add_column(escape(head), justify="left" if index == 0 or head == "Why" else "right")
+        for line in sheet.lines:
+            table.add_row(*(escape(text) for text in line))
+        console.print(table)

@@ -1,0 +1,90 @@
+"""A finished run as its files tell it: opened again to score its predictions under any protocol.
+
+The method is not built and nothing of it runs; only run.json, the predictions and the data are read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench.config import RunConfig
+from bench.dataset import Cases, Split
+from bench.errors import BenchError, UsageError
+from bench.loading import load_dataset
+from bench.progress import Reporter
+from bench.protocols import Protocol
+from bench.provenance import code_version
+from bench.registry import get_dataset
+from bench.rundir import RunFolder
+from bench.scores import ScoreRow
+from bench.scoring import RunFacts, part_seconds, score_predictions
+
+PREDICTED = ("done", "predicted")  # status of runs whose predictions are all there
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run, its data, and what its rows say of it."""
+
+    folder: RunFolder
+    facts: RunFacts
+    cases: Mapping[Split, Cases]
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of the predictions of its split."""
+        return self.folder.predictions(self.facts.split)
+
+    def score(self, protocol: Protocol, report: Reporter, device: torch.device) -> list[ScoreRow]:
+        """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
+        made_under = self.folder.record()["protocol"]["id"]  # whose rows alone hold the times
+        facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
+        with report.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
+            return score_predictions(
+                facts,
+                self.cases,
+                self.predictions,
+                protocol,
+                self.folder.scores_csv,
+                task.counted,
+                device=device,
+            )
+
+
+def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
+    """The run whose folder or id `reference` is; None when there is none."""
+    if (Path(reference) / "run.json").is_file():
+        return RunFolder(Path(reference).resolve())
+    found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
+    return RunFolder(found[0]) if found else None
+
+
+def open_stored(folder: RunFolder, report: Reporter) -> StoredRun:
+    """Load what a run's predictions are scored from.
+
+    Raises UsageError for a run without all its predictions, BenchError where run.json is damaged or the prepared data
+    are no longer those it was made of.
+    """
+    record = folder.record()
+    if record.get("status") not in PREDICTED:
+        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
+    try:
+        config = RunConfig.model_validate(record["config"])
+        source, fingerprint = record["data"]["source"], record["data"]["fingerprint"]
+        split, seed = record["split"], record["seed"]
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{folder.run_json} is damaged: {error}") from error
+    spec = get_dataset(config.dataset)
+    with report.task(f"prepare {spec.name}", 1) as task:
+        cases = load_dataset(spec, config.data, source, task.counted)
+    if cases[split].card.fingerprint != fingerprint:
+        raise BenchError(
+            f"{folder.root.name} was made of other {spec.name} data ({fingerprint[:8]}) than are prepared now "
+            f"({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
+        )
+    origin = record.get("origin", "builtin")
+    times = part_seconds(record)
+    facts = RunFacts(folder.root.name, config.method, origin, config.preset, seed, code_version(), split, times)
+    return StoredRun(folder, facts, cases)
