@@ -1,0 +1,59 @@
+"""`bench export` and `bench import`: a run as one file, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.verify import Device, ResultsDir, Run, RunsDir, found
+
+
+def export(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Archive to write; default RUN.bench.zip.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write configuration, weights, predictions, scores and provenance of a finished run to one file.
+
+    Anyone can add it with `bench import FILE` and check it with `bench verify RUN`.
+    """
+    from bench.archive import export_run
+
+    folder = found(run, runs_dir)
+    out = out or Path(f"{folder.root.name}.bench.zip")
+    count = export_run(folder, out)
+    typer.echo(f"wrote {out}: {count} files, {out.stat().st_size / 2**20:.1f} MiB")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Archive that `bench export` wrote.")],
+    unscored: Annotated[
+        bool, typer.Option("--unscored", help="Add it although its data are not here to score it again.")
+    ] = False,
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
+) -> None:
+    """Check an archive, score its predictions again, and add it to runs/ and to the results.
+
+    Refused, with the name of what is wrong, and without a trace: files outside the run's own, links, pickles, wrong
+    hashes, compressed members, numbers that its predictions do not give.
+    """
+    from bench.archive import import_run
+    from bench.errors import BenchError
+    from bench.fit import make_accelerator
+    from bench.progress import Reporter
+    from bench.rundir import RunFolder
+    from bench.verify import check_scores
+
+    report, target = Reporter(), make_accelerator(device).device
+
+    def check(folder: RunFolder) -> None:
+        bad = [finding for finding in check_scores(folder, report, target) if not finding.good]
+        if bad:
+            hint = "" if bad[0].what != "data" else "; pass --unscored to add it as it is"
+            raise BenchError(f"{file}: {bad[0].what}: {bad[0].text}{hint}")
+
+    folder, new = import_run(file, runs_dir, results_dir, None if unscored else check)
+    done = "not scored again" if unscored else "scored again with the same numbers"
+    report.say(f"{folder.root}: added, {done}; see `bench table`" if new else f"{folder.root} is there already")

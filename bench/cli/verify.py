@@ -1,0 +1,54 @@
+"""`bench verify`: is a run what it says it is?"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or id of a run; see `bench list`.")]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
+ResultsDir = Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")]
+
+
+def verify(
+    run: Run,
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
+) -> None:
+    """Hash a run's weights and predictions again, score the predictions again, and compare.
+
+    The run's own scores.csv and the rows in results/ must agree with what is found. Exit code 1 when something
+    does not. The method is not needed: nothing of it runs.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.errors import BenchError
+    from bench.fit import make_accelerator
+    from bench.progress import Reporter
+    from bench.verify import verify_run
+
+    console = Console()
+    findings = verify_run(found(run, runs_dir), results_dir, Reporter(console), make_accelerator(device).device)
+    table = Table("", "what", "found", title=f"bench verify {run}", title_justify="left")
+    for finding in findings:
+        mark = "[green]good[/]" if finding.good else "[red]bad[/]"
+        table.add_row(mark, escape(finding.what), escape(finding.text))
+    console.print(table)
+    bad = [finding for finding in findings if not finding.good]
+    if bad:
+        raise BenchError(f"{run} is not what it says it is: {bad[0].what}: {bad[0].text}")
+
+
+def found(run: str, runs_dir: Path):
+    """The folder of a run. Raises UsageError when there is none."""
+    from bench.errors import unknown_name
+    from bench.storedrun import find_run
+
+    folder = find_run(run, runs_dir)
+    if folder is None:
+        raise unknown_name("run", run, [file.parent.name for file in runs_dir.glob("*/*/*/run.json")])
+    return folder
