@@ -59,7 +59,7 @@ STUDIES = {
             "shuffle",
             "What is left with another patient's views?",
             inputs.shuffle,
-            _panels([inputs.WHOSE], ["psnr", "ssim"]),
+            tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in ("psnr", "ssim")),
         ),
         Study(
             "misalign",
@@ -128,7 +128,8 @@ def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
     facts = known[0].facts
     measured = {(point.parameter, metric) for point in known for metric in point.values}
     panels = [panel for panel in study.panels if (panel.parameter, panel.metric) in measured]
-    title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}"
+    title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}, "
+    title += f"{max(len(by_case) for point in known for by_case in point.values.values())} cases; intervals 95 %"
     draw(picture, title, panels, known)
     return Answer(points, path, picture)
 

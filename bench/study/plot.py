@@ -24,6 +24,7 @@ class Panel:
     parameter: str
     metric: str
     diagonal: bool = False  # draw y = x: what a calibrated method does
+    ordered: bool = True  # False: the settings are no scale, and no line joins them
 
 
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
@@ -49,35 +50,51 @@ def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point
 
 
 def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Sequence[str]) -> None:
-    settings = list(dict.fromkeys(summary.point.setting for summary in found))
-    numbers = _numbers(settings)
+    settings, numbers = _ordered(list(dict.fromkeys(summary.point.setting for summary in found)))
     places = dict(zip(settings, numbers or range(len(settings)), strict=True))
     if panel.diagonal and numbers:
         axis.plot([min(numbers), max(numbers)], [min(numbers), max(numbers)], color="0.6", linewidth=1, linestyle=":")
-    for series, members in groupby(sorted(found, key=lambda s: s.point.series), key=lambda s: s.point.series):
+    every = groupby(sorted(found, key=lambda s: s.point.series), key=lambda s: s.point.series)
+    for index, ((method, seed, _, split), members) in enumerate(every):
         line = sorted(members, key=lambda s: places[s.point.setting])
         where = [places[s.point.setting] for s in line]
-        method, seed, _, split = series
+        means, low, high = ([getattr(s, name) for s in line] for name in ("mean", "low", "high"))
         colour = f"C{names.index(method)}"
         label = f"{method}, seed {seed}" + ("" if split == "test" else f", {split}")
-        joined = LINES.get(split, ":") if numbers or len(settings) > 2 else "none"
-        axis.plot(where, [s.mean for s in line], marker="o", markersize=3, linestyle=joined, color=colour, label=label)
-        axis.fill_between(where, [s.low for s in line], [s.high for s in line], color=colour, alpha=0.2, linewidth=0)
+        if panel.ordered:
+            axis.plot(
+                where, means, linestyle=LINES.get(split, ":"), marker="o", markersize=3, color=colour, label=label
+            )
+            axis.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
+        else:
+            ends = zip(means, low, high, strict=True)
+            lengths = list(zip(*((mean - down, up - mean) for mean, down, up in ends), strict=True))
+            apart = [place + 0.12 * index for place in where]
+            axis.errorbar(apart, means, lengths, fmt="o", markersize=4, capsize=3, color=colour, label=label)
     if numbers is None:
         axis.set_xticks(range(len(settings)), settings, fontsize=8)
     elif min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE:
         axis.set_xscale("log", base=2)
         axis.set_xticks(numbers, settings, fontsize=8)
         axis.minorticks_off()
+    else:
+        axis.set_xticks(numbers, settings, fontsize=8)
     axis.set_xlabel(panel.parameter, fontsize=9)
     axis.set_ylabel(label_of(panel.metric), fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
 
 
-def _numbers(settings: Sequence[str]) -> list[float] | None:
-    """The settings as numbers; None where one is a word."""
+def _ordered(settings: Sequence[str]) -> tuple[list[str], list[float] | None]:
+    """Numbers by size, then words as they came; and the numbers where there are no words."""
+    numbers = sorted((setting for setting in settings if _is_number(setting)), key=float)
+    words = [setting for setting in settings if not _is_number(setting)]
+    return numbers + words, None if words else [float(setting) for setting in numbers]
+
+
+def _is_number(setting: str) -> bool:
     try:
-        return [float(setting) for setting in settings]
+        float(setting)
     except ValueError:
-        return None
+        return False
+    return True

@@ -17,6 +17,7 @@ from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconst
 STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))
 SAMPLES = 8
+AS_CONFIGURED = "as configured"  # of a run that leaves the setting open
 BEST, MEAN, INSIDE, SPREAD = "best of K samples", "mean of K samples", "stated share of the interval", "samples"
 
 
@@ -30,10 +31,9 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -
             variants = _accepted(run, request.setting)
         own = run.setting(request.setting)
         what = f"{run.config.method}, {request.setting}"
-        setting = "as configured" if own is None else str(own)
-        if own is not None:
-            variants = [(value, variant) for value, variant in variants if value != own]
-            yield Point(run.facts, STEPS, setting, measure(run, cases, report, f"{what} {setting}"))
+        setting = AS_CONFIGURED if own is None else str(own)
+        yield Point(run.facts, STEPS, setting, measure(run, cases, report, f"{what} {setting}"))
+        variants = [(value, variant) for value, variant in variants if value != own]
         for value, variant in reversed(variants):
             yield Point(run.facts, STEPS, str(value), measure(variant, cases, report, f"{what}={value}"))
 
