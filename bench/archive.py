@@ -250,7 +250,8 @@ def _equal(folder: RunFolder, target: RunFolder) -> bool:
     """Whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
     parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
     left, right = (
-        {part: record.get(part) for part in parts} | {name: stage["sha256"] for name, stage in record["stages"].items()}
+        {part: record.get(part) for part in parts}
+        | {name: stage["sha256"] for name, stage in record.get("stages", {}).items()}
         for record in (folder.record(), target.record())
     )
     return digest_of(left) == digest_of(right)

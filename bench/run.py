@@ -130,7 +130,7 @@ def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases) -> bool:
     record = folder.record()
     if record.get("status") != "done" or record["scored"].get(protocol.id) != protocol.sha256():
         return False
-    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record["stages"].items())
+    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record.get("stages", {}).items())
     return weights and set(intact(folder.predictions(cases.split))) >= set(cases.names)
 
 

@@ -48,7 +48,7 @@ def check_files(folder: RunFolder) -> list[Finding]:
     """The name that follows from configuration, data and seed, and the hashes of weights and predictions."""
     record = folder.record()
     try:
-        findings = [_check_name(record), *_check_weights(folder, record["stages"])]
+        findings = [_check_name(record), *_check_weights(folder, record.get("stages", {}))]
         target = folder.predictions(record["split"])
         findings += _check_predictions(target, record.get("predictions_sha256"))
     except (KeyError, TypeError, ValidationError) as error:
