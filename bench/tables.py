@@ -251,7 +251,8 @@ def _row(
             marks = tuple(notes.mark(text) for text in doubts(printed, method, metric))
             cell = replace(cell, published=printed[method, metric].text, marks=cell.marks + marks)
         cells.append(cell)
-    return Row(method, title, kind, origin, 0 if runs is None else runs["run_id"].nunique(), tuple(cells))
+    run_ids = () if runs is None else tuple(sorted(runs["run_id"].unique()))
+    return Row(method, title, kind, origin, len(run_ids), tuple(cells), run_ids)
 
 
 def _cell(metric: str, method: str, runs: pd.DataFrame | None, title: str, notes: Footnotes) -> Cell:

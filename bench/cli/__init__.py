@@ -6,7 +6,22 @@ from typing import Annotated
 import click
 import typer
 
-from bench.cli import archive, audit, compare, data, doctor, fingerprint, listing, new, run, score, study, table, verify
+from bench.cli import (
+    archive,
+    audit,
+    compare,
+    data,
+    doctor,
+    fingerprint,
+    leaderboard,
+    listing,
+    new,
+    run,
+    score,
+    study,
+    table,
+    verify,
+)
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -19,6 +34,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("table")(table.table)
+app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("score")(score.score)

@@ -1,0 +1,152 @@
+"""The leaderboard: sorted, with intervals over cases, floors apart, and stale files are found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import tables
+from bench.cli import run_command
+from bench.errors import BenchError, UsageError
+from bench.leaderboard import END, START, document, leaderboard_tables, with_block
+from bench.protocols import get_protocol
+from bench.scores import ScoreRow, merge_rows, merge_run
+from bench.stats import mean_intervals
+
+HASH = get_protocol("ct3d-1").sha256()
+CASES = [f"case-{index:02d}" for index in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`floor` is a floor, all else a method; the methods that are installed do not matter here."""
+
+    class Card:
+        capabilities = frozenset({"volume"})
+
+        def __init__(self, name: str) -> None:
+            self.title, self.kind = name.title(), "floor" if name == "floor" else "method"
+
+    def unknown(name: str) -> None:
+        raise UsageError("none")
+
+    monkeypatch.setattr(tables, "method_card", Card)
+    monkeypatch.setattr(tables, "get_dataset", unknown)
+
+
+def drawn(seed: int, mean: float, spread: float) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, spread, len(CASES))
+
+
+def add(results: Path, method: str, psnr: np.ndarray, mae: np.ndarray | None = None, **other) -> None:
+    """One run: rows of its cases and their means."""
+    seed, status = other.get("seed", 0), other.pop("status", "ok")
+    preset = other.get("preset", "tiny")
+    shared = {
+        "run_id": f"{method}-{other.get('dataset', 'lidc')}-{preset}-s{seed}-aaaaaaaa",
+        "protocol": "ct3d-1",
+        "protocol_hash": HASH,
+        "method": method,
+        "origin": "builtin",
+        "dataset": "lidc",
+        "source": "phantom",
+        "split": "test",
+        "preset": preset,
+        "seed": seed,
+        "views": "270+0",
+        "space": "3d",
+        "axis": "all",
+        "code_version": "0",
+        **other,
+    }
+    rows = []
+    for metric, values in {"psnr": psnr, "mae": mae}.items():
+        if values is None:
+            continue
+        for case, value in zip(CASES, values.tolist(), strict=True):
+            rows.append(ScoreRow(**shared, metric=metric, level="case", case=case, stat="value", value=value, n=1))
+        own = {"level": "set", "stat": "mean", "n": len(CASES), "status": status}
+        note = "of 48 cases in the split" if status == "partial" else ""
+        rows.append(ScoreRow(**shared, **own, metric=metric, value=float(values.mean()), note=note))
+    merge_rows(results, rows)
+    merge_run(results, {"run_id": shared["run_id"], "data_fingerprint": "f0", "size": 24})
+
+
+def volumes(results: Path, by: str = "psnr"):
+    return leaderboard_tables(results, by)[0].blocks[0]
+
+
+def test_methods_are_sorted_in_the_direction_of_the_metric(tmp_path: Path) -> None:
+    for seed, (method, psnr, mae) in enumerate((("a", 20, 0.02), ("b", 30, 0.05), ("c", 25, 0.03))):
+        add(tmp_path, method, drawn(seed, psnr, 1.0), drawn(seed, mae, 0.001))
+    assert [row.title for row in volumes(tmp_path).methods] == ["1. B", "2. C", "3. A"]
+    by_mae = volumes(tmp_path, "mae")
+    assert [row.title for row in by_mae.methods] == ["1. A", "2. C", "3. B"]
+    assert by_mae.methods[0].cells[0].metric == "mae"
+    with pytest.raises(UsageError, match="sorts by psnr, ssim, mse, mae; not by 'density'"):
+        leaderboard_tables(tmp_path, "density")
+
+
+def test_intervals_are_over_cases_of_the_mean_of_seeds(tmp_path: Path) -> None:
+    runs = [drawn(seed, 20.0 + seed, 2.0) for seed in (0, 1)]
+    for seed, values in enumerate(runs):
+        add(tmp_path, "a", values, seed=seed)
+    (row,) = volumes(tmp_path).methods
+    expected = mean_intervals(np.mean(runs, axis=0)[:, None])
+    assert row.cells[0].value == pytest.approx(expected.mean[0])
+    assert row.cells[0].interval == pytest.approx((expected.low[0], expected.high[0]))
+    text = document(leaderboard_tables(tmp_path), "psnr")
+    assert f"{expected.mean[0]:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
+
+
+def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> None:
+    add(tmp_path, "a", drawn(0, 20.0, 1.0))
+    add(tmp_path, "floor", drawn(1, 40.0, 1.0))
+    add(tmp_path, "c", drawn(2, 50.0, 1.0), status="partial")
+    block = volumes(tmp_path)
+    assert [row.title for row in block.methods] == ["1. A", "– C"]
+    assert block.references[0].title == "Floor"
+    assert block.references[0].cells[0].interval is not None
+
+
+def test_presets_and_datasets_never_share_a_block_and_prints_stay_out(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", drawn(0, 20.0, 1.0))
+    add(tmp_path, "codediff", drawn(1, 25.0, 1.0), preset="small")
+    add(tmp_path, "codediff", drawn(2, 30.0, 1.0), dataset="baggage")
+    shown = leaderboard_tables(tmp_path)
+    assert [table.title for table in shown] == ["baggage, volumes", "lidc, volumes"]
+    assert [block.facts["preset"] for block in shown[1].blocks] == ["small", "tiny"]
+    assert all(len(block.methods) == 1 for table in shown for block in table.blocks)
+    assert "25.05" not in document(shown, "psnr")
+
+
+def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: Path, capsys) -> None:
+    out, readme = tmp_path / "board.md", tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{START}\nold\n{END}\n\nafter\n")
+    base = ["leaderboard", "--out", str(out), "--readme", str(readme), "--results-dir", str(tmp_path)]
+    assert run_command([*base, "--check"]) == 1
+    assert not out.exists()
+    assert run_command(base) == 0
+    assert "No method has been measured yet" in out.read_text()
+    add(tmp_path, "a", drawn(0, 20.0, 1.0))
+    capsys.readouterr()
+    assert run_command([*base, "--check"]) == 1
+    said = capsys.readouterr().err
+    assert f"{out}, {readme} out of date" in said
+    assert "`bench leaderboard --by psnr" in said
+    assert run_command(base) == 0
+    assert run_command([*base, "--check"]) == 0
+    text = readme.read_text()
+    assert text.startswith("# Title\n\n<!-- leaderboard -->\n")
+    assert text.endswith(f"{END}\n\nafter\n")
+    assert "1. A" in text
+    assert "old" not in text
+    readme.write_text(text.replace("1. A", "1. B"))
+    assert run_command([*base, "--check"]) == 1
+    assert run_command([*base, "--by", "ssim", "--check"]) == 1
+
+
+def test_a_readme_without_marks_is_left_alone_and_half_a_mark_refused(tmp_path: Path) -> None:
+    assert with_block("# Title\n", [], "psnr", "l.md") == "# Title\n"
+    with pytest.raises(BenchError, match="only one of"):
+        with_block(f"# Title\n{START}\n", [], "psnr", "l.md")
