@@ -130,9 +130,9 @@ def replace_block(path: Path, text: str) -> None:
         content = path.read_text()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    before, start, rest = content.partition(START)
+    before, _, rest = content.partition(START)
     _, end, after = rest.partition(END)
-    if not (start and end) or START in after or END in after or END in before:
+    if content.count(START) != 1 or content.count(END) != 1 or not end:
         raise UsageError(f"{path} needs one line {START} and, after it, one line {END}")
     write_text(path, f"{before}{START}\n{text.strip()}\n{END}{after}")
 

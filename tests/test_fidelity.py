@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from prdc import compute_prdc
+from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from bench.errors import BenchError
@@ -127,6 +128,33 @@ def test_a_seed_fixes_the_encoder_and_leaves_the_global_state_alone() -> None:
         assert not torch.allclose(first(image), other(image), rtol=0.1)
 
 
+def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration() -> None:
+    """PyTorch's old hook in eval mode: W / uᵀWv of the unit vectors it drew; here of those that the seed draws."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        plain = RandomEncoder(2)
+        divided = seeded_encoder(4, 2, "random-vectors")
+        for weight, other in zip(plain.parameters(), divided.parameters(), strict=True):
+            matrix = weight.detach().double().flatten(1)
+            u, v = (F.normalize(torch.randn(length, dtype=torch.float64), dim=0) for length in matrix.shape)
+            torch.testing.assert_close(other.double(), weight.double() / (u @ matrix @ v), rtol=1e-5, atol=0)
+    largest = [torch.linalg.svdvals(w.double().flatten(1))[0].item() for w in divided.parameters()]
+    assert np.median(largest) > 10  # far from the one that converged spectral norm gives
+    image = waves(64, 2).float()
+    with torch.inference_mode():
+        assert torch.equal(divided(image), seeded_encoder(4, 2, "random-vectors")(image))
+        assert torch.isfinite(divided(image)).all()
+
+
+def test_stretched_volumes_have_features_that_no_scale_changes(make_data) -> None:
+    volumes = make_data(test=2)["test"].volumes(range(2))
+    stretched = replace(SMALL, values="min-max")
+    one, other = encode(volumes, 16, stretched, CPU), encode(0.2 + 0.5 * volumes, 16, stretched, CPU)
+    np.testing.assert_allclose(one["3d"], other["3d"], rtol=1e-2, atol=1e-3 * np.abs(one["3d"]).max())
+    plain = encode(volumes, 16, SMALL, CPU), encode(0.2 + 0.5 * volumes, 16, SMALL, CPU)
+    assert np.abs(plain[0]["3d"] - plain[1]["3d"]).max() > 0.1 * np.abs(plain[0]["3d"]).max()
+
+
 def test_the_fast_paths_equal_the_plain_layers() -> None:
     """Pooling folded into a strided convolution, and block means, against PyTorch's own pooling."""
     torch.manual_seed(0)
@@ -214,6 +242,20 @@ def test_agrees_with_the_published_package_and_is_silent(capfd) -> None:
     assert ours == pytest.approx({k: float(v) for k, v in compute_prdc(real, generated, 5).items()}, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_equals_the_published_package_to_the_last_digit(capfd, dtype: type, duplicates: bool) -> None:
+    """Among duplicates distances tie and rounding decides, so only the very same computation gives the same number."""
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        real = (random.normal(size=(24, 67)) + random.choice([0.0, 3.0])).astype(dtype)
+        generated = (real[random.permutation(24)] + random.normal(size=(24, 67))).astype(dtype)
+        if duplicates:
+            real[::4], generated[1::3] = real[0], real[1::3]
+        expected = {name: float(value) for name, value in compute_prdc(real, generated, 3).items()}
+        assert prdc_scores(real, generated, 3) == expected
+
+
 def test_agrees_with_the_released_evaluation() -> None:
     """`losses_metrics_normalisation_prdc/prdc_k3` of the CodeDiff3D golden numbers."""
     k = np.arange(60, dtype=np.float64)
@@ -230,13 +272,14 @@ def test_order_does_not_matter() -> None:
     assert shuffled == pytest.approx(prdc_scores(real, generated, 3), abs=1e-12)
 
 
-@pytest.mark.parametrize(("n", "k"), [(8, 3), (64, 3), (48, 5)])
-def test_the_same_distribution_scores_what_theory_says(n: int, k: int) -> None:
+@pytest.mark.parametrize(("n", "k", "coverage"), [(8, 3, 0.923), (102, 3, 0.879), (102, 5, 0.971), (48, 5, 0.9735)])
+def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage: float) -> None:
     """E[density] = 1; E[coverage] = 1 − (n−1)…(n−k) / ((2n−1)…(2n−k)) (Naeem et al. 2020, lemma 2)."""
     random = np.random.default_rng(3)
     trials = 200
     scores = [prdc_scores(random.normal(size=(n, 8)), random.normal(size=(n, 8)), k) for _ in range(trials)]
     expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
+    assert expected == pytest.approx(coverage, abs=5e-4)
     for name, value in (("coverage", expected), ("density", 1.0)):
         sample = [score[name] for score in scores]
         error = np.std(sample) / math.sqrt(trials)
@@ -249,6 +292,28 @@ def test_copies_score_one_and_blur_or_collapse_raises_density() -> None:
     real = random.normal(size=(96, 64))
     assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(fidelity.NAMES, 1.0), abs=1e-12)
     assert prdc_scores(real, real / 2, 3)["density"] > 10
+
+
+def test_batches_are_averaged_in_order_and_the_rest_is_dropped() -> None:
+    random = np.random.default_rng(6)
+    real, generated = random.normal(size=(2, 21, 5)), 0.5 * random.normal(size=(2, 21, 5))
+    scores = prdc_by_encoder(real, generated, 3, 8)
+    for encoder in range(2):
+        loop = [brute_force(real[encoder, i : i + 8], generated[encoder, i : i + 8], 3) for i in (0, 8)]
+        expected = {name: np.mean([entry[name] for entry in loop]) for name in fidelity.NAMES}
+        assert scores[encoder] == pytest.approx(expected, abs=1e-12)
+    changed = generated.copy()
+    changed[:, 16:] = 99.0
+    assert prdc_by_encoder(real, changed, 3, 8) == scores
+    with pytest.raises(ValueError, match="7 cases; a batch needs 8"):
+        prdc_by_encoder(real[:, :7], generated[:, :7], 3, 8)
+
+
+def test_density_in_batches_of_eight_ends_at_eight_thirds() -> None:
+    real = np.random.default_rng(7).normal(size=(1, 64, 90))
+    collapsed = np.repeat(real.mean(1, keepdims=True), 64, axis=1) + 1e-9 * real
+    assert prdc_by_encoder(real, collapsed, 3, 8)[0]["density"] == pytest.approx(8 / 3)
+    assert prdc_by_encoder(real, collapsed, 3)[0]["density"] > 10
 
 
 def test_features_that_do_not_vary_warn_and_score_nothing() -> None:
@@ -301,6 +366,21 @@ def test_other_data_cases_or_encoders_are_not_taken_from_the_cache(make_data) ->
     assert uncached(other_data, np.arange(3), SMALL) == 3
 
 
+@pytest.mark.usefixtures("data_folder")
+def test_blurred_features_are_those_of_blurred_volumes_and_kept_apart(make_data) -> None:
+    cases = make_data(test=3)["test"]
+    sharp = real_features(cases, np.arange(3), SMALL, CPU)
+    blurred = real_features(cases, np.arange(3), SMALL, CPU, blur=2.0)
+    assert uncached(cases, np.arange(3), SMALL, 1.0) == 3
+    np.testing.assert_allclose(
+        real_features(cases, np.arange(3), SMALL, CPU, blur=2.0)["3d"], blurred["3d"], rtol=0, atol=0
+    )
+    assert np.abs(sharp["3d"] - blurred["3d"]).max() > 0
+    volumes = cases.volumes(range(3)).numpy()
+    nearest = torch.stack([torch.from_numpy(gaussian_filter(volume, 2.0, mode="nearest")) for volume in volumes])
+    np.testing.assert_allclose(encode(nearest, 16, SMALL, CPU)["3d"], blurred["3d"], rtol=1e-5, atol=1e-9)
+
+
 def test_baseline_draws_hold_no_case_twice_and_are_the_same_for_every_method() -> None:
     draws = baseline_draws(30, 12, Fidelity())
     assert draws.shape == (5, 12)
@@ -330,6 +410,10 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
     ]
     assert by_key["3d", "all", "density_baseline", "1.2", "value"] == pytest.approx(expected[0])
     assert by_key["mip", "mean", "density_baseline", "1.2", "value"] == pytest.approx(np.mean(expected[1:]))
+    blurred = [by_key["3d", "all", "density_blurred", str(e), "value"] for e in range(2)]
+    assert by_key["3d", "all", "density_blurred", "", "mean"] == pytest.approx(np.mean(blurred))
+    (note,) = {s.note for s in scores if s.metric == "density_blurred" and s.stat == "mean"}
+    assert note == "test cases blurred by a Gaussian of σ 1 voxels"
     all_draws = [by_key["3d", "all", "recall_baseline", f"{e}.{d}", "value"] for e in range(2) for d in range(3)]
     assert by_key["3d", "all", "recall_baseline", "", "mean"] == pytest.approx(np.mean(all_draws))
     assert by_key["3d", "all", "recall_baseline", "", "sd"] == pytest.approx(np.std(all_draws, ddof=1))
@@ -341,6 +425,7 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
     [
         (10, 4, "density", "4 cases; k = 3 needs at least 5"),
         (10, 4, "coverage_baseline", "4 cases; k = 3 needs at least 5"),
+        (10, 4, "precision_blurred", "4 cases; k = 3 needs at least 5"),
         (5, 6, "density_baseline", "5 training cases; the baseline needs 6"),
     ],
 )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
-import joblib
 import numpy as np
 import torch
 from prdc import compute_prdc
@@ -45,7 +44,7 @@ class DegenerateFeatures(UserWarning):
 
 
 def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict[str, float]:
-    """Density ≥ 0 and coverage, precision, recall in [0, 1] of two sets (n, features), (m, features).
+    """Density ≥ 0 and coverage, precision, recall in [0, 1] of two sets (n, features), (m, features), as prdc has them.
 
     Warns with DegenerateFeatures where a set does not vary. Raises ValueError under `nearest_k` + 2 rows, for features
     of different length, NaN or infinity.
@@ -57,10 +56,8 @@ def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict
         raise ValueError("the features hold NaN or infinity")
     if reason := degenerate(real, generated):
         warn(reason, DegenerateFeatures, stacklevel=2)
-    centre = real.mean(axis=0, dtype=np.float64)  # distances stay, their rounding shrinks
-    # prdc prints its set sizes, and asks for eight threads that cost more than these small matrices
-    with contextlib.redirect_stdout(io.StringIO()), joblib.parallel_config(backend="sequential"):
-        scores = compute_prdc(real - centre, generated - centre, nearest_k)
+    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints its set sizes
+        scores = compute_prdc(real, generated, nearest_k)
     return {name: float(scores[name]) for name in NAMES}
 
 
