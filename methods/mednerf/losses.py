@@ -47,7 +47,7 @@ def mednerf_discriminator_loss(
         features = network.features(view)
         part = int(torch.randint(4, ()))
         drawn, targets = network.redraw(features, part), network.redraw_targets(view, part)
-        redrawing.append(torch.stack([distance(a, b).sum() for a, b in zip(drawn, targets, strict=True)]).sum())
+        redrawing.append(distance(torch.cat(drawn), torch.cat(targets)).sum())
         real_terms.append(hinge(network.logits(features, head), 1.0, _margin(), kind))
     fake_terms = [hinge(network(view, head), -1.0, _margin(), kind) for head, view in enumerate(augmented(fake))]
     extra = over_heads(redrawing)

@@ -38,7 +38,7 @@ class FieldStageConfig(Settings):
     network: FieldConfig = FieldConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     patches: PatchConfig = PatchConfig()
-    cases: PositiveInt | None = 20  # training cases, spread over the split; None = all
+    cases: PositiveInt = 20  # training cases, spread over the split; all where it has no more
     views: PositiveInt = 72  # X-rays of each, evenly around it
     per_view_scaling: bool = False  # stretch every X-ray to the full range, as the released preprocessing does
     hinge: losses.Hinge = "mean"
@@ -147,7 +147,7 @@ def density_noise(step: int, steps: int) -> float:
 
 def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> np.ndarray:
     """X-rays (cases, views, side, side) in [0, 1], none mirrored, at equal steps of the gantry and without tilt."""
-    count = min(config.cases or len(cases), len(cases))
+    count = min(config.cases, len(cases))
     chosen = np.linspace(0, len(cases) - 1, count).round().astype(int).tolist()
     angles = [360 * view / config.views for view in range(config.views)]
     card = cases.card
