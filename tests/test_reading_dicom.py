@@ -320,3 +320,32 @@ def test_spacing_text_of_old_scanners_is_understood(tmp_path: Path) -> None:
         text = b"001.500000e+00\\002.00000e+00 "[:28]
         path.write_bytes(content.replace(b"\x28\x00\x30\x00DS\x08\x001.5\\2.0 ", b"\x28\x00\x30\x00DS\x1c\x00" + text))
     np.testing.assert_allclose(read(tmp_path).spacing_mm, (2.5, 1.5, 2.0))
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, signed: int) -> None:
+    def change(dataset: object, index: int) -> None:
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, signed
+        stored = np.frombuffer(dataset.PixelData, "<u2").copy()
+        stored[::3] |= 0x5000  # an overlay
+        dataset.PixelData = stored.tobytes()
+
+    write_series(tmp_path, chest(), change=change)
+    np.testing.assert_array_equal(read(tmp_path).hounsfield, chest())
+
+
+def test_slopes_that_are_no_whole_numbers_and_values_beyond_16_bits_are_kept(tmp_path: Path) -> None:
+    def half(dataset: object, index: int) -> None:
+        dataset.RescaleSlope, dataset.PixelData = 0.5, (2 * (chest()[index] + 1024)).astype("<i2").tobytes()
+
+    def unsigned(dataset: object, index: int) -> None:
+        plane = chest()[index].astype(np.int64) + 1024
+        plane[0, 0] = 65535
+        dataset.PixelRepresentation, dataset.PixelData = 0, plane.astype("<u2").tobytes()
+
+    write_series(tmp_path / "half", chest(), change=half)
+    np.testing.assert_array_equal(read(tmp_path / "half").hounsfield, chest())
+    write_series(tmp_path / "unsigned", chest(), change=unsigned)
+    hounsfield = read(tmp_path / "unsigned").hounsfield
+    assert (hounsfield[:, 0, 0] == 32767).all()
+    np.testing.assert_array_equal(hounsfield[:, 1:], chest()[:, 1:])

@@ -20,8 +20,8 @@ from .series import Series, all_series
 BUCKET = "idc-open-data"
 MEGABYTE = 10**6
 SPARE_BYTES = 10**9  # left free on the disk
-RETRIES = 10  # of a request, with growing pauses
-HOPELESS = 5  # failures without any success after which nothing more is tried
+RETRIES = 6  # of a request, with growing pauses
+HOPELESS = 3  # failures without any success after which nothing more is tried
 
 Progress = Callable[[int, int, str], None]
 """`progress(done, total, note)` in megabytes, every second or so."""
