@@ -2,8 +2,8 @@
 
 Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy; of a
 method that can encode and decode the truth, also encoded_truth/<case>.nii.gz with a manifest of their own.
-An outside folder holds <case>.nii.gz or <case>.nii, in any axis order and orientation its affine describes, in HU or
-in the windowed [0, 1].
+An outside folder holds one file a case in a format of bench.outside, in any axis order and orientation its affine
+describes, in HU or in the windowed [0, 1].
 """
 
 import csv
@@ -18,16 +18,14 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 from filelock import FileLock
-from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import io_orientation, ornt_transform
-from nibabel.spatialimages import HeaderDataError
 
 from bench.dataset import Cases, to_hounsfield, to_unit
 from bench.errors import BenchError, UsageError
 from bench.files import sha256_of, write_atomic, write_text
+from bench.outside import RENDERS, SUFFIXES, case_of, open_volume
 
 Unit = Literal["hu", "unit"]
-SUFFIXES = (".nii.gz", ".nii")
 MANIFEST = "manifest.csv"
 ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
@@ -83,7 +81,7 @@ def write_prediction(
 
 def renders_file(folder: Path, case: str) -> Path:
     """Where the X-ray images that a method rendered of a case lie."""
-    return folder / f"{case}.renders.npy"
+    return folder / f"{case}{RENDERS}"
 
 
 def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.ndarray | None:
@@ -156,13 +154,14 @@ def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool 
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
-    files = sorted(path for path in folder.iterdir() if _case_of(path) is not None)
+    files = sorted(path for path in folder.iterdir() if case_of(path) is not None)
     if not files:
-        raise UsageError(f"{folder} holds no .nii or .nii.gz file; name one after each case, e.g. {names[0]}.nii.gz")
+        known = ", ".join(SUFFIXES)
+        raise UsageError(f"{folder} holds no volume ({known}); name one after each case, e.g. {names[0]}.nii.gz")
     found: dict[str, Path] = {}
     duplicates = []
     for path in files:
-        case = _case_of(path) or ""
+        case = case_of(path) or ""
         if case in found:
             duplicates.append(case)
         found[case] = path
@@ -208,14 +207,7 @@ def read_prediction(path: Path, cases: Cases, case: str, unit: Unit = "hu") -> t
     NaN, a file that cannot be read, and values that contradict `unit`.
     """
     image = _reoriented(path, cases, case)
-    try:
-        volume = np.asarray(image.dataobj, dtype=np.float32).T
-    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise BenchError(f"{path} is damaged: {error}") from error
-    if not np.isfinite(volume).all():
-        bad = int((~np.isfinite(volume)).sum())
-        raise BenchError(f"{path}: {bad} of {volume.size} voxels are NaN or infinite")
-    _check_unit(path, volume, unit)
+    volume = check_values(path, image, unit).T
     low, high = cases.card.window if unit == "hu" else (0.0, 1.0)
     outside = float(np.mean((volume < low) | (volume > high)))
     note = f"{100 * outside:.3g} % of voxels clipped to {low:g}..{high:g}" if outside else ""
@@ -239,26 +231,36 @@ def _reoriented(path: Path, cases: Cases, case: str) -> Any:
     """The image with its axes permuted and flipped to the case's (W, H, D) and checked against its affine."""
     expected = cases.affines[cases.names.index(case)]
     shape = cases.hounsfield.shape[:0:-1]
-    try:
-        image = nib.funcs.squeeze_image(nib.load(path))
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise BenchError(f"{path} cannot be read as NIfTI: {error}") from error
-    if len(image.shape) != 3 or image.get_data_dtype().kind not in "iuf":
-        raise BenchError(f"{path} holds {image.get_data_dtype()} of shape {image.shape}; one number a voxel is needed")
-    if not np.isfinite(image.affine).all() or np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
-        raise BenchError(f"{path} has no usable affine")
+    image = open_volume(path, expected)
     turn = ornt_transform(io_orientation(image.affine), io_orientation(expected))
     image = image.as_reoriented(turn)
     if image.shape != shape:
-        raise BenchError(f"{path} has {image.shape} voxels (right-left, front-back, top-down), not {shape}")
+        raise BenchError(
+            f"{path} has {image.shape} voxels (right-left, front-back, top-down), not {shape}; "
+            "--resample brings it to this grid"
+        )
     corners = np.array(np.meshgrid(*[(0, side - 1) for side in shape], [1.0])).reshape(4, -1)
     off = np.linalg.norm(((image.affine - expected) @ corners)[:3], axis=0).max() / cases.card.voxel_mm
     if off > TOLERANCE:
         raise BenchError(
             f"{path} lies on another grid: a corner is {off:.2f} voxels off that of {case}; "
-            f"the affine must be {np.round(expected[:3], 3).tolist()} or a flip or permutation of it"
+            f"the affine must be {np.round(expected[:3], 3).tolist()} or a flip or permutation of it; "
+            "--resample brings it to this grid"
         )
     return image
+
+
+def check_values(path: Path, image: Any, unit: Unit) -> np.ndarray:
+    """The voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, as above."""
+    try:
+        volume = np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise BenchError(f"{path} is damaged: {error}") from error
+    if not np.isfinite(volume).all():
+        bad = int((~np.isfinite(volume)).sum())
+        raise BenchError(f"{path}: {bad} of {volume.size} voxels are NaN or infinite")
+    _check_unit(path, volume, unit)
+    return volume
 
 
 def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
@@ -267,12 +269,6 @@ def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
         raise BenchError(f"{path}: all values lie in {low:g}..{high:g}, which is not HU; pass --unit unit")
     if unit == "unit" and (low < -1.0 or high > 2.0):
         raise BenchError(f"{path}: values lie in {low:g}..{high:g}, far outside [0, 1]; pass --unit hu")
-
-
-def _case_of(path: Path) -> str | None:
-    if path.name.startswith(".") or not path.is_file():
-        return None
-    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), None)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -231,7 +231,7 @@ def test_missing_cases_may_be_allowed_but_others_never(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_absent_folder_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no \.nii or \.nii\.gz file"):
+    with pytest.raises(UsageError, match=r"holds no volume \(\.nii\.gz, \.nii"):
         find_predictions(tmp_path, ["a"])
     with pytest.raises(UsageError, match="no folder"):
         find_predictions(tmp_path / "absent", ["a"])

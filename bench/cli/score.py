@@ -11,7 +11,7 @@ def score(
         str,
         typer.Argument(
             metavar="RUN|DIR",
-            help="Id or folder of a finished run, or a folder of <case>.nii.gz or <case>.nii made elsewhere.",
+            help="Id or folder of a finished run, or a folder of <case>.nii.gz, .nii, .nrrd, .mha, .mhd or .npy files.",
         ),
     ],
     dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
@@ -31,6 +31,9 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
     ] = False,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
+    ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")] = "auto",
     runs_dir: Annotated[Path, typer.Option(help="Where runs, and the rows of each case, are kept.")] = Path("runs"),
     results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
@@ -42,11 +45,14 @@ def score(
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
     from bench.errors import UsageError, unknown_name
+    from bench.files import sha256_of
     from bench.loading import choose_source, load_dataset
+    from bench.predictions import find_predictions
     from bench.progress import Reporter
     from bench.protocols import get_protocol
-    from bench.registry import get_dataset
-    from bench.runrecord import run_row
+    from bench.registry import PLAIN_NAME, get_dataset
+    from bench.resample import resample_predictions
+    from bench.runrecord import predictions_sha256, run_row
     from bench.scores import merge_rows, merge_run, views_text
     from bench.scoring import external_run, score_predictions
     from bench.storedrun import find_run, open_stored
@@ -72,13 +78,20 @@ def score(
     spec, directory = get_dataset(dataset), Path(subject)
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
-    if not method or not all(character.isalnum() or character in "._+-" for character in method):
-        raise UsageError(f"--method '{method}': use letters, digits and . _ + - in the name")
+    if not PLAIN_NAME.fullmatch(method):
+        raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
     chosen, reason = choose_source(spec, source)
     reporter.say(f"data of {spec.name}: {reason}")
     with reporter.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
+    files = find_predictions(directory, cases[split].names, allow_missing=True)
+    given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
+    if resample:
+        aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
+        moved = resample_predictions(directory, aligned, cases[split], unit, allow_missing=allow_missing)
+        reporter.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
+        directory, unit = aligned, "hu"
     with reporter.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,
@@ -113,6 +126,8 @@ def score(
             "window_high": card.window[1],
             "data_fingerprint": card.fingerprint,
             "code_version": facts.code_version,
+            "predictions_sha256": given,
+            "resampled": "linearly" if resample else None,
         },
     )
     _say(rows, facts.run_id, results_dir, reporter)
