@@ -118,15 +118,14 @@ def test_everyone_gets_the_views_of_exactly_one_other() -> None:
 def test_movement_leaves_the_first_view_and_grows_with_its_strength(place: Path) -> None:
     (run,) = find_runs(asked(place), Reporter())
     cases = run.cases["test"]
-    for parameter, strengths in MOVEMENTS.items():
-        still = _moved_views(run, cases, parameter, 0.0)
+    with_none = {parameter: (0.0, *strengths) for parameter, strengths in MOVEMENTS.items()}
+    views = _moved_views(run, cases, with_none)
+    for parameter, strengths in with_none.items():
+        still = views[parameter, 0.0]
         assert np.allclose(still, cases.line_integrals, atol=1e-4), parameter
-        changes = []
-        for strength in strengths:
-            views = _moved_views(run, cases, parameter, strength)
-            assert (views[:, 0] == cases.line_integrals[:, 0]).all()
-            changes.append(np.abs(views[:, 1] - still[:, 1]).mean())
-        assert 0 < changes[0] < changes[1] < changes[2], parameter
+        assert all((views[parameter, s][:, 0] == cases.line_integrals[:, 0]).all() for s in strengths)
+        changes = [np.abs(views[parameter, s][:, 1] - still[:, 1]).mean() for s in strengths]
+        assert changes[0] < changes[1] < changes[2] < changes[3], parameter
 
 
 def test_misalign_and_noise_measure_all_their_settings(place: Path) -> None:

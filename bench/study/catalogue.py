@@ -24,11 +24,12 @@ class Study:
     panels: tuple[Panel, ...]
     trains: bool = False  # trains runs of its own; the others take finished ones
     takes_values: bool = False
+    also: tuple[str, ...] = ()  # metrics that its table shows beside those of the panels
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What its table shows."""
-        return tuple(dict.fromkeys(panel.metric for panel in self.panels))
+        return tuple(dict.fromkeys((*(panel.metric for panel in self.panels), *self.also)))
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ STUDIES = {
                 Panel(sampling.INSIDE, "inside_body", diagonal=True),
             ),
             takes_values=True,
+            also=("spread",),
         ),
         Study(
             "train-size",

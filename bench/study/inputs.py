@@ -3,7 +3,7 @@
 The changed views are put in the place of the true ones; weights, grey scale, seeds and truth stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -51,16 +51,17 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter
     The truth is where the first view saw it. The direction of a movement is drawn for each case and kept at all
     strengths, so that no method can learn it.
     """
+    cases = limited(runs[0].cases["test"], request.limit)  # the same of all runs, or the study was refused
+    if cases.card.views < 2:
+        raise UsageError(f"misalign needs at least 2 views; {runs[0].folder.root.name} has one")
+    with report.task("project the moved objects", len(cases)) as task:
+        views = _moved_views(runs[0], cases, MOVEMENTS, task.advance)
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
-        if cases.card.views < 2:
-            raise UsageError(f"misalign needs at least 2 views; {run.folder.root.name} has one")
         true = _point(run, cases, "", "0", report).values
         for parameter, strengths in MOVEMENTS.items():
             yield Point(run.facts, parameter, "0", true)
             for strength in strengths:
-                views = _moved_views(run, cases, parameter, strength)
-                yield _point(run, _with(cases, views), parameter, f"{strength:g}", report)
+                yield _point(run, _with(cases, views[parameter, strength]), parameter, f"{strength:g}", report)
 
 
 def noise(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
@@ -87,28 +88,38 @@ def _partners(count: int, seed: int) -> np.ndarray:
     return partner
 
 
-def _moved_views(run: TrainedRun, cases: Cases, parameter: str, strength: float) -> np.ndarray:
-    """Line integrals (N, V, h, w): the first view as it was, the others of the object after it moved."""
+def _moved_views(
+    run: TrainedRun,
+    cases: Cases,
+    movements: Mapping[str, Sequence[float]],
+    advance: Callable[[int], None] = lambda done: None,
+) -> dict[tuple[str, float], np.ndarray]:
+    """Line integrals (N, V, h, w) for every movement: the first view as it was, the others of the moved object."""
     card = cases.card
-    integrals = np.array(cases.line_integrals)
+    wanted = [(parameter, strength) for parameter, strengths in movements.items() for strength in strengths]
+    integrals = {movement: np.array(cases.line_integrals) for movement in wanted}
     fine = fine_volumes(run.spec, run.config.data, card.source, cases.split)
     for index, (name, volume) in enumerate(zip(cases.names, fine, strict=False)):
-        random = np.random.default_rng(derived_seed("movement", name))
-        sign, direction = random.choice([-1.0, 1.0]), random.normal(size=3)
-        hounsfield = torch.from_numpy(volume.astype(np.float32))[None]
-        voxel_mm = run.spec.cube_mm / volume.shape[0]
-        if parameter == ROTATION:
-            after = moved(hounsfield, voxel_mm, degrees=sign * strength)
-        elif parameter == SHIFT:
-            shift = torch.from_numpy(strength * direction / np.linalg.norm(direction))
-            after = moved(hounsfield, voxel_mm, shift_mm=shift)
-        else:
-            after = moved(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
-        views = project(
-            after, voxel_mm, run.spec.geometry, card.angles[1:], card.image_size, mirrored=card.mirrored[1:]
-        )
-        integrals[index, 1:] = views[0].numpy()
+        hounsfield, voxel_mm = torch.from_numpy(volume.astype(np.float32))[None], run.spec.cube_mm / volume.shape[0]
+        for movement in wanted:
+            after = _after(hounsfield, voxel_mm, name, *movement)
+            views = project(
+                after, voxel_mm, run.spec.geometry, card.angles[1:], card.image_size, mirrored=card.mirrored[1:]
+            )
+            integrals[movement][index, 1:] = views[0].numpy()
+        advance(index + 1)
     return integrals
+
+
+def _after(hounsfield: torch.Tensor, voxel_mm: float, name: str, parameter: str, strength: float) -> torch.Tensor:
+    """The volume (1, D, H, W) of case `name` after a movement in the direction that is drawn for it."""
+    random = np.random.default_rng(derived_seed("movement", name))
+    sign, direction = random.choice([-1.0, 1.0]), random.normal(size=3)
+    if parameter == ROTATION:
+        return moved(hounsfield, voxel_mm, degrees=sign * strength)
+    if parameter == SHIFT:
+        return moved(hounsfield, voxel_mm, shift_mm=torch.from_numpy(strength * direction / np.linalg.norm(direction)))
+    return moved(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
 
 
 def _with(cases: Cases, integrals: np.ndarray) -> Cases:

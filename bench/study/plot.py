@@ -30,7 +30,7 @@ class Panel:
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
     """Write a PNG."""
     found = summaries(points)
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
