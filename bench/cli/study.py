@@ -67,6 +67,7 @@ def study(
         table.add_row(*(cell.replace("[", "\\[") for cell in line))
     console = Console()
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    report.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
     report.say(f"wrote {answer.csv} and {answer.picture}")
 
 

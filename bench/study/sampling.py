@@ -17,7 +17,7 @@ from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconst
 STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))
 SAMPLES = 8
-AS_CONFIGURED = "as configured"  # of a run that leaves the setting open
+AS_CONFIGURED = "own"  # of a run that leaves the setting open
 BEST, MEAN, INSIDE, SPREAD = "best of K samples", "mean of K samples", "stated share of the interval", "samples"
 
 
