@@ -133,7 +133,7 @@ def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
     )
     masks = ClassMasks(config, 2, SIDE, "ccx_raynet")
     # only these splits exist: what looks at a test case fails
-    data = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
+    data: dict[Split, Cases] = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
     folder = RunFolder(tmp_path)
     fit_stages([MaskStage(masks, SIDE)], data, folder, FitConfig(), 0, make_accelerator("cpu"), Reporter())
     return masks
