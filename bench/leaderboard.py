@@ -92,9 +92,9 @@ def refresh(results_dir: Path, by: str, out: Path, readme: Path, *, check: bool)
 
 def _about(by: str) -> str:
     return (
-        f"Sorted by {METRICS[by].label}; {METRICS[by].label} and all else that is a mean over cases with a {LEVEL:.0%} "
-        "bootstrap interval. Whether two methods differ is for `bench compare A B`, which pairs the cases: intervals "
-        "that overlap say little. Floors, ceilings and runs on part of the cases are not ranked."
+        f"Sorted by {METRICS[by].label}. In brackets: {LEVEL:.0%} bootstrap interval of a mean over cases. Whether two "
+        "methods differ is for `bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, "
+        "ceilings and runs on part of the cases are not ranked."
     )
 
 

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from bench.dataset import DataConfig, Split
+from bench.config import resolve
+from bench.dataset import Split
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.loading import choose_source
 from bench.progress import Reporter
-from bench.registry import get_dataset
+from bench.registry import get_dataset, get_method
 from bench.run import run_one
 from bench.rundir import RunFolder
 from bench.study.points import FACTS, Point
@@ -38,7 +39,8 @@ def train_size(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter)
     chosen, reason = choose_source(spec, request.source)
     if chosen == "real":
         raise UsageError(f"train-size sets the number of phantoms ({reason}); use `--source phantom`")
-    train, validation, test = _data(request).phantoms
+    config = resolve(get_method(request.methods[0]), spec, request.preset, request.overrides)[0]
+    train, validation, test = config.data.phantoms
     for size in request.values or [train // share for share in SHARES]:
         if size < 1:
             raise UsageError(f"train-size takes at least one training case, not {size}")
@@ -47,13 +49,6 @@ def train_size(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter)
             for seed in request.seeds:
                 splits: tuple[Split, ...] = ("test", "train")
                 yield from _trained(request, method, seed, override, TRAINING_CASES, str(size), splits, report)
-
-
-def _data(request: StudyRequest) -> DataConfig:
-    spec = get_dataset(request.dataset)
-    if request.preset not in spec.presets:
-        raise UsageError(f"{spec.name} has no preset {request.preset}; known: {', '.join(spec.presets)}")
-    return spec.presets[request.preset]
 
 
 def _trained(
