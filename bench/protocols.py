@@ -31,7 +31,7 @@ class Fidelity:
     encoded_side: int = 128  # voxels a side before encoding …
     small_encoded_side: int = 64  # … and for presets whose grid …
     small_below: int = 96  # … is smaller than this
-    values: Literal["window", "min-max"] = "window"  # min-max: each volume stretched by its own extremes
+    values: Literal["window", "min-max"] = "window"  # min-max: stretched by the CT's own extremes
     spectral_norm: Literal["exact", "random-vectors"] = "exact"  # random-vectors: W / uᵀWv of random u and v
     batch: int | None = None  # cases compared at a time, in split order, the rest dropped; None: the whole split
 
@@ -148,7 +148,7 @@ _WINDOW = "the fixed HU window of the dataset mapped to [0, 1]; predictions are 
 _UNIFORM = f"{SLICE_WINDOW}×{SLICE_WINDOW} uniform window, sample covariance, on slices across"
 IN_WORDS = {
     "window": _WINDOW,
-    "min-max": f"{_WINDOW}; then each volume is stretched by its own minimum and maximum",
+    "min-max": f"{_WINDOW}; then stretched to [0, 1] by the minimum and maximum of each CT",
     "window-and-integers": f"{_WINDOW}; and × 2500 truncated to integers (mse_int, mae_int, psnr_slices)",
     "ct": "the CT",
     "encoded": "the method's own encoding of the CT where its predictions hold one, else the CT; each row says which",

@@ -218,7 +218,7 @@ def _block(
     references = sorted((row for row in made if row.kind != "method"), key=lambda row: (row.kind != "floor", row.title))
     methods = ranked([row for row in made if row.kind == "method"])
     controls = [_control_row(spec, rows, "real training cases", BASELINE_SUFFIX)]
-    blurred = rows.loc[rows["metric"] == f"density{BLURRED_SUFFIX}", "note"].unique()
+    blurred = rows.loc[(rows["metric"] == f"density{BLURRED_SUFFIX}") & rows["value"].notna(), "note"].unique()
     controls += [_control_row(spec, rows, str(note), BLURRED_SUFFIX) for note in blurred[:1]]
     return Block(facts, header_of(facts, rows), methods, (*references, *controls))
 

@@ -18,6 +18,7 @@ from bench.metrics.released_codediff import (
     min_max,
     released_codediff_scores,
     released_ssim,
+    stretched,
 )
 from bench.metrics.released_x2ct import as_integers, cosine, x2ct_scores
 from bench.metrics.slices import psnr_of_slices, psnr_or_cap, ssim_of_slices
@@ -74,15 +75,17 @@ def test_codediff_slices_are_those_of_the_released_code() -> None:
 
 def test_min_max_is_that_of_the_released_loader() -> None:
     golden = GOLDEN["codediff"]["normalisation"]
-    stretched = min_max(1500 * np.abs(np.sin(0.01 * np.arange(16**3))).reshape(16, 16, 16), 1e-4)
-    assert stretched.mean() == pytest.approx(golden["min_max_no_noise_removal_mean_float64"], rel=1e-9)
-    assert stretched.max() == pytest.approx(golden["min_max_float64_max"], rel=1e-9)
-    assert stretched.min() == 0.0
+    volume = 1500 * np.abs(np.sin(0.01 * np.arange(16**3))).reshape(16, 16, 16)
+    loaded = min_max(volume, volume, 1e-4)
+    assert loaded.mean() == pytest.approx(golden["min_max_no_noise_removal_mean_float64"], rel=1e-9)
+    assert loaded.max() == pytest.approx(golden["min_max_float64_max"], rel=1e-9)
+    assert loaded.min() == 0.0
 
 
 def test_the_protocol_of_the_paper_gives_the_golden_numbers() -> None:
-    """The golden pair, stretched to begin with, so that the protocol's own stretch changes nothing."""
-    truth, prediction = (min_max(volume, 0.0) for volume in codediff_pair())
+    """The golden pair on the scale of its truth, so that the protocol's stretch changes nothing."""
+    truth, prediction = codediff_pair()
+    truth, prediction = (np.clip(min_max(volume, truth, 0.0), 0, 1) for volume in (truth, prediction))
     values = numbers("paper-2023", truth, prediction)
     per_axis = psnr_of_slices(truth, prediction, peak=1.0)
     for axis, expected in zip(("d", "h", "w", "all"), [*per_axis, np.mean(per_axis)], strict=True):
@@ -179,7 +182,8 @@ def test_constant_volumes_follow_the_luminance_term_and_stretch_to_zero() -> Non
     a, b = np.full((9, 9, 9), 0.3), np.full((9, 9, 9), 0.6)
     expected = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
     np.testing.assert_allclose(ssim_of_slices(a, b, data_range=1.0), [expected] * 3, rtol=1e-9)
-    assert not min_max(a, 1e-9).any()
+    assert not stretched(a, a).any()
+    assert (stretched(b, a) == 1.0).all()
 
 
 def test_identical_volumes_have_an_ssim_of_one() -> None:
@@ -211,9 +215,13 @@ def test_the_truth_of_the_paper_is_the_methods_own_encoding_where_there_is_one()
     ct, prediction = noisy_pair((12, 11, 10))
     encoded = np.clip(ct + 0.3 * (RANDOM.random(ct.shape) - 0.5), 0, 1)
     alone, beside = numbers("paper-2023", ct, prediction), numbers("paper-2023", ct, prediction, encoded)
+    ct[0, 0, :2] = encoded[0, 0, :2] = [0.0, 1.0]  # of one scale
     against_encoding = numbers("paper-2023", encoded, prediction)
+    beside = numbers("paper-2023", ct, prediction, encoded)
     for key in (("psnr", "all"), ("ssim", "d"), ("mse", "all"), ("mae_x2", "all")):
-        assert beside[key] == against_encoding[key] != alone[key]
+        assert beside[key] == pytest.approx(against_encoding[key], rel=1e-12)
+        assert beside[key] != pytest.approx(alone[key], rel=1e-3)
+    alone = numbers("paper-2023", ct, prediction)
     assert beside["l1_sample", "all"] == alone["l1_sample", "all"]  # the released script takes the CT there
     assert numbers("paper-2023", ct, encoded, encoded)["psnr", "all"] == 100.0  # copied codes score perfectly
     protocol = get_protocol("paper-2023")
@@ -226,11 +234,18 @@ def test_the_truth_of_the_paper_is_the_methods_own_encoding_where_there_is_one()
         assert {s.note for s in scores if s.metric == "l1_sample"} == {TRUTH_CT}
 
 
-def test_stretching_hides_a_change_of_scale() -> None:
-    ct, _ = noisy_pair((10, 10, 10))
-    values = numbers("paper-2023", ct, 0.25 + 0.5 * ct)
-    assert values["mae", "all"] < 1e-7
-    assert numbers("ct3d-1", ct, 0.25 + 0.5 * ct)["mae", "all"] > 0.1
+def test_errors_grow_as_the_range_of_the_ct_shrinks_and_the_prediction_is_clipped_to_it() -> None:
+    ct = 0.25 + 0.5 * RANDOM.random((10, 10, 10))
+    ct[0, 0, :2] = [0.25, 0.75]
+    inside = np.clip(ct + 0.05, 0.25, 0.75)
+    assert numbers("paper-2023", ct, inside)["mae", "all"] == pytest.approx(
+        2 * numbers("ct3d-1", ct, inside)["mae", "all"], rel=1e-6
+    )
+    beyond = np.where(ct > 0.7, 0.9, inside)
+    clipped = np.where(ct > 0.7, 0.75, inside)
+    expected = numbers("paper-2023", ct, clipped)
+    assert numbers("paper-2023", ct, beyond) == {key: pytest.approx(value, rel=1e-6) for key, value in expected.items()}
+    assert stretched(ct, ct).max() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_projections_under_the_protocol_of_the_paper_are_those_of_ct3d() -> None:

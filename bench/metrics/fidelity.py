@@ -25,14 +25,14 @@ from bench.errors import BenchError
 from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
 from bench.metrics.cases import AXES
 from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, Norm, RandomEncoder, seeded_encoder
-from bench.metrics.released_codediff import NARROWEST, WIDTH, min_max
+from bench.metrics.released_codediff import stretched
 from bench.store import data_root
 
 if TYPE_CHECKING:
     from bench.protocols import Fidelity
 
 NAMES = ("density", "coverage", "precision", "recall")
-FEATURES_VERSION = 2  # raise when encoding computes something else
+FEATURES_VERSION = 1  # raise when encoding computes something else
 VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
 
 Features = dict[str, np.ndarray]
@@ -92,8 +92,7 @@ def encode(
     encoders = {d: [_encoder(seed, d, norm, device) for seed in settings.encoder_seeds] for d in (2, 3)}
     batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
     for batch in _batched(volumes, max(1, VOXELS_AT_ONCE // side**3)):
-        stacked = torch.stack([_stretched(v) for v in batch] if settings.values == "min-max" else batch)
-        stacked = stacked.to(device, torch.float32)
+        stacked = torch.stack(batch).to(device, torch.float32)
         batches["3d"].append(_encode_batch(encoders[3], stacked, side))
         for dimension, axis in enumerate(AXES, start=1):
             batches[axis].append(_encode_batch(encoders[2], stacked.amax(dimension), side))
@@ -118,11 +117,17 @@ def real_features(
     path = _cache_path(cases, indices, settings, blur)
     features = _cached(path)
     if features is None:
-        volumes = (_blurred(cases.volumes([index])[0], blur) for index in indices.tolist())
+        whole = (cases.volumes([index])[0] for index in indices.tolist())
+        volumes = (on_scale(_blurred(volume, blur), volume, settings) for volume in whole)
         features = encode(volumes, cases.card.size, settings, device, advance)
         digest = write_atomic(path, lambda file: np.savez(file, **features))  # type: ignore[arg-type]
         write_json(path.with_suffix(".json"), {"sha256": digest})
     return features
+
+
+def on_scale(volume: Tensor, ct: Tensor, settings: "Fidelity") -> Tensor:
+    """A volume in [0, 1] of the window as it is encoded: as it is, or on the scale of its CT's own extremes."""
+    return volume if settings.values == "window" else torch.from_numpy(stretched(volume.numpy(), ct.numpy()))
 
 
 def uncached(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float = 0.0) -> int:
@@ -164,10 +169,6 @@ def _in_batches(real: np.ndarray, generated: np.ndarray, nearest_k: int, batch: 
     return {name: float(np.mean([score[name] for score in scores])) for name in NAMES}
 
 
-def _stretched(volume: Tensor) -> Tensor:
-    return torch.from_numpy(min_max(volume.double().numpy(), NARROWEST / WIDTH))
-
-
 def _blurred(volume: Tensor, sigma: float) -> Tensor:
     return torch.from_numpy(gaussian_filter(volume.numpy(), sigma, mode="nearest")) if sigma else volume
 
@@ -203,6 +204,7 @@ def _encode_batch(encoders: list[RandomEncoder], images: Tensor, side: int) -> n
 
 
 def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float) -> Path:
+    other = {"blur": blur, "stretched": settings.values == "min-max", "norm": settings.spectral_norm != "exact"}
     key = digest_of(
         {
             "version": FEATURES_VERSION,
@@ -211,9 +213,7 @@ def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: f
             "cases": [cases.names[index] for index in indices.tolist()],
             "seeds": settings.encoder_seeds,
             "side": settings.side(cases.card.size),
-            "values": settings.values,
-            "norm": settings.spectral_norm,
-            "blur": blur,
+            **{name: value for name, value in other.items() if value},  # so that caches without them stay good
         }
     )
     return data_root() / "features" / f"{cases.card.name}-{cases.split}-{key[:16]}.npz"

@@ -19,8 +19,8 @@ TRUTH_CT, TRUTH_ENCODED = "truth: the CT", "truth: the method's own encoding of 
 QUIRKS = (
     "truth is the autoencoder's reconstruction of the CT where the method stores one, so its own error is invisible "
     "and copied codes score perfectly (eval_sampler.py:58,63); l1_sample, density, coverage and projections see the CT",
-    "each volume, CT and prediction, is stretched by its own minimum and maximum, so absolute HU are lost; the "
-    "released loader does so to the CTs that its networks learn to predict (dataloader.py:78)",
+    "values are stretched by each CT's own minimum and maximum instead of a window, so absolute HU are lost; what is "
+    "predicted in HU is brought to its CT's scale and clipped to [0, 1] (dataloader.py:78, transforms.py:63-77)",
     "PSNR is a mean over the slices of three axes in which a slice without error counts 100 dB, so that padding and "
     "air decide it (utils/metrics.py:138-164)",
     "SSIM names the wrong channel axis: its d and h values both slice across W, its w value across H, and no value "
@@ -42,11 +42,10 @@ def released_codediff_scores(case: CaseVolumes, protocol: "Protocol") -> list[Ca
     Raises ValueError for different shapes, NaN or infinity.
     """
     require_comparable(case.ct, case.prediction)
-    prediction = min_max(case.prediction, NARROWEST / WIDTH)
-    ct = min_max(case.ct, NARROWEST / WIDTH)
+    ct, prediction = stretched(case.ct, case.ct), stretched(case.prediction, case.ct)
     truth, note = ct, TRUTH_CT
     if case.encoded is not None:
-        truth, note = min_max(case.encoded, NARROWEST / WIDTH), TRUTH_ENCODED
+        truth, note = stretched(case.encoded, case.ct), TRUTH_ENCODED
     squared, absolute = mse(truth, prediction), mae(truth, prediction)
     values: dict[str, float] = {
         "mse": squared,
@@ -62,9 +61,14 @@ def released_codediff_scores(case: CaseVolumes, protocol: "Protocol") -> list[Ca
     return [*scores, *projection_scores(case, protocol)]
 
 
-def min_max(volume: np.ndarray, narrowest: float) -> np.ndarray:
-    """(v − min) / (max − min + `narrowest`): any volume stretched to [0, 1), a constant one to 0."""
-    low, high = volume.min(), volume.max()
+def stretched(volume: np.ndarray, ct: np.ndarray) -> np.ndarray:
+    """A volume of the window's [0, 1] on the scale that the released loader gives its CT, clipped to [0, 1]."""
+    return np.clip(min_max(volume, ct, NARROWEST / WIDTH), 0.0, 1.0)
+
+
+def min_max(volume: np.ndarray, ct: np.ndarray, narrowest: float) -> np.ndarray:
+    """(v − min) / (max − min + `narrowest`) with the extremes of the CT, which itself comes to lie in [0, 1)."""
+    low, high = ct.min(), ct.max()
     return (volume - low) / (high - low + narrowest)
 
 

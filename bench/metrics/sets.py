@@ -25,6 +25,7 @@ from bench.metrics.fidelity import (
     degenerate,
     encode,
     mean_over_axes,
+    on_scale,
     prdc_by_encoder,
     real_features,
     too_few,
@@ -95,7 +96,9 @@ def set_scores(plan: SetPlan, volumes: Iterable[Tensor], advance: Callable[[], N
     if plan.refusal:
         return [s for suffix in ("", BASELINE_SUFFIX, BLURRED_SUFFIX) for s in _undefined(suffix, n, plan.refusal)]
     real = real_features(plan.test, plan.indices, plan.settings, plan.device, advance)
-    generated = encode(volumes, plan.test.card.size, plan.settings, plan.device, advance)
+    pairs = zip(volumes, plan.indices.tolist(), strict=True)
+    made = (on_scale(volume, plan.test.volumes([index])[0], plan.settings) for volume, index in pairs)
+    generated = encode(made, plan.test.card.size, plan.settings, plan.device, advance)
     n = n - n % plan.settings.batch if plan.settings.batch else n
     scores = _summed_up("", _by_encoder(real, generated, plan.settings), n)
     blur = plan.settings.blur_voxels
