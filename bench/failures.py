@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.loading import choose_source, load_dataset
 from bench.protocols import get_protocol
 from bench.provenance import code_version
-from bench.registry import get_dataset
+from bench.registry import get_dataset, get_method, is_builtin
 from bench.run import RunRequest
 from bench.scores import ScoreRow, drop_run, merge_rows, merge_run, views_text
 
@@ -31,7 +31,7 @@ def record_failure(request: RunRequest, error: Exception) -> None:
     """Enter a run that failed in runs.csv and, where its data can be loaded, in the tables."""
     reason = one_line(error)
     run_id, method = _failure_id(request), _label(request.method)
-    origin = "plugin" if ".py" in request.method else "builtin"
+    origin = _origin(request.method)
     row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
     row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split, "error": reason}
     card = _card(request)
@@ -72,6 +72,13 @@ def forget_failure(request: RunRequest) -> None:
 
 def _failure_id(request: RunRequest) -> str:
     return f"{_label(request.method)}-{_label(request.dataset)}-{request.preset}-s{request.seed}-failed"
+
+
+def _origin(method: str) -> str:
+    try:
+        return "builtin" if is_builtin(get_method(method)) else "plugin"
+    except BenchError:  # what comes with the harness can be imported
+        return "plugin"
 
 
 def _label(reference: str) -> str:

@@ -24,7 +24,8 @@ def resample_predictions(
 ) -> list[str]:
     """Write each prediction of `source` on its case's grid to `target`, as HU; return the cases that were moved.
 
-    `target` is emptied before. Raises BenchError as bench.predictions does, and for a volume that covers less than half of its case.
+    `target` is emptied before. Raises BenchError as bench.predictions does, and for a volume that covers less than half
+    of its case.
     """
     shutil.rmtree(target, ignore_errors=True)  # what an earlier call made of other files
     moved = []
