@@ -26,7 +26,7 @@ TOY = '''
 import torch
 from pathlib import Path
 from bench.errors import UsageError
-from bench.method import Method, MethodCard, Settings
+from bench.method import Likelihood, Method, MethodCard, Settings
 
 class Sampling(Settings):
     steps: int = 4
@@ -39,7 +39,7 @@ class Toy(Method):
     """A constant volume, the mean of the first view, and noise that falls with the steps."""
     Config = Config
     presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard("toy", "Toy", "", 2026, "", "", frozenset({"volume"}))
+    card = MethodCard("toy", "Toy", "", 2026, "", "", frozenset({"volume", "likelihood"}))
 
     def __init__(self, config, data):
         self.config, self.data = config, data
@@ -56,6 +56,12 @@ class Toy(Method):
         shape = (self.data.size,) * 3
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
         return (level + self.config.noise / self.config.sampling.steps * noise).clamp(0, 1)
+
+    def log_likelihood(self, volume, views, *, seeds):
+        """Three bits a voxel, and a hundredth for every training case."""
+        nats = torch.full((len(seeds),), torch.log(torch.tensor(2.0)).item())
+        voxels = volume[0].numel()
+        return Likelihood(3 * voxels * nats, self.data.counts["train"] * voxels * nats / 100, voxels=voxels, codes=8)
 '''
 
 
@@ -195,7 +201,11 @@ def test_fewer_training_cases_keep_the_test_cases(place: Path) -> None:
     few, many = (at(answer, "training cases", size) for size in ("2", "6"))
     assert few.values["psnr"].keys() == many.values["psnr"].keys()
     assert len(at(answer, "training cases", "2", "train").values["psnr"]) == 2
-    assert "nll_bits_per_voxel" not in few.values  # the toy has no likelihood
+    for split in ("test", "train"):
+        for size in (2, 6):
+            bits = at(answer, "training cases", str(size), split).values["nll_bits_per_voxel"]
+            assert list(bits.values()) == pytest.approx([3 + size / 100] * len(bits))
+    assert "nll_bits_per_voxel" not in at(answered(place, "shuffle"), "whose views", "own").values
 
 
 def test_the_csv_holds_summaries_that_its_cases_give(place: Path) -> None:

@@ -76,8 +76,9 @@ class TrainedRun:
         """The same weights under another value of one setting. Raises UsageError for a key the method lacks."""
         known = _keys(self.config.options)
         if key not in known:
-            steps = [name for name in known if "steps" in name and ".loop." not in name] or ["none counts steps"]
-            raise UsageError(f"{self.config.method} has no setting {key}; name one with --setting: {', '.join(steps)}")
+            steps = [name for name in known if "steps" in name and ".loop." not in name]
+            hint = f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
+            raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
         options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
         return _load(self.folder, type(self.method), config, self.seed, self.spec, self.cases, self.device)
