@@ -77,7 +77,9 @@ class TrainedRun:
         known = _keys(self.config.options)
         if key not in known:
             steps = [name for name in known if "steps" in name and ".loop." not in name]
-            hint = f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
+            hint = (
+                f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
+            )
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
         options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
