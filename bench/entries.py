@@ -47,7 +47,7 @@ def read_rows(results_dir: Path, filters: Filters | None = None) -> pd.DataFrame
     for column, wanted in (filters or Filters()).asked.items():
         rows = rows[rows[column] == wanted]
     axes = rows["space"].map({str(space): axis for space, axis in AXIS_OF.items()})
-    return rows[(rows["level"] == "case") & (rows["stat"] == "value") & (rows["axis"] == axes)]
+    return rows[(rows["level"] == "case") & (rows["stat"] == "value") & (rows["rep"] == "") & (rows["axis"] == axes)]
 
 
 def entries_of(rows: pd.DataFrame, columns: Sequence[Column] = SHOWN) -> Iterator[Entry]:
