@@ -8,8 +8,10 @@ import pytest
 from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.metrics import METRICS
+from bench.metrics.released_codediff import TRUTH_ENCODED
 from bench.protocols import PROTOCOLS, describe, get_protocol
-from bench.scores import ScoreRow, check_rows
+from bench.scores import ScoreRow, check_rows, merge_rows
+from bench.tables import build_tables
 
 FROZEN = {
     "ct3d-1": "00f4221b9afe",
@@ -123,6 +125,34 @@ def test_a_mean_over_slices_may_lie_above_the_value_of_the_volume_and_not_below(
         check_rows([row("paper-2023", "mse", 0.01), row("paper-2023", "psnr", 19.0)])
     with pytest.raises(BenchError, match="is not that of MSE"):
         check_rows([row("ct3d-1", "mse", 0.01), row("ct3d-1", "psnr", 60.0)])
+
+
+# --- in tables
+
+
+MEAN = {"level": "set", "stat": "mean", "case": ""}
+
+
+def test_each_protocol_has_a_block_of_its_own_with_the_truth_in_one_footnote(tmp_path: Path) -> None:
+    rows = [row("paper-2023", metric, 0.02, note=TRUTH_ENCODED, **MEAN) for metric in ("mse", "mae")]
+    merge_rows(tmp_path, [*rows, row("ct3d-1", "mse", 0.04, **MEAN)])
+    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+    values = [[cell.value for cell in block.methods[0].cells if cell.metric == "mse"] for block in table.blocks]
+    assert values == [[0.04], [0.02]]  # never a mean of both
+    assert [block.header.split(" ")[0] for block in table.blocks] == ["ct3d-1", "paper-2023"]
+    assert "batches of 8" in table.blocks[1].header
+    assert [text for text in table.footnotes if "encoding" in text] == [f"a: {TRUTH_ENCODED}"]
+
+
+@pytest.mark.parametrize(("value", "title"), [(2.5, "blurred by 1"), (None, "real training cases")])
+def test_blurred_test_cases_stand_beside_real_ones_where_they_were_scored(tmp_path: Path, value, title: str) -> None:
+    status = "na" if value is None else "ok"
+    blurred = row("paper-2023", "density_blurred", value, note="blurred by 1", status=status, **MEAN)
+    merge_rows(tmp_path, [row("paper-2023", "density", 1.2, **MEAN), blurred])
+    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+    last = table.blocks[0].references[-1]
+    assert last.title == title
+    assert [cell.value for cell in last.cells if cell.metric == "density"] == [value]
 
 
 def test_every_shown_metric_is_known() -> None:

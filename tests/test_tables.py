@@ -269,30 +269,6 @@ def test_density_is_shown_with_its_distance_from_real_cases(tmp_path: Path) -> N
     assert cell_of(block, "CodeDiff3D", "psnr").distance is None
 
 
-def test_blurred_test_cases_stand_beside_real_ones_where_they_were_scored(tmp_path: Path) -> None:
-    add(
-        tmp_path,
-        "codediff",
-        numbers={"density": 1.2, "density_blurred": 2.5, "coverage_blurred": 1.0},
-        note="blurred by 1",
-    )
-    (block,) = table(tmp_path).blocks
-    assert [row.title for row in block.references][-2:] == ["real training cases", "blurred by 1"]
-    assert cell_of(block, "blurred by 1", "density").value == 2.5
-    assert cell_of(block, "blurred by 1", "psnr").state == "blank"
-    add(tmp_path, "x2ctgan", numbers={"density_blurred": None}, note="4 cases; a batch needs 8", preset="smoke")
-    (block,) = table(tmp_path, preset="smoke").blocks
-    assert block.references[-1].title == "real training cases"
-
-
-def test_the_truth_that_was_taken_is_one_footnote_a_method(tmp_path: Path) -> None:
-    from bench.metrics.released_codediff import TRUTH_ENCODED
-
-    add(tmp_path, "codediff", numbers={"psnr": 20.0, "ssim": 0.5, "mse": 0.01, "mae": 0.05}, note=TRUTH_ENCODED)
-    shown = table(tmp_path)
-    assert [text for text in shown.footnotes if "encoding" in text] == [f"CodeDiff3D: {TRUTH_ENCODED}"]
-
-
 def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path) -> None:
     add(tmp_path, "x2ctgan", numbers={"psnr": 20.0, "nll_bits_per_voxel": None}, note="the method has no likelihood")
     (block,) = table(tmp_path).blocks
