@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from bench import registry, storedrun
+from bench import loading, registry, storedrun
 from bench.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 from bench.cli import run_command
 from bench.config import FitConfig, RunConfig
@@ -190,6 +190,23 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     assert written.endswith(f"{END}\nafter\n")
     assert "old" not in written
     assert run_command(["audit", RUN_ID, "--case", "nobody"]) == 2
+
+
+@pytest.mark.usefixtures("run")
+def test_audit_of_predictions_made_elsewhere(data, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
+    cases = data["test"]
+    for index, case in enumerate(cases.names):
+        truth = cases.volumes([index])[0].numpy()
+        write_prediction(tmp_path / "outside", case, predicted(truth), cases, seconds=0.0, seed=None)
+    assert run_command(["audit", "outside", "--dataset", "toy", "--case", cases.names[0], "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert "outside (toy, tiny), phantom data, case test-000" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| scored against")]
+    assert "encoding" not in line  # nobody stored one
+    assert run_command(["audit", "outside"]) == 2
+    assert "a folder of predictions made elsewhere needs --dataset" in capsys.readouterr().err
+    assert run_command(["audit", "outside", "--dataset", "toy", "--preset", "huge"]) == 2
 
 
 @pytest.mark.usefixtures("run")
