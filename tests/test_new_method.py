@@ -70,7 +70,10 @@ def test_names_that_would_break_or_hide_something_are_refused(home: Path, kind: 
     assert not list(home.iterdir())
 
 
-@pytest.mark.parametrize(("kind", "name"), [("new-method", "mean"), ("new-method", "training"), ("new-dataset", "lidc")])
+TAKEN = [("new-method", "mean"), ("new-method", "training"), ("new-dataset", "lidc")]
+
+
+@pytest.mark.parametrize(("kind", "name"), TAKEN)
 def test_names_that_are_taken_are_refused(home: Path, kind: str, name: str) -> None:
     assert run_command([kind, name]) == 2
     assert not list(home.iterdir())

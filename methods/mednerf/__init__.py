@@ -67,6 +67,7 @@ class MedNerf(Method):
         deviations=(
             "the method gives no volume: density is read out on the voxel grid through one monotone map fitted on "
             "training cases",
+            "density is read as 0 in the cube's corners that less than half of the training cameras see",
             "cameras are those of the data's X-ray machine; camera = official for the released ones",
             "views of 128 pixels a side, averaged down from the data's",
             "tuned on all given views by summing the image loss; the released scripts take one",
@@ -109,7 +110,7 @@ class MedNerf(Method):
             points = voxel_centres(self.data.size, self.data.voxel_mm, self.camera.unit_mm)
 
             def read(one: Tuned) -> Tensor:
-                return self.map(self.inversion.density(one, points))
+                return self.map(self.inversion.read_out(one, points))
 
             return torch.stack([self._timed("read-out", read, one) for one in tuned])
 

@@ -88,7 +88,7 @@ class CalibrationStage(FittedStage):
         for index in np.linspace(0, len(train) - 1, count).round().astype(int).tolist():
             views = train.views([index])
             tuned = self.inversion.tune(unmirrored(views)[0].to(device), views.angles, seed=index)
-            densities.append(self.inversion.density(tuned, points).flatten().cpu().numpy())
+            densities.append(self.inversion.read_out(tuned, points).flatten().cpu().numpy())
             intensities.append(train.volumes([index]).flatten().numpy())
         make = quantile_knots if self.config.map == "quantile" else affine_knots
         knots = make(np.concatenate(densities).astype(np.float64), np.concatenate(intensities).astype(np.float64))

@@ -66,6 +66,13 @@ class Camera:
         directions = torch.einsum("bij,bnj->bni", camera_poses[:, :, :3], local)
         return camera_poses[:, None, :, 3].expand_as(directions), directions
 
+    def seen_share(self, points: Tensor, azimuths: int = 72) -> Tensor:
+        """Share (…) of the cameras around the long axis between whose left and right edge points (…, 3) lie."""
+        angles = torch.arange(azimuths, device=points.device) * (2 * math.pi / azimuths)
+        sideways = points[..., 1, None] * angles.cos() - points[..., 0, None] * angles.sin()
+        depth = self.evaluation_radius - points[..., 0, None] * angles.cos() - points[..., 1, None] * angles.sin()
+        return (sideways.abs() <= depth * math.tan(math.radians(self.field_of_view) / 2)).float().mean(-1)
+
     def bounds(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Near and far depth (B, N) of rays; equal where a ray misses the box."""
         if self.depths is None:

@@ -23,6 +23,7 @@ from .losses import Distance, latent_nll, psnr
 from .render import Sampling, pixel_grid, render
 
 POINTS_AT_ONCE = 1 << 17  # queried together without gradients
+LEAST_SEEN = 0.5  # share of the cameras that must see a voxel's column
 
 
 class InversionConfig(Settings):
@@ -143,6 +144,14 @@ class Inversion:
         flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
         parts = [tuned.field.density(part, tuned.latent) for part in flat.split(POINTS_AT_ONCE, dim=1)]
         return torch.cat(parts, dim=1).view(points.shape[:-1])
+
+    def read_out(self, tuned: Tuned, points: Tensor) -> Tensor:
+        """Density (D, H, W) where most cameras of the training look, and none in the corners that few of them see.
+
+        Few views cannot keep the corners empty: what stands there is drawn black, before a black background.
+        """
+        seen = self.camera.seen_share(points) >= LEAST_SEEN
+        return self.density(tuned, points) * seen.to(tuned.latent)
 
     @torch.no_grad()
     def views(self, tuned: Tuned, angles: Sequence[float]) -> Tensor:
