@@ -160,6 +160,17 @@ def test_the_read_out_projects_to_what_the_field_draws(mirrored: bool, make_data
     assert not torch.allclose(drawn, drawn.flip(-1), atol=0.05 * float(projected.max()))
 
 
+def test_the_read_out_is_empty_in_corners_few_cameras_see(make_data: MakeData) -> None:
+    method = build(make_data())
+    inversion = dense_inversion(method, bias=4.0)
+    tuned = Tuned(method.field, torch.zeros(1, method.field.config.latent_width), torch.eye(3)[None], 0.0, 0)
+    points = voxel_centres(16, 20.0, 160.0)
+    density, made = inversion.density(tuned, points), inversion.read_out(tuned, points)
+    assert (density > 0).all()
+    assert (made[:, 0, 0] == 0).all()
+    assert torch.equal(made[:, 2:-2, 4:-4], density[:, 2:-2, 4:-4])
+
+
 def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: MakeData) -> None:
     cases = make_data()
     method = build(cases)

@@ -223,6 +223,19 @@ def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
     assert torch.allclose(moved, expected, atol=1e-4)
 
 
+def test_a_point_is_seen_where_it_falls_on_the_panel() -> None:
+    """By similar triangles, case by case; the middle is seen from everywhere and the corner from few places."""
+    camera = matched_camera(CHEST, 320.0)
+    points = torch.tensor([[0.0, 0.0, 0.9], [0.95, 0.95, 0.0], [0.5, -0.9, 0.0]])
+    angles = np.arange(36) * np.pi / 18
+    for point, share in zip(points.tolist(), camera.seen_share(points, 36).tolist(), strict=True):
+        x, y = 160 * point[0], 160 * point[1]
+        hits = [abs(y * np.cos(a) - x * np.sin(a)) * 949 / (541 - x * np.cos(a) - y * np.sin(a)) <= 250 for a in angles]
+        assert share == pytest.approx(np.mean(hits))
+    assert camera.seen_share(points)[0] == 1
+    assert camera.seen_share(points)[1] < 0.5
+
+
 def test_voxel_centres_follow_the_axes_of_the_volume() -> None:
     centres = voxel_centres(4, 80.0, 160.0)
     assert centres[0, 0, 0].tolist() == pytest.approx([-0.75, -0.75, 0.75])  # right, front, top
