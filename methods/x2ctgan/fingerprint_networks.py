@@ -105,8 +105,9 @@ def discriminator_counts(views: str, size: str, key: str) -> Any:
 
 
 def inputs(network: str, views: str, size: str, rule: str) -> list[dict[str, Any]]:
-    """The inputs that a network is run on."""
-    return [summary(tensor) for tensor in network_inputs(network, views, int(size), rule, torch.float32)]
+    """The inputs that were drawn for a network; of a generator always those of both views."""
+    drawn = network_inputs(network, "multiview" if network == "generator" else views, int(size), rule, torch.float32)
+    return [summary(tensor) for tensor in drawn]
 
 
 def network_inputs(network: str, views: str, size: int, rule: str, dtype: torch.dtype) -> list[Tensor]:
