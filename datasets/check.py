@@ -18,9 +18,9 @@ from bench.store import PreparedCase, load_volume
 from .prepare import own_module, stored_range
 
 Severity = Literal["error", "warning", "note"]
-LEAST_COVERED = 0.75  # of the cube's side, by the scan
+LEAST_COVERED = 0.75  # of the cube's side, by the scan of a patient; a bag may be as small as it likes
 MOST_METAL = 0.02  # of the voxels above 1500 HU
-LEAST_MATTER = 0.05  # of the voxels above -500 HU
+LEAST_MATTER = {"patient": 0.05, "bag": 0.002}  # of the voxels above -500 HU; packed bags have about a fortieth
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def _case(spec: DatasetSpec, record: PreparedCase, doubts: Callable[[np.ndarray]
         texts.append(f"values {low} to {high} HU leave {lowest} to {highest}")
     if (share := float(np.mean(volume > 1500))) > MOST_METAL:
         texts.append(f"{share:.1%} of it lies above 1500 HU: metal, or not HU")
-    if (share := float(np.mean(volume > -500))) < LEAST_MATTER:
+    if (share := float(np.mean(volume > -500))) < LEAST_MATTER[spec.subject]:
         texts.append(f"only {share:.1%} of it is matter")
     covered = record.source_slices * record.source_spacing_mm[0]
-    if covered < LEAST_COVERED * spec.cube_mm:
+    if spec.subject == "patient" and covered < LEAST_COVERED * spec.cube_mm:
         texts.append(f"the scan covers {covered:.0f} of {spec.cube_mm:.0f} mm; the rest is air")
     texts += doubts(volume) if doubts else []
     findings = [Finding("warning", record.case, text) for text in texts]

@@ -387,6 +387,16 @@ def test_check_warns_of_a_short_scan(tmp_path: Path) -> None:
     assert texts == ["the scan covers 150 of 320 mm; the rest is air"]
 
 
+def test_check_expects_a_bag_to_be_small_and_mostly_air(tmp_path: Path) -> None:
+    bags = replace(SPEC, name="bags", subject="bag")
+    bag = np.full((30, 64, 64), -1000, np.int16)
+    bag[5:25, 20:40, 25:40] = -200
+    assert 0.01 < np.mean(bag > -500) * 30 / 64 < 0.04  # of the cube
+    write(tmp_path / "in" / "a.nii.gz", bag)
+    prepare(bags, tmp_path / "in", workers=1)
+    assert [f.text for f in check(bags, read_store("bags"), {}) if f.severity == "warning"] == []
+
+
 def test_a_chest_the_wrong_way_round_raises_doubts() -> None:
     chest = torso()
     assert chest.shape[0] * 5.0 == 320.0
