@@ -77,7 +77,7 @@ class MedNerf(Method):
             "one grey scale for all X-rays; the released preprocessing stretches each on its own",
             "LPIPS only where its weights are installed; otherwise fixed random features and image gradients",
             "preset tiny does not beat the mean training volume: MIP PSNR 16.5 against 19.2 dB on 48 chest phantoms "
-            "(seed 0), since 450 steps leave density beside the body that compositing draws black and views do not forbid",
+            "(seed 0), since 450 steps leave density beside the body that compositing draws black",
             "the part decoder redraws true quarters; the released crop always cuts at pixel 8",
         ),
     )
