@@ -364,7 +364,7 @@ def test_a_full_disk_stops_with_one_line_and_leaves_what_was_stored(tmp_path: Pa
     prepare(CHEST, tmp_path / "first", workers=1)
     write_nifti(tmp_path / "second" / "b.nii.gz", noisy())
     code = (
-        "import sys\n"
+        "import resource, sys\n"
         "from pathlib import Path\n"
         "from tests_formats import CHEST\n"
         "from bench.datasets.prepare import prepare\n"
