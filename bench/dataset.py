@@ -7,16 +7,19 @@ Conventions (all of the harness):
   angle   gantry angle α in degrees; the source stands at (cos α, −sin α, 0) in LPS. 270 is PA, 0 is left lateral.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
+from bench.errors import UsageError
+
 if TYPE_CHECKING:
+    from bench.phantoms import Phantoms
     from bench.store import PreparedCase
 
 Split = Literal["train", "validation", "test"]
@@ -72,6 +75,10 @@ class DatasetSpec:
     assign_splits: Callable[[Sequence["PreparedCase"]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
     subject: Literal["patient", "bag"] = "patient"  # what preparing centres the cube on; a patient lies on a table
+    # What is known of a phantom beyond its volume, and changes nothing of it:
+    factors: Callable[[int], dict[str, Any]] | None = None  # seed → all that was drawn, as plain (JSON) values
+    labels: Callable[[int, int], dict[str, np.ndarray]] | None = None  # (seed, grid) → (D, H, W) uint8 maps by name
+    label_names: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # map → number → what it stands for
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class Cases:
     hounsfield: np.ndarray  # (N, D, H, W) int16
     line_integrals: np.ndarray  # (N, V, h, w) float32
     affines: np.ndarray  # (N, 4, 4) voxel index (w, h, d) → RAS millimetres
+    phantoms: "Phantoms | None" = None  # how their factors and labels are known; None for real cases
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,6 +131,28 @@ class Cases:
     def views(self, indices: Sequence[int]) -> Views:
         """The views of some cases as a method receives them."""
         return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
+
+    def factors(self, case: str) -> dict[str, float]:
+        """The factors of variation of a phantom by name: mm, degrees, HU or counts, 0 or 1 for no and yes.
+
+        `described` holds what is not one number. Raises UsageError for a real case.
+        """
+        return {name: float(value) for name, value in self.described(case).items() if isinstance(value, (int, float))}
+
+    def described(self, case: str) -> dict[str, Any]:
+        """Everything that was drawn for a phantom, as plain values. Raises UsageError for a real case."""
+        return self._phantoms("factors").factors(case)
+
+    def labels(self, case: str) -> dict[str, np.ndarray]:
+        """Label maps (D, H, W) uint8 of a phantom at the preset's grid, by name. Raises UsageError for a real case."""
+        return self._phantoms("labels").labels(case)
+
+    def _phantoms(self, what: str) -> "Phantoms":
+        if self.phantoms is None:
+            raise UsageError(
+                f"{what} are known of phantoms alone; these {self.split} cases of {self.card.name} have none"
+            )
+        return self.phantoms
 
 
 def to_unit(hounsfield: np.ndarray, window: tuple[float, float]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Cases of a dataset at a preset's resolution: chosen source, volumes and views computed once, cached, verified.
 
-Layout: $BENCH_DATA/<dataset>/presets/<fingerprint>/volumes.npy, integrals.npy and manifest.json with their hashes.
+Layout: $BENCH_DATA/<dataset>/presets/<fingerprint>/volumes.npy, integrals.npy and manifest.json with their hashes;
+factors and label maps of phantoms lie beside them (bench.phantoms).
 """
 
 import os
@@ -27,6 +28,7 @@ from bench.dataset import (
 )
 from bench.errors import BenchError, UsageError
 from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
+from bench.phantoms import Described, Phantoms, describe, keep
 from bench.projector import project
 from bench.splits import assigned_splits
 from bench.store import PreparedCase, data_root, load_volume, read_store
@@ -141,15 +143,26 @@ def _build(
     count = len(sources)
     volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
-    for index, (volume, views) in enumerate(_computed(spec, config, sources)):
-        volumes[index], integrals[index] = volume, views
-        if progress:
-            progress(index + 1, count)
+
+    def filled() -> Iterator[tuple[str, Described]]:
+        for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
+            volumes[index], integrals[index] = volume, views
+            if progress:
+                progress(index + 1, count)
+            yield sources[index].name, described
+
+    if any(source.seed is not None for source in sources):
+        beside = keep(folder, filled())  # label maps are written as they come: all of them would fill the memory
+    else:
+        beside = {}
+        for _ in filled():
+            pass
     training = integrals[[source.split == "train" for source in sources]]
     manifest = {
         "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
         "integrals": write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals)),
         "grey_scale": max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6),
+        "beside": beside,
     }
     write_json(folder / "manifest.json", manifest)
     return manifest
@@ -157,19 +170,23 @@ def _build(
 
 def _computed(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
     workers = min(os.cpu_count() or 1, len(sources))
     job = delayed(_compute_case)
     return Parallel(n_jobs=workers, return_as="generator")(job(spec, config, source) for source in sources)
 
 
-def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray]:
-    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one."""
+def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
+    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
+
+    With a phantom come its factors and label maps.
+    """
     fine = _fine_volume(spec, config, source)
     hounsfield = torch.from_numpy(fine.astype(np.float32))
     views = project(hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size)
     coarse = downsample(hounsfield, config.size).round().to(torch.int16)
-    return coarse.numpy(), views[0].numpy()
+    described: Described = ({}, {}) if source.seed is None else describe(spec, source.seed, config.size)
+    return coarse.numpy(), views[0].numpy(), described
 
 
 def _fine_volume(spec: DatasetSpec, config: DataConfig, source: _Source) -> np.ndarray:
@@ -221,6 +238,10 @@ def _open(
     for split in SPLITS:
         part = slice(start, start + card.counts[split])
         names = tuple(source.name for source in sources[part])
-        cases[split] = Cases(card, split, names, volumes[part], integrals[part], affines[part])
+        phantoms = None
+        if chosen == "phantom":
+            seeds = {source.name: source.seed for source in sources[part] if source.seed is not None}
+            phantoms = Phantoms(spec, config.size, seeds, folder, manifest.get("beside", {}))
+        cases[split] = Cases(card, split, names, volumes[part], integrals[part], affines[part], phantoms)
         start = part.stop
     return cases

@@ -18,6 +18,7 @@ Box = tuple[slice, slice, slice]
 
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 AIR = -1000.0
+MAJORITY = 0.5  # of a voxel, which decides its label
 POINTS_A_VOXEL = 6  # density of the points that fill a tube
 GOLDEN = (0.7548776662, 0.5698402910)  # steps of the two-dimensional golden-ratio sequence
 
@@ -44,6 +45,7 @@ class Canvas:
         self.edge = float(np.hypot(self.voxel, blur_mm * np.sqrt(12)))  # a ramp of this width has the blur's variance
         self.centres = ((np.arange(grid) + 0.5) * self.voxel - cube_mm / 2).astype(np.float32)
         self.hounsfield: Array = np.full((grid, grid, grid), AIR, np.float32)
+        self.labels: NDArray[np.uint8] | None = None  # an array here is labelled while painting
 
     def box(self, low: np.ndarray, high: np.ndarray) -> Box:
         """The voxels that something between the corners `low` and `high` can touch."""
@@ -62,14 +64,24 @@ class Canvas:
         """The filled part of voxels whose centres lie at a signed distance (negative inside) from a surface."""
         return np.clip(0.5 - distance / np.float32(self.edge), 0, 1, dtype=np.float32)
 
-    def paint(self, occupancy: Array, value: float | Array, box: Box = EVERYWHERE) -> None:
-        """Replace what is there by `value` HU to the extent of `occupancy`."""
+    def paint(self, occupancy: Array, value: float | Array, box: Box = EVERYWHERE, label: int | None = None) -> None:
+        """Replace what is there by `value` HU to the extent of `occupancy`, and the label of what is mostly filled."""
         part = self.hounsfield[box]
         part += occupancy * (value - part)
+        self.mark(occupancy, label, box)
 
-    def swap(self, occupancy: Array, old: float | Array, new: float | Array, box: Box = EVERYWHERE) -> None:
+    def swap(
+        self, occupancy: Array, old: float | Array, new: float | Array, box: Box = EVERYWHERE, label: int | None = None
+    ) -> None:
         """Turn `old` HU, of which each voxel holds at least `occupancy`, into `new`; what else is there stays."""
         self.hounsfield[box] += occupancy * (new - old)
+        self.mark(occupancy, label, box)
+
+    def mark(self, occupancy: Array, label: int | None, box: Box = EVERYWHERE) -> None:
+        """Label the voxels that are filled by more than half, where labels are kept at all."""
+        if self.labels is not None and label is not None:
+            part = self.labels[box]
+            part[np.broadcast_to(occupancy > MAJORITY, part.shape)] = label
 
     def add_noise(self, rng: np.random.Generator, spread: float) -> None:
         """Add noise of `spread` HU in voxels of 1 mm³ with the grain of a reconstruction; larger voxels average it."""

@@ -2,7 +2,8 @@
 
 from bench.dataset import DataConfig, DatasetSpec, Geometry
 
-from .phantom import CUBE_MM, bag_phantom
+from .materials import NAMES
+from .phantom import CLOTHES, CUBE_MM, bag_factors, bag_labels, bag_phantom
 from .splits import assign_splits
 
 DATASET = DatasetSpec(
@@ -21,6 +22,9 @@ DATASET = DatasetSpec(
     },
     phantom=bag_phantom,
     phantom_version=2,
+    factors=bag_factors,
+    labels=bag_labels,
+    label_names={"things": {CLOTHES: "clothes"}, "materials": NAMES},  # things are numbered anew in each bag
     assign_splits=assign_splits,
     subject="bag",
     citation=(

@@ -64,6 +64,7 @@ MATERIALS: dict[str, Material] = {
     "energetic": _of(654, 1.80, "C3H6N6O6"),
 }
 NUMBERS = {name: index for index, name in enumerate(MATERIALS, start=1)}  # in label maps; 0 is air
+NAMES = {number: name for name, number in NUMBERS.items()}
 
 
 def shown(material: str, scale: float = 1.0) -> float:

@@ -1,12 +1,13 @@
 """The baggage phantom: a CT of a bag that was never packed, from a seed, at any grid, with its factors and labels."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..shapes import Array, Canvas, smooth_field
+from ..shapes import MAJORITY, Array, Canvas, smooth_field
 from ..shapes import Box as Voxels
 from .bag import Bag, draw_bag, placed_things
 from .materials import AIR, BRIGHTEST, NUMBERS
@@ -18,15 +19,14 @@ CUBE_MM = 640.0
 CRUMPLES = 30  # of the cloth, along the cube
 CLOTHES = 255  # in label maps
 LEAST_BLUR = 0.3  # voxels; a narrower point spread is lost in the voxel's own
-MAJORITY = 0.5  # of a voxel, which decides its label
 
 
 @dataclass(frozen=True)
 class Labels:
     """What most of each voxel is: (D, H, W) uint8.
 
-    `things` holds 1, 2, … in the order of `bag_factors(seed)["things"]`, 255 for clothes, 0 for air. `materials` holds
-    the numbers of materials.NUMBERS, cloth for clothes. What is thinner than half a voxel has no label.
+    `things` holds 1, 2, … in the order of `bag_factors(seed)["thing_list"]`, 255 for clothes, 0 for air. `materials`
+    holds the numbers of materials.NUMBERS, cloth for clothes. What is thinner than half a voxel has no label.
     """
 
     things: np.ndarray
@@ -38,7 +38,7 @@ def bag_phantom(seed: int, grid: int) -> np.ndarray:
 
     D runs downwards, H across the scanner's belt and W along it. All grids show the same bag.
     """
-    return render(draw_bag(seed), grid)
+    return render(_drawn(seed), grid)
 
 
 def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
@@ -54,9 +54,10 @@ def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     return np.clip(np.rint(canvas.hounsfield), -1024, BRIGHTEST).astype(np.int16)
 
 
-def bag_labels(seed: int, grid: int) -> Labels:
-    """Label maps of the bag `seed` on the same grid as its CT."""
-    return labels_of(draw_bag(seed), grid)
+def bag_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
+    """The maps `things` and `materials` of the bag `seed` on the same grid as its CT; see Labels."""
+    labels = labels_of(_drawn(seed), grid)
+    return {"things": labels.things, "materials": labels.materials}
 
 
 def labels_of(bag: Bag, grid: int) -> Labels:
@@ -80,7 +81,7 @@ def labels_of(bag: Bag, grid: int) -> Labels:
 
 def bag_factors(seed: int) -> dict[str, Any]:
     """Everything that was drawn for a bag, as plain values: mm, degrees, HU, positions (d, h, w) from the centre."""
-    bag = draw_bag(seed)
+    bag = _drawn(seed)
     things = [
         {
             "label": number,
@@ -93,24 +94,39 @@ def bag_factors(seed: int) -> dict[str, Any]:
         }
         for number, placed in enumerate(placed_things(bag), start=1)
     ]
+    garments = [
+        {"hounsfield": round(garment.hounsfield, 1), "fold": round(garment.fold, 1)} for garment in bag.packed.garments
+    ]
+    thickness, width, length = (round(2 * half, 1) for half in bag.luggage.half)
     return {
-        "seed": seed,
-        "luggage": bag.luggage.kind,
-        "size": [round(2 * half, 1) for half in bag.luggage.half],
+        "trolley": bag.luggage.kind == "trolley",
+        "thickness": thickness,
+        "width": width,
+        "length": length,
         "standing": not np.array_equal(bag.luggage.turn, np.eye(3)),
         "yaw": bag.yaw,
-        "shift": list(bag.shift),
+        "shift_h": bag.shift[0],
+        "shift_w": bag.shift[1],
         "in_tray": bag.in_tray,
         "on_belt": bag.on_belt,
-        "things": things,
-        "garments": [
-            {"hounsfield": round(garment.hounsfield, 1), "fold": round(garment.fold, 1)}
-            for garment in bag.packed.garments
-        ],
+        "packed": len(bag.packed.things),
+        "threats": sum(thing["threat"] for thing in things),
+        "liquids": sum("liquid" in thing for thing in things),
+        "laptop": any(thing["kind"] == "laptop" for thing in things),
+        "garments": len(garments),
+        "clothes": float(np.mean([garment["hounsfield"] for garment in garments] or [bag.loose])),
         "loose": bag.loose,
         "blur": bag.blur,
         "noise": bag.noise,
+        "thing_list": things,
+        "garment_list": garments,
     }
+
+
+@lru_cache(maxsize=1)
+def _drawn(seed: int) -> Bag:
+    """A bag, whose packing costs more than its rendering, kept for what is asked of it next."""
+    return draw_bag(seed)
 
 
 def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:

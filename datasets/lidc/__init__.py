@@ -2,7 +2,8 @@
 
 from bench.dataset import DataConfig, DatasetSpec, Geometry
 
-from .phantom import chest_phantom
+from .organs import NAMES
+from .phantom import chest_factors, chest_labels, chest_phantom
 from .splits import assign_splits
 
 DATASET = DatasetSpec(
@@ -20,6 +21,9 @@ DATASET = DatasetSpec(
     },
     phantom=chest_phantom,
     phantom_version=1,
+    factors=chest_factors,
+    labels=chest_labels,
+    label_names={"organs": NAMES},
     assign_splits=assign_splits,
     citation=(
         "Armato III SG et al. (2015) Data From LIDC-IDRI. The Cancer Imaging Archive. "

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, smooth_field, walled
 from .anatomy import Anatomy
+from .organs import Organ
 from .surfaces import cavity_section, hilum, lung_points
 
 BLOOD = 42.0  # HU without contrast medium
@@ -23,21 +24,22 @@ def paint_lungs(canvas: Canvas, anatomy: Anatomy, cavity: Array, above: Array) -
     if anatomy.emphysema > 0:
         holes = np.clip(smooth_field(rng, 18, canvas.grid) - 0.4, 0, 1.2)
         density = np.maximum(density - holes * np.float32(110 * anatomy.emphysema), -985)
-    canvas.paint(lungs, density)
+    canvas.paint(lungs, density, label=Organ.RIGHT_LUNG)
+    canvas.mark(lungs * (w > cavity_section(anatomy, canvas.centres[:, None, None]).w), Organ.LEFT_LUNG)
     for side, depth in zip((-1, 1), anatomy.effusion, strict=True):
         if depth:
             level = section.h + section.half_depth - depth
             tilted = level - h - 0.12 * (d - anatomy.apex - anatomy.lung_height)
-            canvas.swap(lungs * canvas.occupancy(tilted) * (w * side > 0), density, 12.0)
+            canvas.swap(lungs * canvas.occupancy(tilted) * (w * side > 0), density, 12.0, label=Organ.EFFUSION)
     for nodule in anatomy.nodules:
         places = np.array([[nodule.height, nodule.depth, nodule.lateral]])
         centre = lung_points(anatomy, np.array([nodule.left]), places, nodule.radius_mm + 2.0)[0]
         tiny = max(nodule.radius_mm, canvas.voxel / 2)  # below a voxel the mass is kept, not the size
         mass = nodule.radius_mm**3 / (tiny**3 + tiny * canvas.voxel**2 / 4)
         box, ball = canvas.ellipsoid(centre, np.full(3, tiny))
-        canvas.paint(ball * mass, nodule.hounsfield, box)
+        canvas.paint(ball * mass, nodule.hounsfield, box, Organ.NODULE)
     vessels, value, box = canvas.tubes(_vessel_trees(anatomy, rng))
-    canvas.paint(vessels * lungs[box], value, box)
+    canvas.paint(vessels * lungs[box], value, box, Organ.LUNG_VESSEL)
 
 
 def _vessel_trees(anatomy: Anatomy, rng: np.random.Generator) -> Tubes:

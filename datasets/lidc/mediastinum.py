@@ -7,6 +7,7 @@ import numpy as np
 from ..shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, joined, round_path, unit, walled
 from .anatomy import Anatomy
 from .lungs import BLOOD
+from .organs import Organ
 from .surfaces import carina, cavity_section, diaphragm, hilum, spine
 
 ABOVE, BELOW = -175.0, 175.0  # d of the ends of what runs through the whole cube
@@ -25,7 +26,7 @@ def paint_mediastinum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     d = np.array([ABOVE, middle, BELOW])
     h, w = spine(anatomy, d)
     gullet = round_path(curve(np.stack([d, h - [24, 25, 34], w + [3, 5, 12]], axis=1), 14), 7.5, 34.0)
-    canvas.paint(*canvas.tubes(joined([gullet, *veins, *arteries])))
+    canvas.paint(*canvas.tubes(joined([gullet, *veins, *arteries])), label=Organ.GREAT_VESSEL)
     if anatomy.calcification > 0.25:
         rng = np.random.default_rng([anatomy.seed, 0xCA1])
         specks = aorta[rng.integers(4, 34, 9)] + rng.normal(0, 0.6 * anatomy.aorta_radius, (9, 3))
@@ -42,7 +43,7 @@ def _paint_septum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     back = np.clip((h - section.h) / np.maximum(section.half_depth, 1), -1, 1)
     half = np.interp(back, (-1, -0.75, -0.35, 0.1, 0.45, 0.7, 1), (4, 6, 17, 23, 17, 20, 24)).astype(np.float32)
     septum = canvas.occupancy(np.abs(w - middle) - half) * canvas.occupancy(cavity)
-    canvas.paint(septum, 0.4 * anatomy.fat_hounsfield + 0.6 * (anatomy.muscle_hounsfield - 30))
+    canvas.paint(septum, 0.4 * anatomy.fat_hounsfield + 0.6 * (anatomy.muscle_hounsfield - 30), label=Organ.MEDIASTINUM)
 
 
 def heart_centre(anatomy: Anatomy) -> np.ndarray:
@@ -67,16 +68,16 @@ def _paint_heart(canvas: Canvas, anatomy: Anatomy, blood: float, artery: float) 
     ]
     for middle, radii, _ in chambers:
         box, filled = canvas.ellipsoid(middle, radii + 4 * anatomy.belly + 1, axes)
-        canvas.paint(filled, anatomy.fat_hounsfield + 12, box)
+        canvas.paint(filled, anatomy.fat_hounsfield + 12, box, Organ.MEDIASTINUM)
     if anatomy.contrast:
         chambers.append((centre + size * (17 * short - 4 * long), size * np.array([40, 20, 25]), 0.92 * artery))
         chambers.append((centre - size * 16 * short, size * np.array([42, 17, 27]), blood))
     for middle, radii, value in chambers:
         box, filled = canvas.ellipsoid(middle, radii, axes)
-        canvas.paint(filled, value, box)
+        canvas.paint(filled, value, box, Organ.HEART)
     lower = np.array([diaphragm(anatomy, centre[1], centre[2]) + 60, centre[1] + 30, centre[2] - 40])
     box, distance = canvas.bar(centre + [10, 20, -38], lower, (11.0, 11.0))
-    canvas.paint(canvas.occupancy(distance), blood, box)
+    canvas.paint(canvas.occupancy(distance), blood, box, Organ.GREAT_VESSEL)
 
 
 def _arch(anatomy: Anatomy) -> float:
@@ -147,4 +148,4 @@ def _paint_airways(canvas: Canvas, anatomy: Anatomy) -> None:
         parts.append(round_path(np.stack([fork, split]), radius * np.array([0.85, 0.65])))
         for branch in ([-26.0, -6.0, side * 34.0], [34.0, -26.0, side * 30.0], [58.0, 16.0, side * 26.0]):
             parts.append(round_path(np.stack([split, split + branch]), np.array([4.8, 2.4])))
-    canvas.paint(*canvas.tubes(walled(joined(parts), AIR, 15.0, 0.84)))
+    canvas.paint(*canvas.tubes(walled(joined(parts), AIR, 15.0, 0.84)), label=Organ.AIRWAY)

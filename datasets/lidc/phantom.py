@@ -1,5 +1,8 @@
 """The chest phantom: a CT of a subject that never lived, from a seed, at any grid."""
 
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 
 from ..shapes import AIR, EVERYWHERE, Array, Canvas, smooth_field
@@ -7,6 +10,7 @@ from .abdomen import paint_abdomen
 from .anatomy import Anatomy, draw_anatomy
 from .lungs import paint_lungs
 from .mediastinum import paint_mediastinum
+from .organs import Organ
 from .skeleton import paint_skeleton, shoulder, upper_arm
 from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
 
@@ -22,9 +26,49 @@ def chest_phantom(seed: int, grid: int) -> np.ndarray:
     return render(draw_anatomy(seed), grid)
 
 
+def chest_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
+    """The map `organs` of the subject `seed` on the same grid as its CT: (D, H, W) uint8, numbers of organs.Organ.
+
+    A voxel has the label of what was painted last over more than half of it; what is thinner has none of its own.
+    """
+    canvas = Canvas(grid, CUBE_MM, 0.0)
+    canvas.labels = np.zeros((grid,) * 3, np.uint8)
+    anatomy = draw_anatomy(seed)
+    _paint(canvas, anatomy)
+    _cut_round(canvas, anatomy)
+    return {"organs": canvas.labels}
+
+
+def chest_factors(seed: int) -> dict[str, Any]:
+    """Everything that was drawn for a subject, as plain values: mm, degrees, HU, positions (d, h, w) from the centre.
+
+    `nodules` is their number, `nodule_list` what each is.
+    """
+    drawn = asdict(draw_anatomy(seed))
+    del drawn["seed"]
+    shift, effusion, nodules = drawn.pop("shift"), drawn.pop("effusion"), drawn.pop("nodules")
+    return {
+        **drawn,
+        "shift_h": shift[0],
+        "shift_w": shift[1],
+        "effusion_right": effusion[0],
+        "effusion_left": effusion[1],
+        "nodules": len(nodules),
+        "nodule_ml": sum(4 / 3 * np.pi * nodule["radius_mm"] ** 3 for nodule in nodules) / 1000,
+        "nodule_list": list(nodules),
+    }
+
+
 def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     """CT (D, H, W) int16 HU of a subject on a grid of a cube centred like the one of 320 mm."""
     canvas = Canvas(grid, cube_mm, anatomy.blur)
+    _paint(canvas, anatomy)
+    canvas.add_noise(np.random.default_rng([anatomy.seed, canvas.grid, 0x401]), anatomy.noise)
+    _cut_round(canvas, anatomy)
+    return np.clip(np.rint(canvas.hounsfield), -1024, 3071).astype(np.int16)
+
+
+def _paint(canvas: Canvas, anatomy: Anatomy) -> None:
     d, h, w = canvas.axes(EVERYWHERE)
     cavity = cavity_distance(anatomy, canvas.centres[:, None, None], h, w)
     floor = diaphragm(anatomy, h, w)[0]
@@ -35,10 +79,13 @@ def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     paint_lungs(canvas, anatomy, cavity, above)
     paint_mediastinum(canvas, anatomy, cavity)
     paint_skeleton(canvas, anatomy)
-    canvas.add_noise(np.random.default_rng([anatomy.seed, canvas.grid, 0x401]), anatomy.noise)
+
+
+def _cut_round(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Leave air outside the scanned circle."""
+    _, h, w = canvas.axes(EVERYWHERE)
     outside = np.hypot(h, w) - np.float32(anatomy.field_of_view / 2)
-    canvas.paint(np.clip(0.5 + outside / np.float32(canvas.voxel), 0, 1), AIR)
-    return np.clip(np.rint(canvas.hounsfield), -1024, 3071).astype(np.int16)
+    canvas.paint(np.clip(0.5 + outside / np.float32(canvas.voxel), 0, 1), AIR, label=Organ.OUTSIDE)
 
 
 def _paint_trunk(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
@@ -56,19 +103,20 @@ def _paint_trunk(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     for head, elbow in arms:
         box, distance = canvas.bar(head, elbow, (flesh + anatomy.fat + 4, flesh + 0.5 * anatomy.fat))
         skin[box] = np.minimum(skin[box], distance)
-    canvas.paint(canvas.occupancy(skin), SKIN)
+    canvas.paint(canvas.occupancy(skin), SKIN, label=Organ.SKIN)
     strands = smooth_field(rng, 26, canvas.grid)
     body = canvas.occupancy(skin + np.float32(2.2))
-    canvas.swap(body, SKIN, np.float32(anatomy.fat_hounsfield) + strands * np.float32(7))
+    fat = np.float32(anatomy.fat_hounsfield) + strands * np.float32(7)
+    canvas.swap(body, SKIN, fat, label=Organ.FAT)
     for centre, radius in _breasts(anatomy):
         box, gland = canvas.ellipsoid(np.array(centre), np.array(radius) * 0.7)
-        canvas.paint(gland * np.clip(0.45 + 0.6 * strands[box], 0, 1), anatomy.fat_hounsfield + 110, box)
+        canvas.paint(gland * np.clip(0.45 + 0.6 * strands[box], 0, 1), anatomy.fat_hounsfield + 110, box, Organ.BREAST)
     value = np.float32(anatomy.muscle_hounsfield) + strands * np.float32(6)
-    canvas.paint(body * canvas.occupancy(cavity - _muscle_thickness(canvas, anatomy)), value)
+    canvas.paint(body * canvas.occupancy(cavity - _muscle_thickness(canvas, anatomy)), value, label=Organ.MUSCLE)
     bulks = [*_shoulder_muscles(anatomy), *((head, elbow, (flesh, flesh - 4)) for head, elbow in arms)]
     for start, end, radii in bulks:
         box, distance = canvas.bar(start, end, radii)
-        canvas.paint(np.minimum(canvas.occupancy(distance), body[box]), value[box], box)
+        canvas.paint(np.minimum(canvas.occupancy(distance), body[box]), value[box], box, Organ.MUSCLE)
 
 
 def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:

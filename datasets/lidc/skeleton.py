@@ -6,6 +6,7 @@ import numpy as np
 
 from ..shapes import Canvas, Tubes, cross, curve, joined, ribbons, round_path, walled
 from .anatomy import Anatomy
+from .organs import Organ
 from .surfaces import cavity_section, outline_radius, spine
 
 RIB_ENDS = (118, 142, 150, 152, 152, 150, 147, 138, 128, 116, 92, 66)  # degrees round the chest from the spine
@@ -55,7 +56,7 @@ def paint_skeleton(canvas: Canvas, anatomy: Anatomy) -> None:
         walled(joined(blades), 620 * density, 620 * density, 1),
         walled(_processes(canvas, anatomy), 230 * density, 640 * density, MARROW),
     ]
-    canvas.paint(*canvas.tubes(joined(bones)))
+    canvas.paint(*canvas.tubes(joined(bones)), label=Organ.BONE)
     _paint_vertebrae(canvas, anatomy)
 
 
@@ -135,7 +136,7 @@ def _paint_vertebrae(canvas: Canvas, anatomy: Anatomy) -> None:
     from_disc = 2.6 - (0.5 - np.abs((axis_d - anatomy.apex) / step % 1 - 0.5)) * step
     solid = canvas.occupancy(distance)
     core = canvas.occupancy(distance + 1.4) * canvas.occupancy(from_disc + 1.2)
-    canvas.paint(solid, 85.0, box)
-    canvas.swap(solid * canvas.occupancy(from_disc), 85.0, 420 * density, box)
+    canvas.paint(solid, 85.0, box, Organ.DISC)
+    canvas.swap(solid * canvas.occupancy(from_disc), 85.0, 420 * density, box, Organ.BONE)
     canvas.swap(core, 420 * density, 185 * density, box)
-    canvas.paint(canvas.occupancy(np.hypot(off_h - 13.5 * size - 8, off_w) - 8), 28.0, box)
+    canvas.paint(canvas.occupancy(np.hypot(off_h - 13.5 * size - 8, off_w) - 8), 28.0, box, Organ.SPINAL_CANAL)
