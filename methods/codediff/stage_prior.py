@@ -80,7 +80,7 @@ class PriorStage(Stage):
         config = self.config
         return {
             "transformer": torch.optim.AdamW(
-                self.transformer.parameters(), config.learning_rate, weight_decay=config.weight_decay
+                self.transformer.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
             )
         }
 

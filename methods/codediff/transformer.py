@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 from bench.method import Settings
 
+from .dropout import Dropout, kept
+
 
 class TransformerConfig(Settings):
     """Shape of a transformer; the defaults are the published one for two 256² views and 8³ codes."""
@@ -59,19 +61,21 @@ class SelfAttention(nn.Module):
         self.query = nn.Linear(config.width, config.width)
         self.value = nn.Linear(config.width, config.width)
         self.out = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, allowed: Tensor | None, past: tuple[Tensor, Tensor] | None
+        self, x: Tensor, allowed: Tensor | None, past: tuple[Tensor, Tensor] | None, first: int = 0
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Mix x (B, S, width) with itself and `past`; `allowed` (S, past + S) is true where a query may look."""
-        query, key, value = (
-            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
-        )
+        """Mix x[:, first:] (B, S − first, width) with all of x and `past`.
+
+        `allowed` (S − first, past + S) is true where a query may look.
+        """
+        pairs = ((self.query, x[:, first:]), (self.key, x), (self.value, x))
+        query, key, value = (layer(y).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer, y in pairs)
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         chance = self.dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=chance)
+        mixed = _attend(query, key, value, allowed, chance)
         return self.dropout(self.out(mixed.transpose(1, 2).flatten(2))), (key, value)
 
 
@@ -84,14 +88,15 @@ class Block(nn.Module):
         self.attention_norm, self.attention = nn.LayerNorm(width), SelfAttention(config)
         self.perceptron_norm = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(config.dropout)
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), Dropout(config.dropout)
         )
 
     def forward(
-        self, x: Tensor, allowed: Tensor | None, past: tuple[Tensor, Tensor] | None
+        self, x: Tensor, allowed: Tensor | None, past: tuple[Tensor, Tensor] | None, first: int = 0
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        mixed, present = self.attention(self.attention_norm(x), allowed, past)
-        x = x + mixed
+        """x (B, S, width) → what becomes of x[:, first:], and the keys and values of all."""
+        mixed, present = self.attention(self.attention_norm(x), allowed, past, first)
+        x = x[:, first:] + mixed
         return x + self.perceptron(self.perceptron_norm(x)), present
 
 
@@ -107,7 +112,7 @@ class CodeTransformer(nn.Module):
         self.start: nn.Parameter | None = None
         if config.causal or config.unused_start:
             self.start = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.codes, bias=False)
@@ -129,7 +134,7 @@ class CodeTransformer(nn.Module):
         tokens = embedded if context is None else torch.cat([self.context_embedding(context), embedded], dim=1)
         known = tokens.shape[1] - codes.shape[1]
         allowed = _causal_mask(tokens.shape[1], known, codes.device) if self.config.causal else None
-        return self._logits(self._read(tokens, allowed, None)[:, known:])
+        return self._logits(self._read(tokens, allowed, None, known))
 
     def begin(self, context: Tensor | None, batch: int) -> tuple[Tensor, Memory]:
         """Logits (B, K) of the first code of the causal prior, and the memory to go on from."""
@@ -147,7 +152,8 @@ class CodeTransformer(nn.Module):
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.head(self.norm(hidden))
 
-    def _read(self, tokens: Tensor, allowed: Tensor | None, memory: Memory | None) -> Tensor:
+    def _read(self, tokens: Tensor, allowed: Tensor | None, memory: Memory | None, known: int = 0) -> Tensor:
+        """Hidden states of tokens[:, known:]; the last block spares those before, which nobody asks for."""
         first = memory.tokens if memory else 0
         last = first + tokens.shape[1]
         if last > self.config.block_size:
@@ -157,10 +163,24 @@ class CodeTransformer(nn.Module):
             )
         x = self.dropout(tokens + self.position[:, first:last])
         for layer, block in enumerate(self.blocks):
-            x, present = block(x, allowed, memory.layers.get(layer) if memory else None)
+            past = memory.layers.get(layer) if memory else None
+            if known and layer == len(self.blocks) - 1:
+                x, present = block(x, None if allowed is None else allowed[known:], past, known)
+            else:
+                x, present = block(x, allowed, past)
             if memory is not None:
                 memory.layers[layer] = present
         return x
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, chance: float) -> Tensor:
+    """Attention with dropout of its probabilities; a CPU has no fused kernel for that and draws masks slowly."""
+    if chance == 0 or query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=chance)
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    return (scores.softmax(-1) * kept(scores.shape, chance)) @ value
 
 
 def _causal_mask(tokens: int, context: int, device: torch.device) -> Tensor:
