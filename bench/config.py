@@ -1,7 +1,7 @@
 """The resolved configuration of a run: defaults, then the preset's TOML tables, then `--set key=value`."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,9 @@ from bench.dataset import DataConfig, DatasetSpec
 from bench.errors import UsageError, unknown_name
 from bench.files import digest_of
 from bench.method import Method, Settings
+
+VARIANT = "variant"  # table of a presets file whose tables are named variants of the method
+EVERY_PRESET = "any"
 
 
 class FitConfig(Settings):
@@ -46,7 +49,7 @@ def resolve(
     """
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
-    changes = parse_overrides(overrides)
+    changes = merged(variant_changes(method, preset), parse_overrides(overrides))
     data = merged(spec.presets[preset].model_dump(), changes.pop("data", {}))
     fit = changes.pop("fit", {})
     settings = method_settings(method, preset, spec.name, changes)
@@ -62,23 +65,38 @@ def resolve(
 
 
 def method_settings(method: type[Method], preset: str, dataset: str, changes: dict[str, Any] | None = None) -> Settings:
-    """The method's validated configuration: its defaults, then the preset, then `changes`."""
+    """The method's validated configuration: its defaults, the preset, the variant, then `changes`."""
     options = merged(method.Config().model_dump(), preset_options(method.presets, preset, dataset))
-    return validated(method.Config, merged(options, changes or {}), "")
+    own = {key: value for key, value in variant_changes(method, preset).items() if key not in ("data", "fit")}
+    return validated(method.Config, merged(merged(options, own), changes or {}), "")
+
+
+def variant_changes(method: type[Method], preset: str) -> dict[str, Any]:
+    """What a variant changes of a preset, keyed as overrides are; nothing of a plain method."""
+    return merged(method.variant.get(EVERY_PRESET, {}), method.variant.get(preset, {}))
+
+
+def variant_tables(file: Path | None) -> dict[str, dict[str, Any]]:
+    """The variants of a presets file by name; of each `what` it is, and its changes by preset."""
+    return _tables(file).get(VARIANT, {}) if file is not None else {}
 
 
 def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, Any]:
     """The method's options in a preset: table [preset.any], then [preset.<dataset>] over it; none without a file."""
     if file is None:
         return {}
-    try:
-        tables = tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"presets {file} cannot be read: {error}") from error
+    tables = {name: table for name, table in _tables(file).items() if name != VARIANT}
     if preset not in tables:
         raise unknown_name("preset", preset, list(tables))
     chosen = tables[preset]
     return merged(chosen.get("any", {}), chosen.get(dataset, {}))
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"presets {file} cannot be read: {error}") from error
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -99,7 +117,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over` laid on top, table by table."""
     result = dict(base)
     for key, value in over.items():

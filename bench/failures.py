@@ -1,10 +1,11 @@
 """A run that failed still has its row: `error` with the reason, until the same request succeeds."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.config import merged, parse_overrides, validated
+from bench.config import merged, parse_overrides, validated, variant_changes
 from bench.dataset import DataConfig, DatasetCard
 from bench.errors import BenchError
 from bench.loading import choose_source, load_dataset
@@ -91,7 +92,10 @@ def _card(request: RunRequest) -> DatasetCard | None:
     """The card of the data that were asked for; None where they cannot be loaded either."""
     try:
         spec = get_dataset(request.dataset)
-        data = merged(spec.presets[request.preset].model_dump(), parse_overrides(request.overrides).get("data", {}))
+        changes = parse_overrides(request.overrides)
+        with suppress(BenchError):  # where the method is what failed, its variant cannot matter
+            changes = merged(variant_changes(get_method(request.method), request.preset), changes)
+        data = merged(spec.presets[request.preset].model_dump(), changes.get("data", {}))
         chosen, _ = choose_source(spec, request.source)
         return load_dataset(spec, validated(DataConfig, data, "data."), chosen)["test"].card
     except Exception:  # the failure at hand is reported, not this one

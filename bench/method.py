@@ -135,7 +135,13 @@ class Method(ABC):
     card: ClassVar[MethodCard]
     Config: ClassVar[type[Settings]]
     presets: ClassVar[Path | None] = None
-    """TOML file of [preset.dataset] tables of Config values, `any` for every dataset; None: Config serves them all."""
+    """TOML file of [preset.dataset] tables of Config values, `any` for every dataset; None: Config serves them all.
+
+    Tables [variant.NAME.preset] (`any`: every preset) name ablations: what they hold is laid over a preset as `--set`
+    is, and `--method METHOD+NAME` runs them; `what` in [variant.NAME] says in a few words how they differ.
+    """
+    variant: ClassVar[Mapping[str, Any]] = {}
+    """Of a class that bench.registry makes of such a table: its settings by preset."""
 
     @abstractmethod
     def __init__(self, config: Any, data: DatasetCard) -> None:

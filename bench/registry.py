@@ -9,6 +9,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -16,22 +17,46 @@ from typing import Any
 
 import cloudpickle
 
+from bench.config import variant_tables
 from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.files import sha256_of
 from bench.method import Method, MethodCard, Settings
 
+VARIANT = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of methods and datasets: they name folders and rows
 
 
 def get_method(name: str) -> type[Method]:
     """The method class called `name`, or the one at `path/to/file.py:Class` (default: the file's first Method).
 
-    Raises UsageError when there is none, PluginError when it cannot be imported or lacks a part.
+    `+NAME` after either takes a variant of it. Raises UsageError when there is none, PluginError when it cannot be
+    imported or lacks a part.
     """
-    cls = _named("method", name, Method, discover_methods)
+    parts = VARIANT.fullmatch(name)
+    cls = _named("method", parts[1] if parts else name, Method, discover_methods)
     _check_method(cls, name)
-    return cls
+    if parts is None:
+        return cls
+    variants = variants_of(cls)
+    if f"{cls.card.name}+{parts[2]}" not in variants:
+        known = f"; it has {', '.join(variants)}" if variants else "; it has none"
+        raise UsageError(f"{cls.card.name} has no variant '{parts[2]}'{known}")
+    return variants[f"{cls.card.name}+{parts[2]}"]
+
+
+def variants_of(cls: type[Method]) -> dict[str, type[Method]]:
+    """The named variants in a method's presets file, each a class with other settings: METHOD+NAME → class."""
+    made = {}
+    for name, table in variant_tables(cls.presets).items():
+        what = table.get("what")
+        if not isinstance(what, str) or not all(isinstance(v, dict) for k, v in table.items() if k != "what"):
+            raise PluginError(f"{cls.presets}: [variant.{name}] needs `what`, a text, and tables of settings by preset")
+        card = replace(cls.card, name=f"{cls.card.name}+{name}", title=f"{cls.card.title}, {what}")
+        changes = {preset: value for preset, value in table.items() if preset != "what"}
+        attributes = {"__module__": cls.__module__, "__doc__": cls.__doc__, "card": card, "variant": changes}
+        made[card.name] = type(cls.__name__, (cls,), attributes)
+    return made
 
 
 def get_dataset(name: str) -> DatasetSpec:
@@ -70,6 +95,9 @@ def discover_datasets() -> tuple[dict[str, DatasetSpec], dict[str, str]]:
 def method_card(name: str) -> MethodCard | None:
     """The card of a known method; None for an outside one."""
     methods, _ = discover_methods()
+    parts = VARIANT.fullmatch(name)
+    if parts and parts[1] in methods:
+        methods |= variants_of(methods[parts[1]])
     return methods[name].card if name in methods else None
 
 

@@ -1,9 +1,12 @@
 """Presets, overrides and what a user sees when one of them is wrong."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.config import merged, parse_overrides, resolve
-from bench.errors import UsageError
+from bench.config import merged, parse_overrides, resolve, variant_tables
+from bench.errors import PluginError, UsageError
+from bench.method import Method
 from bench.registry import get_dataset, get_method
 
 
@@ -65,3 +68,63 @@ def test_a_wrong_setting_is_named_with_the_nearest_valid_ones(override: str, wor
 def test_an_unknown_name_is_answered_with_the_nearest_one(call, near: str) -> None:
     with pytest.raises(UsageError, match=near):
         call()
+
+
+PRESETS = """
+[tiny.any.generator]
+growth = 4
+[variant.narrow]
+what = "narrower"
+any.generator.growth = 2
+any.data.angles = [0.0]
+tiny.fit.workers = 1
+tiny.generator.stem = 4
+"""
+
+
+@pytest.fixture
+def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Method]:
+    """X2CT-GAN with one variant."""
+    file = tmp_path / "presets.toml"
+    file.write_text(PRESETS)
+    cls = get_method("x2ctgan")
+    monkeypatch.setattr(cls, "presets", file)
+    return cls
+
+
+def test_a_variant_is_laid_over_the_preset_and_under_what_the_user_sets(method: type[Method]) -> None:
+    narrow, spec = get_method("x2ctgan+narrow"), get_dataset("lidc")
+    config, settings = resolve(narrow, spec, "tiny", ["generator.stem=6"])
+    assert config.method == narrow.card.name == "x2ctgan+narrow"
+    assert narrow.card.title == "X2CT-GAN, narrower"
+    assert (settings.generator.growth, settings.generator.stem) == (2, 6)  # type: ignore[attr-defined]
+    assert (config.data.angles, config.fit.workers) == ((0.0,), 1)
+    plain, settings = resolve(method, spec, "tiny")
+    assert (settings.generator.growth, settings.generator.stem) == (4, 64)  # type: ignore[attr-defined]
+    assert (plain.method, plain.fit.workers) == ("x2ctgan", 0)
+    assert plain.data == spec.presets["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x2ctgan+narow", r"no variant 'narow'; it has x2ctgan\+narrow$"),
+        ("mean+x", "mean has no variant 'x'; it has none"),
+    ],
+)
+def test_an_unknown_variant_is_refused_with_the_known_ones(method: type[Method], name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        get_method(name)
+
+
+def test_a_variant_that_does_not_say_what_it_is_is_refused(method: type[Method]) -> None:
+    assert method.presets is not None
+    method.presets.write_text("[tiny]\n[variant.a]\nany.generator.growth = 2\n")
+    assert set(variant_tables(method.presets)) == {"a"}
+    with pytest.raises(PluginError, match=r"\[variant.a\] needs `what`"):
+        get_method("x2ctgan+a")
+
+
+def test_the_presets_that_are_offered_are_no_variants(method: type[Method]) -> None:
+    with pytest.raises(UsageError, match=r"known: tiny$"):
+        resolve(method, get_dataset("lidc"), "smoke")

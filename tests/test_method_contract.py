@@ -1,6 +1,8 @@
 """What every registered method keeps to, floors and ceilings included: shapes, range, seeds, weights, refusals."""
 
 import json
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from bench.fit import fit_stages, load_stages, make_accelerator
 from bench.loading import load_dataset
 from bench.method import Method, Settings, Stage
 from bench.progress import Reporter
-from bench.registry import discover_methods, get_dataset, get_method
+from bench.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.rundir import RunFolder
 
 METHODS = sorted(discover_methods()[0])
+VARIANTS = sorted(variant for name in METHODS for variant in variants_of(get_method(name)))
 SEEDS = (11, 12, 13)
 
 
@@ -221,6 +224,51 @@ def test_the_card_says_who_made_the_method_and_how_this_code_differs(name: str) 
     shown = CliRunner().invoke(app, ["show", name])
     assert shown.exit_code == 0
     assert card.title in shown.output
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dataset", ["lidc", "baggage"])
+def test_a_variant_has_a_configuration_of_its_own_in_every_preset(variant: str, dataset: str) -> None:
+    plain, spec = get_method(variant.partition("+")[0]), get_dataset(dataset)
+    for preset in spec.presets:
+        config, _ = resolve(get_method(variant), spec, preset)
+        other, _ = resolve(plain, spec, preset)
+        assert config.method == variant
+        assert (config.options, config.data) != (other.options, other.data)
+        assert config.model_copy(update={"method": plain.card.name}).sha256() != other.sha256()
+
+
+@pytest.mark.parametrize(
+    "variant", [name for name in VARIANTS if not name.startswith("ccx_raygan+")]
+)  # as ccx_raynet's
+def test_a_variant_trains_and_reconstructs(
+    variant: str, data: Mapping[Split, Cases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, method_class = get_dataset("lidc"), get_method(variant)
+    config, settings = resolve(method_class, spec, "smoke")
+    if config.data != spec.presets["smoke"]:
+        monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+        config, settings = resolve(method_class, spec, "smoke", ["data.phantoms=[4, 2, 3]"])
+        data = load_dataset(spec, config.data, "phantom")
+    torch.manual_seed(3)
+    method = method_class(settings, data["test"].card)
+    fit(method, data, RunFolder(tmp_path / "run"))
+    made = output(method, data)
+    assert made.shape == (3, 16, 16, 16)
+    assert 0 <= float(made.min()) < float(made.max()) <= 1
+
+
+def test_the_readme_of_every_method_sets_paper_code_and_this_side_by_side() -> None:
+    folders = {Path(str(sys.modules[get_method(name).__module__].__file__)).parent for name in METHODS}
+    for folder in folders:
+        names = [name for name in METHODS if folder.name in get_method(name).__module__.split(".")]
+        text = (folder / "README.md").read_text()
+        if any(get_method(name).card.kind == "method" for name in names):
+            assert re.search(r"^\| *\| paper.*\| .*code \| here \|$", text, re.MULTILINE), folder.name
+        for name in names:
+            assert f"`{name}`" in text or f"--method {name}`" in text or f"fingerprint {name}`" in text, name
+            for variant in variants_of(get_method(name)):
+                assert variant in text or variant.replace("raygan", "raynet") in text, variant
 
 
 @pytest.mark.gpu

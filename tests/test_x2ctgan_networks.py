@@ -14,7 +14,7 @@ from bench.fingerprint import compare, compute_path
 from bench.methods.x2ctgan import fingerprint, losses
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL, expanded, resampled_views, to_local, to_standard
 from bench.methods.x2ctgan.decoder import Link
-from bench.methods.x2ctgan.encoder import DenseEncoder, DenseLayer
+from bench.methods.x2ctgan.encoder import DenseEncoder
 from bench.methods.x2ctgan.generator import Parts, build_generator
 from bench.methods.x2ctgan.layers import GeneratorConfig
 from bench.methods.x2ctgan.stage import rate_in_epoch
@@ -167,9 +167,9 @@ def test_with_feedback_both_branches_go_on_from_the_same_volume() -> None:
 
 
 def test_parts_can_be_replaced() -> None:
-    class Modulated(DenseLayer):
-        def forward(self, features: torch.Tensor) -> torch.Tensor:
-            return super().forward(features) * (1 + self.index)
+    class Negative(DenseEncoder):
+        def forward(self, view: torch.Tensor) -> list[torch.Tensor]:
+            return [-features for features in super().forward(view)]
 
     class First(nn.Module):
         def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -179,9 +179,9 @@ def test_parts_can_be_replaced() -> None:
         def attended(self, flat: torch.Tensor) -> torch.Tensor:
             return 0 * flat
 
-    parts = Parts(encoder=lambda config: DenseEncoder(config, layer=Modulated), link=Gated, fusion=First)
+    parts = Parts(encoder=Negative, link=Gated, fusion=First)
     generator = build_generator(TINY, 8, BOTH, parts)
-    assert isinstance(generator.first.encoder.stages[0].layers[0], Modulated)
+    assert isinstance(generator.first.encoder, Negative)
     views = [torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)]
     same_first = generator([views[0], torch.rand(1, 1, 8, 8)])
     assert torch.equal(generator(views), same_first)

@@ -15,7 +15,7 @@ def list_(
     from rich.table import Table
 
     from bench.protocols import PROTOCOLS
-    from bench.registry import discover_datasets, discover_methods
+    from bench.registry import discover_datasets, discover_methods, variants_of
 
     console = Console()
     methods, broken_methods = discover_methods()
@@ -23,6 +23,8 @@ def list_(
     table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
     for name, cls in sorted(methods.items()):
         table.add_row(name, cls.card.kind, cls.card.title, str(cls.card.year))
+        for variant, other in variants_of(cls).items():
+            table.add_row(variant, "variant", other.card.title, "")
     console.print(table)
     table = Table("name", "what", "presets (volume / image)", title="Datasets", title_justify="left")
     for name, spec in sorted(datasets.items()):
@@ -51,10 +53,12 @@ def show(
 
     from bench.errors import unknown_name
     from bench.protocols import PROTOCOLS, describe
-    from bench.registry import discover_datasets, discover_methods
+    from bench.registry import discover_datasets, discover_methods, variants_of
 
     console = Console()
     methods, _ = discover_methods()
+    for cls in list(methods.values()):
+        methods |= variants_of(cls)
     datasets, _ = discover_datasets()
     runs = {file.parent.name: file for file in runs_dir.glob("*/*/*/run.json")}
     if name in methods:
@@ -72,8 +76,11 @@ def show(
 
 def _method_text(method, preset: str) -> str:
     from bench.config import method_settings
+    from bench.registry import variants_of
 
     card = method.card
+    variants = [f"  {name}: {cls.card.title}" for name, cls in variants_of(method).items() if not method.variant]
+    changes = [f"this variant changes, by preset: {json.dumps(method.variant)}"] if method.variant else []
     deviations = [f"  - {line}" for line in card.deviations] or ["  none"]
     settings = method_settings(method, preset, "any")
     return "\n".join(
@@ -84,6 +91,7 @@ def _method_text(method, preset: str) -> str:
             f"can give: {', '.join(sorted(card.capabilities))}",
             "deviations from the published code:",
             *deviations,
+            *(["variants (`--method NAME`):", *variants] if variants else changes),
             f"settings of preset {preset}:",
             json.dumps(settings.model_dump(mode="json"), indent=1),
             card.bibtex,

@@ -1,9 +1,4 @@
-"""The 2-D densely connected encoder of one view (X2CT-GAN, CVPR 2019, section 3.2; released code).
-
-A dense layer can be replaced by another kind: `DenseEncoder(config, layer=MyLayer)`.
-"""
-
-from collections.abc import Callable
+"""The 2-D densely connected encoder of one view (X2CT-GAN, CVPR 2019, section 3.2; released code)."""
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +9,8 @@ from .layers import GeneratorConfig, instance_norm
 class DenseLayer(nn.Module):
     """Adds `growth` channels to the ones it reads."""
 
-    def __init__(self, inputs: int, config: GeneratorConfig, index: int) -> None:
-        """`index` is the layer's place in its block, for layers that depend on it."""
+    def __init__(self, inputs: int, config: GeneratorConfig) -> None:
         super().__init__()
-        self.index = index
         inner = config.bottleneck * config.growth
         self.bottleneck = nn.Sequential(
             instance_norm(2, inputs, config.statistics),
@@ -33,20 +26,17 @@ class DenseLayer(nn.Module):
         return torch.cat([features, self.bottleneck(features)], dim=1)
 
 
-LayerFactory = Callable[[int, GeneratorConfig, int], DenseLayer]
-
-
 class EncoderStage(nn.Module):
     """Half the sides, a dense block, and then half the channels; the last stage ends in the mean over the map."""
 
-    def __init__(self, inputs: int, count: int, last: bool, config: GeneratorConfig, layer: LayerFactory) -> None:
+    def __init__(self, inputs: int, count: int, last: bool, config: GeneratorConfig) -> None:
         super().__init__()
         self.down = nn.Sequential(
             instance_norm(2, inputs, config.statistics),
             nn.ReLU(inplace=True),
             nn.Conv2d(inputs, inputs, 3, stride=2, padding=1),
         )
-        self.layers = nn.ModuleList(layer(inputs + i * config.growth, config, i) for i in range(count))
+        self.layers = nn.ModuleList(DenseLayer(inputs + i * config.growth, config) for i in range(count))
         width = inputs + count * config.growth
         self.transition: nn.Module = nn.AdaptiveAvgPool2d(1)
         if not last:
@@ -66,7 +56,7 @@ class EncoderStage(nn.Module):
 class DenseEncoder(nn.Module):
     """Maps of one view at every resolution."""
 
-    def __init__(self, config: GeneratorConfig, layer: LayerFactory = DenseLayer) -> None:
+    def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         widths, last = config.encoder_widths, len(config.layers) - 1
         self.stem = nn.Sequential(
@@ -76,7 +66,7 @@ class DenseEncoder(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.stages = nn.ModuleList(
-            EncoderStage(widths[i], count, i == last, config, layer) for i, count in enumerate(config.layers)
+            EncoderStage(widths[i], count, i == last, config) for i, count in enumerate(config.layers)
         )
 
     def forward(self, view: Tensor) -> list[Tensor]:
