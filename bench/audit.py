@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from bench import files
 from bench.dataset import Cases, to_unit
 from bench.errors import BenchError, UsageError
-from bench.files import write_text
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.metrics.cases import CaseScore, CaseVolumes
 from bench.metrics.released_codediff import TRUTH_ENCODED
@@ -126,15 +126,7 @@ def markdown(sheet: Sheet) -> str:
 
 def replace_block(path: Path, text: str) -> None:
     """Put `text` between the marks of a file. Raises UsageError where it does not hold each mark once, in order."""
-    try:
-        content = path.read_text()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    before, _, rest = content.partition(START)
-    _, end, after = rest.partition(END)
-    if content.count(START) != 1 or content.count(END) != 1 or not end:
-        raise UsageError(f"{path} needs one line {START} and, after it, one line {END}")
-    write_text(path, f"{before}{START}\n{text.strip()}\n{END}{after}")
+    files.replace_block(path, "audit", text)
 
 
 def _sheet(title: str, values: Mapping[str, Mapping[Place, float | None]], truths: Mapping[str, str]) -> Sheet:

@@ -88,10 +88,16 @@ def compare(
     one, other = _matched(first, left, second, right)
     if one.run_ids == other.run_ids:
         raise UsageError(f"{first} and {second} are the same runs ({one.names}); name two")
-    cases = one.values.index.intersection(other.values.index)
-    if len(cases) < LEAST:
-        raise UsageError(f"{first} and {second} have {len(cases)} cases in common; a comparison needs {LEAST}")
-    return Comparison(one, other, len(cases), tuple(_differences(one, other, cases, columns)))
+    comparison = compare_entries(one, other, columns)
+    if comparison.cases < LEAST:
+        raise UsageError(f"{first} and {second} have {comparison.cases} cases in common; a comparison needs {LEAST}")
+    return comparison
+
+
+def compare_entries(first: Entry, second: Entry, columns: Sequence[Column] = SHOWN) -> Comparison:
+    """Two entries that share all facts, in the columns that both have on at least three common cases."""
+    cases = first.values.index.intersection(second.values.index)
+    return Comparison(first, second, len(cases), tuple(_differences(first, second, cases, columns)))
 
 
 def as_lines(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

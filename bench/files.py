@@ -4,11 +4,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bench.errors import BenchError
+from filelock import FileLock, Timeout
+
+from bench.errors import BenchError, BusyError, UsageError
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
@@ -18,24 +23,54 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
     """
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = sha256_of(Path(temporary))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-        return digest
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            digest = sha256_of(Path(temporary))
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+            temporary = None
+            return digest
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it an OSError is a BenchError that says that `path` cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise BenchError(
             f"cannot write {path}: {error.strerror or error}; free or change the disk and try again"
         ) from error
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path`. While another process has it, wait; or raise BusyError with the text `busy`."""
+    lock = FileLock(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=-1 if busy is None else 0)
+        except Timeout as error:
+            raise BusyError(busy) from error
+    try:
+        yield
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        lock.release()
+
+
+def drop_partial(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of writing `name` in a folder; for who alone may write it now."""
+    for path in folder.glob(f".{name}.*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> str:
@@ -54,8 +89,30 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Put `text` between the lines <!-- name --> and <!-- /name --> of a file; raises as `with_block`."""
+    write_text(path, with_block(path, name, text))
+
+
+def with_block(path: Path, name: str, text: str) -> str:
+    """What a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
+
+    Raises UsageError where it does not hold each of them once, in this order.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    try:
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    before, _, rest = content.partition(start)
+    _, closed, after = rest.partition(end)
+    if content.count(start) != 1 or content.count(end) != 1 or not closed:
+        raise UsageError(f"{path} needs one line {start} and, after it, one line {end}")
+    return f"{before}{start}\n{text.strip()}\n{end}{after}"
 
 
 def sha256_of(path: Path) -> str:
