@@ -3,7 +3,7 @@
 A run is resumed exactly: the order of the data and all randomness are functions of (seed, stage, step), so the state
 after step n is the networks, their averages, the optimisers and the stage's own few values. On several devices every
 process trains on its share of each batch and the gradients are averaged by one reduction per update, so a stage may
-call its networks in any way it likes.
+call its networks in any way it likes; buffers are averaged after each step. The first process alone writes.
 """
 
 import copy
@@ -14,20 +14,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from torch import Tensor, nn
+from accelerate.utils import InitProcessGroupKwargs
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from bench.config import FitConfig
 from bench.dataset import Cases, Split
-from bench.errors import BenchError, StoppedError
+from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import Batch, FittedStage, Stage
-from bench.order import BatchOrder, derived_seed
+from bench.order import BatchOrder, derived_seed, seed_everything
+from bench.processes import anywhere, average_buffers, average_gradients, everywhere, from_main, mean_numbers
 from bench.progress import Reporter
 from bench.rundir import (
     RunFolder,
@@ -37,10 +39,12 @@ from bench.rundir import (
     save_checkpoint,
     save_weights,
 )
+from bench.stopping import WARNINGS
 from bench.trainlog import TrainLog
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
 LOGGED_POINTS = 200  # of each stage in train.csv
+PATIENCE = timedelta(hours=24)  # with a process that prepares data or scores while the others wait for it
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,17 @@ def fit_stages(
     accelerator: Accelerator,
     report: Reporter,
 ) -> dict[str, dict[str, Any]]:
-    """Train all stages in order, skipping those whose weights are there and intact; return the records by stage."""
-    done: dict[str, dict[str, Any]] = folder.record().get("stages", {})
+    """Train all stages in order, skipping those whose weights are there and intact; return the records by stage.
+
+    Raises UsageError for batches that the processes cannot share equally.
+    """
+    _check_batches(stages, accelerator.num_processes)
+    done: dict[str, dict[str, Any]] = from_main(folder.record().get("stages", {}))
     after = ""
     for stage in stages:
         record = done.get(stage.name)
-        if record is None or record["after"] != after or not _restored(stage, cases, folder, record, report):
+        usable = record is not None and record["after"] == after and _restored(stage, cases, folder, record, report)
+        if record is None or not everywhere(usable):
             fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, report)
             record = fitted.__dict__
             done = {**done, stage.name: record}
@@ -75,8 +84,22 @@ def fit_stages(
                 folder.update(stages=done)
                 drop_checkpoints(folder, stage.name)
             accelerator.wait_for_everyone()
-        after = hashlib.sha256(f"{after}{record['sha256']}".encode()).hexdigest()
+        after = after_stage(after, record["sha256"])
     return done
+
+
+def after_stage(after: str, sha256: str) -> str:
+    """One hash of the weights of all stages so far: of those before, and of the stage whose weights have `sha256`."""
+    return hashlib.sha256(f"{after}{sha256}".encode()).hexdigest()
+
+
+def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> None:
+    for stage in stages:
+        if isinstance(stage, Stage) and stage.loop.batch_size % processes:
+            raise UsageError(
+                f"{processes} processes cannot share the batches of {stage.loop.batch_size} of stage {stage.name} "
+                f"equally; set its loop.batch_size to a multiple of {processes}, or start fewer"
+            )
 
 
 def load_stages(
@@ -125,7 +148,7 @@ def _fit_one(
     report: Reporter,
 ) -> FittedRecord:
     began = time.monotonic()
-    torch.manual_seed(derived_seed(seed, stage.name, "start"))
+    seed_everything(seed, stage.name, "start")
     for network in stage.networks.values():
         network.to(accelerator.device)
     if isinstance(stage, FittedStage):
@@ -135,15 +158,17 @@ def _fit_one(
             task.advance(1)
         steps = 0
     else:
-        stage.prepare(cases, folder.cache, accelerator.device)
+        with accelerator.main_process_first():
+            stage.prepare(cases, folder.cache, accelerator.device)
         began -= train(stage, folder, settings, seed, after, accelerator, report)
         steps = stage.loop.steps
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
-    digest = [save_weights(folder, stage.name, tensors) if accelerator.is_main_process else ""]
-    broadcast_object_list(digest)
-    return FittedRecord(digest[0], after, steps, time.monotonic() - began)
+    digest = from_main(save_weights(folder, stage.name, tensors) if accelerator.is_main_process else "")
+    if not accelerator.is_main_process:
+        load_networks(stage, load_weights(folder, stage.name, digest) or {})
+    return FittedRecord(digest, after, steps, time.monotonic() - began)
 
 
 def train(
@@ -157,14 +182,14 @@ def train(
 ) -> float:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    Returns the seconds spent before that checkpoint. Raises StoppedError after SIGTERM, once a checkpoint is written,
-    and BenchError when the loss is not finite.
+    Returns the seconds spent before that checkpoint. Raises StoppedError after SIGTERM, SIGUSR1 or SIGUSR2, once a
+    checkpoint is written, and BenchError when the loss is not finite.
     """
     loop = stage.loop
     optimizers = stage.optimizers()
     rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
     averages = _averages(stage)
-    log = TrainLog(folder, stage.name, every=max(1, loop.steps // LOGGED_POINTS))
+    log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
     best: dict[str, Any] = {"loss": float("inf"), "weights": None}
     training = _Training(stage, optimizers, averages, best, after)
     start, seconds_before = training.resume(folder, report)
@@ -175,21 +200,23 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(accelerator.device.type, enabled=False):
             accelerator.backward(loss)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        _average_gradients(parameters, accelerator)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        average_gradients(parameters)
         if loop.gradient_clip is not None:
             accelerator.clip_grad_norm_(parameters, loop.gradient_clip)
         optimizer.step()
 
     batches = _training_batches(stage, settings, seed, start, accelerator)
     began = saved = time.monotonic()
-    with report.task(f"fit {stage.name}", loop.steps, start) as task, _sigterm() as stop:
-        for step, batch in zip(range(start, loop.steps), batches, strict=False):
-            torch.manual_seed(derived_seed(seed, stage.name, step, accelerator.process_index))
+    with report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
+        for step in range(start, loop.steps):
+            seed_everything(seed, stage.name, step, accelerator.process_index)
+            batch = next(batches)  # after the seed: an item may draw random numbers too
             _set_rates(optimizers, rates, stage.rate(step))
             _set_training(stage, True)
             with autocast(accelerator.device, settings.precision):
                 values = stage.step(_to_device(batch, accelerator.device), update, step)
+            average_buffers(stage.networks.values())
             if averages and (step + 1) % loop.average_every == 0:
                 for name, average in averages.items():
                     average.update_parameters(stage.networks[name])
@@ -199,16 +226,18 @@ def train(
                 values["validation_loss"] = loss
                 if loss < best["loss"]:
                     best.update(loss=loss, weights=_weights_left(stage, averages))
-            numbers = log.write(done, values, force="validation_loss" in values or done == loop.steps)
-            if numbers is not None:
+            if done % log.every == 0 or "validation_loss" in values or done == loop.steps:
+                numbers = log.write(done, mean_numbers(values, accelerator.device))
                 task.advance(done, f"loss {numbers.get('loss', float('nan')):.4g}")
+            stop = anywhere(warning.is_set(), accelerator.device)
             due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
-            if (due or stop.is_set()) and done < loop.steps and accelerator.is_main_process:
+            if (stop or (due and done < loop.steps)) and accelerator.is_main_process:
                 spent = seconds_before + time.monotonic() - began
                 training.save(folder, done, spent)
                 log.flush()
                 saved = time.monotonic()
-            if stop.is_set():
+            if stop:
+                accelerator.wait_for_everyone()
                 raise StoppedError(f"stopped at step {done} of {stage.name} after a checkpoint; run again to go on")
         task.advance(loop.steps)
     log.flush()
@@ -226,7 +255,8 @@ def make_accelerator(device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise BenchError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
-    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
+    patient = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
 
 
 def autocast(device: torch.device, precision: str) -> Any:
@@ -242,7 +272,7 @@ def _training_batches(
     items = stage.batches("train")
     order = BatchOrder(
         length=len(items),  # type: ignore[arg-type]
-        batch=max(1, stage.loop.batch_size // accelerator.num_processes),
+        batch=stage.loop.batch_size // accelerator.num_processes,
         seed=derived_seed(seed, stage.name, "order"),
         start=start,
         steps=stage.loop.steps,
@@ -266,7 +296,7 @@ def _validate(
     for name, average in averages.items():
         stage.networks[name].load_state_dict(average.module.state_dict())
     _set_training(stage, False)
-    torch.manual_seed(derived_seed(seed, stage.name, "validation"))
+    seed_everything(seed, stage.name, "validation")
     total, count = 0.0, 0
     for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
         with autocast(accelerator.device, settings.precision):
@@ -346,15 +376,6 @@ class _Training:
         return state["step"], state["seconds"]
 
 
-def _average_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
-    if accelerator.num_processes == 1 or not parameters:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = accelerator.reduce(torch.cat([g.reshape(-1) for g in gradients]), reduction="mean")
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
-
-
 def _set_rates(
     optimizers: Mapping[str, torch.optim.Optimizer], rates: Mapping[str, list[float]], factor: float
 ) -> None:
@@ -385,14 +406,15 @@ def _batch_length(batch: Batch) -> int:
 
 
 @contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that the loop can write a checkpoint before it ends."""
-    stop = threading.Event()
+def _warned() -> Iterator[threading.Event]:
+    """An event that a scheduler's warning sets, so that the loop can write a checkpoint before it ends."""
+    warning = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield warning
         return
-    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    previous = {number: signal.signal(number, lambda *_: warning.set()) for number in WARNINGS}
     try:
-        yield stop
+        yield warning
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

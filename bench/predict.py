@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from filelock import FileLock
 from torch import Tensor
 
 from bench.dataset import Cases, Views
@@ -15,6 +15,7 @@ from bench.method import Method
 from bench.metrics.likelihood import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.order import derived_seed
 from bench.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
+from bench.processes import from_main
 from bench.progress import Reporter
 from bench.rundir import RunFolder
 
@@ -42,27 +43,30 @@ def predict(
     present, known = set(intact(target)), read_likelihoods(target / FILE_NAME)
     if _encodes_truth(method):
         present &= set(intact(target / ENCODED_TRUTH))
-    missing = [
-        group
-        for group in groups
-        if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
-    ]
+    missing = from_main(  # before any process makes one: all must divide the same list
+        [
+            group
+            for group in groups
+            if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
+        ]
+    )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
     with report.task(f"reconstruct {cases.split}", len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            for entry in _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device):
-                known[entry.case] = entry
-            if accelerator.num_processes == 1:
-                write_likelihoods(target / FILE_NAME, list(known.values()))
+            made = _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device)
+            if made:
+                _keep_likelihoods(target, made)
             task.advance(done)
-    if accelerator.num_processes > 1:
-        known |= {entry.case: entry for entry in gather_object(list(known.values()))}
-        if accelerator.is_main_process:
-            write_likelihoods(target / FILE_NAME, list(known.values()))
-        accelerator.wait_for_everyone()
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (target / MANIFEST).exists():
         raise BenchError(f"{target} holds no predictions: the split {cases.split} is empty")
     return sum(len(group) for group in mine)
+
+
+def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
+    with FileLock(target / ".lock"):
+        known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
+        write_likelihoods(target / FILE_NAME, list(known.values()))
 
 
 @torch.inference_mode()

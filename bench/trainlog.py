@@ -5,7 +5,6 @@ import io
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from bench.errors import BenchError
 from bench.files import write_text
@@ -13,12 +12,16 @@ from bench.rundir import RunFolder
 
 
 class TrainLog:
-    """train.csv, and TensorBoard where it is installed. Rows after the step a run resumes at are written anew."""
+    """train.csv, and TensorBoard where it is installed. Rows after the step a run resumes at are written anew.
 
-    def __init__(self, folder: RunFolder, stage: str, every: int) -> None:
+    With `writes` False, of all processes but the first, nothing is.
+    """
+
+    def __init__(self, folder: RunFolder, stage: str, every: int, *, writes: bool = True) -> None:
         self.path, self.stage, self.every = folder.train_csv, stage, every
         self.rows: list[tuple[str, str, str, str]] = []
-        self.board = _tensorboard(folder)
+        self.writes = writes
+        self.board = _tensorboard(folder) if writes else None
 
     def start_at(self, step: int) -> None:
         if self.path.exists():
@@ -26,10 +29,8 @@ class TrainLog:
                 rows = [(r[0], r[1], r[2], r[3]) for r in list(csv.reader(file))[1:] if len(r) == 4]
             self.rows = [row for row in rows if row[0] != self.stage or int(row[1]) <= step]
 
-    def write(self, step: int, values: dict[str, Tensor | float], force: bool) -> dict[str, float] | None:
-        if not force and step % self.every:
-            return None
-        numbers = {name: float(value) for name, value in values.items()}
+    def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
+        """Keep the numbers of one step. Raises BenchError when the loss is not finite."""
         if not np.isfinite(numbers.get("loss", 0.0)):
             raise BenchError(f"the loss of stage {self.stage} is not finite at step {step}; lower its learning rate")
         for name, value in numbers.items():
@@ -39,6 +40,9 @@ class TrainLog:
         return numbers
 
     def flush(self) -> None:
+        """Write all rows so far to the file."""
+        if not self.writes:
+            return
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([("stage", "step", "name", "value"), *self.rows])
         write_text(self.path, buffer.getvalue())

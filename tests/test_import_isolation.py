@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACES = {"bench.method", "bench.dataset", "bench.projector", "bench.store", "bench.files", "bench.errors"}
-INTERFACES |= {"bench.likelihood", "bench.fingerprint"}
+INTERFACES |= {"bench.likelihood", "bench.fingerprint", "bench.processes"}
 
 
 def imported_modules(file: Path) -> set[str]:
