@@ -9,7 +9,8 @@ nothing but the case's own seed.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -113,36 +114,67 @@ def negative_elbo(
 
 @torch.no_grad()
 def sample(
-    denoise: Denoiser,
+    denoise: Callable[..., Tensor],
     tokens: int,
     mask_code: int,
     chance: Sequence[Generator],
     device: torch.device,
     *,
+    context: Tensor | None = None,
     steps: int | None = None,
     temperature: float = 0.9,
     most_likely: bool = False,
     reveal: Uniforms | None = None,
+    every_step: bool = False,
 ) -> Tensor:
     """Codes (B, L) drawn by unmasking: at t = `steps` … 1 each hidden code is revealed with probability 1/t.
 
-    Once revealed a code stays. All L steps reveal one code a step on average; fewer reveal more at once.
+    Once revealed a code stays. All L steps reveal one code a step on average; fewer reveal more at once. When a code
+    is revealed depends on chance alone, and the denoiser does not see t: so steps that reveal nothing are not
+    computed, and cases share a pass whatever their times. `denoise` gets codes (b, L) of b cases and, where there is
+    one, their `context` (b, …).
     `most_likely` takes the likeliest code instead of drawing one; `reveal` replaces the uniform numbers that decide
-    which codes are revealed. Raises UsageError when `steps` is not in 1 … L.
+    which codes are revealed; `every_step` computes all steps, as released.
+    Raises UsageError when `steps` is not in 1 … L.
     """
     steps = tokens if steps is None else steps
     if not 1 <= steps <= tokens:
         raise UsageError(f"sampling takes 1 to {tokens} steps, one code or more each; not {steps}")
     codes = torch.full((len(chance), tokens), mask_code, device=device)
-    for step, time in enumerate(range(steps, 0, -1)):
-        numbers = reveal(step).to(device) if reveal else uniform(chance, tokens, device)
-        drawn = None if most_likely else uniform(chance, tokens, device)
-        shown = (codes == mask_code) & (numbers < 1 / time)
-        if shown.any():  # otherwise the codes stay as they are, and the network need not be asked
-            logits = denoise(codes)
-            chosen = logits.argmax(2) if drawn is None else draw_codes(logits, drawn, temperature)
-            codes = torch.where(shown, chosen, codes)
+    reveals = [
+        _reveals(own, tokens, steps, most_likely, reveal and partial(_row, reveal, case), every_step)
+        for case, own in enumerate(chance)
+    ]
+    while due := [(case, *event) for case, own in enumerate(reveals) if (event := next(own, None)) is not None]:
+        cases = torch.tensor([case for case, _, _ in due], device=device)
+        shown, numbers = (torch.stack(part).to(device) for part in list(zip(*due, strict=True))[1:])
+        logits = denoise(codes[cases]) if context is None else denoise(codes[cases], context[cases])
+        chosen = logits.argmax(2) if most_likely else draw_codes(logits, numbers, temperature)
+        codes[cases] = torch.where(shown, chosen, codes[cases])
     return codes
+
+
+def _reveals(
+    chance: Generator,
+    tokens: int,
+    steps: int,
+    most_likely: bool,
+    reveal: Callable[[int], Tensor] | None,
+    every_step: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of every step that reveals codes of a case: which (L,), and the uniform numbers (L,) to draw them by."""
+    hidden = torch.ones(tokens, dtype=torch.bool)
+    for step in range(steps):
+        numbers = reveal(step) if reveal else torch.rand(tokens, generator=chance)
+        drawn = numbers if most_likely else torch.rand(tokens, generator=chance)
+        shown = hidden & (numbers < 1 / (steps - step))
+        if every_step or shown.any():
+            hidden = hidden & ~shown
+            yield shown, drawn
+
+
+def _row(reveal: Uniforms, case: int, step: int) -> Tensor:
+    return reveal(step)[case].cpu()
 
 
 def draw_codes(logits: Tensor, numbers: Tensor, temperature: float) -> Tensor:

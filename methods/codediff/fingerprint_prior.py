@@ -152,6 +152,7 @@ def sampling(steps: int) -> dict[str, Any]:
         steps=steps,
         most_likely=True,
         reveal=numbers,
+        every_step=True,
     )
     trace = [{"t": steps - step, "x_t_in": codes} for step, codes in enumerate(shown)]
     return {"steps": steps, "trace": trace, "final": final.tolist()}

@@ -25,6 +25,8 @@ from .stage_log_sigma import LogSigmaConfig, LogSigmaStage, volume_nll
 from .stage_prior import PriorConfig, PriorStage, encode_views, encode_volumes
 from .transformer import CodeTransformer, TransformerConfig
 
+VOXELS_AT_ONCE = 2**18  # decoded together: one volume of 64³, or eighteen of 24³
+
 
 class SamplingConfig(Settings):
     """How codes are drawn and how finely their likelihood is estimated."""
@@ -147,25 +149,27 @@ class CodeDiff(Method):
     def _context(self, views: Views) -> Tensor:
         return encode_views(self.image_autoencoder, views.images).flatten(1, 2)
 
-    def _sample(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
+    def _sample(self, context: Tensor, seeds: Sequence[int], steps: int | None = None) -> Tensor:
         sampling, tokens = self.config.sampling, self.volume_autoencoder.config.tokens
         chance = diffusion.generators(seeds)
         if self.config.transformer.kind == "autoregressive":
             return autoregressive.sample(self.transformer, tokens, context, chance, temperature=sampling.temperature)
         return diffusion.sample(
-            lambda codes: self.transformer(codes, context),
+            self.transformer,
             tokens,
             self.transformer.mask_code,
             chance,
             context.device,
-            steps=sampling.steps,
+            context=context,
+            steps=steps or sampling.steps,
             temperature=sampling.temperature,
         )
 
     def _decode(self, codes: Tensor) -> Tensor:
         shaped = codes.unflatten(1, self.volume_autoencoder.config.latent_shape)
-        # one case at a time: the full-resolution features of a published-size volume take gigabytes
-        return torch.cat([self.volume_autoencoder.decode_codes(one[None])[:, 0] for one in shaped]).clamp(0.0, 1.0)
+        # the full-resolution features of a published-size volume take gigabytes
+        at_once = max(1, VOXELS_AT_ONCE // self.data.size**3)
+        return torch.cat([self.volume_autoencoder.decode_codes(few)[:, 0] for few in shaped.split(at_once)]).clamp(0, 1)
 
     def _check(self, views: Views) -> None:
         if views.images.shape[1] != self.data.views:
