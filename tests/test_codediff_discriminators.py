@@ -115,11 +115,11 @@ def test_the_relu_margin_is_the_hinge() -> None:
 
 def test_the_adaptive_weight_is_the_ratio_of_gradients_between_zero_and_one() -> None:
     layer = torch.tensor([3.0, 4.0], requires_grad=True)
-    small, large = (layer * torch.tensor([3.0, 4.0])).sum(), (layer * torch.tensor([6.0, 8.0])).sum()
-    weight = losses.adaptive_weight(small, large, layer)
+    image, small, large = layer * torch.ones(2), torch.tensor([3.0, 4.0]), torch.tensor([6.0, 8.0])
+    weight = losses.adaptive_weight(small, large, image, layer)
     assert float(weight) == pytest.approx(5 / (10 + 1e-4))
     assert not weight.requires_grad
-    assert float(losses.adaptive_weight(large, small, layer)) == 1.0
+    assert float(losses.adaptive_weight(large, small, image, layer)) == 1.0
 
 
 def test_a_perceptual_distance_is_added_where_one_is_given() -> None:

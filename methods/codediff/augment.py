@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.processes import mean_over_processes
+
 SCALE_SPREAD = (0.2 * math.log(2)) ** 2  # standard deviation of the logarithm of the scale
 ROTATION = 15.0  # degrees
 FIRST, STEP, LARGEST = 0.05, 0.005, 0.8  # probability of an augmentation
@@ -65,12 +67,8 @@ def random_pipeline(images: Tensor, probability: float) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         images = images.float()
         if images.ndim == 5:
-            for transform in _volume_transforms(probability):
-                images = transform(images)
-            return _contrast(images, probability)
-        for transform in _image_transforms(probability):
-            images = transform(images)
-        return images
+            return _contrast(_applied(_volume_transforms(probability), images), probability)
+        return _applied(_image_transforms(probability), images)
 
 
 class AdaptiveProbability:
@@ -83,9 +81,9 @@ class AdaptiveProbability:
     def observe(self, real_logits: Tensor) -> None:
         """Take the logits of one pass over real inputs; every eighth pass moves the probability by a step.
 
-        On several devices give the logits of all of them, so that all keep the same probability.
+        On several devices all take the mean of theirs and keep the same probability.
         """
-        self.signs.append(float(real_logits.detach().sign().float().mean()))
+        self.signs.append(float(mean_over_processes(real_logits.detach().sign().float().mean())))
         if len(self.signs) == EVERY:
             direction = 1 if sum(self.signs) / EVERY > TARGET else -1
             self.probability = min(max(self.probability + direction * STEP, 0.0), LARGEST)
@@ -100,7 +98,16 @@ class AdaptiveProbability:
         self.probability, self.signs = float(state["probability"]), list(state["signs"])
 
 
-def _volume_transforms(probability: float) -> list[torch.nn.Module]:
+def _applied(transforms: list[Any], images: Tensor) -> Tensor:
+    """Images through kornia's transforms; one that would change none of them draws its numbers and is not computed."""
+    for transform in transforms:
+        drawn = transform.forward_parameters(images.shape)
+        if bool((drawn["batch_prob"] > 0.5).any()):
+            images = transform(images, params=drawn)
+    return images
+
+
+def _volume_transforms(probability: float) -> list[Any]:
     one, each = _scale_range(), [_scale_range() for _ in range(3)]
     return [
         kornia.RandomDepthicalFlip3D(p=probability),
@@ -112,7 +119,7 @@ def _volume_transforms(probability: float) -> list[torch.nn.Module]:
     ]
 
 
-def _image_transforms(probability: float) -> list[torch.nn.Module]:
+def _image_transforms(probability: float) -> list[Any]:
     return [
         kornia.RandomPerspective(0.2, p=probability),
         kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.errors import UsageError
+from bench.processes import mean_over_processes
 
 Margin = Literal["mish", "relu"]
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -67,8 +68,14 @@ def generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
-    """Scalar in [0, 1] that brings the adversarial loss's gradient at `last_layer` to the size of the other's."""
-    (wanted,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
-    (given,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    return (wanted.float().norm() / (given.float().norm() + 1e-4)).clamp(0, 1).detach()
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, image: Tensor, last_layer: Tensor) -> Tensor:
+    """Scalar in [0, 1] that brings the adversarial loss's gradient at `last_layer` to the size of the other's.
+
+    Given are the gradients of both losses at `image`, which `last_layer` makes. On several devices the gradients
+    compared are those of the whole batch.
+    """
+    wanted, given = (
+        mean_over_processes(torch.autograd.grad(image, last_layer, gradient, retain_graph=True)[0].float())
+        for gradient in (reconstruction, adversarial)
+    )
+    return (wanted.norm() / (given.norm() + 1e-4)).clamp(0, 1).detach()

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from bench.dataset import Cases, Split
 from bench.errors import UsageError
 from bench.method import Items, Loop, Settings, Stage, Update
+from bench.processes import process_count
 
 from . import losses
 from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
@@ -83,7 +84,7 @@ class AutoencoderStage(Stage):
                 f"codediff, {name}: the discriminator needs inputs of {smallest} a side, not {size}; "
                 f"lower {name}.discriminator.stages"
             )
-        self.name, self.autoencoder, self.config = name, autoencoder, config
+        self.name, self.autoencoder, self.config, self.size = name, autoencoder, config, size
         self.loop = config.loop
         self.distance = losses.perceptual_distance(config.perceptual)
         self.format = torch.channels_last if autoencoder.config.dimensions == 2 else torch.channels_last_3d
@@ -104,7 +105,9 @@ class AutoencoderStage(Stage):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.learning_rate
-        return {name: torch.optim.Adam(network.parameters(), rate) for name, network in self.networks.items()}
+        return {
+            name: torch.optim.Adam(network.parameters(), rate, fused=True) for name, network in self.networks.items()
+        }
 
     def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
         images = batch.contiguous(memory_format=self.format)
@@ -152,8 +155,9 @@ class AutoencoderStage(Stage):
             real, drawn = self.discriminator.redraw(seen, part)
             targets = self.discriminator.redraw_targets(seen, part)
             distance = self.distance or nn.functional.l1_loss
-            # the released loss is a sum over the batch
-            redrawing = sum(distance(a, b) * len(images) for a, b in zip(drawn, targets, strict=True))
+            # the released loss is a sum over the batch, of which each process holds its share
+            batch = len(images) * process_count()
+            redrawing = sum(distance(a, b) * batch for a, b in zip(drawn, targets, strict=True))
         else:
             real = self.discriminator(seen)
         fake = self.discriminator(self._augmented(made))
@@ -171,20 +175,29 @@ class AutoencoderStage(Stage):
         self, images: Tensor, made: Reconstruction, adversarial: bool, update: Update
     ) -> dict[str, Tensor | float]:
         reconstruction = self._reconstruction_loss(made.image, images)
-        loss = reconstruction + self.config.quantiser_weight * made.quantised.loss
+        quantiser = self.config.quantiser_weight * made.quantised.loss
         values: dict[str, Tensor | float] = {
+            "loss": (reconstruction + quantiser).detach(),
             "reconstruction_loss": reconstruction.detach(),
             "quantiser_loss": made.quantised.loss.detach(),
             "perplexity": made.quantised.perplexity.detach(),
         }
-        if adversarial:
-            self.discriminator.requires_grad_(False)
-            generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
-            weight = losses.adaptive_weight(reconstruction, generator, self.autoencoder.last_layer)
-            loss = loss + weight * generator
-            values |= {"generator_loss": generator.detach(), "adaptive_weight": weight}
-        update("autoencoder", loss)
-        return {"loss": loss.detach(), **values}
+        if not adversarial:
+            update("autoencoder", reconstruction + quantiser)
+            return values
+        self.discriminator.requires_grad_(False)
+        generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
+        # both gradients are taken at the image, so that the way back through the discriminator is gone once
+        (wanted,) = torch.autograd.grad(reconstruction, made.image)
+        (given,) = torch.autograd.grad(generator, made.image)
+        weight = losses.adaptive_weight(wanted, given, made.image, self.autoencoder.last_layer)
+        update("autoencoder", (made.image * (wanted + weight * given)).sum() + quantiser)
+        adversarial_loss = weight * generator.detach()
+        return values | {
+            "loss": values["loss"] + adversarial_loss,
+            "generator_loss": generator.detach(),
+            "adaptive_weight": weight,
+        }
 
     def _augmented(self, images: Tensor) -> Tensor:
         if self.config.augmentation == "diffaugment":

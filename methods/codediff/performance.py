@@ -1,0 +1,218 @@
+"""The published training steps and sampling loop, for `bench performance`: the same numbers, computed as released.
+
+Two passes of the autoencoder a step, a second pass of the discriminator whose logits nobody uses, both ways back
+through it, explicit attention, channel norms over strided memory, logits of the context, one forward pass a sampling
+step whether or not it reveals a code, one case at a time. Everything in float32 and PyTorch's default memory layout.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.dataset import Views
+from bench.method import Stage, Update
+
+from . import diffusion, losses
+from .autoencoder import Attention, ChannelNorm, Reconstruction
+from .dropout import Dropout
+from .method import CodeDiff
+from .stage_autoencoder import AutoencoderStage
+from .stage_prior import PriorStage
+from .transformer import CodeTransformer, SelfAttention, TransformerConfig
+
+GROWN = TransformerConfig(codes=256, context_width=64, width=64, heads=4, layers=2, block_size=1 << 15)
+CONTEXT = 64  # tokens of the views beside those that grow
+
+
+def published_stages(method: CodeDiff) -> dict[str, Stage]:
+    """Twins of the trained stages by name, with copies of their networks."""
+    twins: dict[str, Stage] = {}
+    for stage in method.stages():
+        if isinstance(stage, AutoencoderStage):
+            twins[stage.name] = PublishedAutoencoderStage(stage)
+        elif isinstance(stage, PriorStage) and stage.config.kind == "absorbing":
+            twins[stage.name] = PublishedPriorStage(stage)
+    return twins
+
+
+def published_reconstruct(method: CodeDiff) -> Callable[[Views, Sequence[int]], Tensor]:
+    """Reconstruction as released: one case at a time, every sampling step computed."""
+    sampler = Sampler(method)
+    return lambda views, seeds: sampler.decode(sampler.published(views, seeds))
+
+
+class Sampler:
+    """Codes drawn for views by the published loop and by ours, and what the prior thinks of them."""
+
+    def __init__(self, method: CodeDiff) -> None:
+        self.method, self.temperature = method, method.config.sampling.temperature
+        self.transformer = as_published(copy.deepcopy(method.transformer))
+        self.steps = method.volume_autoencoder.config.tokens  # of the published loop
+
+    def published(self, views: Views, seeds: Sequence[int]) -> Tensor:
+        """Codes (B, L) of the published loop."""
+        context = self.method._context(views)
+        drawn = [
+            diffusion.sample(
+                lambda codes, own: _all_logits(self.transformer, codes, own),
+                self.steps,
+                self.transformer.mask_code,
+                diffusion.generators([seed]),
+                row.device,
+                context=row,
+                temperature=self.temperature,
+                every_step=True,
+            )
+            for row, seed in zip(context.split(1), seeds, strict=True)
+        ]
+        return torch.cat(drawn)
+
+    def draw(self, views: Views, seeds: Sequence[int], steps: int) -> Tensor:
+        """Codes (B, L) of our loop with so many steps."""
+        return self.method._sample(self.method._context(views), seeds, steps)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Volumes (B, D, H, W) of codes."""
+        return self.method._decode(codes)
+
+    def nats(self, codes: Tensor, views: Views, seeds: Sequence[int]) -> Tensor:
+        """Bound of −log p(codes | views) (B,) in nats, all times visited."""
+        context, transformer = self.method._context(views), self.method.transformer
+        return diffusion.negative_elbo(
+            lambda noisy: transformer(noisy, context),
+            codes,
+            transformer.mask_code,
+            diffusion.generators(seeds),
+        ).nats
+
+
+def sampler(method: CodeDiff) -> Sampler | None:
+    """None for the autoregressive prior, which has no steps to spare."""
+    return Sampler(method) if method.config.transformer.kind == "absorbing" else None
+
+
+def growing(axis: str, amount: int) -> Callable[[], Tensor] | None:
+    """One pass of a small transformer over `amount` codes; None for axes that are not "tokens"."""
+    if axis != "tokens":
+        return None
+    torch.manual_seed(0)
+    transformer = CodeTransformer(GROWN).eval()
+    codes, context = torch.zeros(1, amount, dtype=torch.long), torch.rand(1, CONTEXT, GROWN.context_width)
+    return torch.inference_mode()(lambda: transformer(codes, context))
+
+
+class PublishedAutoencoderStage(AutoencoderStage):
+    """Both passes of the autoencoder, and both ways back through the discriminator."""
+
+    def __init__(self, ours: AutoencoderStage) -> None:
+        super().__init__(ours.name, as_published(copy.deepcopy(ours.autoencoder)), ours.config, ours.size)  # type: ignore[arg-type]
+        self.discriminator = as_published(copy.deepcopy(ours.discriminator))
+        self.networks = {"autoencoder": self.autoencoder, "discriminator": self.discriminator}
+        self.format = torch.contiguous_format
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate = self.config.learning_rate
+        return {name: torch.optim.Adam(network.parameters(), rate) for name, network in self.networks.items()}
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        values: dict[str, Tensor | float] = {}
+        adversarial = step >= self.config.discriminator_start
+        if adversarial:
+            values |= self._update_discriminator(batch, self.autoencoder(batch).image.detach(), update)
+        made = self.autoencoder(batch)
+        values |= self._update_autoencoder(batch, made, adversarial, update)
+        if adversarial:  # the pass whose logits are dropped; last and with numbers of its own, so that all else is ours
+            with torch.random.fork_rng(devices=[]):
+                self.discriminator(self._augmented(made.image))
+        return values
+
+    def _update_autoencoder(
+        self, images: Tensor, made: Reconstruction, adversarial: bool, update: Update
+    ) -> dict[str, Tensor | float]:
+        reconstruction = self._reconstruction_loss(made.image, images)
+        loss = reconstruction + self.config.quantiser_weight * made.quantised.loss
+        values: dict[str, Tensor | float] = {"reconstruction_loss": reconstruction.detach()}
+        if adversarial:
+            self.discriminator.requires_grad_(False)
+            generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
+            layer = self.autoencoder.last_layer
+            (wanted,) = torch.autograd.grad(reconstruction, layer, retain_graph=True)
+            (given,) = torch.autograd.grad(generator, layer, retain_graph=True)
+            loss = loss + (wanted.norm() / (given.norm() + 1e-4)).clamp(0, 1).detach() * generator
+            values["generator_loss"] = generator.detach()
+        update("autoencoder", loss)
+        return {"loss": loss.detach(), **values}
+
+
+class PublishedPriorStage(PriorStage):
+    """Explicit attention with PyTorch's dropout, and logits of every token."""
+
+    def __init__(self, ours: PriorStage) -> None:
+        super().__init__(
+            as_published(copy.deepcopy(ours.transformer)), ours.volume_autoencoder, ours.image_autoencoder, ours.config
+        )
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, decay = self.config.learning_rate, self.config.weight_decay
+        return {"transformer": torch.optim.AdamW(self.transformer.parameters(), rate, weight_decay=decay)}
+
+    def _logits(self, codes: Tensor, vectors: Tensor) -> Tensor:
+        return _all_logits(self.transformer, codes, vectors.flatten(1, 2))
+
+
+class ExplicitAttention(Attention):
+    """softmax(q kᵀ/√C) v as two products with the matrix of probabilities between them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        query, key, value = self.query_key_value(tokens).chunk(3, dim=2)
+        mixed = self.out((query @ key.mT * query.shape[-1] ** -0.5).softmax(-1) @ value)
+        return x + mixed.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class StridedChannelNorm(ChannelNorm):
+    """Mean and variance over the second axis, where channels come first in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
+        return (x - mean) / (variance + 1e-5).sqrt() * self.weight.view(1, -1, *(1 for _ in x.shape[2:]))
+
+
+class ExplicitSelfAttention(SelfAttention):
+    """The same of several heads, with dropout of the probabilities."""
+
+    def forward(
+        self, x: Tensor, allowed: Tensor | None, past: tuple[Tensor, Tensor] | None, first: int = 0
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        query, key, value = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        probabilities = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
+        mixed = F.dropout(probabilities, self.dropout.p, self.training) @ value
+        return self.dropout(self.out(mixed.transpose(1, 2).flatten(2))), (key, value)
+
+
+PUBLISHED: dict[type[nn.Module], type[nn.Module]] = {
+    Attention: ExplicitAttention,
+    ChannelNorm: StridedChannelNorm,
+    SelfAttention: ExplicitSelfAttention,
+    Dropout: nn.Dropout,
+}
+
+
+def as_published(network: Any) -> Any:
+    """The network itself, with its parts replaced by the published ones and its memory laid out as by default."""
+    for module in network.modules():
+        module.__class__ = PUBLISHED.get(type(module), type(module))
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def _all_logits(transformer: CodeTransformer, codes: Tensor, context: Tensor) -> Tensor:
+    """Logits (B, L, K), after those of all C + L tokens have been computed."""
+    tokens = torch.cat([transformer.context_embedding(context), transformer.code_embedding(codes)], dim=1)
+    logits = transformer.head(transformer.norm(transformer._read(tokens, None, None)))
+    return logits[:, context.shape[1] :]
