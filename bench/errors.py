@@ -17,8 +17,12 @@ class PluginError(BenchError):
     """A method or dataset exists and is broken: it cannot be imported, lacks a part, or raised what is not ours."""
 
 
-class StoppedError(BenchError):
-    """The process was asked to stop (SIGTERM) and did so after a checkpoint. The command exits with 143."""
+class BusyError(BenchError):
+    """Another process is at it; nothing failed and nothing was changed."""
+
+
+class StoppedError(BaseException):  # no Exception: work that passes over what fails must not pass over this
+    """The process was asked to stop (SIGTERM) and what is done is kept. The command exits with 143."""
 
     exit_code = 143
 

@@ -1,10 +1,12 @@
 """Seeds and the order of training data as functions of (seed, name, step), so that a run can be resumed exactly."""
 
 import hashlib
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
 from bench.errors import BenchError
@@ -14,6 +16,14 @@ def derived_seed(*parts: Any) -> int:
     """A 63-bit seed that is a function of `parts` alone."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_everything(*parts: Any) -> None:
+    """Seed the global generators of PyTorch, NumPy and Python, each by a function of `parts` alone."""
+    seed = derived_seed(*parts)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 class BatchOrder(Sampler[list[int]]):

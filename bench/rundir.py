@@ -5,9 +5,11 @@ runs/<dataset>/<method>/<run_id>/
   train.csv         stage, step, name, value
   checkpoints/      <stage>.safetensors, and while a stage trains <stage>.<step>.<sha>.pt
   predictions/<split>/<case>.nii.gz, manifest.csv, likelihood.csv
+  samples/<split>/<index>/<case>.nii.gz, manifest.csv, of a few cases after `bench study samples`
   previews/  scores.csv  cache/
 """
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.files import read_json, sha256_of, write_atomic, write_json
+from bench.files import drop_partial, locked, read_json, sha256_of, write_atomic, write_json
 
 SHORT_HASH = 16  # hexadecimal digits of a checkpoint's SHA-256 in its file name
 
@@ -59,12 +60,19 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         return self.root / "predictions" / split
 
+    def samples(self, split: str, index: int) -> Path:
+        """Where draw `index` of some cases lies, as predictions do; `bench study samples` keeps them."""
+        return self.root / "samples" / split / f"{index:03d}"
+
     def weights(self, stage: str) -> Path:
         return self.checkpoints / f"{stage}.safetensors"
 
     def record(self) -> dict[str, Any]:
         """What run.json holds; empty before the first write. Raises BenchError when it is damaged."""
-        return read_json(self.run_json) if self.run_json.exists() else {}
+        record = read_json(self.run_json) if self.run_json.exists() else {}
+        if not isinstance(record, dict):
+            raise BenchError(f"{self.run_json} holds no record of a run; delete it and run again")
+        return record
 
     def update(self, **changes: Any) -> dict[str, Any]:
         """Lay `changes` over run.json and return the result."""
@@ -74,17 +82,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises BenchError when another process has it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BenchError(f"run {self.root.name} is in use by another process; wait for it to end") from error
-        try:
+        """Hold the run for this process, and drop what a killed one left half written.
+
+        Raises BusyError when another process has it, BenchError where the folder cannot be written.
+        """
+        with locked(self.root / ".lock", f"run {self.root.name} is in use by another process; wait for it to end"):
+            for folder in (self.root, *(path for path in self.root.rglob("*") if path.is_dir())):
+                drop_partial(folder)
             yield
-        finally:
-            lock.release()
 
 
 def save_weights(folder: RunFolder, stage: str, tensors: dict[str, Tensor]) -> str:
@@ -108,10 +113,9 @@ def save_checkpoint(folder: RunFolder, stage: str, step: int, state: dict[str, A
     """Write the state of a stage after `step` steps under a name that carries its hash; drop older ones."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    part = folder.checkpoints / f"{stage}.part"
-    digest = write_atomic(part, lambda file: file.write(buffer.getbuffer()))
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
     path = folder.checkpoints / f"{stage}.{step:09d}.{digest[:SHORT_HASH]}.pt"
-    part.replace(path)
+    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
     for other in _checkpoints(folder, stage):
         if other != path:
             other.unlink(missing_ok=True)

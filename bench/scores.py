@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError
-from bench.files import write_text
+from bench.files import digest_of, drop_partial, locked, write_text
 from bench.metrics import METRICS, Space
 from bench.protocols import get_protocol
 
@@ -33,7 +32,7 @@ class ScoreRow(BaseModel):
     protocol: str
     protocol_hash: str
     method: str
-    origin: Literal["builtin", "plugin", "external"]
+    origin: Literal["builtin", "plugin", "pretrained", "external"]
     dataset: str
     source: Literal["real", "phantom"]
     split: str
@@ -147,6 +146,11 @@ def read_runs(results_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(columns), dtype=str).fillna("")
 
 
+def rows_sha256(rows: Iterable[ScoreRow]) -> str:
+    """One hash of rows in any order, as they are written."""
+    return digest_of(sorted(list(_as_text(row).values()) for row in rows))
+
+
 def check_rows(rows: Sequence[ScoreRow]) -> None:
     """Raise BenchError for a repeated key, an unknown metric, an impossible value, or values that contradict."""
     seen = set()
@@ -229,8 +233,8 @@ def _merge(
     order: Callable[[dict[str, str]], tuple[str, ...]],
 ) -> None:
     """Replace a CSV by `combine(its lines)` under a lock; with `columns` None they are those of runs.csv and others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locked(path.with_name(f".{path.name}.lock")):
+        drop_partial(path.parent, path.name)
         lines = sorted(combine(_lines(path, columns)), key=order)
         if columns is None:
             others = {name for line in lines for name in line} - set(RUN_COLUMNS)

@@ -31,7 +31,7 @@ from bench.predictions import (
 )
 from bench.protocols import Protocol
 from bench.provenance import code_version
-from bench.scores import ScoreRow, read_score_rows, views_text, write_scores
+from bench.scores import ScoreRow, read_score_rows, rows_sha256, views_text, write_scores
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`, called after each case that is scored or encoded."""
@@ -55,7 +55,7 @@ class RunFacts:
 
     run_id: str
     method: str
-    origin: Literal["builtin", "plugin", "external"]
+    origin: Literal["builtin", "plugin", "pretrained", "external"]
     preset: str
     seed: int | None
     code_version: str
@@ -283,12 +283,13 @@ class _RowMaker:
 class _KeptRows:
     """The scores.csv of a run: rows that need not be made again, and rows of other protocols and splits to keep.
 
-    A JSON file beside it says which predictions the rows belong to, and the hash of the CSV they stand in.
+    A JSON file beside it says which predictions the rows of each protocol and split belong to, and has their hash: a
+    kill between the two writes costs the rows that were being made, and no others.
     """
 
     def __init__(self, path: Path | None, make: _RowMaker) -> None:
         self.path, self.context = path, make.context
-        self.scope = (make.shared["protocol"], make.shared["split"])
+        self.scope = f"{make.shared['protocol']}/{make.shared['split']}"
         self.others: list[ScoreRow] = []
         self.cases: dict[str, list[ScoreRow]] = defaultdict(list)
         self.record: dict[str, Any] = {}
@@ -296,20 +297,23 @@ class _KeptRows:
             self._read(path)
 
     def _read(self, path: Path) -> None:
+        rows: dict[str, list[ScoreRow]] = defaultdict(list)
         try:
-            record = read_json(_beside(path))
-            rows = read_score_rows(path) if record["scores_sha256"] == sha256_of(path) else []
-            self.record = dict(record["scored"]) if rows else {}
-        except (BenchError, KeyError, TypeError):
+            record = read_json(_beside(path))["scored"]
+            for row in read_score_rows(path):
+                rows[f"{row.protocol}/{row.split}"].append(row)
+            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == rows_sha256(rows[scope]))
+            self.record = {scope: record[scope] for scope in whole}
+        except (BenchError, KeyError, TypeError, AttributeError):
             return  # damaged or of another version: everything is scored anew
-        self.others = [row for row in rows if (row.protocol, row.split) != self.scope]
-        for row in rows:
-            if (row.protocol, row.split) == self.scope and row.level == "case" and not row.metric.startswith("nll_"):
+        self.others = [row for scope in self.record if scope != self.scope for row in rows[scope]]
+        for row in rows[self.scope] if self.scope in self.record else []:
+            if row.level == "case" and not row.metric.startswith("nll_"):
                 self.cases[row.case].append(row)
 
     def of_case(self, case: str, sha256: str) -> list[ScoreRow]:
         """The rows of a case if they were made of the same prediction in the same context; else none."""
-        mine = self.record.get("/".join(self.scope), {})
+        mine = self.record.get(self.scope, {})
         same = mine.get("context") == self.context and mine.get("predictions", {}).get(case) == sha256
         return self.cases.get(case, []) if same else []
 
@@ -317,11 +321,11 @@ class _KeptRows:
         """Write the rows, then beside them what they belong to."""
         if self.path is None:
             return
-        digest = write_scores(self.path, [*self.others, *rows])
-        scored = {row.case for row in rows if row.level == "case"}
-        mine = {"context": self.context, "predictions": {case: hashes[case] for case in sorted(scored)}}
-        record = {**self.record, "/".join(self.scope): mine}
-        write_json(_beside(self.path), {"scores_sha256": digest, "scored": record})
+        write_scores(self.path, [*self.others, *rows])
+        scored = sorted({row.case for row in rows if row.level == "case"})
+        mine = {"context": self.context, "predictions": {case: hashes[case] for case in scored}}
+        record = {**self.record, self.scope: {**mine, "rows": rows_sha256(rows)}}
+        write_json(_beside(self.path), {"scored": record})
 
 
 def _beside(path: Path) -> Path:
