@@ -1,7 +1,8 @@
 """The `bench` command: one thin file a verb. Heavy modules are imported by the verbs, so that `--help` is quick."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import click
 import typer
@@ -22,7 +23,8 @@ from bench.cli import (
     table,
     verify,
 )
-from bench.errors import BenchError
+from bench.errors import BenchError, StoppedError
+from bench.stopping import stopped_by_warnings
 
 app = typer.Typer(
     name="bench",
@@ -65,10 +67,17 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; an error is one line on standard error."""
-    if "--debug" in arguments:
+    debug = "--debug" in arguments
+    if debug:
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+    return ended_by(lambda: app(args=arguments, standalone_mode=False), debug)
+
+
+def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
+    """Do `work` and return the exit code it ends a command with; with `debug` what fails is raised."""
     try:
-        result = app(args=arguments, standalone_mode=False)
+        with stopped_by_warnings():
+            result = work()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -77,12 +86,14 @@ def run_command(arguments: list[str]) -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
+    except StoppedError as stop:
+        return _say(str(stop), stop.exit_code)
     except BenchError as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         return _say(str(error), error.exit_code)
     except Exception as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         return _say(f"{type(error).__name__}: {error} (a defect; run again with --debug and report it)", 1)
 
