@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bench.dataset import Cases, to_unit
 from bench.files import write_atomic
@@ -21,24 +22,44 @@ def preview_run(path: Path, cases: Cases, index: int, reconstruction: np.ndarray
     figure, axes = _canvas(rows=4, title=f"{title} · {cases.names[index]}")
     _draw_views(axes[0], cases, index)
     for row, (name, volume) in enumerate((("truth", truth), ("reconstruction", reconstruction)), start=1):
-        _draw_row(axes[row], _panels(volume), name, cmap="gray", low=0.0, high=1.0)
-    differences = [a - b for a, b in zip(_panels(reconstruction), _panels(truth), strict=True)]
+        _draw_row(axes[row], panels(volume), name, cmap="gray", low=0.0, high=1.0)
+    differences = [a - b for a, b in zip(panels(reconstruction), panels(truth), strict=True)]
     _draw_row(axes[3], differences, "reconstruction − truth", "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE)
     _save(figure, path)
 
 
-def preview_cases(path: Path, cases: Cases, indices: Sequence[int]) -> None:
-    """Write a PNG of some cases as a method sees them: one row a case, views first."""
-    views = cases.card.views
-    figure, axes = _canvas(rows=len(indices), columns=views + len(PANELS), title=f"{cases.card.name}, {cases.split}")
-    for row, index in zip(axes, indices, strict=True):
-        volume = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
-        _draw_views(row[:views], cases, index)
-        _draw_row(row[views:], _panels(volume), cases.names[index], "gray", 0.0, 1.0)
+def preview_cases(path: Path, groups: Sequence[Cases], count: int) -> None:
+    """Write a PNG of the first cases of some groups, such as real ones and phantoms, as a method sees them.
+
+    Each group has a half of the width (or all of it), each of its cases two rows: views, axial and coronal slice, then
+    the sagittal slice and the projections. More than two views take more columns.
+    """
+    pictures = [[_pictures(cases, index) for index in range(min(count, len(cases)))] for cases in groups]
+    columns = max(-(-len(one) // 2) for group in pictures for one in group)
+    rows = 2 * max(map(len, pictures))
+    sources = " beside ".join(f"{cases.card.source} ({cases.split})" for cases in groups)
+    figure, axes = _canvas(rows, f"{groups[0].card.name}: {sources}", columns * len(groups))
+    for number in range(1, len(groups)):
+        figure.add_artist(Line2D([number / len(groups)] * 2, [0, 0.96], color="black", linewidth=1))
+    for number, group in enumerate(pictures):
+        for index, one in enumerate(group):
+            part = axes[2 * index : 2 * index + 2, number * columns : (number + 1) * columns]
+            for axis, (title, image) in zip(part.flat, one, strict=False):
+                axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+                axis.set_title(title, fontsize=8)
     _save(figure, path)
 
 
-def _panels(volume: np.ndarray) -> list[np.ndarray]:
+def _pictures(cases: Cases, index: int) -> list[tuple[str, np.ndarray]]:
+    """Title and image of each picture of a case, its name in the first title."""
+    volume = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
+    views = zip((f"view at {angle:g}°" for angle in cases.card.angles), cases.images([index])[0].numpy(), strict=True)
+    (title, first), *others = [*views, *zip(PANELS, panels(volume), strict=True)]
+    return [(f"{cases.names[index]}\n{title}", first), *others]
+
+
+def panels(volume: np.ndarray) -> list[np.ndarray]:
+    """The pictures of PANELS of a volume (D, H, W): middle slices and projections, rows from the top or the front."""
     middle = [side // 2 for side in volume.shape]
     slices = [volume[middle[0]], volume[:, middle[1]], volume[:, :, middle[2]]]
     return slices + [volume.max(axis) for axis in range(3)]

@@ -1,18 +1,13 @@
 """The projector against closed forms, a second path, finite differences, and plastimatch where installed."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from bench import projector
+from bench.agreement import agreement, agreement_table, has_plastimatch, plastimatch_views
 from bench.dataset import LEFT_LATERAL_ANGLE, PA_ANGLE, Geometry
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.projector import WATER_PER_CM, attenuation, project, rays
 
 MACHINE = Geometry(source_axis_mm=541, source_panel_mm=949, panel_mm=500)
@@ -175,14 +170,11 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         project(torch.zeros(1, 4, 4, 4), 1.0, MACHINE, [0.0], 4, mirrored=[True, False])
 
 
-def plastimatch_binary() -> str | None:
-    beside = Path(sys.executable).parent / "plastimatch"
-    return shutil.which("plastimatch") or (str(beside) if beside.exists() else None)
+needs_plastimatch = pytest.mark.skipif(not has_plastimatch(), reason="needs plastimatch: pip install plastimatch")
 
 
-@pytest.mark.skipif(plastimatch_binary() is None, reason="needs plastimatch: pip install plastimatch")
-def test_views_agree_with_plastimatch_exact(tmp_path: Path) -> None:
-    grid, voxel_mm, pixels = 64, 5.0, 96
+def soft_chest(grid: int, voxel_mm: float) -> np.ndarray:
+    """(D, H, W) HU: a trunk with two lungs, a heart, a spine and something dense, all with soft edges."""
     x, y, z = positions(grid, voxel_mm)
     volume = np.full((grid, grid, grid), AIR, dtype=np.float32)
     for centre, radii, value in [
@@ -196,27 +188,36 @@ def test_views_agree_with_plastimatch_exact(tmp_path: Path) -> None:
         radius = np.sqrt(sum(((p - c) / r) ** 2 for p, c, r in zip((x, y, z), centre, radii, strict=True)))
         soft = np.clip((1 - radius) * min(radii) / voxel_mm + 0.5, 0, 1)
         volume = (volume * (1 - soft) + value * soft).astype(np.float32)
-    header = [
-        "NDims = 3", f"DimSize = {grid} {grid} {grid}", f"ElementSpacing = {voxel_mm} {voxel_mm} {voxel_mm}",
-        f"Offset = {-(grid - 1) / 2 * voxel_mm} {-(grid - 1) / 2 * voxel_mm} {-(grid - 1) / 2 * voxel_mm}",
-        "ElementType = MET_FLOAT", "ElementDataFile = LOCAL\n",
-    ]  # fmt: skip
-    (tmp_path / "ct.mha").write_bytes("\n".join(header).encode() + volume[::-1].astype("<f4").tobytes())
-    references = []
-    for name, normal in [("frontal", "0 1 0"), ("lateral", "1 0 0")]:
-        command = (
-            f"drr -t pfm -i exact -P preprocess --sad 541 --sid 949 -z|500 500|-r|{pixels} {pixels}|-o|0 0 0|"
-            f"-n|{normal}|-O|{tmp_path / name}|{tmp_path / 'ct.mha'}"
-        )
-        head, *rest = command.split("|")
-        arguments = [str(plastimatch_binary()), *head.split(), *rest]
-        subprocess.run(arguments, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        with (tmp_path / f"{name}0000.pfm").open("rb") as file:
-            assert [file.readline().split() for _ in range(2)] == [[b"Pf"], [str(pixels).encode()] * 2]
-            file.readline()
-            references.append(np.frombuffer(file.read(), "<f4").reshape(pixels, pixels))
-    references[0] = references[0][:, ::-1]  # the PA view is stored mirrored
-    images = project(torch.from_numpy(volume)[None], voxel_mm, MACHINE, [PA_ANGLE, LEFT_LATERAL_ANGLE], pixels)[0]
+    return volume
+
+
+@needs_plastimatch
+def test_views_agree_with_plastimatch_exact() -> None:
+    volume, views = soft_chest(64, 5.0), [PA_ANGLE, LEFT_LATERAL_ANGLE]
+    references, _ = plastimatch_views(volume, 5.0, MACHINE, views, 96)
+    images = project(torch.from_numpy(volume)[None], 5.0, MACHINE, views, 96, mirrored=[False, False])[0]
     for image, reference in zip(images.numpy(), references, strict=True):
-        assert np.sqrt(np.mean((image - reference) ** 2)) < 0.01 * reference.max()
-        assert np.corrcoef(image.ravel(), reference.ravel())[0, 1] > 0.999
+        found = agreement(image, reference)
+        assert found.rmse_of_max < 0.01
+        assert found.pearson > 0.999
+
+
+@needs_plastimatch
+@pytest.mark.slow
+def test_two_views_cost_at_most_half_more_than_with_plastimatch() -> None:
+    (row, *_) = agreement_table({"chest": soft_chest(128, 2.5)}, 2.5, MACHINE).splitlines()[2:]
+    print(f"\n{row}")
+    assert float(row.split("=")[1].strip(" |")) <= 1.5
+
+
+def test_agreement_is_measured_and_nothing_is_fitted() -> None:
+    reference = np.arange(16.0).reshape(4, 4)
+    assert agreement(reference, reference).rmse_of_max == 0
+    assert agreement(reference + 1.5, reference).rmse_of_max == pytest.approx(0.1)
+    assert agreement(2 * reference, reference).rmse_of_max > 0.5
+    assert agreement(reference[:, ::-1], reference).pearson < 0.95
+
+
+def test_plastimatch_draws_equally_spaced_views_only() -> None:
+    with pytest.raises(BenchError, match="270, 0, 45 are not equally spaced"):
+        plastimatch_views(np.zeros((4, 4, 4)), 1.0, MACHINE, [270.0, 0.0, 45.0], 4)

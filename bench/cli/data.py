@@ -13,7 +13,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from bench.cli.measure import measure
+
 app = typer.Typer(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
+app.command("measure")(measure)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
@@ -204,9 +207,12 @@ def preview(
     preset: Annotated[str, typer.Option(help="Preset whose resolution is shown.")] = "tiny",
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split to take cases from.")] = "test",
     count: Annotated[int, typer.Option(min=1, max=16, help="Number of cases.")] = 4,
-    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
+    source: Annotated[
+        Literal["both", "real", "phantom"],
+        typer.Option(help="Real scans, phantoms, or both side by side as far as real ones are prepared."),
+    ] = "both",
 ) -> None:
-    """Draw the first cases as a method sees them: views, middle slices and projections."""
+    """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
     from bench.errors import BenchError, unknown_name
     from bench.loading import choose_source, load_dataset
     from bench.preview import preview_cases
@@ -217,13 +223,22 @@ def preview(
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     report = Reporter()
-    chosen, reason = choose_source(spec, source)
-    report.say(f"data of {spec.name}: {reason}")
-    with report.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)[split]
-    if not len(cases):
+    groups = []
+    for one in ("real", "phantom") if source == "both" else (source,):
+        try:
+            choose_source(spec, one)
+        except BenchError as error:
+            if source == "real":
+                raise
+            report.say(f"phantoms alone: {error}")
+            continue
+        with report.task(f"prepare {spec.name}, {one}", 1) as task:
+            cases = load_dataset(spec, spec.presets[preset], one, task.counted)[split]
+        if len(cases):
+            groups.append(cases)
+    if not groups:
         raise BenchError(f"the split {split} of {spec.name} holds no case")
-    preview_cases(out, cases, range(min(count, len(cases))))
+    preview_cases(out, groups, count)
     report.say(f"picture: {out}")
 
 

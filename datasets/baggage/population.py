@@ -1,7 +1,9 @@
-"""The bags of many seeds in numbers: `python -m bench.datasets.baggage.population [BAGS]` prints README's tables."""
+"""The bags of many seeds in numbers, beside what is known of packed cabin bags."""
 
-import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
+from textwrap import fill
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,15 @@ from .materials import BRIGHTEST, MATERIALS
 from .phantom import CLOTHES, CUBE_MM, labels_of, render
 from .things import Placed, fillings
 
+Progress = Callable[[int, int], object]
 GRID = 128
-BAGS = 30
+EXPECTED = {  # of cabin bags, and of what fills them in simulations of security scans
+    "length, mm": "300 … 600",
+    "width, mm": "200 … 400",
+    "thickness, mm": "120 … 280",
+    "things packed": "10 … 25",
+    "inside: -900 to -600 HU (clothes)": "about 0.6",
+}
 
 
 def material_table() -> str:
@@ -49,23 +58,23 @@ def measures(bag: Bag) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Print the tables of the first bags, by default thirty."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else BAGS
-    bags = [draw_bag(seed) for seed in range(count)]
-    found = [measures(bag) for bag in bags]
-    print(material_table())
-    print(f"\n| of {count} bags | mean | sd | least | most |\n|---|---|---|---|---|")
+def population(count: int, real: Sequence[Any] = (), progress: Progress | None = None) -> str:
+    """Markdown: the bags of the first seeds in numbers, and how many hold a kind of thing.
+
+    `progress(done, total)` is called after each. There are no real bags to measure beside them: `real` is left alone.
+    """
+    bags, found = [draw_bag(seed) for seed in range(count)], []
+    for bag in bags:
+        found.append(measures(bag))
+        if progress:
+            progress(len(found), count)
+    rows = [f"| | expected | {count} phantoms: mean ± sd (least … most) |", "|---|---|---|"]
     for name in found[0]:
         column = np.array([one[name] for one in found])
         style = "{:.0f}" if abs(column).max() > 1.5 else "{:.3f}"
-        print(f"| {name} |", *(f"{style.format(value)} |" for value in (
-            column.mean(), column.std(), column.min(), column.max())))  # fmt: skip
+        mean, sd, least, most = (style.format(v) for v in (column.mean(), column.std(), column.min(), column.max()))
+        rows.append(f"| {name} | {EXPECTED.get(name, '–')} | {mean} ± {sd} ({least} … {most}) |")
     kinds = Counter(kind for bag in bags for kind in {placed.thing.kind for placed in placed_things(bag)})
     threats = sum(any(placed.thing.threat for placed in bag.packed.things) for bag in bags)
     shares = ", ".join(f"{kind} {number / count:.0%}" for kind, number in kinds.most_common())
-    print(f"\nBags that hold a kind of thing: {shares}. With a threat-like thing: {threats / count:.0%}.")
-
-
-if __name__ == "__main__":
-    main()
+    return "\n".join([*rows, "", fill(f"Of the bags hold: {shares}. A threat-like thing: {threats / count:.0%}.", 118)])
