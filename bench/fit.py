@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ from bench.dataset import Cases, Split
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import Batch, FittedStage, Stage
 from bench.order import BatchOrder, derived_seed, seed_everything
-from bench.processes import anywhere, average_buffers, average_gradients, everywhere, from_main, mean_numbers
+from bench.parts import Steps, autocast, batch_length, recomputed, to_device
+from bench.processes import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.progress import Reporter
 from bench.rundir import (
     RunFolder,
@@ -55,6 +57,7 @@ class FittedRecord:
     after: str  # of the weights of the stages before it
     steps: int
     seconds: float
+    parts: int = 1  # in which each batch was taken at the end
 
 
 def fit_stages(
@@ -156,19 +159,19 @@ def _fit_one(
             stage.fit(cases, folder.cache)
             stage.recall(cases)
             task.advance(1)
-        steps = 0
+        steps, parts = 0, 1
     else:
         with accelerator.main_process_first():
             stage.prepare(cases, folder.cache, accelerator.device)
-        began -= train(stage, folder, settings, seed, after, accelerator, report)
-        steps = stage.loop.steps
+        before, parts = train(stage, folder, settings, seed, after, accelerator, report)
+        began, steps = began - before, stage.loop.steps
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
     digest = from_main(save_weights(folder, stage.name, tensors) if accelerator.is_main_process else "")
     if not accelerator.is_main_process:
         load_networks(stage, load_weights(folder, stage.name, digest) or {})
-    return FittedRecord(digest, after, steps, time.monotonic() - began)
+    return FittedRecord(digest, after, steps, time.monotonic() - began, parts)
 
 
 def train(
@@ -179,11 +182,11 @@ def train(
     after: str,
     accelerator: Accelerator,
     report: Reporter,
-) -> float:
+) -> tuple[float, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    Returns the seconds spent before that checkpoint. Raises StoppedError after SIGTERM, SIGUSR1 or SIGUSR2, once a
-    checkpoint is written, and BenchError when the loss is not finite.
+    Returns the seconds spent before that checkpoint and the parts in which batches were taken. Raises StoppedError
+    after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
     """
     loop = stage.loop
     optimizers = stage.optimizers()
@@ -191,31 +194,23 @@ def train(
     averages = _averages(stage)
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
     best: dict[str, Any] = {"loss": float("inf"), "weights": None}
-    training = _Training(stage, optimizers, averages, best, after)
+    training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
     start, seconds_before = training.resume(folder, report)
     log.start_at(start)
 
-    def update(name: str, loss: Tensor) -> None:
-        optimizer = optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(accelerator.device.type, enabled=False):
-            accelerator.backward(loss)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        average_gradients(parameters)
-        if loop.gradient_clip is not None:
-            accelerator.clip_grad_norm_(parameters, loop.gradient_clip)
-        optimizer.step()
-
+    steps = Steps(stage, optimizers, accelerator, settings.precision, report, training.parts)
+    memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = _training_batches(stage, settings, seed, start, accelerator)
     began = saved = time.monotonic()
-    with report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
+    with memory, report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
         for step in range(start, loop.steps):
-            seed_everything(seed, stage.name, step, accelerator.process_index)
+            reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
+            reseed()
             batch = next(batches)  # after the seed: an item may draw random numbers too
             _set_rates(optimizers, rates, stage.rate(step))
             _set_training(stage, True)
-            with autocast(accelerator.device, settings.precision):
-                values = stage.step(_to_device(batch, accelerator.device), update, step)
+            values = steps.run(batch, step, reseed)
+            training.parts = steps.parts
             average_buffers(stage.networks.values())
             if averages and (step + 1) % loop.average_every == 0:
                 for name, average in averages.items():
@@ -245,7 +240,7 @@ def train(
     for name, state in weights.items():
         stage.networks[name].load_state_dict(state)
     _set_training(stage, False)
-    return seconds_before
+    return seconds_before, training.parts
 
 
 def make_accelerator(device: str) -> Accelerator:
@@ -257,13 +252,6 @@ def make_accelerator(device: str) -> Accelerator:
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
-
-
-def autocast(device: torch.device, precision: str) -> Any:
-    """The context a step runs in. `auto` is bf16 on CUDA only: without bf16 units a CPU is faster in fp32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
 
 
 def _training_batches(
@@ -300,10 +288,10 @@ def _validate(
     total, count = 0.0, 0
     for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
         with autocast(accelerator.device, settings.precision):
-            loss = stage.validation_loss(_to_device(batch, accelerator.device))
+            loss = stage.validation_loss(to_device(batch, accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
-        size = _batch_length(batch)
+        size = batch_length(batch)
         total, count = total + float(loss) * size, count + size
     for name, state in kept.items():
         stage.networks[name].load_state_dict(state)
@@ -343,6 +331,7 @@ class _Training:
     averages: Mapping[str, AveragedModel]
     best: dict[str, Any]  # `loss` and `weights` of the best validation so far
     after: str  # hash of the stages before; a checkpoint that followed others is of no use
+    parts: int  # in which a batch is taken; memory may ask for more than were set
 
     def save(self, folder: RunFolder, step: int, seconds: float) -> None:
         state = {
@@ -354,6 +343,7 @@ class _Training:
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "best": self.best,
             "stage": self.stage.state(),
+            "parts": self.parts,
         }
         save_checkpoint(folder, self.stage.name, step, state)
 
@@ -372,6 +362,7 @@ class _Training:
             average.load_state_dict(state["averages"][name])
         self.best.update(state["best"])
         self.stage.load_state(state["stage"])
+        self.parts = max(self.parts, state.get("parts", 1))
         report.say(f"{self.stage.name}: going on at step {state['step']}")
         return state["step"], state["seconds"]
 
@@ -387,22 +378,6 @@ def _set_rates(
 def _set_training(stage: Stage, training: bool) -> None:
     for network in stage.networks.values():
         network.train(training)
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return [_to_device(value, device) for value in batch]
-    return batch
-
-
-def _batch_length(batch: Batch) -> int:
-    if isinstance(batch, Tensor):
-        return len(batch)
-    return _batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])
 
 
 @contextmanager

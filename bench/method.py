@@ -5,17 +5,27 @@ A built-in method is a plug-in like any other: a folder under methods/, an insta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from bench.dataset import Cases, DatasetCard, Split, Views
+from bench.errors import UsageError
 
 Capability = Literal["volume", "mip", "likelihood", "oracle"]
 Batch = Any  # what `Stage.batches` yields, collated by torch: tensors, or tuples or dicts of them
@@ -32,6 +42,8 @@ class Loop(Settings):
 
     steps: NonNegativeInt = 100_000
     batch_size: PositiveInt = 8
+    accumulate: PositiveInt = 1  # parts in which a batch is taken, to save memory; its optimisers step once
+    checkpoint_activations: bool = False  # compute activations again on the way back instead of keeping them
     gradient_clip: PositiveFloat | None = None  # largest gradient norm of an optimiser's parameters
     average_decay: float | None = None  # exponential moving average of the networks in `Stage.averaged`
     average_every: PositiveInt = 1  # steps between two updates of that average
@@ -43,7 +55,15 @@ class Loop(Settings):
     def _check(self) -> Self:
         if self.average_decay is not None and 0 < self.steps < self.average_every:
             raise ValueError(f"{self.steps} steps end before the first update of the average at {self.average_every}")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"a batch of {self.batch_size} cannot be taken in {self.accumulate} parts")
         return self
+
+    @model_serializer(mode="wrap")
+    def _named(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what only saves memory and is not used, so that runs keep the names they had before there was it."""
+        unused = {"accumulate": 1, "checkpoint_activations": False}
+        return {key: value for key, value in standard(self).items() if (key, value) not in unused.items()}
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,13 @@ class Stage(ABC):
         """Mean loss of a validation batch, lower is better; None when the stage has none."""
         return None
 
+    def recomputable(self) -> Iterable[nn.Module]:
+        """The blocks that `loop.checkpoint_activations` computes again; their passes must not change any buffer.
+
+        Raises UsageError where the stage has none.
+        """
+        raise UsageError(f"stage {self.name} cannot compute activations again; set loop.checkpoint_activations=false")
+
     def state(self) -> dict[str, Any]:
         """What else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
         return {}
@@ -142,6 +169,9 @@ class Method(ABC):
     """
     variant: ClassVar[Mapping[str, Any]] = {}
     """Of a class that bench.registry makes of such a table: its settings by preset."""
+
+    remark: str = ""
+    """Of a built method: what it found on this machine that its numbers depend on; goes into its run's row."""
 
     @abstractmethod
     def __init__(self, config: Any, data: DatasetCard) -> None:

@@ -4,7 +4,7 @@ Each step the discriminator is updated first and the autoencoder after it, on on
 makes a second, equal one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from bench.dataset import Cases, Split
 from bench.errors import UsageError
 from bench.method import Items, Loop, Settings, Stage, Update
-from bench.processes import process_count
 
 from . import losses
 from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
@@ -121,6 +120,9 @@ class AutoencoderStage(Stage):
         values |= self._update_autoencoder(images, made, adversarial, update)
         return values
 
+    def recomputable(self) -> Iterable[nn.Module]:
+        return [*self.autoencoder.encoder, *self.autoencoder.decoder]
+
     def validation_loss(self, batch: Tensor) -> Tensor:
         images = batch.contiguous(memory_format=self.format)
         return self._reconstruction_loss(self.autoencoder(images).image, images)
@@ -155,9 +157,8 @@ class AutoencoderStage(Stage):
             real, drawn = self.discriminator.redraw(seen, part)
             targets = self.discriminator.redraw_targets(seen, part)
             distance = self.distance or nn.functional.l1_loss
-            # the released loss is a sum over the batch, of which each process holds its share
-            batch = len(images) * process_count()
-            redrawing = sum(distance(a, b) * batch for a, b in zip(drawn, targets, strict=True))
+            # the released loss is a sum over the batch, of which each process and part holds its share
+            redrawing = sum(distance(a, b) * self.loop.batch_size for a, b in zip(drawn, targets, strict=True))
         else:
             real = self.discriminator(seen)
         fake = self.discriminator(self._augmented(made))

@@ -4,13 +4,13 @@ The default is absorbing diffusion; the autoregressive prior of Eq. 1 is an opti
 computed once, before the first step, by the frozen autoencoders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from bench.dataset import Cases, Split
@@ -95,6 +95,9 @@ class PriorStage(Stage):
         loss, bits = self._loss(codes, vectors)
         update("transformer", loss)
         return {"loss": loss.detach(), "bits_per_code": bits.detach()}
+
+    def recomputable(self) -> Iterable[nn.Module]:
+        return self.transformer.blocks
 
     def validation_loss(self, batch: Sequence[Tensor]) -> Tensor:
         """Mean nats of a hidden code (or of any code, autoregressive), a steadier measure than the bound."""

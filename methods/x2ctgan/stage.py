@@ -3,7 +3,7 @@
 Each step the generator is updated first; the discriminator then sees the volume made before that update.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from .generator import BiplanarGenerator, SingleViewGenerator
 EPOCHS = 100  # of the published schedule; a training of any length is divided into as many
 CONSTANT_EPOCHS = 49  # with the full learning rate
 BETAS = (0.5, 0.99)
+VOLUME_LAYERS = (nn.Conv3d, nn.ConvTranspose3d)
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, V, h, w) and volumes (B, D, H, W), in [0, 1]."""
@@ -106,6 +107,13 @@ class GeneratorStage(Stage):
             "generator_loss": adversarial.detach(),
             "discriminator_loss": discriminator.detach(),
         }
+
+    def recomputable(self) -> Iterable[nn.Module]:
+        """The convolutions of the 3-D part, which hold nearly all of the memory."""
+        inner = (
+            m for m in self.generator.modules() if isinstance(m, nn.Sequential) and isinstance(m[0], VOLUME_LAYERS)
+        )
+        return [block for block in inner if len(block) > 2]
 
     def validation_loss(self, batch: Batch) -> Tensor:
         views, target = self._resampled(batch)
