@@ -4,6 +4,7 @@ Everything takes a matrix (cases, columns), a column being one metric, NaN where
 computed at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,16 @@ class Differences:
     detectable: np.ndarray  # smallest true difference found with probability POWER; unit of the column
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """One number of a whole set with its interval; the ends are NaN for fewer than LEAST cases."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 def mean_intervals(values: np.ndarray, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> Means:
     """Means over cases of a matrix (cases, columns) with bias-corrected accelerated bootstrap intervals.
 
@@ -68,6 +79,52 @@ def paired_differences(
     spread = np.array([column.std(ddof=1) if len(column) >= LEAST else np.nan for column in columns])
     detectable = [smallest_detectable(s, len(column)) for s, column in zip(spread, columns, strict=True)]
     return Differences(means, p, holm(p), np.array(detectable))
+
+
+def function_of_means(
+    values: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """`function` of the means over cases of a matrix (cases, columns) without gaps, with a percentile interval.
+
+    `function` takes means (R, columns) and returns (R,): a ratio of means, the root of a mean square.
+    """
+    n = len(values)
+    value = float(function(values.mean(0)[None])[0])
+    if n < LEAST:
+        return Estimate(value, float("nan"), float("nan"), n)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    low, high = np.quantile(function(draws @ values / n), ((1 - level) / 2, (1 + level) / 2))
+    return Estimate(value, float(low), float(high), n)
+
+
+def auroc(
+    inside: np.ndarray,
+    outside: np.ndarray,
+    *,
+    paired: bool,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """How often a score (M,) of `outside` lies above one (N,) of `inside`, ties half: above 0.5 where it tends to.
+
+    With a percentile interval over cases; `paired`: entry i of both belongs to one case, drawn together. Where the
+    scores do not overlap the interval has no width, which the number of cases does not warrant.
+    """
+    above = (outside > inside[:, None]) + 0.5 * (outside == inside[:, None])  # (N, M)
+    value, (n, m) = float(above.mean()), above.shape
+    if min(n, m) < LEAST:
+        return Estimate(value, float("nan"), float("nan"), m)
+    random = np.random.default_rng(seed)
+    first = random.multinomial(n, np.full(n, 1 / n), size=resamples)
+    second = first if paired else random.multinomial(m, np.full(m, 1 / m), size=resamples)
+    low, high = np.quantile(((first @ above) * second).sum(1) / (n * m), ((1 - level) / 2, (1 + level) / 2))
+    return Estimate(value, float(low), float(high), m)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

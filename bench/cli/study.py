@@ -10,7 +10,10 @@ WIDTH = 160  # columns of text that goes to a file or a pipe
 
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="views, shuffle, misalign, noise, steps, samples or train-size.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="views, shuffle, misalign, noise, steps, samples, calibration, ood or train-size."
+        ),
     ],
     method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = "",
     run: Annotated[str, typer.Option(help="Id of a finished run, or comma list, in place of method and seed.")] = "",
@@ -31,7 +34,7 @@ def study(
     """Ask one question of trained methods; write results/studies/NAME-….csv and .png.
 
     views and train-size train runs of their own; the others load finished ones and change nothing but the test views
-    (shuffle, misalign, noise) or the sampling (steps, samples).
+    (shuffle, misalign, noise), the test cases (ood) or the sampling (steps, samples, calibration).
     """
     from rich.console import Console
     from rich.table import Table
@@ -68,6 +71,9 @@ def study(
     console = Console()
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
     report.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
+    for point in answer.points:
+        if point.measured and point.note:
+            report.say(f"{point.facts['method']}, {point.setting}: {point.note}")
     report.say(f"wrote {answer.csv} and {answer.picture}")
 
 

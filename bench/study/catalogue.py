@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.progress import Reporter
-from bench.study import inputs, sampling, training
+from bench.study import calibration, inputs, ood, sampling, training
 from bench.study.plot import Panel, draw
 from bench.study.points import Point, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
@@ -88,11 +88,33 @@ STUDIES = {
             (
                 Panel(sampling.BEST, "psnr"),
                 Panel(sampling.MEAN, "psnr"),
-                Panel(sampling.INSIDE, "inside", diagonal=True),
-                Panel(sampling.INSIDE, "inside_body", diagonal=True),
+                Panel(sampling.MEAN, "ssim"),
+                Panel(sampling.MEAN, "mae"),
             ),
             takes_values=True,
             also=("spread",),
+        ),
+        Study(
+            "calibration",
+            "Do samples spread as the truth does, given the views?",
+            calibration.calibration,
+            (
+                Panel(calibration.INSIDE, "inside_body", diagonal=True),
+                Panel(calibration.INSIDE, "inside_factors", diagonal=True),
+                Panel(calibration.FACTOR, "excess", ordered=False, line=0.0),
+                Panel(calibration.FACTOR, "unexplained", ordered=False, line=1.0),
+                Panel(calibration.FACTOR, "spread_ratio", ordered=False, line=1.0),
+                Panel(calibration.FACTOR, "spread_skill", ordered=False, line=1.0),
+            ),
+            takes_values=True,
+            also=("inside", "sampled", "rank"),
+        ),
+        Study(
+            "ood",
+            "Does the likelihood tell other inputs from the test cases?",
+            ood.ood,
+            tuple(Panel(ood.KIND, score, ordered=False, line=0.5) for score in ood.SCORES),
+            also=tuple(ood.SCORES.values()),
         ),
         Study(
             "train-size",
@@ -121,14 +143,14 @@ def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
     runs = [] if study.trains else find_runs(request, report)
     _require_comparable(runs)
     points = tuple(study.body(request, runs, report))
-    known = [point for point in points if point.values]
+    known = [point for point in points if point.measured]
     if not known:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")
     path = request.results_dir / "studies" / f"{name}-{_subject(known)}.csv"
     write_points(path, name, points)
     picture = path.with_suffix(".png")
     facts = known[0].facts
-    measured = {(point.parameter, metric) for point in known for metric in point.values}
+    measured = {(point.parameter, metric) for point in known for metric in point.measured}
     panels = [panel for panel in study.panels if (panel.parameter, panel.metric) in measured]
     title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}, "
     title += f"{max(len(by_case) for point in known for by_case in point.values.values())} cases; intervals 95 %"

@@ -36,13 +36,13 @@ def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter)
         cases = limited(run.cases["test"], request.limit)
         if len(cases) < 2:
             raise UsageError("shuffle needs at least 2 test cases")
-        partner = _partners(len(cases), run.seed)
+        partner = partners(len(cases), run.seed)
         yield _point(run, cases, WHOSE, OWN, report)
-        yield _point(run, _with(cases, cases.line_integrals[partner]), WHOSE, OTHERS, report)
+        yield _point(run, with_views(cases, cases.line_integrals[partner]), WHOSE, OTHERS, report)
         for index, angle in enumerate(cases.card.angles if cases.card.views > 1 else ()):
             integrals = np.array(cases.line_integrals)
             integrals[:, index] = cases.line_integrals[partner, index]
-            yield _point(run, _with(cases, integrals), WHOSE, f"another's at {angle:g}°", report)
+            yield _point(run, with_views(cases, integrals), WHOSE, f"another's at {angle:g}°", report)
 
 
 def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
@@ -61,7 +61,7 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter
         for parameter, strengths in MOVEMENTS.items():
             yield Point(run.facts, parameter, "0", true)
             for strength in strengths:
-                yield _point(run, _with(cases, views[parameter, strength]), parameter, f"{strength:g}", report)
+                yield _point(run, with_views(cases, views[parameter, strength]), parameter, f"{strength:g}", report)
 
 
 def noise(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
@@ -73,14 +73,14 @@ def noise(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -
         for photons in PHOTON_COUNTS:
             random = [np.random.default_rng(derived_seed(run.seed, "noise", photons, name)) for name in cases.names]
             views = [poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
-            yield _point(run, _with(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), report)
+            yield _point(run, with_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), report)
         yield Point(run.facts, VOLTAGE, ONE_ENERGY, true)
         harden = partial(beam_hardening, cases.line_integrals, unchanged=cases.card.geometry.grey_scale)
         for kilovolts in VOLTAGES:
-            yield _point(run, _with(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", report)
+            yield _point(run, with_views(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", report)
 
 
-def _partners(count: int, seed: int) -> np.ndarray:
+def partners(count: int, seed: int) -> np.ndarray:
     """For each case another one, each used once: the next in a random ring."""
     ring = np.random.default_rng(derived_seed(seed, "shuffle")).permutation(count)
     partner = np.empty(count, dtype=int)
@@ -122,7 +122,7 @@ def _after(hounsfield: torch.Tensor, voxel_mm: float, name: str, parameter: str,
     return moved(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
 
 
-def _with(cases: Cases, integrals: np.ndarray) -> Cases:
+def with_views(cases: Cases, integrals: np.ndarray) -> Cases:
     return replace(cases, line_integrals=integrals)
 
 

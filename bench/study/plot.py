@@ -14,6 +14,7 @@ from bench.files import write_atomic
 from bench.study.points import Point, Summary, label_of, summaries
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
+CROWDED = 4  # words under an axis, beyond which they are slanted
 LINES = {"test": "-", "train": "--"}
 
 
@@ -25,6 +26,7 @@ class Panel:
     metric: str
     diagonal: bool = False  # draw y = x: what a calibrated method does
     ordered: bool = True  # False: the settings are no scale, and no line joins them
+    line: float | None = None  # draw y = line: what chance, or a perfect method, gives
 
 
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
@@ -54,6 +56,8 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Seque
     places = dict(zip(settings, numbers or range(len(settings)), strict=True))
     if panel.diagonal and numbers:
         axis.plot([min(numbers), max(numbers)], [min(numbers), max(numbers)], color="0.6", linewidth=1, linestyle=":")
+    if panel.line is not None:
+        axis.axhline(panel.line, color="0.6", linewidth=1, linestyle=":")
     every = groupby(sorted(found, key=lambda s: s.point.series), key=lambda s: s.point.series)
     for index, ((method, seed, _, split), members) in enumerate(every):
         line = sorted(members, key=lambda s: places[s.point.setting])
@@ -67,12 +71,15 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Seque
             )
             axis.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
         else:
-            ends = zip(means, low, high, strict=True)
-            lengths = list(zip(*((mean - down, up - mean) for mean, down, up in ends), strict=True))
+            below = [max(0.0, mean - end) for mean, end in zip(means, low, strict=True)]  # an interval need not hold it
+            above = [max(0.0, end - mean) for mean, end in zip(means, high, strict=True)]
             apart = [place + 0.12 * index for place in where]
-            axis.errorbar(apart, means, lengths, fmt="o", markersize=4, capsize=3, color=colour, label=label)
+            axis.errorbar(apart, means, [below, above], fmt="o", markersize=4, capsize=3, color=colour, label=label)
     if numbers is None:
         axis.set_xticks(range(len(settings)), settings, fontsize=8)
+        if len(settings) > CROWDED:
+            for tick in axis.get_xticklabels():
+                tick.set(rotation=25, ha="right", rotation_mode="anchor")
     elif min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE:
         axis.set_xscale("log", base=2)
         axis.set_xticks(numbers, settings, fontsize=8)

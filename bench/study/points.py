@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.files import write_text
 from bench.metrics import METRICS
-from bench.stats import mean_intervals
+from bench.stats import Estimate, mean_intervals
 
 Values = dict[str, dict[str, float]]
 """Metric → case → value; NaN where it is undefined."""
@@ -22,6 +22,19 @@ OWN_METRICS = {  # beside those of scores.csv: label, digits after the point
     "inside": ("Share of voxels inside", 3),
     "inside_body": ("Share of voxels of the body inside", 3),
     "spread": ("Standard deviation over samples", 4),
+    "auroc": ("AUROC of NLL", 3),
+    "auroc_codes": ("AUROC of codes given views", 3),
+    "auroc_decoder": ("AUROC of volume given codes", 3),
+    "auroc_floor": ("AUROC of distance to the mean", 3),
+    "decoder_bits_per_voxel": ("NLL of volume given codes, bits/voxel", 3),
+    "distance": ("MSE to the mean training volume", 4),
+    "inside_factors": ("Share of factors inside", 3),
+    "excess": ("Share of cases inside, beyond the stated", 3),
+    "rank": ("Mean rank of the truth, 0 to 1", 3),
+    "unexplained": ("Spread that the views leave open", 3),
+    "sampled": ("Spread of the samples", 3),
+    "spread_ratio": ("Sampled spread / what the views leave open", 2),
+    "spread_skill": ("Sampled spread / error of the mean sample", 2),
 }
 FACTS = ("run_id", "method", "dataset", "source", "preset", "seed")
 COLUMNS = ("study", *FACTS, "split", "parameter", "setting", "metric", "level", "case", "stat", "value", "n", "note")
@@ -36,12 +49,19 @@ class Point:
     setting: str
     values: Values
     split: str = "test"
-    note: str = ""  # why there are no values
+    note: str = ""  # what was found, or why there are no values
+    of_set: Mapping[str, Estimate] = field(default_factory=dict)  # metric → what is no mean over cases
+    compared: bool = True  # with the reference; False where settings are not variants of one thing
 
     @property
     def series(self) -> tuple[str, str, str, str]:
         """What the points of one line share: method, seed, parameter, split."""
         return self.facts["method"], self.facts["seed"], self.parameter, self.split
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics it has."""
+        return *self.values, *self.of_set
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Summary:
     change: float | None  # None at the reference
     change_low: float | None
     change_high: float | None
+    stat: str = "mean"  # `value` for what is no mean over cases
 
 
 def summaries(points: Sequence[Point]) -> list[Summary]:
@@ -64,21 +85,26 @@ def summaries(points: Sequence[Point]) -> list[Summary]:
     references: dict[tuple[str, ...], Point] = {}
     result = []
     for point in points:
-        if not point.values:
+        if not point.measured:
             continue
         reference = references.setdefault(point.series, point)
         for metric, by_case in point.values.items():
             known = _matrix([by_case], list(by_case))
             means = mean_intervals(known)
-            change: tuple[float | None, ...] = (None, None, None)
+            change: tuple[float | None, float | None, float | None] = (None, None, None)
             before = reference.values.get(metric, {})
             common = [case for case in by_case if case in before]
-            if reference is not point and common:
+            if point.compared and reference is not point and common:
                 pair = _matrix([by_case, before], common)
-                found = mean_intervals(pair[:, :1] - pair[:, 1:])
-                change = float(found.mean[0]), float(found.low[0]), float(found.high[0])
+                changes = mean_intervals(pair[:, :1] - pair[:, 1:])
+                change = float(changes.mean[0]), float(changes.low[0]), float(changes.high[0])
             ends = float(means.mean[0]), float(means.low[0]), float(means.high[0])
             result.append(Summary(point, metric, int(means.n[0]), *ends, *change))
+        for metric, found in point.of_set.items():
+            interval = found.value, found.low, found.high
+            result.append(
+                Summary(point, metric, found.n, *interval, change=None, change_low=None, change_high=None, stat="value")
+            )
     return result
 
 
@@ -103,7 +129,7 @@ def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
     for point in points:
         shared = {"study": study, **point.facts, "split": point.split}
         shared |= {"parameter": point.parameter, "setting": point.setting, "note": point.note}
-        if not point.values:
+        if not point.measured:
             writer.writerow(shared)
         for summary in (entry for entry in found if entry.point is point):
             for stat, value in _stats(summary):
@@ -140,7 +166,7 @@ def as_lines(points: Sequence[Point], metrics: Sequence[str]) -> tuple[list[str]
 
 
 def _stats(summary: Summary) -> Iterator[tuple[str, Any]]:
-    yield "mean", summary.mean
+    yield summary.stat, summary.mean
     yield "ci_lo", summary.low
     yield "ci_hi", summary.high
     yield "change", summary.change

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from bench.fit import load_stages, make_accelerator
 from bench.loading import choose_source, load_dataset
 from bench.method import Method
 from bench.metrics.distortion import mae, mse, psnr
-from bench.metrics.likelihood import nll_bits_per_voxel, per_case
+from bench.metrics.likelihood import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.metrics.ssim import ssim
 from bench.order import derived_seed
 from bench.predict import CASES_AT_ONCE
@@ -150,13 +150,12 @@ def limited(cases: Cases, limit: int | None) -> Cases:
     """The first cases of a split."""
     count = len(cases) if limit is None else min(limit, len(cases))
     part = slice(0, count)
-    return Cases(
-        cases.card,
-        cases.split,
-        cases.names[part],
-        cases.hounsfield[part],
-        cases.line_integrals[part],
-        cases.affines[part],
+    return replace(
+        cases,
+        names=cases.names[part],
+        hounsfield=cases.hounsfield[part],
+        line_integrals=cases.line_integrals[part],
+        affines=cases.affines[part],
     )
 
 
@@ -188,7 +187,8 @@ def measure(run: TrainedRun, cases: Cases, report: Reporter, what: str, *, likel
                 for metric, value in {**scores(truth, volume), "seconds": seconds}.items():
                     values.setdefault(metric, {})[name] = value
             if likelihood:
-                values.setdefault("nll_bits_per_voxel", {}).update(_bits(run, cases, indices))
+                bits = {entry.case: nll_bits_per_voxel(entry) for entry in likelihoods(run, cases, indices)}
+                values.setdefault("nll_bits_per_voxel", {}).update(bits)
             task.advance(indices[-1] + 1)
     return values
 
@@ -212,14 +212,15 @@ def reconstructions(
 
 
 @torch.inference_mode()
-def _bits(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> dict[str, float]:
+def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[CaseLikelihood]:
+    """The bound of some cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
     seeds = [derived_seed(run.seed, "bound", name) for name in names]
     volumes, views = cases.volumes(indices).to(run.device), _on(cases.views(indices), run.device)
     bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
-        return dict.fromkeys(names, float("nan"))
-    return {entry.case: nll_bits_per_voxel(entry) for entry in per_case(names, bound)}
+        raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
+    return per_case(names, bound)
 
 
 def _load(

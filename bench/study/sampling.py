@@ -4,21 +4,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.dataset import Cases, to_unit
+from bench.dataset import Cases
 from bench.errors import UsageError
 from bench.metrics import METRICS
-from bench.order import derived_seed
+from bench.predictions import write_prediction
 from bench.progress import Reporter
-from bench.projector import AIR_BELOW_HU
-from bench.samples import expected_best, interval_shares, truth_ranks
+from bench.samples import expected_best
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconstructions, scores
 
 STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))
 SAMPLES = 8
+KEPT = 3  # cases whose samples stay in the run's folder, for pictures of their spread
 AS_CONFIGURED = "own"  # of a run that leaves the setting open
-BEST, MEAN, INSIDE, SPREAD = "best of K samples", "mean of K samples", "stated share of the interval", "samples"
+BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
 def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
@@ -39,19 +39,44 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -
 
 
 def samples(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
-    """Several samples of every case: the best of K, the mean of K, their spread, and whether the truth lies inside."""
-    if len(request.values) > 1:
-        raise UsageError("samples takes one value: the number of samples of a case")
-    count = request.values[0] if request.values else SAMPLES
-    if count < 2:
-        raise UsageError(f"samples needs at least 2 samples of a case, not {count}")
+    """Several samples of every case: the best of K, the mean of K, and their spread."""
+    count = sample_count("samples", request)
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
-        best, mean, inside, spread = _of_samples(run, cases, count, report)
-        for parameter, found in ((BEST, best), (MEAN, mean), (INSIDE, inside)):
+        best, mean, spread = _of_samples(run, cases, count, report)
+        for parameter, found in ((BEST, best), (MEAN, mean)):
             for setting, values in found.items():
                 yield Point(run.facts, parameter, setting, values)
         yield Point(run.facts, SPREAD, str(count), spread)
+
+
+def sample_count(study: str, request: StudyRequest) -> int:
+    """How many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
+    if len(request.values) > 1:
+        raise UsageError(f"{study} takes one value: the number of samples of a case")
+    count = request.values[0] if request.values else SAMPLES
+    if count < 2:
+        raise UsageError(f"{study} needs at least 2 samples of a case, not {count}")
+    return count
+
+
+def several_samples(
+    run: TrainedRun, cases: Cases, count: int, report: Reporter
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Case by case: its name, the truth (D, H, W) and its samples (K, D, H, W), both in [0, 1]."""
+    with report.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
+        done = 0
+        for groups in zip(*(reconstructions(run, cases, sample) for sample in range(count)), strict=True):
+            for place, name in enumerate(groups[0][0]):
+                truth = cases.volumes([cases.names.index(name)])[0].numpy()
+                yield name, truth, np.stack([volumes[place] for _, volumes, _ in groups])
+                done += 1
+                task.advance(done)
+
+
+def put(values: Values, metric: str, case: str, value: float) -> None:
+    """Enter one value of one case."""
+    values.setdefault(metric, {})[case] = value
 
 
 def _accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
@@ -69,39 +94,22 @@ def _accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
 
 def _of_samples(
     run: TrainedRun, cases: Cases, count: int, report: Reporter
-) -> tuple[dict[str, Values], dict[str, Values], dict[str, Values], Values]:
-    """By setting: values of the best of k, of the mean of k, of the intervals; and of the spread."""
+) -> tuple[dict[str, Values], dict[str, Values], Values]:
+    """By setting: values of the best of k, of the mean of k; and of the spread."""
     few = [k for k in (2**power for power in range(16)) if k < count] + [count]
     best: dict[str, Values] = {str(k): {} for k in few}
     mean: dict[str, Values] = {str(k): {} for k in few}
-    inside: dict[str, Values] = {}
     spread: Values = {}
-    with report.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
-        draws = zip(*(reconstructions(run, cases, sample) for sample in range(count)), strict=True)
-        for groups in draws:
-            for place, name in enumerate(groups[0][0]):
-                index = cases.names.index(name)
-                hounsfield = np.asarray(cases.hounsfield[index], dtype=np.float32)
-                truth = to_unit(hounsfield, cases.card.window)
-                drawn = np.stack([volumes[place] for _, volumes, _ in groups])
-                single = [scores(truth, one) for one in drawn]
-                for k in few:
-                    for metric in single[0]:
-                        up = METRICS[metric].direction == "up"
-                        _put(best[str(k)], metric, name, expected_best(np.array([s[metric] for s in single]), k, up))
-                    for metric, value in scores(truth, drawn[:k].mean(0)).items():
-                        _put(mean[str(k)], metric, name, value)
-                random = np.random.default_rng(derived_seed(run.seed, "ties", name))
-                ranks = truth_ranks(drawn, truth, random)
-                body = hounsfield > AIR_BELOW_HU
-                for stated, share in interval_shares(ranks, count).items():
-                    _put(inside.setdefault(f"{stated:.3f}", {}), "inside", name, share)
-                for stated, share in interval_shares(ranks[body], count).items():
-                    _put(inside[f"{stated:.3f}"], "inside_body", name, share)
-                _put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
-            task.advance(index + 1)
-    return best, mean, inside, spread
-
-
-def _put(values: Values, metric: str, case: str, value: float) -> None:
-    values.setdefault(metric, {})[case] = value
+    for name, truth, drawn in several_samples(run, cases, count, report):
+        single = [scores(truth, one) for one in drawn]
+        for k in few:
+            for metric in single[0]:
+                up = METRICS[metric].direction == "up"
+                put(best[str(k)], metric, name, expected_best(np.array([s[metric] for s in single]), k, up))
+            for metric, value in scores(truth, drawn[:k].mean(0)).items():
+                put(mean[str(k)], metric, name, value)
+        put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
+        if name in cases.names[:KEPT]:
+            for index, volume in enumerate(drawn):
+                write_prediction(run.folder.samples(cases.split, index), name, volume, cases, seconds=0.0, seed=None)
+    return best, mean, spread

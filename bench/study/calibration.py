@@ -1,0 +1,132 @@
+"""Calibration: several samples of a case should lie around the truth as draws from what the views leave open would.
+
+Voxels: an interval between samples should hold the truth as often as it states. Factors (bench/study/factors.py) are
+measured on the samples and on the truth alike, and their spread over samples is held against two numbers: the error of
+a regression on the views, which bounds what the views leave open, and the error of the samples' own mean, which needs
+no regression. Fortin et al., Why Should Ensemble Spread Match the RMSE of the Ensemble Mean?, 2014, for the latter.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.dataset import Cases, to_hounsfield, to_unit
+from bench.order import derived_seed
+from bench.progress import Reporter
+from bench.projector import AIR_BELOW_HU
+from bench.samples import interval_shares, truth_ranks
+from bench.stats import LEAST, Estimate, function_of_means
+from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
+from bench.study.points import Point, Values
+from bench.study.runs import StudyRequest, TrainedRun, limited
+from bench.study.sampling import put, sample_count, several_samples
+
+INSIDE, FACTOR = "stated share of the interval", "factor"
+LEAST_TRAINING = 10  # cases, under which a regression says nothing
+
+
+@dataclass
+class _Found:
+    """What is gathered case by case."""
+
+    inside: dict[str, Values] = field(default_factory=dict)  # stated share → values
+    factors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # factor → case → truth, then K samples
+
+
+def calibration(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+    """Shares of voxels and of factors inside intervals of samples; and how far each factor spreads."""
+    count = sample_count("calibration", request)
+    for run in runs:
+        cases = limited(run.cases["test"], request.limit)
+        found = _gathered(run, cases, count, report)
+        for stated, values in found.inside.items():
+            yield Point(run.facts, INSIDE, stated, values, compared=False)
+        training = _training_factors(run.cases["train"])
+        for factor, by_case in found.factors.items():
+            yield _of_factor(run, cases, factor, by_case, training[factor])
+
+
+def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, population: float) -> dict[str, Estimate]:
+    """What the spread of samples (N, K) of N cases says beside the truth (N,) and a prediction from the views (N,).
+
+    `unexplained` and `sampled` are parts of the standard deviation of the `population`; 1 is right for the two ratios,
+    less is overconfident. `spread_skill` allows for the mean being one of K samples only.
+    """
+    count = samples.shape[1]
+    squares = np.stack(
+        [samples.var(1, ddof=1), (samples.mean(1) - truth) ** 2 / (1 + 1 / count), (predicted - truth) ** 2], axis=1
+    )
+
+    def root(part: int) -> Estimate:
+        return function_of_means(squares, lambda means: np.sqrt(means[:, part]) / population)
+
+    def ratio(part: int) -> Estimate:
+        return function_of_means(squares, lambda means: np.sqrt(means[:, 0] / np.maximum(means[:, part], 1e-30)))
+
+    return {"unexplained": root(2), "sampled": root(0), "spread_ratio": ratio(2), "spread_skill": ratio(1)}
+
+
+def _gathered(run: TrainedRun, cases: Cases, count: int, report: Reporter) -> _Found:
+    found, card = _Found(), cases.card
+    for name, truth, drawn in several_samples(run, cases, count, report):
+        random = np.random.default_rng(derived_seed(run.seed, "ties", name))
+        body = to_hounsfield(truth, card.window) > AIR_BELOW_HU
+        ranks = truth_ranks(drawn, truth, random)
+        for metric, chosen in (("inside", ranks), ("inside_body", ranks[body])):
+            _put_shares(found, metric, name, chosen, count)
+        measured = [measured_factors(to_hounsfield(volume, card.window), card.voxel_mm) for volume in (truth, *drawn)]
+        table = {factor: np.array([one[factor] for one in measured]) for factor in measured[0]}
+        for factor, row in table.items():
+            found.factors.setdefault(factor, {})[name] = row
+        known = np.stack([row for row in table.values() if np.isfinite(row).all()])
+        _put_shares(found, "inside_factors", name, truth_ranks(known[:, 1:].T, known[:, 0], random), count)
+    return found
+
+
+def _put_shares(found: _Found, metric: str, case: str, ranks: np.ndarray, count: int) -> None:
+    for stated, share in interval_shares(ranks, count).items():
+        put(found.inside.setdefault(f"{stated:.3f}", {}), metric, case, share)
+
+
+def _of_factor(
+    run: TrainedRun, cases: Cases, factor: str, by_case: dict[str, np.ndarray], training: np.ndarray
+) -> Point:
+    names = [name for name, row in by_case.items() if np.isfinite(row).all()]
+    known = np.isfinite(training)
+    values, population = training[known], training[known].std(ddof=1) if known.sum() > 1 else 0.0
+    if len(names) < LEAST or len(values) < LEAST_TRAINING or not population > 0:
+        why = f"{len(names)} test and {len(values)} training cases have it, or it is the same in all"
+        return Point(run.facts, FACTOR, factor, {}, note=why)
+    rows = np.stack([by_case[name] for name in names])
+    truth, samples = rows[:, 0], rows[:, 1:]
+    train = run.cases["train"]
+    test_views = cases.line_integrals[[cases.names.index(name) for name in names]]
+    predicted = predicted_from_views(train.line_integrals[known], values, test_views)
+    found = spreads(truth, samples, predicted, float(population))
+    random = np.random.default_rng(derived_seed(run.seed, "ties", factor))
+    ranks, count = truth_ranks(samples.T, truth, random), samples.shape[1]
+    of_cases: Values = {"excess": {}, "rank": {}}
+    for name, rank in zip(names, ranks, strict=True):
+        shares = interval_shares(np.array([rank]), count)
+        of_cases["excess"][name] = float(np.mean([share - stated for stated, share in shares.items()]))
+        of_cases["rank"][name] = (float(rank) + 0.5) / (count + 1)
+    note = f"the views leave at most {found['unexplained'].value:.0%} of its spread over patients or bags open"
+    if train.card.source == "phantom":
+        drawn, r = drawn_factor(values, [train.factors(n) for n, k in zip(train.names, known, strict=True) if k])
+        note += f"; follows the drawn {drawn}, r = {r:+.2f}" if drawn else ""
+    return Point(run.facts, FACTOR, factor, of_cases, of_set=found, note=note + _verdict(found["spread_skill"]))
+
+
+def _verdict(skill: Estimate) -> str:
+    if skill.high < 1:
+        return "; overconfident: samples spread less than they err"
+    return "; underconfident: samples spread more than they err" if skill.low > 1 else ""
+
+
+def _training_factors(cases: Cases) -> dict[str, np.ndarray]:
+    """Factor → its values over the training cases, of the windowed volumes as methods see them."""
+    window, voxel_mm = cases.card.window, cases.card.voxel_mm
+    volumes = (to_hounsfield(to_unit(v.astype(np.float64), window), window) for v in cases.hounsfield)
+    rows = [measured_factors(volume, voxel_mm) for volume in volumes]
+    return {factor: np.array([row[factor] for row in rows]) for factor in rows[0]}
