@@ -81,11 +81,7 @@ def load_dataset(
 
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
-    if config.size > spec.full_grid:
-        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
-    chosen, _ = choose_source(spec, source)
-    sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
-    fingerprint = _fingerprint(spec, config, chosen, sources)
+    chosen, sources, fingerprint = _chosen_sources(spec, config, source)
     folder = data_root() / spec.name / "presets" / fingerprint[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
@@ -93,6 +89,19 @@ def load_dataset(
         if manifest is None:
             manifest = _build(spec, config, sources, folder, progress)
     return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
+
+
+def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
+    """The fingerprint of the data that `load_dataset` would give, from names and hashes alone: nothing is computed."""
+    return _chosen_sources(spec, config, source)[2]
+
+
+def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
+    if config.size > spec.full_grid:
+        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
+    chosen, _ = choose_source(spec, source)
+    sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
+    return chosen, sources, _fingerprint(spec, config, chosen, sources)
 
 
 def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:

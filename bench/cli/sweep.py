@@ -1,0 +1,120 @@
+"""`bench sweep`: many runs at once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.sweep.state import State
+
+WIDTH = 200  # columns of text that goes to a file or a pipe
+
+
+def sweep(
+    what: Annotated[
+        Literal["run", "status"], typer.Argument(help="status: what ran, what failed and why, and how to retry.")
+    ] = "run",
+    method: Annotated[str, typer.Option(help="Method or comma list. See `bench list`.")] = "",
+    dataset: Annotated[str, typer.Option(help="Dataset or comma list.")] = "",
+    preset: Annotated[str, typer.Option(help="Preset or comma list.")] = "tiny",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list.")] = "0",
+    set_: Annotated[list[str], typer.Option("--set", help="A setting of every job: key=value. Repeatable.")] = [],  # noqa: B006
+    vary: Annotated[
+        list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
+    ] = [],  # noqa: B006
+    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
+    protocol: Annotated[str, typer.Option(help="How predictions are scored.")] = "ct3d-1",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept; on a cluster, shared.")] = Path("runs"),
+    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
+    launcher: Annotated[Literal["local", "slurm"], typer.Option(help="This machine, or Slurm through submitit.")] = (
+        "local"
+    ),
+    max_parallel: Annotated[int, typer.Option(min=1, help="Most jobs at a time.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share a job, each with a GPU or cores.")] = 1,
+    minutes: Annotated[int, typer.Option(min=1, help="slurm: time limit; a run that reaches it is queued again.")] = 60,
+    partition: Annotated[str, typer.Option(help="slurm: partition.")] = "",
+    gpus: Annotated[int, typer.Option(min=0, help="slurm: GPUs of a job.")] = 0,
+    cpus: Annotated[int, typer.Option(min=0, help="slurm: cores of a job; 0 leaves it to Slurm.")] = 0,
+    slurm: Annotated[list[str], typer.Option(help="slurm: anything else, e.g. account=me. Repeatable.")] = [],  # noqa: B006
+    wait: Annotated[bool, typer.Option("--wait", help="slurm: return when all jobs have ended.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the jobs and start none.")] = False,
+) -> int:
+    """Run every combination of methods, datasets, presets, seeds and varied settings.
+
+    What is finished is not repeated, what was stopped or killed goes on where it was: the same command can be typed
+    again at any time. `bench sweep status` without options tells of the sweep that was started last.
+    """
+    from bench.cli.run import listed, seed_list
+    from bench.progress import Reporter
+    from bench.sweep.grid import Grid, expand, keep_grid, newest_grid
+    from bench.sweep.local import run_local
+    from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
+    from bench.sweep.state import counted, is_finished, states
+
+    report = Reporter()
+    if what == "status" and not method:
+        grid = newest_grid(runs_dir)
+    else:
+        grid = Grid(
+            methods=tuple(listed(method)),
+            datasets=tuple(listed(dataset)),
+            presets=tuple(listed(preset)),
+            seeds=tuple(seed_list(seeds)),
+            overrides=tuple(set_),
+            varied=tuple(vary),
+            protocol=protocol,
+            source=source,
+            device=device,
+            runs_dir=runs_dir,
+            results_dir=results_dir,
+        )
+    jobs = expand(grid)
+    before = states(grid, jobs, queue(grid))
+    if what == "status" or dry_run:
+        _show(before)
+        report.say(f"{grid.name}: {counted(before)}")
+        return 0
+    held = {state.job.label for state in before if state.name == "queued"}
+    wanted = [job for job in jobs if job.folder is not None and job.label not in held and not is_finished(job)]
+    keep_grid(grid)
+    report.say(f"{grid.name}: {counted(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
+    if launcher == "slurm":
+        if wanted:
+            options = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
+            for label, job_id in submit(grid, wanted, options).items():
+                report.say(f"Slurm {job_id}: {label}")
+        if not wait:
+            report.say("see `bench sweep status`; the same command again submits what has not run")
+            return 0
+        wait_for_queue(grid, [job.label for job in jobs], report)
+    else:
+        run_local(grid, wanted, max_parallel, processes, report)
+    after = states(grid, jobs, queue(grid))
+    _show(after)
+    report.say(f"{grid.name}: {counted(after)}")
+    return 0 if all(state.name == "done" for state in after) else 1
+
+
+def _show(found: "Sequence[State]") -> None:
+    """A table of the jobs and, of each that may be run again, the command."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.sweep.state import AGAIN
+
+    table = Table("run", "state", "why", title_justify="left")
+    for state in found:
+        table.add_row(escape(state.job.label), state.name, escape(state.why))
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    console.print(table)
+    again = [state.job for state in found if state.name in (*AGAIN, "waiting")]
+    if again:
+        console.print("To run one of them alone:" if len(again) > 1 else "To run it alone:")
+    for job in again:
+        console.print(f"  {job.command}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,158 @@
+"""What a sweep consists of: a grid of choices, and the jobs it expands to. A job is what one `bench run` does."""
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from bench.config import resolve
+from bench.errors import BenchError, UsageError
+from bench.files import digest_of, read_json, write_json
+from bench.loading import data_fingerprint
+from bench.method import Settings
+from bench.protocols import get_protocol
+from bench.registry import get_dataset, get_method
+from bench.run import RunRequest, run_name
+from bench.rundir import RunFolder
+
+FOLDER = "sweeps"  # of what sweeps keep beside the runs
+
+
+class Grid(Settings):
+    """The choices of a sweep; each combination is a job."""
+
+    methods: tuple[str, ...]
+    datasets: tuple[str, ...]
+    presets: tuple[str, ...] = ("tiny",)
+    seeds: tuple[int, ...] = (0,)
+    overrides: tuple[str, ...] = ()  # key=value, of every job
+    varied: tuple[str, ...] = ()  # key=[first, second], one job for each
+    protocol: str = "ct3d-1"
+    source: Literal["auto", "real", "phantom"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runs_dir: Path = Path("runs")
+    results_dir: Path = Path("results")
+
+    @property
+    def name(self) -> str:
+        """The same choices give the same name, so that a repeated command finds what it left."""
+        return f"sweep-{digest_of(self.model_dump(mode='json'))[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep keeps its choices and logs."""
+        return self.runs_dir / FOLDER / self.name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, and where it lies or why it cannot be."""
+
+    request: RunRequest
+    folder: RunFolder | None
+    problem: str = ""
+
+    @property
+    def label(self) -> str:
+        """The run's id, or what is known of it."""
+        if self.folder is not None:
+            return self.folder.root.name
+        request = self.request
+        rest = digest_of(request.overrides)[:8] if request.overrides else "x"
+        method = Path(request.method.partition(":")[0]).stem
+        return f"{method}-{request.dataset}-{request.preset}-s{request.seed}-{rest}"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Of `bench` for this run alone; what is by default is left out."""
+        request, usual = self.request, RunRequest("", "")
+        chosen = ["--method", request.method, "--dataset", request.dataset, "--preset", request.preset]
+        chosen += ["--seed", str(request.seed)]
+        for override in request.overrides:
+            chosen += ["--set", override]
+        for option in ("protocol", "source", "device", "runs_dir", "results_dir"):
+            if getattr(request, option) != getattr(usual, option):
+                chosen += [f"--{option.replace('_', '-')}", str(getattr(request, option))]
+        return ("run", *chosen)
+
+    @property
+    def command(self) -> str:
+        """What a person types to run it, or to run it again."""
+        return shlex.join(("bench", *self.arguments))
+
+
+def expand(grid: Grid) -> list[Job]:
+    """All jobs of a grid, each run once.
+
+    Raises UsageError for what is wrong with the choices, before anything starts. A method or dataset that exists and
+    is broken makes its own jobs impossible and leaves the others alone.
+    """
+    if not grid.methods or not grid.datasets or not grid.presets or not grid.seeds:
+        raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
+    get_protocol(grid.protocol)
+    jobs: dict[str, Job] = {}
+    for method, dataset, preset, seed in product(grid.methods, grid.datasets, grid.presets, grid.seeds):
+        for settings in _variations(grid.varied):
+            request = RunRequest(
+                method=method,
+                dataset=dataset,
+                preset=preset,
+                seed=seed,
+                overrides=(*grid.overrides, *settings),
+                protocol=grid.protocol,
+                source=grid.source,
+                device=grid.device,
+                runs_dir=grid.runs_dir,
+                results_dir=grid.results_dir,
+            )
+            job = _placed(request)
+            jobs.setdefault(job.label, job)
+    return list(jobs.values())
+
+
+def keep_grid(grid: Grid) -> None:
+    """Write down the choices, so that `bench sweep status` needs none."""
+    write_json(grid.folder / "sweep.json", grid.model_dump(mode="json"))
+
+
+def newest_grid(runs_dir: Path) -> Grid:
+    """The sweep that was started last. Raises UsageError where there is none."""
+    found = sorted(runs_dir.glob(f"{FOLDER}/*/sweep.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UsageError(f"no sweep was started in {runs_dir}; start one, e.g. `bench sweep --method a,b --dataset d`")
+    try:
+        return Grid.model_validate(read_json(found[-1]))
+    except ValueError as error:
+        raise BenchError(f"{found[-1]} is damaged; delete it and start the sweep again") from error
+
+
+def _placed(request: RunRequest) -> Job:
+    try:
+        method, spec = get_method(request.method), get_dataset(request.dataset)
+        config, _ = resolve(method, spec, request.preset, request.overrides)
+        run_id = run_name(config, request, data_fingerprint(spec, config.data, request.source))
+    except UsageError:
+        raise
+    except BenchError as error:
+        return Job(request, None, str(error))
+    return Job(request, RunFolder(request.runs_dir / spec.name / config.method / run_id))
+
+
+def _variations(varied: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every combination of the values of `key=[first, second]`, as overrides."""
+    return product(*(_values(text) for text in varied))
+
+
+def _values(text: str) -> list[str]:
+    key, _, listed = text.partition("=")
+    try:
+        values = tomllib.loads(f"values = {listed}")["values"]
+    except tomllib.TOMLDecodeError:
+        values = None
+    if not key.strip() or not isinstance(values, list) or not values:
+        raise UsageError(f"--vary takes key=[first, second], with text in quotes, not '{text}'")
+    return [f"{key.strip()}={json.dumps(value)}" for value in values]

@@ -1,0 +1,94 @@
+"""How far each job of a sweep is: read from the folders of the runs, their locks, the logs and the scheduler's queue.
+
+Nothing is kept beside them that could contradict them.
+"""
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from bench.predictions import intact, read_manifest
+from bench.protocols import get_protocol
+from bench.rundir import RunFolder, weights_intact
+from bench.runrecord import folder_sha256
+from bench.sweep.grid import Grid, Job
+from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
+
+Name = Literal["done", "running", "queued", "waiting", "stopped", "killed", "failed"]
+STATES: tuple[Name, ...] = get_args(Name)
+AGAIN: tuple[Name, ...] = ("stopped", "killed", "failed")  # what a person may want to run again
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a job is, and why."""
+
+    job: Job
+    name: Name
+    why: str = ""
+
+
+def states(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None = None) -> list[State]:
+    """The state of each job; `queue` says what a scheduler holds: label → its word for it."""
+    return [_state(grid, job, (queue or {}).get(job.label)) for job in jobs]
+
+
+def is_finished(job: Job) -> bool:
+    """Whether a job is done and all its files are what they were, so that it need not be run."""
+    folder, request = job.folder, job.request
+    if folder is None or not _is_scored(folder, request.protocol):
+        return False
+    record, predictions = folder.record(), folder.predictions(request.split)
+    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record.get("stages", {}).items())
+    whole = record.get("predictions_sha256") == folder_sha256(predictions)
+    return weights and whole and intact(predictions).keys() == read_manifest(predictions).keys()
+
+
+def counted(found: Sequence[State]) -> str:
+    """How many jobs are in which state, in words."""
+    counts = {name: sum(state.name == name for state in found) for name in STATES}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _state(grid: Grid, job: Job, queued: str | None) -> State:
+    if job.folder is None:
+        return State(job, "failed", job.problem)
+    log = log_of(grid, job)
+    if is_alive(log) or in_use(job.folder.root):
+        return State(job, "running", _progress(job.folder))
+    if _is_scored(job.folder, job.request.protocol):
+        return State(job, "done")
+    if queued is not None:
+        return State(job, "queued", queued)
+    status = job.folder.record().get("status")
+    code, said = last_attempt(log)
+    if status == "failed":
+        return State(job, "failed", str(job.folder.record().get("error") or said))
+    if code is not None and code not in (0, *STOPPED):  # before it could write down that it began
+        return State(job, "failed", said) if code > 0 else State(job, "killed", f"by {signal.Signals(-code).name}")
+    if status == "stopped" or code in STOPPED:
+        return State(job, "stopped", said or "goes on where it was")
+    if status == "running" or (code is None and log.exists()):
+        return State(job, "killed", f"ended without a word; it last said: {said or 'nothing'}")
+    return State(job, "waiting")
+
+
+def log_of(grid: Grid, job: Job) -> Path:
+    """Where the output of a job goes."""
+    return grid.folder / "logs" / f"{job.label}.log"
+
+
+def _is_scored(folder: RunFolder, protocol_id: str) -> bool:
+    record = folder.record()
+    return record.get("status") == "done" and record["scored"].get(protocol_id) == get_protocol(protocol_id).sha256()
+
+
+def _progress(folder: RunFolder) -> str:
+    """What a running job has behind it."""
+    stages = folder.record().get("stages", {})
+    cases = len(read_manifest(folder.predictions(folder.record().get("split", "test"))))
+    if not stages and not cases:
+        return "began to train" if folder.train_csv.exists() else "began"
+    return f"trained {', '.join(stages)}" + (f"; {cases} cases reconstructed" if cases else "")
