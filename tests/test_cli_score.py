@@ -58,5 +58,7 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     assert run_command(command) == 1
     assert "1 of 3 cases have no file: test-001" in capsys.readouterr().err
     assert run_command([*command, "--allow-missing"]) == 0
+    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}["toy-3d"]
+    assert any("2 of 3 cases in the split; not ranked" in note for note in shown.footnotes)
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2

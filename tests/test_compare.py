@@ -150,6 +150,16 @@ def test_what_was_not_measured_alike_is_refused_in_one_line(tmp_path: Path, othe
     assert "\n" not in str(refusal.value)
 
 
+def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp_path: Path) -> None:
+    first, second = drawn(0, 20.0), drawn(1, 30.0)
+    add(tmp_path, "a", {"psnr": first}, seed=0)
+    add(tmp_path, "a", {"psnr": second}, seed=1, protocol_hash="0" * 64)
+    add(tmp_path, "b", {"psnr": drawn(2, 20.0)})
+    found = compare(tmp_path, "a", "b")
+    assert found.first.run_ids == ("a-lidc-tiny-s0-aaaaaaaa",)
+    assert only(found, "psnr").first == pytest.approx(np.mean(list(first.values())))
+
+
 def test_several_ways_of_measuring_ask_for_a_choice(tmp_path: Path) -> None:
     for seed, preset in enumerate(("tiny", "small")):
         for method in ("a", "b"):

@@ -99,6 +99,15 @@ def test_intervals_are_over_cases_of_the_mean_of_seeds(tmp_path: Path) -> None:
     assert f"{expected.mean[0]:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
 
 
+def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp_path: Path) -> None:
+    add(tmp_path, "a", drawn(0, 20.0, 1.0))
+    add(tmp_path, "a", drawn(1, 30.0, 1.0), seed=1, protocol_hash="0" * 64)
+    blocks = leaderboard_tables(tmp_path, "psnr")[0].blocks
+    shown = [row.cells[0].value for block in blocks for row in block.methods]
+    assert sorted(shown) == pytest.approx([drawn(0, 20.0, 1.0).mean(), drawn(1, 30.0, 1.0).mean()])
+    assert len(blocks) == 2
+
+
 def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> None:
     add(tmp_path, "a", drawn(0, 20.0, 1.0))
     add(tmp_path, "floor", drawn(1, 40.0, 1.0))
