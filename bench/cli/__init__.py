@@ -17,6 +17,7 @@ from bench.cli import (
     leaderboard,
     listing,
     new,
+    report,
     run,
     score,
     study,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("table")(table.table)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("score")(score.score)

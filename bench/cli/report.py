@@ -1,0 +1,34 @@
+"""`bench report`: everything that was measured, as one page to open offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    by: Annotated[str, typer.Option(help="Metric to sort by: psnr, ssim, mse or mae.")] = "psnr",
+    cases: Annotated[
+        int, typer.Option(min=1, max=20, help="Cases shown in pictures: the first of the split, whatever they score.")
+    ] = 2,
+    viewer_mib: Annotated[
+        float, typer.Option(min=0, max=512, help="MiB that volumes may take in the page; cases beyond are left out.")
+    ] = 24.0,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs, and studies.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Write one HTML file: tables, training curves, pictures, studies, provenance, and a viewer of the volumes.
+
+    It opens from disk and fetches nothing. What is missing (runs without predictions, data that are not prepared) is
+    named in the page.
+    """
+    from bench.progress import Reporter
+    from bench.report.page import ReportRequest, write_report
+
+    request = ReportRequest(out, results_dir, runs_dir, by, cases, viewer_mib)
+    reporter = Reporter()
+    size = write_report(request, reporter)
+    reporter.say(f"wrote {out} ({size / 2**20:.1f} MiB); open it in a browser")

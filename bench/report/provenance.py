@@ -1,0 +1,79 @@
+"""How each run was made: its line of runs.csv, and what its run.json says beside it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.rundir import RunFolder
+from bench.scores import read_runs
+
+HEADS = {
+    "status": "Status",
+    "dataset": "Data set",
+    "preset": "Preset",
+    "seed": "Seed",
+    "parameters": "Parameters",
+    "steps": "Steps",
+    "seconds_fit": "Training, s",
+    "seconds_predict": "Inference, s",
+    "peak_memory_mib": "Peak memory, MiB",
+}
+FACTS = {  # in the unfolded part
+    "method": "Method",
+    "origin": "Origin",
+    "source": "Source",
+    "device": "Device",
+    "torch": "PyTorch",
+    "code_version": "Code",
+    "protocol": "Protocols",
+    "data_fingerprint": "Data, SHA-256",
+    "config_sha256": "Configuration, SHA-256",
+    "predictions_sha256": "Predictions, SHA-256",
+    "finished": "Finished",
+    "error": "Error",
+    "resampled": "Resampled",
+}
+FROM_RECORD = ("config", "provenance", "stages", "seconds")
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run: short facts in the order of HEADS, long ones by name, and its record as JSON text."""
+
+    run_id: str
+    cells: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    failed: bool
+    record: str
+    reason: str
+
+
+def runs_of(results_dir: Path, runs_dir: Path) -> list[RunView]:
+    """All runs of runs.csv. Raises BenchError for a damaged runs.csv; a damaged run.json is a reason."""
+    folders = {path.parent.name: RunFolder(path.parent) for path in sorted(runs_dir.glob("*/*/*/run.json"))}
+    lines = read_runs(results_dir).to_dict("records")
+    return [_view({str(k): str(v) for k, v in line.items()}, folders) for line in lines]
+
+
+def _view(line: Mapping[str, str], folders: Mapping[str, RunFolder]) -> RunView:
+    record, reason = "", ""
+    folder = folders.get(line["run_id"])
+    if folder is not None:
+        try:
+            found = folder.record()
+            shown = {name: found[name] for name in FROM_RECORD if name in found} if isinstance(found, dict) else {}
+            record = json.dumps(shown, indent=2, sort_keys=True)
+        except BenchError as error:
+            reason = str(error)
+    else:
+        reason = "no run.json in the folder of runs"
+    facts = tuple((head, line[name]) for name, head in FACTS.items() if line.get(name))
+    cells = tuple(_grouped(line.get(name, "")) for name in HEADS)
+    return RunView(line["run_id"], cells, facts, line.get("status") == "failed", record, reason)
+
+
+def _grouped(text: str) -> str:
+    """A whole number with thin spaces between thousands; other text as it is."""
+    return f"{int(text):,}".replace(",", "\N{THIN SPACE}") if text.isascii() and text.isdigit() else text
