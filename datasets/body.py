@@ -1,5 +1,7 @@
 """The body in a CT, and the removal of the table it lies on."""
 
+from collections import defaultdict
+
 import numpy as np
 from scipy import ndimage
 
@@ -23,10 +25,19 @@ def _dilated(mask: np.ndarray, spacing_mm: np.ndarray, radius_mm: float) -> np.n
     """All voxels (D, H, W) within `radius_mm` of one in the mask; a fraction of the time of a distance map."""
     reach = np.floor(radius_mm / spacing_mm + 1e-9).astype(int)
     padded = np.pad(mask, [(int(size), int(size)) for size in reach])
+    runs: dict[int, list[tuple[int, int]]] = defaultdict(list)  # half length along W of the ball's runs → their places
+    for offset in np.ndindex(*(2 * reach[:2] + 1)):
+        left = radius_mm**2 - (((offset - reach[:2]) * spacing_mm[:2]) ** 2).sum()
+        if left > -1e-9:
+            runs[int(max(left, 0) ** 0.5 / spacing_mm[2] + 1e-9)].append((offset[0], offset[1]))
+    depth, height, width = mask.shape
     result = np.zeros_like(mask)
-    for offset in np.ndindex(*(2 * reach + 1)):
-        if np.linalg.norm((offset - reach) * spacing_mm) <= radius_mm:
-            result |= padded[tuple(slice(start, start + size) for start, size in zip(offset, mask.shape, strict=True))]
+    for half, places in runs.items():
+        wide = np.zeros((*padded.shape[:2], width), bool)
+        for start in range(reach[2] - half, reach[2] + half + 1):
+            wide |= padded[:, :, start : start + width]
+        for row, column in places:
+            result |= wide[row : row + depth, column : column + height]
     return result
 
 
@@ -37,7 +48,7 @@ def _filled(hounsfield: np.ndarray) -> np.ndarray:
     """
     tissue = hounsfield > BODY_HU
     scanned = tissue.any(axis=(1, 2))  # not padding, through which the windpipe would open to the air around
-    labels = np.zeros(tissue.shape, int)
+    labels = np.zeros(tissue.shape, np.int32)
     labels[scanned], count = ndimage.label(~tissue[scanned])
     outside = np.unique(np.concatenate([labels[:, [0, -1]].ravel(), labels[:, :, [0, -1]].ravel(), [0]]))
     flat = labels.ravel()
@@ -68,7 +79,8 @@ def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, 
     from_front = np.maximum.accumulate(body, axis=1)
     from_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
     keep = from_front & from_back
-    for axis in range(3):
-        keep = keep.repeat(stride, axis=axis)
-    keep = keep[tuple(slice(size) for size in hounsfield.shape)]
+    if stride > 1:
+        for axis in range(3):
+            keep = keep.repeat(stride, axis=axis)
+        keep = keep[tuple(slice(size) for size in hounsfield.shape)]
     return np.where(keep, hounsfield, hounsfield.dtype.type(AIR_HU)), "removed"

@@ -22,6 +22,10 @@ HEADER_TAGS = (  # of what _Header holds, but for the transfer syntax
     0x00280010, 0x00280011, 0x00280030, 0x00200037, 0x00281053, 0x00281052,
     0x00280120, 0x00280103, 0x00280100, 0x00280101, 0x00280002, 0x00282110,
 )  # fmt: skip
+FINDING_TAGS = [  # all that is asked of a header before a scan is read
+    *HEADER_TAGS, 0x00080008, 0x00080016, 0x00080018, 0x00080060, 0x00100020,
+    0x0020000D, 0x0020000E, 0x00200032, 0x00280008,
+]  # fmt: skip
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
@@ -256,10 +260,10 @@ def _numbers(value: Any) -> tuple[float, ...]:
 
 
 def _header_and_pixels(path: Path) -> tuple[Any, int, int]:
-    """The pydicom dataset of a file without its pixels, the byte where they begin and their number, 0 for none."""
+    """FINDING_TAGS of a file, the byte where its pixels begin and their number, 0 for none."""
     reading = library("pydicom").filereader
     with path.open("rb") as file:
-        dataset = reading.dcmread(file, stop_before_pixels=True)
+        dataset = reading.dcmread(file, stop_before_pixels=True, specific_tags=FINDING_TAGS)
         implicit, little = dataset.original_encoding
         pixels = next(reading.data_element_generator(file, implicit, little, defer_size=1), None)
     named = pixels is not None and pixels.tag == PIXEL_DATA

@@ -17,7 +17,7 @@ UNITS: dict[str, Unit] = {"HU": "hu", "MHU": "mhu"}  # RescaleType; others are u
 
 
 def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
-    """The source of a file with several frames, of which `dataset` holds the header."""
+    """The source of a file with several frames, of which `dataset` holds dicom.FINDING_TAGS."""
     if "LOW ENERGY" in str(dataset.get("ImageType", "")).upper():
         return Rejected(path, "the low-energy image of a dual-energy scan; the high-energy one is read", expected=True)
     kind = "dicos" if str(dataset.get("SOPClassUID", "")).startswith(DICOS) else "dicom"

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from skimage.io import imread
@@ -69,9 +70,14 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _header(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and number type of an array. Raises ValueError for what is no header, whatever its parser met."""
     with archive.open(entry) as file:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, kind = read[np.lib.format.read_magic(file)](file)
+        version = np.lib.format.read_magic(file)
+        try:
+            shape, _, kind = read[version](file)
+        except (SyntaxError, TypeError, RecursionError, MemoryError, TokenError) as error:
+            raise ValueError(f"{entry} has no readable header") from error
     return shape, kind
 
 

@@ -182,11 +182,11 @@ def check_hounsfield(values: np.ndarray) -> None:
     """Raise ScanError when (D, H, W) values cannot be the HU of a scanned body or bag."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ScanError("it holds NaN or infinite values; fill them with air (-1000 HU)")
-    matter, low = np.count_nonzero(values > -500) / values.size, float(values.min())
+    low = float(values.min())
+    matter, dense = (sum(np.count_nonzero(plane > limit) for plane in values) / values.size for limit in (-500, 800))
     if matter < 0.002:
         raise ScanError(f"it is all air ({matter:.2%} of it above -500 HU)")
     if low > -500:
         raise ScanError(f"its lowest value {low:g} is no air: not HU; {OTHER_UNIT}")
-    dense = np.count_nonzero(values > 800) / values.size
     if dense > 0.1:
         raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; {OTHER_UNIT}")
