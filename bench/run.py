@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,12 +18,14 @@ from bench.errors import BenchError, PluginError, StoppedError
 from bench.files import write_text
 from bench.fit import fit_stages, load_stages, make_accelerator
 from bench.loading import choose_source, load_dataset
-from bench.method import Method, Settings
+from bench.method import Method, Settings, Stage
 from bench.metrics.drr import turn_angles
-from bench.order import derived_seed
+from bench.order import seed_everything
 from bench.predict import predict
 from bench.predictions import intact, read_prediction
+from bench.pretrained import find_pretrained, place
 from bench.preview import preview_run
+from bench.processes import from_main
 from bench.progress import Reporter
 from bench.protocols import RENDERED, Protocol, get_protocol
 from bench.provenance import code_version, peak_memory_mib, provenance
@@ -53,6 +56,7 @@ class RunRequest:
     split: Split = "test"
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
+    from_pretrained: bool = False  # take the weights that come with the method in place of training
 
 
 def run_one(request: RunRequest, report: Reporter) -> Path:
@@ -72,11 +76,14 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     with accelerator.main_process_first(), report.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, chosen, task.counted)
     card = cases["test"].card
-    run_id = run_name(config, request, card.fingerprint)
-    folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
-    torch.manual_seed(derived_seed(request.seed, "weights"))
+    seed_everything(request.seed, "weights")
     method = _built(method_class, settings, card)
-    if request.only is None and _is_done(folder, protocol, cases[request.split]):
+    weights = None
+    if request.from_pretrained and any(isinstance(stage, Stage) for stage in method.stages()):
+        weights = find_pretrained(method_class, config, chosen, card.fingerprint, request.seed)
+    run_id = run_name(config, request, card.fingerprint, None if weights is None else weights.sha256)
+    folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
+    if request.only is None and from_main(_is_done(folder, protocol, cases[request.split])):
         report.say(f"{run_id} is finished; nothing to do")
         return folder.root
     if not accelerator.is_main_process:
@@ -86,7 +93,10 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     with folder.locked():
         _begin(folder, config, request, cases, accelerator, method, protocol)
         code = plugin_sha256(method_class)
-        folder.update(origin="builtin" if code is None else "plugin", plugin_sha256=code)
+        folder.update(origin="builtin" if code is None else "plugin", plugin_sha256=code, remark=method.remark)
+        if weights is not None:
+            folder.update(origin="pretrained", pretrained_sha256=weights.sha256, pretrained_of=weights.facts["run_id"])
+            folder.update(stages=place(weights, folder, [stage.name for stage in method.stages()]))
         accelerator.wait_for_everyone()
         try:
             _fit_and_predict(method, cases, folder, config, request, accelerator, report)
@@ -95,11 +105,13 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
             else:
                 folder.update(status="fitted" if request.only == "fit" else "predicted")
         except (StoppedError, KeyboardInterrupt):
-            folder.update(status="stopped")
+            with suppress(BenchError):
+                folder.update(status="stopped")
             raise
         except Exception as error:
-            folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-            write_text(folder.root / "error.txt", traceback.format_exc())
+            with suppress(BenchError):  # on a full disk the first error is the one to tell
+                write_text(folder.root / "error.txt", traceback.format_exc())
+                folder.update(status="failed", error=f"{type(error).__name__}: {error}")
             if isinstance(error, BenchError) or is_builtin(method_class):
                 raise
             where = f"the traceback is in {folder.root / 'error.txt'}"
@@ -119,10 +131,10 @@ def _built(method_class: type[Method], settings: Settings, card: DatasetCard) ->
         ) from error
 
 
-def run_name(config: RunConfig, request: RunRequest, fingerprint: str) -> str:
-    """The name of the run that a request makes on data of this fingerprint."""
+def run_name(config: RunConfig, request: RunRequest, fingerprint: str, weights: str | None = None) -> str:
+    """The name of the run that a request makes on data of this fingerprint, from pretrained weights of this hash."""
     code = plugin_sha256(get_method(request.method))
-    return full_name(config, request.seed, request.split, fingerprint, code)
+    return full_name(config, request.seed, request.split, fingerprint, code, weights)
 
 
 def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases) -> bool:
@@ -183,7 +195,7 @@ def _fit_and_predict(
     if request.only in (None, "fit"):
         stages = fit_stages(method.stages(), cases, folder, config.fit, request.seed, accelerator, report)
         if main:
-            _note(folder, fit=sum(record["seconds"] for record in stages.values()))
+            _note(folder, fit=sum(record["seconds"] or 0.0 for record in stages.values()))
     if request.only in (None, "predict"):
         if request.only == "predict":
             load_stages(method.stages(), cases, folder, report)
@@ -221,20 +233,24 @@ def _score(
         seconds=part_seconds(folder.record()),
     )
     predictions = folder.predictions(request.split)
+    _draw_previews(method, cases[request.split], folder)
+    report.say(f"first pictures in {folder.previews}")  # scores take longer than many a reconstruction
     with report.task("score", len(cases[request.split])) as task:
         rows = score_predictions(facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device)
-    _draw_previews(method, cases[request.split], folder)
-    merge_rows(request.results_dir, rows)
     _note(folder, score=time.monotonic() - began)
-    record = folder.record()
-    record = folder.update(
-        status="done",
-        scored={**record["scored"], protocol.id: protocol.sha256()},
-        predictions_sha256=folder_sha256(predictions),
-        finished=_now(),
-    )
-    merge_run(request.results_dir, run_row(record))
-    report.say(f"done: {folder.root}; scores in {request.results_dir}, pictures in {folder.previews}")
+    done = {
+        "status": "done",
+        "scored": {**folder.record()["scored"], protocol.id: protocol.sha256()},
+        "predictions_sha256": folder_sha256(predictions),
+        "finished": _now(),
+    }
+    with report.task("merge", 2) as task:  # before the run counts as done: one that does is not looked at again
+        merge_rows(request.results_dir, rows)
+        task.advance(1)
+        merge_run(request.results_dir, run_row({**folder.record(), **done}))
+        task.advance(2)
+    folder.update(**done)
+    report.say(f"done: {folder.root}; scores in {request.results_dir}")
 
 
 def _note(folder: RunFolder, **seconds: float) -> None:

@@ -10,22 +10,24 @@ from bench.predictions import read_manifest
 from bench.scores import views_text
 
 
-def full_name(config: RunConfig, seed: int, split: str, fingerprint: str, code: str | None = None) -> str:
+def full_name(
+    config: RunConfig, seed: int, split: str, fingerprint: str, code: str | None = None, weights: str | None = None
+) -> str:
     """method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>.
 
-    `code` is the SHA-256 of a plug-in's file: an edited plug-in is another run.
+    `code` is the SHA-256 of a plug-in's file: an edited plug-in is another run. So is one that was not trained but
+    given pretrained weights, whose file has the SHA-256 `weights`.
     """
-    facts = {"config": config.sha256(), "split": split, "data": fingerprint}
-    digest = digest_of(facts if code is None else {**facts, "code": code})
+    facts = {"config": config.sha256(), "split": split, "data": fingerprint, "code": code, "weights": weights}
+    digest = digest_of({name: fact for name, fact in facts.items() if fact is not None})
     return f"{config.method}-{config.dataset}-{config.preset}-s{seed}-{digest[:8]}"
 
 
 def name_of_record(record: Mapping[str, Any]) -> str:
     """The name a run with this run.json must have. Raises KeyError and pydantic's ValidationError for a damaged one."""
     config = RunConfig.model_validate(record["config"])
-    return full_name(
-        config, record["seed"], record["split"], record["data"]["fingerprint"], record.get("plugin_sha256")
-    )
+    sources = (record.get("plugin_sha256"), record.get("pretrained_sha256"))
+    return full_name(config, record["seed"], record["split"], record["data"]["fingerprint"], *sources)
 
 
 def predictions_sha256(files: Mapping[str, str]) -> str:
@@ -69,4 +71,5 @@ def run_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "torch": record["provenance"]["packages"]["torch"],
         "predictions_sha256": record.get("predictions_sha256"),
         "finished": record.get("finished"),
+        **{name: record[name] for name in ("pretrained_sha256", "pretrained_of", "remark") if record.get(name)},
     }

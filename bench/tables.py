@@ -25,7 +25,7 @@ DRR_METRICS = ("ssim", "psnr", "mse", "mae")
 AXIS_OF: dict[Space, str] = {"3d": "all", "mip": "mean", "drr": "heldout"}  # what a table shows of each space
 ORACLE_SUFFIX = "-oracle"  # a method's own encoding of the truth: its ceiling
 NO_RUN = "no run yet; published numbers alone"
-RUN_FACTS = ("data_fingerprint", "size", "window_low", "window_high", "device")  # taken from runs.csv
+RUN_FACTS = ("data_fingerprint", "size", "window_low", "window_high", "device", "remark")  # taken from runs.csv
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
 
 
@@ -172,7 +172,7 @@ def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
 
 def with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Rows of scores.csv with the facts of their runs beside them; empty where a run has no line."""
-    joined = scores.merge(runs[["run_id", *RUN_FACTS]], on="run_id", how="left")
+    joined = scores.merge(runs.reindex(columns=["run_id", *RUN_FACTS], fill_value=""), on="run_id", how="left")
     return joined.fillna(dict.fromkeys(RUN_FACTS, ""))
 
 
@@ -244,6 +244,8 @@ def _row(
     origin = "" if runs is None else str(runs["origin"].iloc[0])
     if origin == "external":
         title, printed = f"{title} (outside predictions)", {}
+    if origin == "pretrained":
+        title = f"{title} (pretrained weights)"
     cells = []
     for metric in spec.metrics:
         cell = _cell(metric, method, runs, title, notes)
@@ -251,6 +253,8 @@ def _row(
             marks = tuple(notes.mark(text) for text in doubts(printed, method, metric))
             cell = replace(cell, published=printed[method, metric].text, marks=cell.marks + marks)
         cells.append(cell)
+    remarks = [] if runs is None else [f"{title}: {remark}" for remark in runs["remark"].unique() if remark]
+    cells[0] = replace(cells[0], marks=cells[0].marks + tuple(notes.mark(remark) for remark in remarks))
     run_ids = () if runs is None else tuple(sorted(runs["run_id"].unique()))
     return Row(method, title, kind, origin, len(run_ids), tuple(cells), run_ids)
 

@@ -293,7 +293,7 @@ def test_lpips_is_refused_in_one_line_where_it_is_missing(make_data: MakeData, m
     with pytest.raises(UsageError, match=r"mednerf: perceptual = lpips needs .*"):
         build(make_data(), "perceptual=lpips")
     method = build(make_data())
-    assert method.card.deviations[-1] == "perceptual networks here: random-features, random-features"
+    assert method.remark == "perceptual networks: random-features in training, random-features in tuning"
 
 
 @pytest.mark.parametrize(

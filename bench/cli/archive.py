@@ -11,6 +11,9 @@ from bench.cli.verify import Device, ResultsDir, Run, RunsDir, found
 def export(
     run: Run,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Archive to write; default RUN.bench.zip.")] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Write its weights alone, beside the method, for --from-pretrained.")
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write configuration, weights, predictions, scores and provenance of a finished run to one file.
@@ -18,8 +21,15 @@ def export(
     Anyone can add it with `bench import FILE` and check it with `bench verify RUN`.
     """
     from bench.archive import export_run
+    from bench.pretrained import folder_of, write_pretrained
+    from bench.registry import get_method
 
     folder = found(run, runs_dir)
+    if pretrained:
+        method = folder.record()["config"]["method"]
+        out = out or folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"
+        typer.echo(f"wrote {out}: {write_pretrained(folder, out) / 2**20:.1f} MiB")
+        return
     out = out or Path(f"{folder.root.name}.bench.zip")
     count = export_run(folder, out)
     typer.echo(f"wrote {out}: {count} files, {out.stat().st_size / 2**20:.1f} MiB")

@@ -1,5 +1,6 @@
 """`bench run`: train, reconstruct and score methods on datasets."""
 
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,9 @@ def run(
     ] = "auto",
     protocol: Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")] = "ct3d-1",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    from_pretrained: Annotated[
+        bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
+    ] = False,
     runs_dir: Annotated[Path, typer.Option(help="Weights, predictions and logs of each run.")] = Path("runs"),
     results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
 ) -> None:
@@ -32,8 +36,9 @@ def run(
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
-    from bench.errors import BenchError, StoppedError, UsageError
+    from bench.errors import BenchError, BusyError, UsageError
     from bench.failures import forget_failure, one_line, record_failure
+    from bench.processes import is_main, process_count
     from bench.progress import Reporter
     from bench.run import RunRequest, run_one
 
@@ -54,29 +59,29 @@ def run(
             device=device,
             runs_dir=runs_dir,
             results_dir=results_dir,
+            from_pretrained=from_pretrained,
         )
         try:
             run_one(request, report)
-        except StoppedError:
-            raise
         except Exception as error:
             alone = len(grid) == 1
-            if not (alone and isinstance(error, UsageError)):  # a command that was wrong leaves nothing
-                record_failure(request, error)
-            if alone:
+            left = isinstance(error, BusyError) or (alone and isinstance(error, UsageError))  # without a trace
+            if is_main() and not left:
+                with suppress(BenchError):  # a full disk may be the failure
+                    record_failure(request, error)
+            if alone or process_count() > 1:  # the other processes may be elsewhere in this run
                 raise
             failed.append(f"{method_name} on {dataset_name}, seed {seed}: {one_line(error)}")
             report.say(f"failed: {failed[-1]}")
         else:
-            forget_failure(request)
+            if is_main():
+                forget_failure(request)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
 
 
 def _check_names(methods: list[str], datasets: list[str], preset: str, protocol: str) -> None:
     """Raise UsageError for a name that does not exist before the first of several runs starts."""
-    from contextlib import suppress
-
     from bench.errors import PluginError, UsageError, unknown_name
     from bench.protocols import get_protocol
     from bench.registry import get_dataset, get_method

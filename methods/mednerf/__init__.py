@@ -8,7 +8,6 @@ one monotone map fitted on training cases, which the published method does not h
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +88,7 @@ class MedNerf(Method):
         sampling = Sampling(config.samples, config.renderer)
         redrawn, redrawn_by = perceptual_distance(config.perceptual, "vgg")
         compared, self.compared_by = perceptual_distance(config.perceptual, "alex")
-        self.card = replace(  # type: ignore[misc]  # of this instance: says which perceptual networks were found
-            type(self).card,
-            deviations=(*type(self).card.deviations, f"perceptual networks here: {redrawn_by}, {self.compared_by}"),
-        )
+        self.remark = f"perceptual networks: {redrawn_by} in training, {self.compared_by} in tuning"
         self.field = RadianceField(config.field.network)
         self.inversion = Inversion(self.field, self.camera, sampling, config.inversion, config.image_size, compared)
         self.map = MonotoneMap()
