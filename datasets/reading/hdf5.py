@@ -6,6 +6,7 @@ reads and become air. Source: data preparation of the official code (CT2XRAY/ctp
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
 
 SUFFIXES = (".h5", ".hdf5")
 CUBE_MM = 320.0
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 VIEWS = ("xray1", "xray2")
 MAX_VIEW = 4096  # pixels a side
 UNIQUE_NAMES = ("ct_xray_data",)  # all files are called so: the folder tells the case
@@ -41,13 +43,16 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
         )  # fmt: skip
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An HDF5 file within which all that its library meets in a damaged one is a ScanError."""
     h5py = library("h5py")
     if not path.stat().st_size:
         raise ScanError("the file is empty; copy it again")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except DAMAGE as error:
         raise ScanError("the file is damaged or no HDF5; copy it again") from error
 
 
@@ -73,10 +78,7 @@ def _read(source: ScanSource) -> Stored:
         if len(set(volume.shape)) > 1 and not source.side_file.spacing_mm:
             shape = " × ".join(map(str, volume.shape))
             raise ScanError(f"its 'ct' is {shape}, not the cube of X2CT-GAN; state spacing_mm in a side file")
-        try:
-            values = np.asarray(volume[()])
-        except (OSError, RuntimeError) as error:
-            raise ScanError("its 'ct' is damaged; copy the file again") from error
+        values = np.asarray(volume[()])
     values = np.maximum(values, values.dtype.type(0)) if source.side_file.unit in (None, "hu+1024") else values
     return Stored(values.transpose(2, 1, 0), cube_affine(values.shape, CUBE_MM), "hu+1024")
 
@@ -97,8 +99,5 @@ def _views(source: ScanSource) -> dict[str, np.ndarray]:
                 continue
             if len(file[name].shape) != 2 or max(file[name].shape) > MAX_VIEW or file[name].dtype.kind not in "iuf":
                 raise ScanError(f"its '{name}' is no picture (up to {MAX_VIEW} pixels a side); write it anew")
-            try:
-                views[name] = np.asarray(file[name][()])
-            except (OSError, RuntimeError) as error:
-                raise ScanError(f"its '{name}' is damaged; copy the file again") from error
+            views[name] = np.asarray(file[name][()])
     return views

@@ -1,0 +1,1 @@
+"""Faults on purpose: what a run, its data and its results must survive, tried again and again by `bench faults`."""

@@ -1,0 +1,140 @@
+"""Scans that are damaged or made to do harm: each is read, or refused in words; none crashes, hangs or writes."""
+
+import gzip
+import io
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from bench.datasets.reading.find import find_scans
+from bench.datasets.reading.scan import MAX_VOXELS, Rejected, ScanSource
+
+from .fuzzing import Damage, damaged, damages, profile, refused_or_fine, tried
+from .scan_files import write_dicom, write_dicos, write_h5, write_itk, write_nifti, write_note, write_tiffs
+
+
+def scan(depth: int = 16, side: int = 16) -> np.ndarray:
+    """(D, H, W) int16 HU: a noisy block in air."""
+    hounsfield = np.full((depth, side, side), -1000, np.int16)
+    block = hounsfield[depth // 4 : -(depth // 4), side // 4 : -(side // 4), side // 4 : -(side // 4)]
+    block[:] = np.random.default_rng(0).integers(0, 80, block.shape)
+    return hounsfield
+
+
+def nhdr(path: Path) -> None:
+    write_itk(path, scan())
+
+
+def npz(path: Path) -> None:
+    np.savez(path, ct=scan())
+    write_note(path.with_suffix(".toml"), unit="hu", spacing_mm=(2, 2, 2), axes=("D", "H", "W"))
+
+
+def tiff(path: Path) -> None:
+    write_tiffs(path.parent, scan(), pages=True)
+    write_note(path.parent / "scans.toml", unit="hu", spacing_mm=(2, 2, 2), axes=("D", "H", "W"))
+
+
+FORMATS: dict[str, Callable[[Path], object]] = {
+    "a.nii": lambda path: write_nifti(path, scan()),
+    "a.nii.gz": lambda path: write_nifti(path, scan()),
+    "a.mha": lambda path: write_itk(path, scan()),
+    "a.mhd": lambda path: write_itk(path, scan()),
+    "a.nrrd": lambda path: write_itk(path, scan()),
+    "a.nhdr": nhdr,
+    "a.h5": lambda path: write_h5(path, scan(32, 32)),
+    "a.npz": npz,
+    "in.tif": tiff,
+    "1-020.dcm": lambda path: write_dicom(path.parent, scan(40)),
+    "a.dcs": lambda path: write_dicos(path, scan()),
+}
+TEXT = ("a.mhd", "a.nhdr")
+
+
+def tampered(name: str, content: bytes, changes: list[Damage]) -> bytes:
+    """The damaged file; of packed formats what is inside is damaged, and packed again so that its checksum holds."""
+    if name.endswith(".gz"):
+        return gzip.compress(damaged(gzip.decompress(content), changes), 1)
+    if name.endswith(".npz"):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(buffer, "w") as other:
+            other.writestr("ct.npy", damaged(whole.read("ct.npy"), changes))
+        return buffer.getvalue()
+    return damaged(content, changes)
+
+
+def read_all(folder: Path) -> int:
+    """Read what is found in a folder; the number of scans. All but a BenchError escapes."""
+    scans = 0
+    for found in find_scans(folder):
+        if isinstance(found, Rejected):
+            assert found.reason
+            continue
+        scans += refused_or_fine(partial(read_one, found))
+    return scans
+
+
+def read_one(source: ScanSource) -> None:
+    read = source.read()
+    assert read.hounsfield.ndim == 3
+    assert read.hounsfield.size <= 8 * MAX_VOXELS
+    assert np.isfinite(read.spacing_mm).all()
+    if source.view_reader:
+        source.view_reader(source)
+
+
+@tried(12, 450)
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_scans_are_read_or_refused(name: str, examples: int, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / name
+    FORMATS[name](path)
+    content = path.read_bytes()
+    files = sorted(folder.iterdir())
+    assert read_all(folder) == 1
+
+    @profile(examples)
+    @given(damages(name in TEXT))
+    def check(changes: list[Damage]) -> None:
+        path.write_bytes(tampered(name, content, changes))
+        read_all(folder)
+        assert sorted(folder.iterdir()) == files
+
+    check()
+
+
+@tried(12, 450)
+def test_packed_files_damaged_outside_are_refused_or_read(examples: int, tmp_path: Path) -> None:
+    """The containers themselves, with no checksum mended."""
+    path = tmp_path / "a.npz"
+    npz(path)
+    content = path.read_bytes()
+
+    @profile(examples)
+    @given(damages())
+    def check(changes: list[Damage]) -> None:
+        path.write_bytes(damaged(content, changes))
+        read_all(tmp_path)
+
+    check()
+
+
+@tried(25, 600)
+def test_damaged_side_files_are_refused_in_words(examples: int, tmp_path: Path) -> None:
+    npz(tmp_path / "a.npz")
+    path = tmp_path / "a.toml"
+    content = path.read_bytes()
+
+    @profile(examples)
+    @given(damages(text=True))
+    def check(changes: list[Damage]) -> None:
+        path.write_bytes(damaged(content, changes))
+        read_all(tmp_path)
+
+    check()
