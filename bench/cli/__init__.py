@@ -13,6 +13,7 @@ from bench.cli import (
     compare,
     data,
     doctor,
+    faults,
     fingerprint,
     leaderboard,
     listing,
@@ -53,6 +54,7 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
+app.command("faults")(faults.faults)
 
 
 @app.callback()
