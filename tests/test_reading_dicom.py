@@ -145,16 +145,6 @@ def test_two_readers_agree(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path).hounsfield, plain)
 
 
-def test_compressed_slices_are_decoded(tmp_path: Path) -> None:
-    pytest.importorskip("openjpeg")
-    expected = chest(rows=64, columns=64)
-    for path in write_series(tmp_path, expected):
-        dataset = pydicom.dcmread(path)
-        dataset.compress(pydicom.uid.JPEG2000Lossless, encoding_plugin="pylibjpeg")
-        dataset.save_as(path)
-    np.testing.assert_array_equal(read(tmp_path).hounsfield, expected)
-
-
 def test_two_series_of_a_patient_are_two_sources(tmp_path: Path) -> None:
     write_series(tmp_path / "LIDC-IDRI-0132" / "a", chest(50), series="1.2.3.1", patient="LIDC-IDRI-0132")
     write_series(tmp_path / "LIDC-IDRI-9999" / "b", chest(44), series="1.2.3.2", patient="LIDC-IDRI-0132")
