@@ -14,14 +14,18 @@ from bench.cli import (
     data,
     doctor,
     faults,
+    findings,
     fingerprint,
+    gallery,
     leaderboard,
     listing,
     new,
+    performance,
     report,
     run,
     score,
     study,
+    sweep,
     table,
     verify,
 )
@@ -38,10 +42,14 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("table")(table.table)
+app.command("sweep")(sweep.sweep)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("findings")(findings.findings)
 app.command("report")(report.report)
+app.command("gallery")(gallery.gallery)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
+app.command("performance")(performance.performance)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("fingerprint")(fingerprint.fingerprint)

@@ -77,7 +77,7 @@ class GeneratorStage(Stage):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
         return {
-            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS)
+            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS, fused=True)
             for name, network in self.networks.items()
         }
 

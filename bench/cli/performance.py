@@ -1,0 +1,62 @@
+"""`bench performance`: how fast and how large, beside the published way."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def performance(
+    only: Annotated[
+        str, typer.Option(help="Items, comma list: loop, step, bf16, sampling, reconstruct, data, growth, memory.")
+    ] = "",
+    method: Annotated[str, typer.Option(help="Method or comma list; all when left out.")] = "",
+    dataset: Annotated[str, typer.Option(help="Dataset whose phantoms and sizes are taken.")] = "lidc",
+    preset: Annotated[str, typer.Option(help="Preset of networks and sizes.")] = "tiny",
+    memory_preset: Annotated[str, typer.Option(help="Preset whose memory is estimated.")] = "paper",
+    run: Annotated[str, typer.Option(help="Id of a trained run, whose samples are judged as well as timed.")] = "",
+    cases: Annotated[int, typer.Option(min=3, help="Test cases of that run.")] = 48,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="Roughly how long all of it may take.")] = 900.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Few repetitions and small volumes.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    readme: Annotated[
+        Path | None, typer.Option(help="Write the tables between the performance marks of this file.")
+    ] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    results_dir: Annotated[Path, typer.Option(help="performance.csv and performance.png go there.")] = Path("results"),
+) -> None:
+    """Time ours and the published way in turns; keep results/performance.csv and draw results/performance.png.
+
+    Rows of items that are measured again are replaced, all others stay and are printed too.
+    """
+    from rich.console import Console
+
+    from bench.cli.run import listed
+    from bench.files import replace_block, with_block
+    from bench.performance.items import Request, measure
+    from bench.performance.report import markdown
+    from bench.progress import Reporter
+
+    if readme is not None:
+        with_block(readme, "performance", "")  # refuses a file without the marks before anything is measured
+    request = Request(
+        only=tuple(listed(only)),
+        methods=tuple(listed(method)),
+        dataset=dataset,
+        preset=preset,
+        memory_preset=memory_preset,
+        run=run,
+        cases=cases,
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        quick=quick,
+        runs_dir=runs_dir,
+        results_dir=results_dir,
+    )
+    rows = measure(request, Reporter(Console(stderr=True)))
+    text = markdown(rows)
+    if readme is not None:
+        replace_block(readme, "performance", text)
+    typer.echo(text)

@@ -1,0 +1,106 @@
+"""Sampling: the published loop beside ours at fewer and fewer steps, and whether what is drawn stays as good.
+
+Quality needs a trained run. Judged are, case by case, the PSNR of the decoded sample and the bound of −log p of the
+drawn codes under the model itself; and the coverage of the whole set. A number of steps counts as equal where the
+interval of the paired difference holds 0.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bench.dataset import Cases, Views
+from bench.method import Method
+from bench.metrics.distortion import psnr
+from bench.metrics.fidelity import encode, prdc_scores
+from bench.order import derived_seed
+from bench.performance.hooks import Sampler, sampler
+from bench.performance.rows import Row
+from bench.performance.timing import Bench
+from bench.protocols import DEFAULT, get_protocol
+from bench.stats import paired_differences
+
+TOGETHER = 8  # cases drawn at once by ours
+NEAREST = 5  # neighbours of coverage, as in the default protocol
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for some cases."""
+
+    volumes: torch.Tensor  # (n, D, H, W)
+    judged: np.ndarray  # (n, 2): PSNR in dB, bound in nats a code
+
+
+def sampling_rows(name: str, method: Method, cases: Cases, trained: bool, bench: Bench) -> Iterator[Row]:
+    """A row for each number of steps; seconds a case. The published loop is timed on the first cases only."""
+    tool = sampler(method)
+    if tool is None:
+        return
+    groups = [range(first, min(first + TOGETHER, len(cases))) for first in range(0, len(cases), TOGETHER)]
+    first = groups[0]
+    views, seeds = _views(cases, first, bench), _seeds(cases, first)
+    counts = [tool.steps] + [2**power for power in reversed(range(16)) if 2**power < tool.steps]
+    with torch.inference_mode():
+        published = _drawn(tool, cases, groups, None, bench) if trained else None
+        real = _features(iter(cases.volumes([i])[0] for i in range(len(cases))), cases) if trained else None
+        for steps in counts:
+            note = f"{tool.steps} codes, {len(first)} cases at once; a case"
+            if published is not None:
+                note += "; " + compared(published, _drawn(tool, cases, groups, steps, bench), real, cases)
+            yield bench.measure(
+                f"sampling/{name}/{steps}",
+                lambda steps=steps: tool.draw(views, seeds, steps),  # type: ignore[misc]
+                lambda: tool.published(views, seeds),
+                per=len(first),
+                note=note,
+            )
+
+
+def compared(published: Drawn, ours: Drawn, real: np.ndarray | None, cases: Cases) -> str:
+    """The paired differences of ours from the published loop, in words; `real` are features of the true volumes."""
+    found = paired_differences(ours.judged, published.judged).means
+    words = []
+    for column, (label, unit) in enumerate((("PSNR", " dB"), ("bound", " nats a code"))):
+        low, high = found.low[column], found.high[column]
+        verdict = "equal" if low <= 0 <= high else "not equal"
+        words.append(f"{label} {found.mean[column]:+.3f}{unit} [{low:+.3f}, {high:+.3f}] {verdict}")
+    if real is not None and len(cases) >= NEAREST + 2:
+        before, after = (_coverage(real, _features(iter(drawn.volumes), cases)) for drawn in (published, ours))
+        words.append(f"coverage {after:.3f} after {before:.3f}")
+    return "; ".join([*words, f"{len(ours.judged)} cases"])
+
+
+def _drawn(tool: Sampler, cases: Cases, groups: Sequence[range], steps: int | None, bench: Bench) -> Drawn:
+    volumes, judged = [], []
+    for group in groups:
+        views, seeds = _views(cases, group, bench), _seeds(cases, group)
+        codes = tool.published(views, seeds) if steps is None else tool.draw(views, seeds, steps)
+        made = tool.decode(codes).float().cpu()
+        nats = (tool.nats(codes, views, seeds) / codes.shape[1]).cpu().numpy()
+        truth = cases.volumes(group).numpy()
+        judged += [[psnr(t, m, data_range=1.0) or np.nan, n] for t, m, n in zip(truth, made.numpy(), nats, strict=True)]
+        volumes.append(made)
+    return Drawn(torch.cat(volumes), np.array(judged))
+
+
+def _features(volumes: Iterator[torch.Tensor], cases: Cases) -> np.ndarray:
+    """(encoders, cases, features) under the default protocol."""
+    settings = get_protocol(DEFAULT).fidelity
+    assert settings is not None
+    return encode(volumes, cases.card.size, settings, torch.device("cpu"))["3d"]
+
+
+def _coverage(real: np.ndarray, made: np.ndarray) -> float:
+    return float(np.mean([prdc_scores(r, m, NEAREST)["coverage"] for r, m in zip(real, made, strict=True)]))
+
+
+def _views(cases: Cases, group: Sequence[int], bench: Bench) -> Views:
+    views = cases.views(group)
+    return Views(views.images.to(bench.device), views.angles.to(bench.device), views.mirrored, views.geometry)
+
+
+def _seeds(cases: Cases, group: Sequence[int]) -> list[int]:
+    return [derived_seed("performance", cases.names[index]) for index in group]

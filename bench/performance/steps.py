@@ -1,0 +1,118 @@
+"""Training steps: ours beside the published one, whose losses must be the same; and ours in bf16 beside float32."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.method import Batch, Stage, Update
+from bench.parts import autocast
+from bench.performance.hooks import published_stages
+from bench.performance.rows import Row
+from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
+from bench.performance.timing import Bench
+
+SAME_LOSS = 1e-3  # relative; float32 sums in another order through networks that amplify them
+
+
+def step_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
+    """A row for each stage that has a published step."""
+    twins = published_stages(subject.method)
+    for stage in trained_stages(subject.method):
+        if stage.name not in twins:
+            continue
+        twin = twins[stage.name]
+        with prepared(subject, stage, bench.device) as batch:
+            for network in twin.networks.values():
+                network.to(bench.device)
+            difference = compare_losses(stage, twin, batch)
+            ours, reference = _timed(stage, batch, "fp32"), _timed(twin, batch, "fp32")
+            note = (
+                f"{subject.preset}, volumes of {subject.method.data.size}³, "  # type: ignore[attr-defined]
+                f"batch {stage.loop.batch_size}; losses of the first step equal to {difference:.0e}"
+            )
+            yield bench.measure(f"step/{subject.name}/{stage.name}", ours, reference, note=note)
+
+
+def half_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
+    """A row for each stage: its step under bf16 autocast beside its own in float32."""
+    for stage in trained_stages(subject.method):
+        if stage.name not in published_stages(subject.method):
+            continue
+        with prepared(subject, stage, bench.device) as batch:
+            twin = copy.deepcopy(stage)
+            ours, reference = _timed(twin, batch, "bf16"), _timed(stage, batch, "fp32")
+            note = f"{subject.preset}, bf16 autocast beside float32"
+            yield bench.measure(f"bf16/{subject.name}/{stage.name}", ours, reference, note=note)
+
+
+def compare_losses(ours: Stage, twin: Stage, batch: Batch) -> float:
+    """Largest relative difference of what both log of a step from the same weights and seed, without dropout.
+
+    Raises BenchError, naming the value, where they are not the same step.
+    """
+    with undropped(ours), undropped(twin):
+        mine, published = (_losses(stage, batch) for stage in (ours, twin))
+    largest = 0.0
+    for name in mine.keys() & published.keys():
+        scale = max(abs(mine[name]), abs(published[name]), abs(mine["loss"]) * SAME_LOSS)
+        difference = abs(mine[name] - published[name]) / scale if scale else 0.0
+        if not difference <= SAME_LOSS:
+            raise BenchError(
+                f"the published step of {ours.name} is not the same step: {name} is {published[name]:.6g} "
+                f"and ours {mine[name]:.6g}"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+@contextmanager
+def undropped(stage: Stage) -> Iterator[None]:
+    """Without dropout, whose masks need not be drawn alike."""
+    layers = [m for network in stage.networks.values() for m in network.modules() if isinstance(m, nn.Dropout)]
+    chances = [layer.p for layer in layers]
+    for layer in layers:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, chance in zip(layers, chances, strict=True):
+            layer.p = chance
+
+
+def _losses(stage: Stage, batch: Batch) -> Mapping[str, float]:
+    trained(stage)
+    torch.manual_seed(SEED)
+    values = stage.step(batch, plain_update(stage), late_step(stage))
+    return {name: float(value) for name, value in values.items()}
+
+
+def _timed(stage: Stage, batch: Batch, precision: str):  # type: ignore[no-untyped-def]
+    trained(stage)
+    update, step = plain_update(stage), late_step(stage)
+    device = next(next(iter(stage.networks.values())).parameters()).device
+
+    def work() -> None:
+        torch.manual_seed(SEED)
+        with autocast(device, precision):
+            stage.step(batch, _in_full(update, device), step)
+
+    return work
+
+
+def _in_full(update: Update, device: torch.device) -> Update:
+    """Back-propagation outside of autocast, as the training loop does it."""
+
+    def outside(name: str, loss: Tensor) -> None:
+        with torch.autocast(device.type, enabled=False):
+            update(name, loss)
+
+    return outside
+
+
+def late_step(stage: Stage) -> int:
+    """A step at which all parts of a stage's training have begun: its last."""
+    return max(0, stage.loop.steps - 1)

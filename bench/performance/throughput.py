@@ -1,0 +1,85 @@
+"""Seconds a case and memory of reconstruction, of making phantoms, of projecting and of scoring."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from bench.dataset import DatasetSpec, Views
+from bench.metrics.cases import CaseVolumes
+from bench.order import derived_seed
+from bench.performance.hooks import published_reconstruct
+from bench.performance.rows import Row
+from bench.performance.subjects import Subject
+from bench.performance.timing import Bench, Work
+from bench.projector import project
+from bench.protocols import DEFAULT, get_protocol
+
+ANGLES = (270.0, 0.0)
+
+
+def reconstruct_rows(subject: Subject, bench: Bench, cases: int = 4) -> Iterator[Row]:
+    """Reconstruction of some cases at once, a case; beside the published way where the method offers it."""
+    note = f"{subject.preset}, {cases} cases at once, untrained; a case"
+    yield bench.measure(
+        f"reconstruct/{subject.name}",
+        reconstruction(subject, cases, bench.device),
+        published(subject, cases, bench.device),
+        per=cases,
+        note=note,
+    )
+
+
+def reconstruction(subject: Subject, cases: int, device: torch.device) -> Work:
+    """Reconstructing the test cases, again from the first where there are too few."""
+    views, seeds = repeated_views(subject, cases, device)
+    return lambda: subject.method.reconstruct(views, seeds=seeds)
+
+
+def published(subject: Subject, cases: int, device: torch.device) -> Work | None:
+    """The same as published; None where the method does not offer it."""
+    function = published_reconstruct(subject.method)
+    if function is None:
+        return None
+    views, seeds = repeated_views(subject, cases, device)
+    return torch.inference_mode()(lambda: function(views, seeds))
+
+
+def repeated_views(subject: Subject, cases: int, device: torch.device) -> tuple[Views, list[int]]:
+    """Views and seeds of so many cases."""
+    test = subject.cases["test"]
+    views = test.views([index % len(test) for index in range(cases)])
+    on_device = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
+    return on_device, [derived_seed("performance", index) for index in range(cases)]
+
+
+def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:
+    """Making one phantom at twice the preset's side, as preparation does, projecting it, and scoring a prediction."""
+    fine = min(spec.full_grid, 2 * size)
+    note = f"{spec.name}, {fine}³"
+    yield bench.measure(f"prepare/{spec.name}", lambda: spec.phantom(0, fine), note=f"{note}, a phantom; a case")
+    yield bench.measure(f"project/{spec.name}", projection(spec, fine, 2), note=f"{note} to two views of {2 * size}²")
+    yield bench.measure(f"score/{DEFAULT}", scoring(size), note=f"volumes of {size}³, per-case numbers; a case")
+
+
+def projection(spec: DatasetSpec, size: int, views: int) -> Work:
+    """Projecting one volume of a side to views as wide as it."""
+    volume = torch.from_numpy(_smooth(size)).mul_(2000).sub_(1000)[None]
+    angles = [ANGLES[0] + 360.0 * view / views for view in range(views)]
+    flat = [False] * views
+    return torch.inference_mode()(
+        lambda: project(volume, spec.cube_mm / size, spec.geometry, angles, size, mirrored=flat)
+    )
+
+
+def scoring(size: int) -> Work:
+    """All per-case numbers of the default protocol for one pair of volumes."""
+    protocol, truth = get_protocol(DEFAULT), _smooth(size)
+    volumes = CaseVolumes(truth.astype(np.float64), np.roll(truth, 1, 0).astype(np.float64))
+    return lambda: protocol.case_scores(volumes, protocol)
+
+
+def _smooth(size: int) -> np.ndarray:
+    """A volume (size, size, size) in [0, 1]."""
+    line = np.sin(np.linspace(0, 6, size, dtype=np.float32))
+    return (3 + line[:, None, None] + line[:, None] * line + line) / 7

@@ -1,0 +1,111 @@
+"""The published training step and reconstruction, for `bench performance`: the same numbers, computed as released.
+
+The branches' own heads are computed though no loss uses them, the discriminator sees the true volume once more than
+needed, maps are repeated to volumes before they are convolved, and memory is laid out as PyTorch does by default.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.dataset import Views
+from bench.method import Method, Stage, Update
+
+from . import losses
+from .alignment import resampled_views, resampled_volumes, stacked_condition
+from .decoder import Link
+from .generator import BiplanarGenerator
+from .stage import BETAS, Batch, GeneratorStage
+
+
+def published_stages(method: Method) -> dict[str, Stage]:
+    """Twins of the trained generators by stage name, with copies of their networks."""
+    return {stage.name: PublishedStage(stage) for stage in method.stages() if isinstance(stage, GeneratorStage)}
+
+
+def published_reconstruct(method: Any) -> Callable[[Views, Sequence[int]], Tensor]:
+    """Reconstruction as released: one case at a time, with the heads of the branches."""
+    (stage,) = (stage for stage in method.stages() if isinstance(stage, GeneratorStage))
+    generator = as_published(copy.deepcopy(stage.generator)).eval()
+
+    def reconstruct(views: Views, seeds: Sequence[int]) -> Tensor:
+        inputs = resampled_views(views.images, stage.side)
+        made = [generator(stage.inputs([view[[case]] for view in inputs])) for case in range(len(views.images))]
+        return resampled_volumes(torch.cat(made)[:, 0].clamp(0.0, 1.0), method.data.size)[:, 0]
+
+    return reconstruct
+
+
+class PublishedStage(GeneratorStage):
+    """The released step of generator and discriminator."""
+
+    def __init__(self, ours: GeneratorStage) -> None:
+        super().__init__(ours.name, as_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
+        self.networks = {"generator": self.generator}
+        if ours.config.adversarial_weight > 0:
+            self.discriminator = as_published(copy.deepcopy(ours.discriminator))
+            self.networks["discriminator"] = self.discriminator
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
+        return {
+            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS)
+            for name, network in self.networks.items()
+        }
+
+    def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
+        views, target = self._resampled(batch)
+        made = self.generator(self.inputs(views))
+        voxel, projection = self._reconstruction_losses(made, target)
+        values = {"voxel_loss": voxel.detach(), "projection_loss": projection.detach()}
+        if self.config.adversarial_weight == 0:
+            update("generator", voxel + projection)
+            return {"loss": (voxel + projection).detach(), **values}
+        condition = stacked_condition(views, self.generator.orders)
+        self.discriminator.requires_grad_(False)
+        adversarial = self._weighted(losses.adversarial_loss(self._logits(condition, made), 1.0))
+        self._logits(condition, target)  # for a loss of features whose weight is 0
+        loss = voxel + projection + adversarial
+        update("generator", loss)
+        self.discriminator.requires_grad_(True)
+        true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
+        discriminator = self._weighted(losses.discriminator_loss(true_logits, made_logits))
+        update("discriminator", discriminator)
+        return {
+            "loss": loss.detach(),
+            **values,
+            "generator_loss": adversarial.detach(),
+            "discriminator_loss": discriminator.detach(),
+        }
+
+    def _logits(self, condition: Tensor, volume: Tensor) -> Tensor:
+        return self.discriminator(torch.cat([condition, volume], dim=1))
+
+
+class BranchedGenerator(BiplanarGenerator):
+    """All three volumes, of which one is used."""
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        return self.forward_with_branches(views).volume
+
+
+class RepeatedLink(Link):
+    """Convolves the whole repeated volume."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        side = features.shape[-2]
+        return self.deep(self.attended(self.flat(features)).unsqueeze(2).repeat(1, 1, side, 1, 1))
+
+
+def as_published(network: Any) -> Any:
+    """The network itself, with its parts replaced by the published ones and its memory laid out as by default."""
+    for module in network.modules():
+        if type(module) is BiplanarGenerator:
+            module.__class__ = BranchedGenerator
+        elif isinstance(module, Link):
+            vars(module)["forward"] = MethodType(RepeatedLink.forward, module)
+    return network.to(memory_format=torch.contiguous_format)
