@@ -73,12 +73,12 @@ def sweep(
             results_dir=results_dir,
         )
     jobs = expand(grid)
-    before = states(grid, jobs, queue(grid))
+    held = queue(grid)
+    before = states(grid, jobs, held)
     if what == "status" or dry_run:
         _show(before)
         report.say(f"{grid.name}: {counted(before)}")
         return 0
-    held = {state.job.label for state in before if state.name == "queued"}
     wanted = [job for job in jobs if job.folder is not None and job.label not in held and not is_finished(job)]
     keep_grid(grid)
     report.say(f"{grid.name}: {counted(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")

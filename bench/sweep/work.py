@@ -98,6 +98,7 @@ class Work:
             if code and self.processes > 1 and RunFolder(self.folder).record().get("status") == "stopped":
                 code = STOPPED[0]  # torchrun has one code for all that is not 0
             log.write(_marked(f"exit {code}"))
+            fcntl.flock(log, fcntl.LOCK_UN)  # a process that another thread starts just now inherits it for a moment
         return code
 
 
