@@ -5,14 +5,16 @@ factors and label maps of phantoms lie beside them (bench.phantoms).
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from joblib import Parallel, delayed
 from torch.nn import functional as F
 
@@ -27,11 +29,12 @@ from bench.dataset import (
     is_mirrored,
 )
 from bench.errors import BenchError, UsageError
-from bench.files import digest_of, read_json, sha256_of, write_atomic, write_json
+from bench.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json
 from bench.phantoms import Described, Phantoms, describe, keep
 from bench.projector import project
 from bench.splits import assigned_splits
 from bench.store import PreparedCase, data_root, load_volume, read_store
+from bench.stored_views import stored_views, stored_views_sha256
 
 CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
 PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
@@ -83,8 +86,8 @@ def load_dataset(
     """
     chosen, sources, fingerprint = _chosen_sources(spec, config, source)
     folder = data_root() / spec.name / "presets" / fingerprint[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    with locked(folder / "lock"):
+        drop_partial(folder)
         manifest = _intact_manifest(folder)
         if manifest is None:
             manifest = _build(spec, config, sources, folder, progress)
@@ -99,7 +102,9 @@ def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto"
 def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
     if config.size > spec.full_grid:
         raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
-    chosen, _ = choose_source(spec, source)
+    chosen, reason = choose_source(spec, source)
+    if config.views == "stored" and chosen == "phantom":
+        raise UsageError(f"data.views=stored needs real {spec.name} scans that came with X-rays ({reason})")
     sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
     return chosen, sources, _fingerprint(spec, config, chosen, sources)
 
@@ -131,8 +136,12 @@ def _phantom_sources(config: DataConfig) -> list[_Source]:
 
 
 def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[_Source]) -> str:
+    came_along = {}
+    if config.views == "stored":  # also tells, before anything is computed, which case lacks them
+        came_along = {"views": [stored_views_sha256(spec.name, s.name, config.angles) for s in sources]}
     return digest_of(
         {
+            **came_along,
             "cache": CACHE_VERSION,
             "dataset": spec.name,
             "source": chosen,
@@ -167,10 +176,15 @@ def _build(
         for _ in filled():
             pass
     training = integrals[[source.split == "train" for source in sources]]
+    grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
+    if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
+        for index, source in enumerate(sources):
+            images = stored_views(spec.name, source.name, config.angles, config.image_size)
+            integrals[index] = grey_scale * images
     manifest = {
         "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
         "integrals": write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals)),
-        "grey_scale": max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6),
+        "grey_scale": grey_scale,
         "beside": beside,
     }
     write_json(folder / "manifest.json", manifest)
@@ -181,8 +195,28 @@ def _computed(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
     workers = min(os.cpu_count() or 1, len(sources))
-    job = delayed(_compute_case)
-    return Parallel(n_jobs=workers, return_as="generator")(job(spec, config, source) for source in sources)
+    job, parent = delayed(_compute_for), os.getpid()
+    return Parallel(n_jobs=workers, return_as="generator")(job(parent, spec, config, source) for source in sources)
+
+
+def _compute_for(
+    parent: int, spec: DatasetSpec, config: DataConfig, source: _Source
+) -> tuple[np.ndarray, np.ndarray, Described]:
+    if os.getpid() != parent:
+        _end_with(parent)
+    return _compute_case(spec, config, source)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let a worker whose parent was killed end too; it would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
