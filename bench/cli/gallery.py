@@ -1,0 +1,22 @@
+"""`bench gallery`: one picture of one case a dataset, method by method."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def gallery(
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("results/gallery.png"),
+    case: Annotated[int, typer.Option(help="Which test case, by its place in the split.")] = 0,
+    by: Annotated[str, typer.Option(help="Metric the methods are sorted by.")] = "psnr",
+    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
+    runs_dir: Annotated[Path, typer.Option(help="Where the predictions are.")] = Path("runs"),
+) -> None:
+    """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
+    from bench.progress import Reporter
+    from bench.report.collect import collect
+    from bench.report.gallery import draw_gallery
+
+    names = draw_gallery(out, collect(results_dir, runs_dir, by, Reporter()), case)
+    typer.echo(f"wrote {out} ({', '.join(names)})")
