@@ -123,7 +123,12 @@ def auroc(
     random = np.random.default_rng(seed)
     first = random.multinomial(n, np.full(n, 1 / n), size=resamples)
     second = first if paired else random.multinomial(m, np.full(m, 1 / m), size=resamples)
-    low, high = np.quantile(((first @ above) * second).sum(1) / (n * m), ((1 - level) / 2, (1 + level) / 2))
+    found = ((first @ above) * second).sum(1) / (n * m)
+    if paired:  # a case that is drawn twice would meet its own change four times, not twice
+        own = np.diagonal(above)
+        apart = (found * n * n - first**2 @ own) / np.maximum(n * n - (first**2).sum(1), 1)
+        found = ((n - 1) * apart + first @ own / n) / n
+    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
     return Estimate(value, float(low), float(high), m)
 
 

@@ -10,11 +10,16 @@ import pytest
 from bench.errors import UsageError
 from bench.progress import Reporter
 from bench.run import RunRequest, run_one
-from bench.study.calibration import FACTOR, INSIDE, spreads
+from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
 from bench.study.runs import StudyRequest
 
+VERDICTS = {
+    0.5: "; overconfident: samples spread less than they err",
+    1.0: "",
+    2.0: "; underconfident: samples spread more than they err",
+}
 FEW = ("data.phantoms=[12, 1, 8]",)
 TOY = '''
 import torch
@@ -83,7 +88,7 @@ def test_draws_of_the_true_distribution_lie_around_the_truth(place: Path) -> Non
     assert "follows the drawn" in light.note
 
 
-def test_a_method_whose_samples_are_all_alike_is_overconfident(place: Path) -> None:
+def test_a_method_whose_samples_are_all_alike_is_told_so(place: Path) -> None:
     answer = answered(place, "alike=true", values=(3,))
     voxels = next(p.values for p in answer.points if p.parameter == INSIDE)
     assert mean(voxels["inside_body"]) < 0.1
@@ -93,7 +98,7 @@ def test_a_method_whose_samples_are_all_alike_is_overconfident(place: Path) -> N
                 assert point.of_set[name].high == pytest.approx(0, abs=1e-9)
             tied = {"dense part, l"}  # whole voxels, often none in truth and samples: the rank is drawn by lot
             assert point.setting in tied or mean(point.values["excess"]) == -0.5
-            assert "overconfident" in point.note
+            assert point.note.endswith("all samples of a case are alike")
 
 
 def test_one_sample_or_several_counts_are_refused(place: Path) -> None:
@@ -115,6 +120,7 @@ def test_spreads_of_normal_draws_are_their_closed_forms(factor: float, ratio: fl
     assert found["sampled"].value == pytest.approx(factor * 0.8 / np.hypot(3, 0.8), rel=0.04)
     error = np.sqrt((1 + factor**2 / 6) / (1 + 1 / 6))  # of the mean of six draws, in units of the truth's spread
     assert found["spread_skill"].value == pytest.approx(factor / error, rel=0.04)
+    assert _verdict(found["spread_skill"]) == VERDICTS[factor]
     for estimate in found.values():
         assert estimate.low < estimate.value < estimate.high
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from bench.errors import UsageError
@@ -93,15 +94,15 @@ def test_the_auroc_is_that_of_scikit_learn_with_ties_counted_half() -> None:
     assert auroc(outside, inside, paired=False).value == pytest.approx(1 - found.value)
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0])
-def test_the_interval_of_the_auroc_holds_the_truth_as_often_as_it_says(shift: float) -> None:
-    from scipy.stats import norm
-
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_interval_of_the_auroc_holds_the_truth_as_often_as_it_says(paired: bool) -> None:
     random = np.random.default_rng(3)
-    true, held = norm.cdf(shift / np.sqrt(2)), 0
+    own = norm.cdf(0.7 / np.hypot(0.4, 0.8)) if paired else norm.cdf(0.7 / np.sqrt(2))
+    true, held = (39 * norm.cdf(0.7 / np.sqrt(2)) + own) / 40, 0
     for repeat in range(200):
-        inside, outside = random.normal(size=40), random.normal(shift, size=40)
-        found = auroc(inside, outside, paired=False, resamples=400, seed=repeat)
+        inside, noise = random.normal(size=(2, 40))
+        outside = 0.7 + (0.6 * inside + 0.8 * noise if paired else noise)
+        found = auroc(inside, outside, paired=paired, resamples=400, seed=repeat)
         held += found.low <= true <= found.high
     assert 0.90 <= held / 200 <= 0.99
 
@@ -112,6 +113,13 @@ def test_cases_that_were_changed_a_little_and_alike_are_told_apart_with_a_narrow
     apart = auroc(inside, inside + 0.3, paired=False)
     assert together.value == apart.value
     assert together.high - together.low < 0.5 * (apart.high - apart.low)
+
+
+def test_pairs_that_are_drawn_twice_do_not_count_their_own_change_more() -> None:
+    inside = np.random.default_rng(0).normal(size=24)
+    found = auroc(inside, inside + 1e-6, paired=True)
+    assert found.value == pytest.approx(0.5 + 0.5 / 24)
+    assert (found.low, found.high) == pytest.approx((found.value, found.value))  # no draw of cases changes it
 
 
 def test_few_cases_have_an_auroc_and_no_interval() -> None:

@@ -23,6 +23,7 @@ from bench.study.runs import StudyRequest, TrainedRun, limited
 from bench.study.sampling import put, sample_count, several_samples
 
 INSIDE, FACTOR = "stated share of the interval", "factor"
+ALIKE = 1e-6  # part of the error, of a spread that is rounding
 LEAST_TRAINING = 10  # cases, under which a regression says nothing
 
 
@@ -111,14 +112,17 @@ def _of_factor(
         shares = interval_shares(np.array([rank]), count)
         of_cases["excess"][name] = float(np.mean([share - stated for stated, share in shares.items()]))
         of_cases["rank"][name] = (float(rank) + 0.5) / (count + 1)
-    note = f"the views leave at most {found['unexplained'].value:.0%} of its spread over patients or bags open"
+    note = f"the views leave at most {found['unexplained'].value:.0%} of its spread over cases open"
     if train.card.source == "phantom":
         drawn, r = drawn_factor(values, [train.factors(n) for n, k in zip(train.names, known, strict=True) if k])
         note += f"; follows the drawn {drawn}, r = {r:+.2f}" if drawn else ""
-    return Point(run.facts, FACTOR, factor, of_cases, of_set=found, note=note + _verdict(found["spread_skill"]))
+    note += _verdict(found["spread_skill"])
+    return Point(run.facts, FACTOR, factor, of_cases, of_set=found, note=note, compared=False)
 
 
 def _verdict(skill: Estimate) -> str:
+    if skill.high < ALIKE:
+        return "; all samples of a case are alike"
     if skill.high < 1:
         return "; overconfident: samples spread less than they err"
     return "; underconfident: samples spread more than they err" if skill.low > 1 else ""

@@ -107,14 +107,14 @@ STUDIES = {
                 Panel(calibration.FACTOR, "spread_skill", ordered=False, line=1.0),
             ),
             takes_values=True,
-            also=("inside", "sampled", "rank"),
+            also=("inside",),
         ),
         Study(
             "ood",
             "Does the likelihood tell other inputs from the test cases?",
             ood.ood,
-            tuple(Panel(ood.KIND, score, ordered=False, line=0.5) for score in ood.SCORES),
-            also=tuple(ood.SCORES.values()),
+            tuple(Panel(ood.KIND, score, ordered=False, line=0.5, limits=(-0.04, 1.04)) for score in ood.SCORES),
+            also=("nll_bits_per_voxel",),
         ),
         Study(
             "train-size",

@@ -27,6 +27,7 @@ class Panel:
     diagonal: bool = False  # draw y = x: what a calibrated method does
     ordered: bool = True  # False: the settings are no scale, and no line joins them
     line: float | None = None  # draw y = line: what chance, or a perfect method, gives
+    limits: tuple[float, float] | None = None  # of the vertical axis
 
 
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
@@ -86,6 +87,8 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Seque
         axis.minorticks_off()
     else:
         axis.set_xticks(numbers, settings, fontsize=8)
+    if panel.limits is not None:
+        axis.set_ylim(*panel.limits)
     axis.set_xlabel(panel.parameter, fontsize=9)
     axis.set_ylabel(label_of(panel.metric), fontsize=9)
     axis.tick_params(labelsize=8)
