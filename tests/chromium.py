@@ -17,7 +17,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"),
     "--remote-debugging-pipe",
 )
-PATIENCE = 120.0  # seconds until an answer must have come; a loaded machine draws slowly
+PATIENCE = 240.0  # seconds until an answer must have come; a loaded machine draws slowly
 
 
 def find_chromium() -> str | None:

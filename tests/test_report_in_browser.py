@@ -16,7 +16,10 @@ from .chromium import NAMES, Page, find_chromium
 from .report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
 
 BROWSER = find_chromium()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser on PATH: {', '.join(NAMES)}")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason=f"no browser on PATH: {', '.join(NAMES)}"),
+    pytest.mark.timeout(600),  # volumes are drawn by the processor
+]
 READY = "document.getElementById('viewer').dataset.ready === 'yes'"
 READINGS = "[...document.querySelectorAll('.pane .value')].map(e => e.textContent)"
 

@@ -90,7 +90,7 @@ def spreads_of(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
             except BenchError:  # said beside the pictures of the case
                 continue
             if np.ptp(np.stack(drawn), axis=0).any():
-                yield _spread(group, subject, cases[0], f"{len(drawn)} runs with different seeds", drawn)
+                yield _spread(group, subject, cases[0], f"{len(drawn)} runs with different seeds, trained anew", drawn)
 
 
 def _strip(

@@ -18,7 +18,7 @@ HEADS = {
     "steps": "Steps",
     "seconds_fit": "Training, s",
     "seconds_predict": "Inference, s",
-    "peak_memory_mib": "Peak memory, MiB",
+    "peak_memory_mib": "Memory, MiB",
 }
 FACTS = {  # in the unfolded part
     "method": "Method",

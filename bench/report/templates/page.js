@@ -121,9 +121,9 @@
     cases.forEach((entry, index) => caseSelect.append(option(`${entry.group} · ${entry.case}`, index)));
     for (const pane of panes) {
       pane.view = new niivue.Niivue({
-        isRadiologicalConvention: true, isNearestInterpolation: true, backColor: [0, 0, 0, 1],
+        isRadiologicalConvention: true, isNearestInterpolation: true, sagittalNoseLeft: true, backColor: [0, 0, 0, 1],
         crosshairColor: [0.95, 0.7, 0.25, 0.9], crosshairWidth: 0.8, crosshairWidthUnit: "percent", fontColor: [0.75, 0.75, 0.72, 1], show3Dcrosshair: true, dragAndDropEnabled: false,
-        multiplanarShowRender: 0, multiplanarForceRender: false, loadingText: "", logLevel: "error",
+        multiplanarShowRender: 1, loadingText: "", logLevel: "error",
         isOrientCube: false, clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",
         fontMinPx: 11, isForceMouseClickToVoxelCenters: true,
       });
