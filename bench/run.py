@@ -19,6 +19,7 @@ from bench.files import write_text
 from bench.fit import fit_stages, load_stages, make_accelerator
 from bench.loading import choose_source, load_dataset
 from bench.method import Method, Settings, Stage
+from bench.metrics.distortion import psnr
 from bench.metrics.drr import turn_angles
 from bench.order import seed_everything
 from bench.predict import predict
@@ -233,8 +234,8 @@ def _score(
         seconds=part_seconds(folder.record()),
     )
     predictions = folder.predictions(request.split)
-    _draw_previews(method, cases[request.split], folder)
-    report.say(f"first pictures in {folder.previews}")  # scores take longer than many a reconstruction
+    reached = _draw_previews(method, cases[request.split], folder)
+    report.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {folder.previews}")  # all scores take longer
     with report.task("score", len(cases[request.split])) as task:
         rows = score_predictions(facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device)
     _note(folder, score=time.monotonic() - began)
@@ -261,11 +262,16 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _draw_previews(method: Method, cases: Cases, folder: RunFolder) -> None:
+def _draw_previews(method: Method, cases: Cases, folder: RunFolder) -> list[str]:
+    """Draw the first cases; return the PSNR of each."""
+    reached = []
     for index, name in enumerate(cases.names[:PREVIEWED]):
         volume, _ = read_prediction(folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)
         title = f"{method.card.title}, {cases.card.name} ({cases.card.source}), {folder.root.name}"
         preview_run(folder.previews / f"{name}.png", cases, index, volume, title)
+        value = psnr(cases.volumes([index])[0].numpy(), volume, data_range=1.0)
+        reached.append("∞" if value is None else f"{value:.1f}")
+    return reached
 
 
 def _networks(method: Method) -> list[nn.Module]:
