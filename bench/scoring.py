@@ -83,7 +83,7 @@ def score_predictions(
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = _checked_hashes(files, predictions, truth)
+    hashes = _checked_hashes(files, predictions, truth, unit if facts.origin == "external" else None)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
@@ -148,17 +148,32 @@ def external_run(
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
-def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases) -> dict[str, str]:
-    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case."""
+def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
+
+    With a unit all voxels are read too. What is wrong is said of every case at once.
+    """
     manifest = read_manifest(predictions)
-    hashes = {}
+    hashes: dict[str, str] = {}
+    faults: list[BenchError] = []
     for case, path in files.items():
-        check_grid(path, truth, case)
+        try:
+            if unit is None:
+                check_grid(path, truth, case)
+            else:
+                read_prediction(path, truth, case, unit)
+        except BenchError as error:
+            faults.append(error)
+            continue
         hashes[case] = sha256_of(path)
         if case in manifest and manifest[case].sha256 != hashes[case]:
-            raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
+            faults.append(BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again"))
         if case in manifest:
             hashes[case] += manifest[case].renders_sha256
+    if len(faults) > 1:
+        raise BenchError(f"{len(faults)} of {len(files)} predictions are refused: {' | '.join(map(str, faults))}")
+    if faults:
+        raise faults[0]
     return hashes
 
 

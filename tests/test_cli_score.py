@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bench.cli import run_command
@@ -31,6 +33,24 @@ def toy(make_data, monkeypatch) -> dict[str, Cases]:
     plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     return data
+
+
+def test_every_prediction_that_is_refused_is_named_with_its_reason(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases = toy["test"]
+    for case, volume in zip(cases.names, cases.volumes(range(3)).numpy(), strict=True):
+        write_prediction(tmp_path / "p", case, volume, cases, seconds=0.0, seed=None)
+    bad = np.zeros((16, 16, 16), np.float32)
+    bad[3, 4, 5] = np.nan
+    nib.save(nib.Nifti1Image(bad, cases.affines[0]), tmp_path / "p" / "test-000.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((16, 16, 15), np.float32), cases.affines[0]), tmp_path / "p" / "test-002.nii.gz")
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "mine"]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "2 of 3 predictions are refused" in message
+    assert "test-000.nii.gz: 1 of 4096 voxels are NaN" in message
+    assert "test-002.nii.gz has (16, 16, 15) voxels" in message
+    assert "test-001" not in message
+    assert not (tmp_path / "results").exists()
 
 
 def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, monkeypatch) -> None:
