@@ -57,6 +57,8 @@ class DataConfig(BaseModel):
     image_size: PositiveInt = 256  # pixels a side of a view
     angles: tuple[float, ...] = Field(default=(PA_ANGLE, LEFT_LATERAL_ANGLE), min_length=1)
     phantoms: tuple[PositiveInt, PositiveInt, PositiveInt] = (824, 92, 102)  # train, validation, test
+    # stored: the X-rays that came with real CTs; left out of the hashes of configurations that do not use them
+    views: Literal["projected", "stored"] = Field(default="projected", exclude_if=lambda views: views == "projected")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The prepared real cases of a dataset: one int16 volume a case at the full grid, and a manifest with hashes.
 
 Layout: $BENCH_DATA/<dataset>/real/manifest.json, volumes/<case>.npy and, where X-rays came with a CT,
-volumes/<case>.views.npz: those as they were, by name, and `provenance`, a JSON text. No preset uses them yet.
+volumes/<case>.views.npz: those as they were, by name, and `provenance`, a JSON text; see bench.stored_views.
 """
 
 import os

@@ -21,16 +21,17 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
 from bench.errors import BenchError, UsageError
 from bench.files import digest_of, sha256_of
-from bench.store import PreparedCase, add_case, load_volume, read_store, store_folder
+from bench.store import PreparedCase, add_case, load_volume, read_store, store_folder, views_path
 
 from .body import without_table
 from .reading.find import FORMATS, find_scans
-from .reading.scan import Rejected, Scan, ScanSource, bag_upright
+from .reading.scan import Rejected, Scan, ScanError, ScanSource, TakenAt, bag_upright
 from .resampling import cube_centre, resampled
 
 if TYPE_CHECKING:  # importing it imports torch, which workers do not need
@@ -209,7 +210,17 @@ def _undamaged(dataset: str, record: PreparedCase) -> bool:
         load_volume(dataset, record)
     except BenchError:
         return False
-    return True
+    views = views_path(dataset, record.case)
+    return not views.exists() or _angles_known(views)
+
+
+def _angles_known(views: Path) -> bool:
+    """Whether X-rays are whole and say how they were taken, as far as is known."""
+    try:
+        with views.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return "angles" in json.loads(str(stored["provenance"]))
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        return False
 
 
 def _outcomes(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
@@ -294,8 +305,20 @@ def _views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
     if not source.view_files or source.view_reader is None:
         return None
     hashes = {_relative(path, root): sha256_of(path) for path in source.view_files}
-    provenance = {"format": source.format, "series": source.series, "sha256_of_sources": hashes}
-    return {**source.view_reader(source), "provenance": np.array(json.dumps(provenance, sort_keys=True))}
+    views, stated = source.view_reader(source), source.side_file
+    if stated.view_angles is not None:
+        angles = {name: TakenAt(at, name in stated.mirrored_views) for name, at in stated.view_angles.items()}
+    else:
+        angles = source.view_angles(list(views)) if source.view_angles else {}
+    if unknown := angles.keys() - views.keys():
+        raise ScanError(f"view_angles names {', '.join(sorted(unknown))}; its X-rays are {', '.join(sorted(views))}")
+    provenance = {
+        "format": source.format,
+        "series": source.series,
+        "sha256_of_sources": hashes,
+        "angles": {name: asdict(taken) for name, taken in angles.items()},
+    }
+    return {**views, "provenance": np.array(json.dumps(provenance, sort_keys=True))}
 
 
 def _passed_over(job: _Job, start: int, chosen: str) -> list[Rejected]:

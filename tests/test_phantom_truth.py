@@ -19,6 +19,11 @@ from bench.loading import load_dataset
 CONFIG = DataConfig(size=16, image_size=16, phantoms=(2, 1, 1))
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
 def loaded(spec: DatasetSpec) -> dict[Split, Cases]:
     return load_dataset(spec, CONFIG, "phantom")
 

@@ -5,7 +5,7 @@ position in the scanner, so the cube is centred at the origin. Values below 0 ar
 reads and become air. Source: data preparation of the official code (CT2XRAY/ctpro.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, library
 
 SUFFIXES = (".h5", ".hdf5")
 CUBE_MM = 320.0
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
-VIEWS = ("xray1", "xray2")
+VIEWS = {"xray1": TakenAt(270.0, mirrored=True), "xray2": TakenAt(0.0, mirrored=False)}
 MAX_VIEW = 4096  # pixels a side
 UNIQUE_NAMES = ("ct_xray_data",)  # all files are called so: the folder tells the case
 
@@ -39,7 +39,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
         views = (path,) if names else ()
         yield ScanSource(
             patient_of(series), series, shape[0], "x2ct-h5", path, (path,), _read,
-            view_files=views, view_reader=_views,
+            view_files=views, view_reader=_views, view_angles=_angles,
         )  # fmt: skip
 
 
@@ -88,6 +88,10 @@ def cube_affine(shape: tuple[int, ...], side_mm: float) -> np.ndarray:
     affine = np.diag([-side_mm / shape[2], -side_mm / shape[1], side_mm / shape[0], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     return affine
+
+
+def _angles(names: Sequence[str]) -> dict[str, TakenAt]:
+    return {name: VIEWS[name] for name in names}
 
 
 def _views(source: ScanSource) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ Source: data loaders of the official code.
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
 
@@ -19,10 +19,11 @@ from skimage.io import imread
 
 from .hdf5 import CUBE_MM, MAX_VIEW, cube_affine
 from .names import CHEST_FOLDER, name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size
 from .side_file import Unit
 
 KEY = "ct"
+CHEST_VIEWS = 8
 BAG_VIEW = re.compile(r"(.+)_(azimuth|elevation)_(\d+)", re.IGNORECASE)
 HALF_PRECISION = re.compile(r"_f16$")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -48,7 +49,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
         name, views = _name_and_views(path, pictures)
         yield ScanSource(
             patient_of(name), name_of(path), shape[0] if shape else 0, "npz", path, (path,), _read,
-            view_files=views, view_reader=_views,
+            view_files=views, view_reader=_views, view_angles=_chest_angles if CHEST_FOLDER.fullmatch(name) else None,
         )  # fmt: skip
 
 
@@ -61,6 +62,13 @@ def _name_and_views(path: Path, pictures: list[Path]) -> tuple[str, tuple[Path, 
     matches = [(match.group(1), picture) for picture in pictures if (match := BAG_VIEW.fullmatch(picture.stem))]
     named = next((bag for bag, _ in matches if bag in above), HALF_PRECISION.sub("", name_of(path)))
     return named, tuple(picture for bag, picture in matches if bag == named)
+
+
+def _chest_angles(names: Sequence[str]) -> dict[str, TakenAt]:
+    """Eight pictures in the order of their names are one turn from the left lateral view on, all mirrored."""
+    if len(names) != CHEST_VIEWS:
+        return {}
+    return {name: TakenAt(360.0 / CHEST_VIEWS * index, mirrored=True) for index, name in enumerate(sorted(names))}
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

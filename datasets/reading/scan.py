@@ -49,6 +49,14 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class TakenAt:
+    """How an X-ray was taken."""
+
+    angle: float  # gantry angle in degrees: 270 is PA, 0 left lateral
+    mirrored: bool  # its columns are flipped from what the source sees
+
+
+@dataclass(frozen=True)
 class ScanSource:
     """A CT that was found and not yet read."""
 
@@ -62,6 +70,7 @@ class ScanSource:
     side_file: SideFile = NO_SIDE_FILE
     view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
     view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
+    view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
 
     def read(self) -> Scan:
         """The CT. Raises ScanError with the reason when it cannot be used."""

@@ -9,6 +9,8 @@ a folder speaks of all scans in it and below. The nearest one counts, wholly:
     axes = ["H", "D", "W"]          # what those axes are; "-D" runs against D
     padding = -2000                 # stored value outside the field of view, read as air
     key = "ct"                      # the array of an .npz
+    view_angles = {a = 270, b = 0}  # gantry angle of the X-rays that came with it, by name; 270 is PA, 0 left lateral
+    mirrored_views = ["a"]          # those whose columns are flipped from what the source sees
 
 D runs superior→inferior (in a bag up→down), H anterior→posterior, W patient right→left.
 """
@@ -46,11 +48,19 @@ class SideFile(BaseModel):
     axes: Annotated[tuple[str, str, str], AfterValidator(_three_axes)] | None = None
     padding: float | None = None
     key: str | None = None
+    view_angles: dict[str, float] | None = None
+    mirrored_views: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _water_with_attenuation(self) -> "SideFile":
         if (self.unit == "mu_per_cm") != (self.mu_water_per_cm is not None):
             raise ValueError('mu_water_per_cm belongs to unit = "mu_per_cm" and to no other')
+        return self
+
+    @model_validator(mode="after")
+    def _mirrored_views_have_angles(self) -> "SideFile":
+        if lacking := set(self.mirrored_views) - set(self.view_angles or {}):
+            raise ValueError(f"view_angles states no angle of {', '.join(sorted(lacking))}")
         return self
 
     def settled(
