@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from matplotlib.image import imread, imsave
 
 from bench.cli import run_command
 from bench.dataset import Cases
@@ -29,6 +29,7 @@ from bench.report.markup import json_for_script, script_text
 from bench.report.page import ReportRequest, write_report
 from bench.rundir import RunFolder
 from bench.stats import mean_intervals
+from bench.study.points import Point, write_points
 from bench.trainlog import TrainLog
 
 from .report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install, truth_of
@@ -251,6 +252,28 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
         "views-x.csv has other columns",
     ):
         assert reason in text, reason
+
+
+def test_studies_come_with_picture_numbers_and_notes(tmp_path: Path, page: Callable[..., Read]) -> None:
+    facts = dict.fromkeys(("run_id", "source", "preset", "seed"), "0") | {"method": HOSTILE_METHOD, "dataset": "toy"}
+    values = [{"psnr": {f"case {index}": level + index for index in range(5)}} for level in (20.0, 17.5)]
+    points = [Point(facts, "steps", str(step), own) for step, own in zip((4, 8), values, strict=True)]
+    path = tmp_path / "results" / "studies" / "steps-toy.csv"
+    path.parent.mkdir(parents=True)
+    write_points(path, "steps", [*points, Point(facts, "steps", "16", {}, note="refused: at most 8 steps")])
+    buffer = io.BytesIO()
+    imsave(buffer, np.eye(4), format="png")
+    path.with_suffix(".png").write_bytes(buffer.getvalue())
+    read = page()
+    shown = [given["src"] for tag, given in read.elements if tag == "img"]
+    assert [base64.b64decode(address.partition(",")[2]) for address in shown] == [buffer.getvalue()]
+    numbers = {cells[3]: cells for _, cells in read.rows if cells and cells[0] == HOSTILE_METHOD}
+    assert numbers["4"][6:8] == ["5", "22.00"]
+    assert numbers["8"][7] == "19.50"
+    assert numbers["8"][9].startswith("-2.50")
+    assert "refused: at most 8 steps" in read.text
+    path.with_suffix(".png").write_bytes(b"<svg onload=alert(1)>")
+    assert "is no PNG" in page().text
 
 
 def test_data_that_are_not_there_leave_the_tables(

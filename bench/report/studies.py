@@ -14,7 +14,7 @@ from bench.study.points import COLUMNS, OWN_METRICS, digits_of, label_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES = 2 * 2**20  # of one picture
-HEADS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Mean", "95 % interval", "Change")
+HEADS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Value", "95 % interval", "Change")
 Line = tuple[str, str, str, str, str, str]
 """Method, seed, parameter, setting, split, metric."""
 

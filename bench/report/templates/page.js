@@ -145,7 +145,9 @@
 
   caseSelect.addEventListener("change", guarded(chooseCase));
   for (const pane of panes) if (pane.select) pane.select.addEventListener("change", guarded(() => load([pane])));
-  layout.addEventListener("change", () => panes.forEach((pane) => pane.view.setSliceType(Number(layout.value))));
+  layout.addEventListener("change", () => {
+    for (const { view } of panes) if (view) view.setSliceType(Number(layout.value));
+  });
   low.addEventListener("input", setWindow);
   high.addEventListener("input", setWindow);
   byId("viewer-reset").addEventListener("click", resetWindow);
