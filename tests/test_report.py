@@ -195,6 +195,13 @@ def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..
     assert (difference[above][:, 0] > difference[above][:, 2]).all()  # red where too much
 
 
+def test_a_method_that_collapsed_is_called_so(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    folder = add_run(tmp_path, cases, "mine", 0.1)
+    empty = np.zeros(cases.hounsfield.shape[1:])
+    write_prediction(folder.predictions("test"), cases.names[1], empty, cases, seconds=0.1, seed=0)
+    assert page(viewer_mib=0).text.count("one value everywhere") == 1
+
+
 def test_the_viewer_gets_hounsfield_units_on_the_grid_of_the_case(
     cases: Cases, tmp_path: Path, page: Callable[..., Read]
 ) -> None:

@@ -103,11 +103,14 @@ def _strip(
         made = group.prediction(folder, case)
     except BenchError as error:
         return Strip(subject, folder.root.name, "", (), (), str(error))
+    score = score_of.get((folder.root.name, case), "")
+    if np.ptp(made) == 0:
+        score += ", one value everywhere"
     differences = [a - b for a, b in zip(panels(made), panels(truth), strict=True)]
     return Strip(
         subject,
         folder.root.name,
-        score_of.get((folder.root.name, case), ""),
+        score,
         _greys(panels(made), white),
         tuple(_coloured(image, "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE) for image in differences),
     )
