@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,14 +26,15 @@ from safetensors import SafetensorError, safe_open
 
 from bench.config import RunConfig
 from bench.errors import BenchError, UsageError
-from bench.files import digest_of, read_json, sha256_of, write_atomic
+from bench.files import digest_of, read_json, sha256_of, write_atomic, writing
 from bench.registry import PLAIN_NAME
 from bench.rundir import RunFolder
 from bench.runrecord import run_row
-from bench.scores import check_rows, merge_rows, merge_run, read_score_rows
+from bench.scores import check_rows, is_computed, merge_rows, merge_run, read_score_rows
 from bench.verify import check_files
 
 VERSION = 1
+UNPACKED = ".import-"  # begins the name of a folder that an archive is unpacked to before it is checked
 INDEX = "index.json"  # {"version", "run_id", "files": {name: sha256}}
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 MEMBERS = re.compile(
@@ -44,8 +46,6 @@ MOST_MEMBERS = 100_000
 MOST_TEXT = 64 * 2**20  # bytes of a JSON or CSV file
 NIFTI_HEADER = 352  # bytes before the voxels
 DATE = (1980, 1, 1, 0, 0, 0)  # of every member: equal runs give equal archives
-FORMULA = re.compile(r"[=+\-@\t\r|%]")  # what makes a spreadsheet compute a cell
-NUMBERS = re.compile(r"[+-]?(nan|inf|[\d.]+(e[+-]?\d+)?)([+-][\d.]+)*", re.IGNORECASE)  # 1e-5, or views 270+0
 CHUNK = 2**20
 
 Check = Callable[[RunFolder], None]
@@ -88,8 +88,9 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
     """
     if not file.is_file():
         raise UsageError(f"no file {file}")
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=runs_dir, prefix=".import-"))
+    with writing(runs_dir):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=runs_dir, prefix=UNPACKED))
     try:
         unpacked = temporary / "run"
         with _archive(file) as archive:
@@ -103,8 +104,9 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         if new:
             if check is not None:
                 check(folder)
-            target.root.parent.mkdir(parents=True, exist_ok=True)
-            folder.root.rename(target.root)
+            with writing(target.root):
+                target.root.parent.mkdir(parents=True, exist_ok=True)
+                folder.root.rename(target.root)
         try:
             merge_rows(results_dir, read_score_rows(target.scores_csv))
             merge_run(results_dir, run_row(target.record()))
@@ -156,18 +158,16 @@ def _unpack(archive: zipfile.ZipFile, file: Path, target: Path) -> None:
     if odd:
         raise BenchError(f"{file}: {odd[0]!r} is in the archive or in its {INDEX}, not in both")
     for name, sha256 in stated.items():
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(name) as source, path.open("xb") as copy:
-            shutil.copyfileobj(source, copy, CHUNK)
-        if sha256_of(path) != sha256:
+        with archive.open(name) as source:
+            copied = write_atomic(target / name, partial(shutil.copyfileobj, source, length=CHUNK))
+        if copied != sha256:
             raise BenchError(f"{file}: {name} is not the file that {INDEX} describes")
 
 
 def _check_member(info: zipfile.ZipInfo, file: Path) -> None:
     where = f"{file}: {info.filename!r}"
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG) or info.is_dir():
+    if kind not in (0, stat.S_IFREG) or not info.filename or info.is_dir():
         raise BenchError(f"{where} is a link, a folder or a device, not a plain file")
     if info.filename.endswith((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")):
         raise BenchError(f"{where} may be a pickle, which runs code when it is read; weights are safetensors")
@@ -242,7 +242,7 @@ def _check_nifti(path: Path, expected: int) -> None:
 
 
 def _check_cell(text: str, file: Path, name: str) -> None:
-    if FORMULA.match(text) and not NUMBERS.fullmatch(text):
+    if is_computed(text):
         raise BenchError(f"{file}: {name} has a cell that a spreadsheet would compute: {text[:40]!r}")
 
 

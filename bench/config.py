@@ -50,8 +50,13 @@ def resolve(
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     changes = merged(variant_changes(method, preset), parse_overrides(overrides))
-    data = merged(spec.presets[preset].model_dump(), changes.pop("data", {}))
-    fit = changes.pop("fit", {})
+    data, fit = changes.pop("data", {}), changes.pop("fit", {})
+    for name, table, model in (("data", data, DataConfig), ("fit", fit, FitConfig)):
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"'{name}' is no setting; known: {', '.join(f'{name}.{key}' for key in model.model_fields)}"
+            )
+    data = merged(spec.presets[preset].model_dump(), data)
     settings = method_settings(method, preset, spec.name, changes)
     config = RunConfig(
         method=method.card.name,
@@ -92,11 +97,15 @@ def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, An
     return merged(chosen.get("any", {}), chosen.get(dataset, {}))
 
 
-def _tables(file: Path) -> dict[str, Any]:
+def _tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
-        return tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"presets {file} cannot be read: {error}") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not all(isinstance(inner, dict) for inner in table.values()):
+            raise UsageError(f"presets {file}: '{name}' is no table of tables; write [{name}.any] above its settings")
+    return tables
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -113,6 +122,8 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
                 parsed = tomllib.loads(f'{key} = "{value}"')
             except tomllib.TOMLDecodeError as error:
                 raise UsageError(f"--set {override}: {error}") from error
+        except RecursionError as error:
+            raise UsageError(f"--set {key}: its value is nested too deeply") from error
         result = merged(result, parsed)
     return result
 

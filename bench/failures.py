@@ -13,7 +13,7 @@ from bench.protocols import get_protocol
 from bench.provenance import code_version
 from bench.registry import get_dataset, get_method, is_builtin
 from bench.run import RunRequest
-from bench.scores import ScoreRow, drop_run, merge_rows, merge_run, views_text
+from bench.scores import ScoreRow, as_cell, drop_run, merge_rows, merge_run, views_text
 
 SHOWN: tuple[dict[str, Any], ...] = (  # where tables look for a method's PSNR
     {"space": "3d", "axis": "all"},
@@ -34,7 +34,8 @@ def record_failure(request: RunRequest, error: Exception) -> None:
     run_id, method = _failure_id(request), _label(request.method)
     origin = _origin(request.method)
     row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
-    row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split, "error": reason}
+    row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split}
+    row |= {"error": as_cell(reason)}
     card = _card(request)
     if card is not None:
         protocol = get_protocol(request.protocol)

@@ -46,7 +46,7 @@ from bench.trainlog import TrainLog
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
 LOGGED_POINTS = 200  # of each stage in train.csv
-PATIENCE = timedelta(hours=24)  # with a process that prepares data or scores while the others wait for it
+PATIENCE = timedelta(hours=3)  # with a process that prepares data or scores while the others wait for it
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,8 @@ def train(
             due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if (stop or (due and done < loop.steps)) and accelerator.is_main_process:
                 spent = seconds_before + time.monotonic() - began
+                log.flush()  # first: killed between the two, a run goes on before this step and drops its rows
                 training.save(folder, done, spent)
-                log.flush()
                 saved = time.monotonic()
             if stop:
                 accelerator.wait_for_everyone()

@@ -6,6 +6,7 @@ Rows are checked before they are written: what cannot be true of its metric does
 import csv
 import io
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from bench.protocols import get_protocol
 
 SCORES, RUNS = "scores.csv", "runs.csv"
 SLACK = 1e-9  # relative rounding allowed in the invariants
+FORMULA = re.compile(r"[=+\-@\t\r|%]")  # what makes a spreadsheet compute a cell
+NUMBERS = re.compile(r"[+-]?(nan|inf|[\d.]+(e[+-]?\d+)?)([+-][\d.]+)*", re.IGNORECASE)  # 1e-5, or views 270+0
 
 
 class ScoreRow(BaseModel):
@@ -86,9 +89,10 @@ def merge_rows(results_dir: Path, rows: Sequence[ScoreRow]) -> None:
 
 def merge_run(results_dir: Path, record: Mapping[str, Any]) -> None:
     """Put one run's record into runs.csv in place of an earlier one of the same `run_id`; None becomes empty."""
-    new = {name: "" if value is None else str(value) for name, value in record.items()}
+    new = {name: "" if value is None else " ".join(str(value).split()) for name, value in record.items()}
     if not new.get("run_id"):
         raise BenchError("a run's record needs a run_id")
+    _check_cells(new, f"the record of run {new['run_id']}")
     _merge(
         results_dir / RUNS,
         None,
@@ -167,7 +171,24 @@ def check_rows(rows: Sequence[ScoreRow]) -> None:
         _check_distances(dict(zip((name for name in KEY if name != "metric"), key, strict=True)), values)
 
 
+def is_computed(cell: str) -> bool:
+    """Whether a spreadsheet that opens the file would take a cell for a formula."""
+    return bool(FORMULA.match(cell)) and not NUMBERS.fullmatch(cell)
+
+
+def as_cell(text: str) -> str:
+    """A text that was not made here, so that no spreadsheet computes it."""
+    return f"'{text}" if is_computed(text) else text
+
+
+def _check_cells(line: Mapping[str, str], where: str) -> None:
+    for name, cell in line.items():
+        if is_computed(cell) or is_computed(name):
+            raise BenchError(f"{where}: a spreadsheet would compute the {name} {cell[:40]!r}; give it another name")
+
+
 def _check_row(row: ScoreRow) -> None:
+    _check_cells(_as_text(row), _where(row))
     if row.metric not in METRICS:
         raise BenchError(f"{_where(row)}: unknown metric")
     if row.space not in METRICS[row.metric].spaces:

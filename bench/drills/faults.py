@@ -28,7 +28,7 @@ from bench.scores import SCORES, read_scores
 KILLS = 20  # at least so many, spread over all tasks of a run
 WRITES = (3, 9)  # files that are written between two kills
 MOST_WRITES = 60  # such kills, if a run never ended
-DISKS = 8
+DISKS = 7  # sizes of a full one, beside that which the data do not fit on
 BACKWARDS = -3600.0  # seconds at each reading of the clock
 STOPPED = 143
 REFUSED = "cannot write"
@@ -118,11 +118,15 @@ def warning_drill(whole: Whole, root: Path, chance: random.Random) -> list[Outco
 
 def full_disk_drill(whole: Whole, root: Path, chance: random.Random) -> list[Outcome]:
     """The disk is full for every file longer than a limit, which grows: each time another write breaks off."""
-    written = whole.request.runs_dir.parent
-    sizes = sorted({path.stat().st_size for path in written.rglob("*") if path.is_file()})
+    sizes = {path.stat().st_size for path in whole.request.runs_dir.rglob("*") if path.is_file()}
     limits = [size - 1 for size in sizes if size > SMALLEST_DISK]
-    chosen = sorted(chance.sample(limits, min(DISKS, len(limits))))
-    ends = [_run(_under(whole.request, root), Fate(file_bytes=limit), root) for limit in chosen]
+    prepared = next((whole.request.runs_dir.parent / "data").rglob("volumes.npy")).stat().st_size
+    own = _under(whole.request, root)
+    ends = [_run(own, Fate(file_bytes=prepared - 1), root)]
+    _copy_data(whole, root)
+    ends += [
+        _run(own, Fate(file_bytes=limit), root) for limit in sorted(chance.sample(limits, min(DISKS, len(limits))))
+    ]
     return [_refused("disk full", "any file", ends, _finished(whole, root))]
 
 
