@@ -14,7 +14,7 @@ from bench.files import write_atomic
 from bench.study.points import Point, Summary, label_of, summaries
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
-CROWDED = 4  # words under an axis, beyond which they are slanted
+CROWDED = 52  # letters under an axis, beyond which words are slanted
 LINES = {"test": "-", "train": "--"}
 
 
@@ -78,7 +78,7 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Seque
             axis.errorbar(apart, means, [below, above], fmt="o", markersize=4, capsize=3, color=colour, label=label)
     if numbers is None:
         axis.set_xticks(range(len(settings)), settings, fontsize=8)
-        if len(settings) > CROWDED:
+        if sum(map(len, settings)) > CROWDED:
             for tick in axis.get_xticklabels():
                 tick.set(rotation=25, ha="right", rotation_mode="anchor")
     elif min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE:

@@ -17,7 +17,7 @@ STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))
 SAMPLES = 8
 KEPT = 3  # cases whose samples stay in the run's folder, for pictures of their spread
-AS_CONFIGURED = "own"  # of a run that leaves the setting open
+AS_CONFIGURED = "default"  # of a run that leaves the setting open
 BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
