@@ -27,16 +27,19 @@ class Sampler(Protocol):
 
     steps: int  # of the published loop
 
-    def published(self, views: Views, seeds: Sequence[int]) -> Tensor:
+    def context(self, views: Views) -> Tensor:
+        """What is computed of the views once, before the first step of either way."""
+
+    def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Codes (B, L) of the published loop."""
 
-    def draw(self, views: Views, seeds: Sequence[int], steps: int) -> Tensor:
+    def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
         """Codes (B, L) of ours, in so many steps."""
 
     def decode(self, codes: Tensor) -> Tensor:
         """Volumes (B, D, H, W) in [0, 1]."""
 
-    def nats(self, codes: Tensor, views: Views, seeds: Sequence[int]) -> Tensor:
+    def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Bound of −log p(codes | views) (B,) under the method's own model."""
 
 

@@ -30,8 +30,8 @@ NEAREST = 5  # neighbours of coverage, as in the default protocol
 class Drawn:
     """What was drawn for some cases."""
 
-    volumes: torch.Tensor  # (n, D, H, W)
     judged: np.ndarray  # (n, 2): PSNR in dB, bound in nats a code
+    features: np.ndarray  # (encoders, n, features) of the volumes
 
 
 def sampling_rows(name: str, method: Method, cases: Cases, trained: bool, bench: Bench) -> Iterator[Row]:
@@ -41,52 +41,55 @@ def sampling_rows(name: str, method: Method, cases: Cases, trained: bool, bench:
         return
     groups = [range(first, min(first + TOGETHER, len(cases))) for first in range(0, len(cases), TOGETHER)]
     first = groups[0]
-    views, seeds = _views(cases, first, bench), _seeds(cases, first)
+    seeds = _seeds(cases, first)
     counts = [tool.steps] + [2**power for power in reversed(range(16)) if 2**power < tool.steps]
     with torch.inference_mode():
+        context = tool.context(_views(cases, first, bench))
+        truth = [] if not trained else [cases.volumes([index])[0] for index in range(len(cases))]
         published = _drawn(tool, cases, groups, None, bench) if trained else None
-        real = _features(iter(cases.volumes([i])[0] for i in range(len(cases))), cases) if trained else None
+        real = _features(truth, cases) if trained else np.empty(0)
         for steps in counts:
             note = f"{tool.steps} codes, {len(first)} cases at once; a case"
             if published is not None:
-                note += "; " + compared(published, _drawn(tool, cases, groups, steps, bench), real, cases)
+                note += "; " + compared(published, _drawn(tool, cases, groups, steps, bench), real)
             yield bench.measure(
                 f"sampling/{name}/{steps}",
-                lambda steps=steps: tool.draw(views, seeds, steps),  # type: ignore[misc]
-                lambda: tool.published(views, seeds),
+                lambda steps=steps: tool.draw(context, seeds, steps),  # type: ignore[misc]
+                lambda: tool.published(context, seeds),
                 per=len(first),
                 note=note,
             )
 
 
-def compared(published: Drawn, ours: Drawn, real: np.ndarray | None, cases: Cases) -> str:
+def compared(published: Drawn, ours: Drawn, real: np.ndarray) -> str:
     """The paired differences of ours from the published loop, in words; `real` are features of the true volumes."""
     found = paired_differences(ours.judged, published.judged).means
     words = []
     for column, (label, unit) in enumerate((("PSNR", " dB"), ("bound", " nats a code"))):
         low, high = found.low[column], found.high[column]
-        verdict = "equal" if low <= 0 <= high else "not equal"
+        verdict = "not equal" if low > 0 or high < 0 else "equal"
         words.append(f"{label} {found.mean[column]:+.3f}{unit} [{low:+.3f}, {high:+.3f}] {verdict}")
-    if real is not None and len(cases) >= NEAREST + 2:
-        before, after = (_coverage(real, _features(iter(drawn.volumes), cases)) for drawn in (published, ours))
+    if len(real[0]) >= NEAREST + 2:
+        before, after = (_coverage(real, drawn.features) for drawn in (published, ours))
         words.append(f"coverage {after:.3f} after {before:.3f}")
     return "; ".join([*words, f"{len(ours.judged)} cases"])
 
 
 def _drawn(tool: Sampler, cases: Cases, groups: Sequence[range], steps: int | None, bench: Bench) -> Drawn:
-    volumes, judged = [], []
+    volumes: list[torch.Tensor] = []
+    judged: list[list[float]] = []
     for group in groups:
-        views, seeds = _views(cases, group, bench), _seeds(cases, group)
-        codes = tool.published(views, seeds) if steps is None else tool.draw(views, seeds, steps)
+        context, seeds = tool.context(_views(cases, group, bench)), _seeds(cases, group)
+        codes = tool.published(context, seeds) if steps is None else tool.draw(context, seeds, steps)
         made = tool.decode(codes).float().cpu()
-        nats = (tool.nats(codes, views, seeds) / codes.shape[1]).cpu().numpy()
+        nats = (tool.nats(codes, context, seeds) / codes.shape[1]).cpu().numpy()
         truth = cases.volumes(group).numpy()
         judged += [[psnr(t, m, data_range=1.0) or np.nan, n] for t, m, n in zip(truth, made.numpy(), nats, strict=True)]
-        volumes.append(made)
-    return Drawn(torch.cat(volumes), np.array(judged))
+        volumes += list(made)
+    return Drawn(np.array(judged), _features(volumes, cases))
 
 
-def _features(volumes: Iterator[torch.Tensor], cases: Cases) -> np.ndarray:
+def _features(volumes: Sequence[torch.Tensor], cases: Cases) -> np.ndarray:
     """(encoders, cases, features) under the default protocol."""
     settings = get_protocol(DEFAULT).fidelity
     assert settings is not None

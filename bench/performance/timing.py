@@ -4,6 +4,7 @@ On a CPU seconds are those of the process (all its threads), which other process
 only by sharing caches and memory; on a GPU they are those that passed, with the device waited for.
 """
 
+import ctypes
 import gc
 import time
 from collections.abc import Callable
@@ -85,10 +86,12 @@ def peak_of(work: Work, device: torch.device) -> float | None:
         synchronise(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     try:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # memory that was let go but kept for later would hide what a call takes
         with open("/proc/self/clear_refs", "w") as control:
             control.write("5")  # sets the peak back to what is held now (proc(5))
         before = _status("VmHWM")
-    except (OSError, KeyError):
+    except (OSError, KeyError, AttributeError):
         work()
         return None
     work()

@@ -42,7 +42,7 @@ def published_stages(method: CodeDiff) -> dict[str, Stage]:
 def published_reconstruct(method: CodeDiff) -> Callable[[Views, Sequence[int]], Tensor]:
     """Reconstruction as released: one case at a time, every sampling step computed."""
     sampler = Sampler(method)
-    return lambda views, seeds: sampler.decode(sampler.published(views, seeds))
+    return lambda views, seeds: sampler.decode(sampler.published(sampler.context(views), seeds))
 
 
 class Sampler:
@@ -53,9 +53,12 @@ class Sampler:
         self.transformer = as_published(copy.deepcopy(method.transformer))
         self.steps = method.volume_autoencoder.config.tokens  # of the published loop
 
-    def published(self, views: Views, seeds: Sequence[int]) -> Tensor:
+    def context(self, views: Views) -> Tensor:
+        """Code vectors (B, C, D) of the views, which neither way computes again."""
+        return self.method._context(views)
+
+    def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Codes (B, L) of the published loop."""
-        context = self.method._context(views)
         drawn = [
             diffusion.sample(
                 lambda codes, own: _all_logits(self.transformer, codes, own),
@@ -71,17 +74,17 @@ class Sampler:
         ]
         return torch.cat(drawn)
 
-    def draw(self, views: Views, seeds: Sequence[int], steps: int) -> Tensor:
+    def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
         """Codes (B, L) of our loop with so many steps."""
-        return self.method._sample(self.method._context(views), seeds, steps)
+        return self.method._sample(context, seeds, steps)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Volumes (B, D, H, W) of codes."""
         return self.method._decode(codes)
 
-    def nats(self, codes: Tensor, views: Views, seeds: Sequence[int]) -> Tensor:
+    def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Bound of −log p(codes | views) (B,) in nats, all times visited."""
-        context, transformer = self.method._context(views), self.method.transformer
+        transformer = self.method.transformer
         return diffusion.negative_elbo(
             lambda noisy: transformer(noisy, context),
             codes,
