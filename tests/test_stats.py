@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, ttest_1samp, wilcoxon
 
-from bench.stats import holm, mean_intervals, paired_differences, smallest_detectable
+from bench.stats import function_of_means, holm, mean_intervals, paired_differences, smallest_detectable
 
 
 @pytest.fixture
@@ -36,6 +36,25 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     ours = mean_intervals(many, resamples=2000)
     inside = ((ours.low < 0) & (ours.high > 0)).mean()
     assert 0.91 <= inside <= 0.97
+
+
+def test_a_ratio_of_means_has_the_interval_of_scipy() -> None:
+    values = np.random.default_rng(0).gamma(2.0, size=(40, 2))
+
+    def ratio(means: np.ndarray) -> np.ndarray:
+        return np.sqrt(means[:, 0] / means[:, 1])
+
+    found = function_of_means(values, ratio)
+    expected = bootstrap(
+        (values[:, 0], values[:, 1]),
+        lambda a, b, axis: np.sqrt(a.mean(axis) / b.mean(axis)),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (found.value, found.n) == (pytest.approx(np.sqrt(values[:, 0].mean() / values[:, 1].mean())), 40)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
+    assert np.isnan(function_of_means(values[:2], ratio).low)
 
 
 def test_a_gap_leaves_out_its_case_in_its_column_alone(values: np.ndarray) -> None:
