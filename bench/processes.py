@@ -69,8 +69,9 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     present = gradients[0].new_tensor([p.grad is not None for p in parameters])
     flat = mean_over_processes(torch.cat([*(gradient.reshape(-1) for gradient in gradients), present]))
     *means, used = flat.split([*(gradient.numel() for gradient in gradients), len(parameters)])
-    for parameter, mean, any_has in zip(parameters, means, used.tolist(), strict=True):
-        parameter.grad = mean.view_as(parameter) if any_has else None
+    for parameter, gradient, mean, any_has in zip(parameters, gradients, means, used.tolist(), strict=True):
+        # copied into a tensor of the parameter's own memory layout, which fused optimisers take for granted
+        parameter.grad = gradient.copy_(mean.view_as(gradient)) if any_has else None
 
 
 @torch.no_grad()

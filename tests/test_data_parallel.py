@@ -24,7 +24,7 @@ import data_parallel as script  # noqa: E402
 def torchrun(*arguments: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -101,45 +101,35 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("method", "settings"),
+    ("method", "settings", "stages"),
     [
-        ("x2ctgan", ["training.loop.batch_size=4"]),
-        # the discriminator normalises over a process's own share of the batch, so the equality is that without it
-        ("codediff", [f"vqvae{n}d.discriminator_start=1000" for n in (2, 3)] + ["fit.workers=0"]),
+        # dropout and random masks differ between one process and two, and so does the discriminator of codediff,
+        # which normalises over the share of the batch that a process holds: the equality is that without them
+        ("x2ctgan", ["generator.dropout=0"], ["generator"]),
+        ("codediff", [f"vqvae{n}d.discriminator_start=1000" for n in (2, 3)], ["vqvae2d", "vqvae3d", "log_sigma"]),
     ],
 )
-def test_a_method_trained_by_two_processes_has_the_loss_and_the_scores_of_one(
-    method: str, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
+    method: str, settings: list[str], stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
 
     def arguments(folder: str) -> list[str]:
+        common = ["--dataset", "lidc", "--preset", "smoke", "--device", "cpu", "--protocol", "x2ct-2019"]
+        chosen = [part for setting in ("data.phantoms=[8,2,10]", *settings) for part in ("--set", setting)]
         places = ["--runs-dir", str(tmp_path / folder / "runs"), "--results-dir", str(tmp_path / folder / "results")]
-        chosen = [part for setting in settings for part in ("--set", setting)]
-        return [
-            "run",
-            "--method",
-            method,
-            "--dataset",
-            "lidc",
-            "--preset",
-            "smoke",
-            "--device",
-            "cpu",
-            *chosen,
-            *places,
-        ]
+        return ["run", "--method", method, *common, *chosen, *places]
 
     assert run_command(arguments("one")) == 0
     torchrun("-m", "bench", *arguments("two"))
     one, two = (next((tmp_path / name / "runs").glob("*/*/*/run.json")).parent for name in ("one", "two"))
     assert one.name == two.name
     curves = [logged(folder / "train.csv") for folder in (one, two)]
-    shared = {"x2ctgan": ("generator",), "codediff": ("vqvae2d", "vqvae3d", "log_sigma")}[method]
-    keys = [key for key in curves[0] if key[2] in ("loss", "discriminator_loss") and key[0] in shared]
-    assert len(keys) >= 8
-    assert max(abs(curves[0][key] - curves[1][key]) / max(1, abs(curves[0][key])) for key in keys) < 1e-4
+    keys = [key for key in curves[0] if key[0] in stages and key[2].endswith("loss")]
+    assert {key[0] for key in keys} == set(stages)
+    assert max(abs(curves[0][key] - curves[1][key]) for key in keys) < 1e-4
     scores = [pd.read_csv(tmp_path / name / "results" / "scores.csv", keep_default_na=False) for name in ("one", "two")]
     assert not scores[1].duplicated(list(KEY)).any()
     assert set(map(tuple, scores[0][list(KEY)].values)) == set(map(tuple, scores[1][list(KEY)].values))
