@@ -164,7 +164,7 @@ def _from_file(reference: str, kind: str, expected: type) -> Any:
         own = [name for name, value in vars(module).items() if _fits(value, expected) and _is_of(value, module)]
         if not own:
             raise UsageError(f"{path} defines no {expected.__name__}; name what to load: {path}:NAME")
-        attribute = own[0]
+        attribute = "DATASET" if "DATASET" in own else own[0]  # and not one that it imports
     if not hasattr(module, attribute):
         raise UsageError(f"{path} has no {attribute}")
     value = getattr(module, attribute)

@@ -16,7 +16,7 @@ from bench.loading import load_dataset
 from bench.progress import Reporter
 from bench.protocols import Protocol
 from bench.provenance import code_version
-from bench.registry import get_dataset
+from bench.registry import discover_datasets, get_dataset
 from bench.rundir import RunFolder
 from bench.scores import ScoreRow
 from bench.scoring import RunFacts, part_seconds, score_predictions
@@ -61,11 +61,11 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
     return RunFolder(found[0]) if found else None
 
 
-def open_stored(folder: RunFolder, report: Reporter) -> StoredRun:
-    """Load what a run's predictions are scored from.
+def open_stored(folder: RunFolder, report: Reporter, dataset: str | None = None) -> StoredRun:
+    """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
 
-    Raises UsageError for a run without all its predictions, BenchError where run.json is damaged or the prepared data
-    are no longer those it was made of.
+    Raises UsageError for a run without all its predictions or of another dataset, BenchError where run.json is damaged
+    or the prepared data are no longer those it was made of.
     """
     record = folder.record()
     if record.get("status") not in PREDICTED:
@@ -76,7 +76,14 @@ def open_stored(folder: RunFolder, report: Reporter) -> StoredRun:
         split, seed = record["split"], record["seed"]
     except (KeyError, ValueError) as error:
         raise BenchError(f"{folder.run_json} is damaged: {error}") from error
-    spec = get_dataset(config.dataset)
+    if dataset is None and config.dataset not in discover_datasets()[0]:
+        raise UsageError(
+            f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
+            f"if it stands in a file of yours: bench score {folder.root.name} --dataset FILE.py"
+        )
+    spec = get_dataset(dataset or config.dataset)
+    if spec.name != config.dataset:
+        raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
     with report.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, source, task.counted)
     if cases[split].card.fingerprint != fingerprint:

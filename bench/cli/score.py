@@ -14,7 +14,10 @@ def score(
             help="Id or folder of a finished run, or a folder of <case>.nii.gz, .nii, .nrrd, .mha, .mhd or .npy files.",
         ),
     ],
-    dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Dataset the cases of DIR belong to; of a RUN, the file that defines its dataset."),
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
     preset: Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")] = "tiny",
     unit: Annotated[
@@ -58,14 +61,14 @@ def score(
     from bench.storedrun import find_run, open_stored
 
     chosen_protocol, target, reporter = get_protocol(protocol), chosen_device(device), Reporter()
-    if dataset is None and method is None:
-        folder = find_run(subject, runs_dir)
+    folder = find_run(subject, runs_dir) if method is None else None
+    if folder or (dataset is None and method is None):
         if folder is None:
             raise UsageError(
                 f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
             )
         with folder.locked():
-            run = open_stored(folder, reporter)
+            run = open_stored(folder, reporter, dataset)
             rows = run.score(chosen_protocol, reporter, target)
             scored = {**folder.record().get("scored", {}), chosen_protocol.id: chosen_protocol.sha256()}
             record = folder.update(scored=scored)
