@@ -35,6 +35,7 @@ def doctor() -> None:
     for name, version in facts["packages"].items():
         table.add_row(name, version)
     table.add_row("device", f"{facts['device']} ({device.type}), {facts['cpu_threads']} CPU threads")
+    table.add_row("same seed, same numbers", _repeatability(device.type))
     table.add_row("data folder", f"{root} ({free:.0f} GiB free)")
     for name, spec in sorted(datasets.items()):
         table.add_row(f"data: {name}", choose_source(spec, "auto")[1])
@@ -53,6 +54,22 @@ def doctor() -> None:
     if problems:
         raise typer.Exit(1)
     console.print("all well")
+
+
+def _repeatability(device: str) -> str:
+    """What two runs of one seed have in common here."""
+    import torch
+
+    cpu = (
+        f"on the CPU equal bit for bit at one number of threads ({torch.get_num_threads()} here), processor model and "
+        "version of PyTorch; with other threads sums are ordered otherwise and the last digits differ"
+    )
+    if device == "cpu":
+        return f"{cpu}. On CUDA never quite: kernels that add atomically (backward of interpolation, indexing, pooling)"
+    return (
+        "on CUDA equal within noise, not bit for bit: kernels that add atomically (backward of interpolation, "
+        f"indexing, pooling) add in any order; use --device cpu for equal bits. {cpu[0].upper()}{cpu[1:]}"
+    )
 
 
 def _import_problems() -> list[str]:
