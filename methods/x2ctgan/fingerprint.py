@@ -47,7 +47,10 @@ SLOW = frozenset(
         "generator_multiview_64/ruleA_instance_stats_float64",
     }
 )
-STEP_TOLERANCES = (1e-4, 1e-2, 5e-2)  # Adam's first steps are signs: they multiply rounding, of one thread or of two
+# Adam's first steps are the signs of gradients, so rounding, of one thread or of two, moves weights by a whole step where
+# a gradient is near 0. The third losses were 1.7e-2 off on one thread and 2.5e-2 on two; the golden file itself claims
+# about 1e-2 for them. A wrong network is off by more in the first step, which is held to 1e-4.
+STEP_TOLERANCES = (1e-4, 1e-2, 5e-2)
 ITERATIONS = {"multiview": 3, "singleview": 2}
 
 
