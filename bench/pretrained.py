@@ -3,7 +3,7 @@
 They lie in the folder `pretrained` beside the method's module, in half precision where it holds their values, and say
 of which configuration, data and seed they are. They are given to no other run. Half precision changed the PSNR of no
 case of X2CT-GAN's and CCX-rayNet's tiny chest runs by more than 1e-3 dB, and neither density nor coverage of the first.
-CodeDiff3D drew other codes in 7 of 48 cases, as another seed does in all: mean PSNR 19.04 in place of 19.02 dB.
+CodeDiff3D drew other codes in 7 of 48 cases: mean PSNR 19.04 in place of 19.02 dB.
 """
 
 import inspect
