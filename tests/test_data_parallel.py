@@ -103,16 +103,23 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("method", "settings", "stages"),
+    ("method", "settings", "stages", "steps"),
     [
         # dropout and random masks differ between one process and two, and so does the discriminator of codediff,
-        # which normalises over the share of the batch that a process holds: the equality is that without them
-        ("x2ctgan", ["generator.dropout=0"], ["generator"]),
-        ("codediff", [f"vqvae{n}d.discriminator_start=1000" for n in (2, 3)], ["vqvae2d", "vqvae3d", "log_sigma"]),
+        # which normalises over the share of the batch that a process holds: the equality is that without them.
+        # From the fourth step on x2ctgan's rounding errors grow by tens a step: one process on two threads drifts as
+        # far from itself on one, by 0.014 in the loss of step 8. A wrong gradient shows in the second step.
+        ("x2ctgan", ["generator.dropout=0"], ["generator"], 3),
+        (
+            "codediff",
+            [f"vqvae{n}d.discriminator_start=1000" for n in (2, 3)],
+            ["vqvae2d", "vqvae3d", "log_sigma"],
+            1000,
+        ),
     ],
 )
 def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
-    method: str, settings: list[str], stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
 
@@ -127,7 +134,7 @@ def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
     one, two = (next((tmp_path / name / "runs").glob("*/*/*/run.json")).parent for name in ("one", "two"))
     assert one.name == two.name
     curves = [logged(folder / "train.csv") for folder in (one, two)]
-    keys = [key for key in curves[0] if key[0] in stages and key[2].endswith("loss")]
+    keys = [key for key in curves[0] if key[0] in stages and key[1] <= steps and key[2].endswith("loss")]
     assert {key[0] for key in keys} == set(stages)
     assert max(abs(curves[0][key] - curves[1][key]) for key in keys) < 1e-4
     scores = [pd.read_csv(tmp_path / name / "results" / "scores.csv", keep_default_na=False) for name in ("one", "two")]

@@ -67,7 +67,7 @@ def test_jobs_that_give_way_go_on_and_a_cancelled_one_is_retried(
     node: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    settings = ["--set", "data.phantoms=[8,2,7]", "--set", "training.loop.steps=30"]
+    settings = ["--set", "data.phantoms=[8,2,7]", "--set", "training.loop.steps=30", "--protocol", "x2ct-2019"]
     chosen = ["--method", "x2ctgan", "--dataset", "lidc", "--preset", "smoke", "--seeds", "0,1,2", *settings, *places]
     command = ["sweep", *chosen, "--launcher", "slurm", "--max-parallel", "2", "--minutes", "30"]
     assert run_command(command) == 0
