@@ -47,9 +47,9 @@ SLOW = frozenset(
         "generator_multiview_64/ruleA_instance_stats_float64",
     }
 )
-# Adam's first steps are the signs of gradients: where a gradient is near 0, rounding moves a weight by a whole step. The
-# third losses were up to 2.5e-2 off, and 1.7e-2 with one thread; the golden file claims about 1e-2 of its own. What tells
-# a right network from a wrong one is the first step.
+# Adam's first steps are the signs of gradients: where one is near 0, rounding moves a weight by a whole step. The third
+# losses were up to 2.5e-2 off, and 1.7e-2 with one thread; the golden file claims about 1e-2 of its own. What tells a
+# right network from a wrong one is the first step.
 STEP_TOLERANCES = (1e-4, 1e-2, 5e-2)
 ITERATIONS = {"multiview": 3, "singleview": 2}
 
