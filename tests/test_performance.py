@@ -176,6 +176,7 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
     [
         (["--only", "stepp"], "unknown item 'stepp'; did you mean step"),
         (["--only", "step", "--method", "codedif"], "unknown method 'codedif'"),
+        (["--steps", "4,x"], "--steps takes whole numbers"),
         (["--only", "step", "--readme", "absent.md"], "absent.md cannot be read"),
     ],
 )

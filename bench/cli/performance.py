@@ -16,6 +16,7 @@ def performance(
     memory_preset: Annotated[str, typer.Option(help="Preset whose memory is estimated.")] = "paper",
     run: Annotated[str, typer.Option(help="Id of a trained run, whose samples are judged as well as timed.")] = "",
     cases: Annotated[int, typer.Option(min=3, help="Test cases of that run.")] = 48,
+    steps: Annotated[str, typer.Option(help="Numbers of sampling steps, comma list.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="Roughly how long all of it may take.")] = 900.0,
     quick: Annotated[bool, typer.Option("--quick", help="Few repetitions and small volumes.")] = False,
@@ -48,6 +49,7 @@ def performance(
         memory_preset=memory_preset,
         run=run,
         cases=cases,
+        steps=_whole(steps),
         device=device,
         threads=threads,
         seconds=seconds,
@@ -60,3 +62,12 @@ def performance(
     if readme is not None:
         replace_block(readme, "performance", text)
     typer.echo(text)
+
+
+def _whole(text: str) -> tuple[int, ...]:
+    from bench.errors import UsageError
+
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(f"--steps takes whole numbers separated by commas, not '{text}'") from error

@@ -42,6 +42,7 @@ class Request:
     memory_preset: str = "paper"
     run: str = ""  # trained run whose samples are judged
     cases: int = 48  # test cases of it
+    steps: tuple[int, ...] = ()  # numbers of sampling steps; empty takes all and the powers of two below
     device: str = "auto"
     threads: int = 1
     seconds: float = 900.0
@@ -132,13 +133,13 @@ def _sampling(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]
         if sampler(run.method) is None:
             raise UsageError(f"{run.config.method} does not draw in steps; --run takes a run of a method that does")
         cases = limited(run.cases["test"], 8 if request.quick else request.cases)
-        yield from sampling_rows(run.config.method, run.method, cases, True, bench)
+        yield from sampling_rows(run.config.method, run.method, cases, True, bench, request.steps)
         return
     report.say("sampling: without --run RUN the networks are untrained and quality is not judged")
     spec = get_dataset(request.dataset)
     for name in request.methods:
         subject = load_subject(name, spec, request.preset, bench.device, tests=8)
-        yield from sampling_rows(name, subject.method, subject.cases["test"], False, bench)
+        yield from sampling_rows(name, subject.method, subject.cases["test"], False, bench, request.steps)
 
 
 def _data(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:

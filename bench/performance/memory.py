@@ -3,7 +3,8 @@
 Weights, gradients, the optimisers' state and the moving average are counted from the tensors themselves. Activations
 are what autograd keeps: one step runs on a single case under hooks that see every tensor saved for the way back and
 when it is let go; the largest sum at a time, weights apart, is multiplied by the batch. Not counted are workspaces of
-convolutions and what the allocator wastes.
+convolutions and what the allocator wastes. Dropout is left out, with which a CPU would keep the matrices of attention
+that a GPU's fused kernel does not keep; its masks, a byte an element of what it drops, are not counted.
 """
 
 import weakref
@@ -18,7 +19,7 @@ from bench.errors import UsageError
 from bench.method import Stage
 from bench.parts import recomputed, split
 from bench.performance.rows import Row
-from bench.performance.steps import late_step
+from bench.performance.steps import late_step, undropped
 from bench.performance.subjects import SEED, prepared, random_subject, trained, trained_stages
 from bench.performance.timing import Bench
 
@@ -120,7 +121,8 @@ def estimate(stage: Stage, one: object) -> Estimate:
         optimizer.step()
 
     torch.manual_seed(SEED)
-    with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda kept: kept.tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda kept: kept.tensor)
+    with undropped(stage), hooks:
         stage.step(one, update, late_step(stage))
     states = [value for o in optimizers.values() for state in o.state.values() for value in state.values()]
     averaged = [stage.networks[name] for name in stage.averaged] if stage.loop.average_decay is not None else []

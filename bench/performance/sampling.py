@@ -34,27 +34,32 @@ class Drawn:
     features: np.ndarray  # (encoders, n, features) of the volumes
 
 
-def sampling_rows(name: str, method: Method, cases: Cases, trained: bool, bench: Bench) -> Iterator[Row]:
-    """A row for each number of steps; seconds a case. The published loop is timed on the first cases only."""
+def sampling_rows(
+    name: str, method: Method, cases: Cases, trained: bool, bench: Bench, steps: Sequence[int] = ()
+) -> Iterator[Row]:
+    """A row for each number of steps, by default all and the powers of two below; seconds a case.
+
+    Both ways are timed on the first cases only. Raises UsageError for more steps than there are codes.
+    """
     tool = sampler(method)
     if tool is None:
         return
     groups = [range(first, min(first + TOGETHER, len(cases))) for first in range(0, len(cases), TOGETHER)]
     first = groups[0]
     seeds = _seeds(cases, first)
-    counts = [tool.steps] + [2**power for power in reversed(range(16)) if 2**power < tool.steps]
+    counts = steps or [tool.steps, *(2**power for power in reversed(range(16)) if 2**power < tool.steps)]
     with torch.inference_mode():
         context = tool.context(_views(cases, first, bench))
         truth = [] if not trained else [cases.volumes([index])[0] for index in range(len(cases))]
         published = _drawn(tool, cases, groups, None, bench) if trained else None
         real = _features(truth, cases) if trained else np.empty(0)
-        for steps in counts:
+        for count in counts:
             note = f"{tool.steps} codes, {len(first)} cases at once; a case"
             if published is not None:
-                note += "; " + compared(published, _drawn(tool, cases, groups, steps, bench), real)
+                note += "; " + compared(published, _drawn(tool, cases, groups, count, bench), real)
             yield bench.measure(
-                f"sampling/{name}/{steps}",
-                lambda steps=steps: tool.draw(context, seeds, steps),  # type: ignore[misc]
+                f"sampling/{name}/{count}",
+                lambda count=count: tool.draw(context, seeds, count),  # type: ignore[misc]
                 lambda: tool.published(context, seeds),
                 per=len(first),
                 note=note,
