@@ -40,7 +40,7 @@ JobRequeue=1
 ReturnToService=2
 KillWait=30
 MinJobAge=5
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=2000 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=2000 State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONFIGURATION
 export SLURM_CONF=$folder/slurm.conf
