@@ -113,22 +113,25 @@ def auroc(
 ) -> Estimate:
     """How often a score (M,) of `outside` lies above one (N,) of `inside`, ties half: above 0.5 where it tends to.
 
-    With a percentile interval over cases; `paired`: entry i of both belongs to one case, drawn together. Where the
-    scores do not overlap the interval has no width, which the number of cases does not warrant.
+    With a percentile interval over cases; `paired`: entry i of both belongs to one case, so the two are drawn together
+    and never compared with each other, as a case in use is not. Where the scores do not overlap the interval has no
+    width, which the number of cases does not warrant.
     """
     above = (outside > inside[:, None]) + 0.5 * (outside == inside[:, None])  # (N, M)
-    value, (n, m) = float(above.mean()), above.shape
+    n, m = above.shape
+    counted = 1.0 - np.eye(n) if paired else np.ones((n, m))
+
+    def share(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        pairs = ((first @ counted) * second).sum(1)
+        return ((first @ (above * counted)) * second).sum(1) / np.where(pairs > 0, pairs, np.nan)
+
+    value = float(share(np.ones((1, n)), np.ones((1, m)))[0])
     if min(n, m) < LEAST:
         return Estimate(value, float("nan"), float("nan"), m)
     random = np.random.default_rng(seed)
     first = random.multinomial(n, np.full(n, 1 / n), size=resamples)
     second = first if paired else random.multinomial(m, np.full(m, 1 / m), size=resamples)
-    found = ((first @ above) * second).sum(1) / (n * m)
-    if paired:  # a case that is drawn twice would meet its own change four times, not twice
-        own = np.diagonal(above)
-        apart = (found * n * n - first**2 @ own) / np.maximum(n * n - (first**2).sum(1), 1)
-        found = ((n - 1) * apart + first @ own / n) / n
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
+    low, high = np.nanquantile(share(first, second), ((1 - level) / 2, (1 + level) / 2))
     return Estimate(value, float(low), float(high), m)
 
 

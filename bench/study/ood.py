@@ -1,9 +1,10 @@
 """Out-of-distribution inputs: does a method's likelihood tell them from the test cases it was made for?
 
 A changed case is changed as a whole: its views are projected from the changed volume, with the geometry and grey scale
-of the training data. Only "another's views" keeps the volume. More bits are taken to mean further from the training
-data; an AUROC below one half says that the method holds such cases for likelier than true ones, which is a finding
-(Nalisnick et al., Do Deep Generative Models Know What They Don't Know?, 2019) and not an error of the study.
+of the training data. Only "another's views" keeps the volume. No changed case is compared with itself. More bits are
+taken to mean further from the training data; an AUROC below one half says that the method holds such cases for likelier
+than true ones, which is a finding (Nalisnick et al., Do Deep Generative Models Know What They Don't Know?, 2019) and
+not an error of the study.
 """
 
 import math
