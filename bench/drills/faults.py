@@ -100,7 +100,8 @@ def write_drill(whole: Whole, root: Path, chance: random.Random) -> list[Outcome
     """kill -9 just before a file is renamed into its place, a few files on each time, until the run is through."""
     ends: list[End] = []
     while len(ends) < MOST_WRITES and (not ends or ends[-1].code == -signal.SIGKILL):
-        ends.append(_run(_under(whole.request, root), Fate(writes=chance.randint(*WRITES)), root))
+        allowed = chance.randint(*WRITES) + len(ends) // 4  # more and more: some files are only kept together
+        ends.append(_run(_under(whole.request, root), Fate(writes=allowed), root))
     good, text = _finished(whole, root)
     return [Outcome("kill -9 as a file is renamed", "any file", len(ends) - 1, text, good and ends[-1].code == 0)]
 
