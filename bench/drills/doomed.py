@@ -74,7 +74,8 @@ def ended(process: multiprocessing.process.BaseProcess, log: Path) -> End:
     """Wait for a process that `start` started."""
     process.join()
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return End(process.exitcode or 0, lines[-1] if lines else "")
+    said = [line for line in lines if line.startswith("bench: ")] or lines  # libraries may warn after it
+    return End(process.exitcode or 0, said[-1] if said else "")
 
 
 class _Doomed(Reporter):
