@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Sequence
+from math import exp, log
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -29,8 +31,8 @@ def draw(path: Path, curves: Sequence[Curve], title: str) -> None:
             label = f"{curve.subject}, exponent {curve.exponent:.2f}"
             panel.plot(curve.amounts, curve.seconds, "o", color=colour, markersize=4, label=label)
             x, y = curve.amounts[-FITTED:], curve.seconds[-FITTED:]
-            middle = len(x) // 2
-            fitted = [y[middle] * (amount / x[middle]) ** curve.exponent for amount in x]
+            centre = fmean(map(log, y)) - curve.exponent * fmean(map(log, x))
+            fitted = [exp(centre) * amount**curve.exponent for amount in x]
             panel.plot(x, fitted, "-", color=colour, linewidth=1)
             panel.plot(curve.amounts, curve.seconds, ":", color=colour, linewidth=0.8)
         ticks = sorted({amount for curve in curves if curve.axis == axis for amount in curve.amounts})
