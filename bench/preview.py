@@ -54,8 +54,9 @@ def _pictures(cases: Cases, index: int) -> list[tuple[str, np.ndarray]]:
     """Title and image of each picture of a case, its name in the first title."""
     volume = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
     views = zip((f"view at {angle:g}°" for angle in cases.card.angles), cases.images([index])[0].numpy(), strict=True)
-    (title, first), *others = [*views, *zip(PANELS, panels(volume), strict=True)]
-    return [(f"{cases.names[index]}\n{title}", first), *others]
+    pictures = [*views, *zip(PANELS, panels(volume), strict=True)]
+    title, first = pictures[0]
+    return [(f"{cases.names[index]}\n{title}", first), *pictures[1:]]
 
 
 def panels(volume: np.ndarray) -> list[np.ndarray]:

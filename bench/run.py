@@ -33,7 +33,7 @@ from bench.provenance import code_version, peak_memory_mib, provenance
 from bench.registry import get_dataset, get_method, is_builtin, plugin_sha256
 from bench.rundir import RunFolder, weights_intact
 from bench.runrecord import folder_sha256, full_name, run_row
-from bench.scores import merge_rows, merge_run
+from bench.scores import merge_rows, merge_run, read_runs
 from bench.scoring import RunFacts, part_seconds, score_predictions
 
 PREVIEWED = 3  # cases of the test split
@@ -84,7 +84,7 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
         weights = find_pretrained(method_class, config, chosen, card.fingerprint, request.seed)
     run_id = run_name(config, request, card.fingerprint, None if weights is None else weights.sha256)
     folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
-    if request.only is None and from_main(_is_done(folder, protocol, cases[request.split])):
+    if request.only is None and from_main(_is_done(folder, protocol, cases[request.split], request.results_dir)):
         report.say(f"{run_id} is finished; nothing to do")
         return folder.root
     if not accelerator.is_main_process:
@@ -138,10 +138,12 @@ def run_name(config: RunConfig, request: RunRequest, fingerprint: str, weights: 
     return full_name(config, request.seed, request.split, fingerprint, code, weights)
 
 
-def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases) -> bool:
-    """Whether the run is scored under this very protocol and all its files are what they were."""
+def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases, results_dir: Path) -> bool:
+    """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
     record = folder.record()
     if record.get("status") != "done" or record["scored"].get(protocol.id) != protocol.sha256():
+        return False
+    if folder.root.name not in set(read_runs(results_dir)["run_id"]):
         return False
     weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record.get("stages", {}).items())
     return weights and set(intact(folder.predictions(cases.split))) >= set(cases.names)
