@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,16 @@ def test_a_finished_run_is_not_repeated(finished: Path, home: Path, capsys: pyte
     assert run_command(arguments(home)) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_that_the_results_lack_is_put_back_without_training(finished: Path, home: Path) -> None:
+    before, weights = values(home), sorted((finished / "checkpoints").glob("*.safetensors"))
+    times = [file.stat().st_mtime_ns for file in weights]
+    shutil.rmtree(home / "results")
+    assert run_command(arguments(home)) == 0
+    pd.testing.assert_frame_equal(values(home), before)
+    assert weights
+    assert [file.stat().st_mtime_ns for file in weights] == times
 
 
 def test_scoring_again_gives_the_same_rows(finished: Path, home: Path) -> None:
