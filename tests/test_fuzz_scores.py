@@ -19,7 +19,10 @@ from .test_scores import row
 TEXTS = st.text(max_size=12) | st.sampled_from(
     ("=1+1", "@x", "-2", "+a", "\tx", "a\nb", 'a"b', "a,b", "\x00", "nan", "")
 )
-NUMBERS = st.none() | st.floats() | st.sampled_from((0.0, -0.0, 1.0, 5e-324, 1e308, math.nan, math.inf))
+# no subnormals are drawn: a training loop in this process has them flushed to zero
+NUMBERS = (
+    st.none() | st.floats(allow_subnormal=False) | st.sampled_from((0.0, -0.0, 1.0, 5e-324, 1e308, math.nan, math.inf))
+)
 
 
 def files(folder: Path) -> dict[str, bytes]:
