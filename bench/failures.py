@@ -8,6 +8,7 @@ from typing import Any
 from bench.config import merged, parse_overrides, validated, variant_changes
 from bench.dataset import DataConfig, DatasetCard
 from bench.errors import BenchError
+from bench.files import digest_of
 from bench.loading import choose_source, load_dataset
 from bench.protocols import get_protocol
 from bench.provenance import code_version
@@ -20,6 +21,7 @@ SHOWN: tuple[dict[str, Any], ...] = (  # where tables look for a method's PSNR
     {"space": "mip", "axis": "mean"},
     {"space": "drr", "axis": "heldout"},
 )
+CHOICES = ("protocol", "source", "split", "from_pretrained")  # that make another request, and its id does not show
 
 
 def one_line(error: BaseException) -> str:
@@ -73,7 +75,16 @@ def forget_failure(request: RunRequest) -> None:
 
 
 def _failure_id(request: RunRequest) -> str:
-    return f"{_label(request.method)}-{_label(request.dataset)}-{request.preset}-s{request.seed}-failed"
+    """method-dataset-preset-s<seed>-failed, with a hash of all else that was asked for and is not the default."""
+    usual = RunRequest(request.method, request.dataset)
+    asked: dict[str, Any] = {name: getattr(request, name) for name in CHOICES}
+    asked = {name: value for name, value in asked.items() if value != getattr(usual, name)}
+    named = {"method": request.method, "dataset": request.dataset}
+    asked |= {kind: name for kind, name in named.items() if _label(name) != name}  # files of one name are many
+    if request.overrides:  # in the order of their keys; of those with one key the last counts, so theirs is kept
+        asked["overrides"] = sorted(request.overrides, key=lambda override: override.partition("=")[0].strip())
+    plain = f"{_label(request.method)}-{_label(request.dataset)}-{request.preset}-s{request.seed}-failed"
+    return f"{plain}.{digest_of(asked)[:8]}" if asked else plain
 
 
 def _origin(method: str) -> str:
