@@ -285,4 +285,6 @@ def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
+    if "\r" in text.getvalue():  # the writer does not quote it, and readers would end the line there
+        raise BenchError("a cell or column of the results holds a carriage return; take it out and try again")
     return text.getvalue()

@@ -105,6 +105,18 @@ def test_any_record_of_a_run_comes_back_or_is_refused(examples: int, tmp_path: P
     check()
 
 
+def test_a_carriage_return_never_ends_a_line(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="carriage return"):
+        merge_run(tmp_path, {"run_id": "a", "left\rright": 1})
+    assert not files(tmp_path)
+    merge_run(tmp_path, {"run_id": "a", "error": "left\rright"})
+    edited = (tmp_path / "runs.csv").read_bytes().replace(b"left right", b'"left\rright"')
+    (tmp_path / "runs.csv").write_bytes(edited)
+    with pytest.raises(BenchError, match="carriage return"):
+        merge_run(tmp_path, {"run_id": "b"})
+    assert (tmp_path / "runs.csv").read_bytes() == edited
+
+
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+1+cmd", "-cmd", "|x", "%0A"])
 def test_cells_that_a_spreadsheet_would_compute_are_not_written(text: str, tmp_path: Path) -> None:
     for field in ("method", "run_id", "case", "note"):
