@@ -10,11 +10,14 @@ import torch
 
 from bench.cli import run_command
 from bench.errors import BenchError
+from bench.metrics.fidelity import prdc_scores
 from bench.performance import timing
+from bench.performance.goals import judged
 from bench.performance.growth import curves, exponent
+from bench.performance.products import product_share
 from bench.performance.report import extrapolated, markdown
 from bench.performance.rows import COLUMNS, FILE_NAME, Row, as_csv, merge_rows, read_rows
-from bench.performance.sampling import Drawn, compared
+from bench.performance.sampling import Drawn, compared, covered
 from bench.performance.timing import Bench, summary
 
 CPU = torch.device("cpu")
@@ -134,6 +137,8 @@ def test_hours_of_table_4_are_seconds_of_a_step_times_a_hundred_thousand() -> No
     assert lines[0] == ("toy/net (tiny, batch 4)", "1", "2", "")
     assert lines[1] == ("toy", "", "", "1.5")
     assert ("codediff/vqvae3d, as printed: one A100", "", "~56", "~0.27") in lines
+    (cut, *_) = extrapolated([row("step/toy/net, paper, batch 2 of 20", ours_s=0.036, note="paper, batch 2; same")])
+    assert cut == ("toy/net (paper, batch 2 taken 20 / 2 times)", "10", "", "")
     assert "**extrapolated**" in markdown(rows)
     assert extrapolated([]) == []
 
@@ -147,8 +152,57 @@ def test_samples_count_as_equal_where_the_interval_of_the_difference_holds_zero(
     assert quality.startswith("PSNR")
     assert quality.endswith("] equal")
     assert bound.endswith("] not equal")
-    assert coverage == "coverage 1.000 after 1.000"
+    assert coverage == "coverage +0.000 [+0.000, +0.000] equal"
     assert count == "30 cases"
+
+
+def test_the_mean_of_the_cases_that_are_covered_is_coverage() -> None:
+    random = np.random.default_rng(2)
+    real, made = random.normal(size=(2, 20, 6)), 0.4 * random.normal(size=(2, 25, 6)) + 0.8
+    shares = covered(real, made)
+    known = [prdc_scores(r, m, 5)["coverage"] for r, m in zip(real, made, strict=True)]
+    assert shares.shape == (20,)
+    assert shares.mean() == pytest.approx(np.mean(known))
+    assert 0 < shares.mean() < 1
+
+
+def test_products_are_told_from_all_other_work() -> None:
+    a = torch.rand(500, 500)
+    assert product_share(lambda: [a @ a for _ in range(5)]) > 0.9
+    assert product_share(lambda: [a + a for _ in range(5)]) == 0.0
+    image, kernel = torch.rand(2, 8, 32, 32), torch.rand(8, 8, 3, 3, requires_grad=True)
+    assert product_share(lambda: torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()) > 0.3
+
+
+def test_targets_stand_beside_what_was_measured() -> None:
+    notes = "tiny; losses; products alone would give 1.9"
+    rows = [
+        row("loop/toy/net", ratio=1 / 1.02, spread=0.01),
+        row("loop/toy/slow", ratio=1 / 1.05, spread=0.001),
+        row("loop/toy/unclear", ratio=1 / 1.05, spread=0.03),
+        row("step/codediff/transformer", ratio=1.8, spread=0.1, note=notes),
+        row("step/codediff/transformer, paper, batch 1 of 20", ratio=2.1, spread=0.1, note=notes),
+        row("sampling/codediff/4", ratio=20.0, spread=0.1, note="a; b; PSNR equal; bound not equal"),
+        row("sampling/codediff/8", ratio=9.95, spread=0.1, note="a; b; PSNR equal; bound equal"),
+        row("sampling/codediff/27", ratio=3.0, spread=0.1, note="a; b; PSNR equal; bound equal"),
+    ]
+    lines = {line[0]: line[1:] for line in judged(rows)}
+    assert [lines[f"loop/toy/{name}"][2] for name in ("net", "slow", "unclear")] == [
+        "met",
+        "missed",
+        "missed, within its spread",
+    ]
+    assert lines["loop/toy/net"][:2] == ("overhead ≤ 3%", "+2.0% ± 1.0%")
+    assert lines["step/codediff/transformer"] == (
+        "≥ 2",
+        "1.80 ± 0.10",
+        "missed by 10%",
+        "products alone would give 1.9",
+    )
+    assert lines["step/codediff/transformer, paper, batch 1 of 20"][2] == "met"
+    assert lines["sampling/codediff/8"][1:3] == ("9.95 ± 0.10", "missed by 1%, within its spread")
+    assert not {"sampling/codediff/4", "sampling/codediff/27"} & lines.keys()
+    assert lines["step/codediff/vqvae3d"][2] == "not measured"
 
 
 def test_the_command_measures_keeps_and_writes_into_the_readme(
@@ -171,6 +225,20 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
     assert "project lidc" in capsys.readouterr().out
 
 
+def test_steps_of_cut_batches_do_not_replace_those_of_full_ones(tmp_path: Path, data_folder: Path) -> None:
+    options = ["--quick", "--preset", "smoke", "--method", "codediff", "--stage", "transformer", "--device", "cpu"]
+    for batch in ("0", "2"):
+        command = ["performance", "--only", "step", "--batch", batch, *options, "--results-dir", str(tmp_path)]
+        assert run_command(command) == 0
+    full, cut = read_rows(tmp_path)
+    assert (full.item, cut.item) == (
+        "step/codediff/transformer",
+        "step/codediff/transformer, smoke, batch 2 of 4",
+    )
+    assert "batch 2; losses of the first step differ by" in cut.note
+    assert all("products take" in known.note for known in (full, cut))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -178,6 +246,10 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
         (["--only", "step", "--method", "codedif"], "unknown method 'codedif'"),
         (["--steps", "4,x"], "--steps takes whole numbers"),
         (["--only", "step", "--readme", "absent.md"], "absent.md cannot be read"),
+        (
+            ["--only", "step", "--method", "codediff", "--preset", "smoke", "--batch", "1", "--stage", "vqvae4d"],
+            "no stage vqvae4d of codediff has a published step",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line(

@@ -5,11 +5,13 @@
   published_reconstruct(method) -> function      of (views, seeds), reconstructing as the released code does
   sampler(method) -> Sampler | None              of a method that draws in steps
   growing(axis, amount) -> function | None       work of `amount` on an axis of the method's own, such as "tokens"
+  TARGETS                                        {item: ratio that is to be reached}, such as {"step/toy/net": 2.0};
+                                                 of "sampling/toy" the fastest number of steps that stays equal counts
 
 The harness knows no method by name, and a twin's losses must equal ours, or it is refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -62,6 +64,11 @@ def growing(name: str, axis: str, amount: int) -> Callable[[], Any] | None:
     """Work of `amount` on an axis of the method called `name`, where it has such an axis."""
     function = getattr(_module(name), "growing", None)
     return function(axis, amount) if function else None
+
+
+def targets(name: str) -> Mapping[str, float]:
+    """Ratios that the items of the method called `name` are to reach; none where it names none."""
+    return getattr(_module(name), "TARGETS", {})
 
 
 def _call(method: Method, name: str) -> Any:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from bench.performance.plot import draw
 from bench.performance.rows import Row, merge_rows
 from bench.performance.sampling import sampling_rows
 from bench.performance.steps import half_rows, step_rows
-from bench.performance.subjects import load_subject
+from bench.performance.subjects import load_subject, random_subject
 from bench.performance.throughput import data_rows, reconstruct_rows
 from bench.performance.timing import Bench
 from bench.progress import Reporter
@@ -42,6 +43,8 @@ class Request:
     memory_preset: str = "paper"
     run: str = ""  # trained run whose samples are judged
     cases: int = 48  # test cases of it
+    stages: tuple[str, ...] = ()  # whose steps are measured; empty takes all
+    batch: int = 0  # largest batch of a step; 0 takes the preset's. Cases are random numbers then
     steps: tuple[int, ...] = ()  # numbers of sampling steps; empty takes all and the powers of two below
     device: str = "auto"
     threads: int = 1
@@ -104,7 +107,7 @@ def line_of(row: Row) -> str:
     return ", ".join([*parts, row.note] if row.note else parts)
 
 
-def _each(request: Request, bench: Bench, rows: Callable[..., Iterator[Row]], *extra: int) -> Iterator[Row]:
+def _each(request: Request, bench: Bench, rows: Callable[..., Iterator[Row]], *extra: Any) -> Iterator[Row]:
     spec = get_dataset(request.dataset)
     for name in request.methods:
         yield from rows(load_subject(name, spec, request.preset, bench.device), bench, *extra)
@@ -115,7 +118,19 @@ def _loop(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
 
 
 def _steps(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
-    return _each(request, bench, step_rows)
+    rows = _each(request, bench, step_rows, request.stages) if not request.batch else _cut_steps(request, bench)
+    found = False
+    for row in rows:
+        found = True
+        yield row
+    if request.stages and not found:
+        raise UsageError(f"no stage {', '.join(request.stages)} of {', '.join(request.methods)} has a published step")
+
+
+def _cut_steps(request: Request, bench: Bench) -> Iterator[Row]:
+    for name in request.methods:
+        subject = random_subject(name, get_dataset(request.dataset), request.preset)
+        yield from step_rows(subject, bench, request.stages, request.batch)
 
 
 def _half(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:

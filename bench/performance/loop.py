@@ -19,12 +19,21 @@ from bench.performance.timing import Bench
 from bench.progress import Reporter
 from bench.rundir import RunFolder
 
+LEAST_STEPS = 6  # of a repetition, of slow stages
+REPETITION = 5.0  # seconds
+
 
 def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:
-    """A row for each stage that takes steps; its ratio is bare over harness, so 0.97 is an overhead of 3 %."""
+    """A row for each stage that takes steps; its ratio is bare over harness, so 0.97 is an overhead of 3 %.
+
+    A repetition takes `steps` steps, and fewer of slow stages: as many as take REPETITION seconds, but LEAST_STEPS.
+    """
     for stage in trained_stages(subject.method):
         with prepared(subject, stage, bench.device), TemporaryDirectory() as folder:
-            kept, stage.loop = stage.loop, shortened(stage.loop, steps)
+            kept, stage.loop = stage.loop, shortened(stage.loop, 2)
+            one = bench.once(lambda stage=stage: bare_loop(stage, bench.device)) / 2  # type: ignore[misc]
+            count = min(steps, max(LEAST_STEPS, int(REPETITION / one)))
+            stage.loop = shortened(kept, count)
             counter = iter(range(1_000_000))
             yield bench.measure(
                 f"loop/{subject.name}/{stage.name}",
@@ -32,8 +41,8 @@ def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:
                     stage, Path(folder) / str(next(counter)), bench.device
                 ),
                 lambda stage=stage: bare_loop(stage, bench.device),  # type: ignore[misc]
-                per=steps,
-                note=f"{subject.preset}, {steps} steps a repetition; reference: bare loop; a step",
+                per=count,
+                note=f"{subject.preset}, {count} steps a repetition; reference: bare loop; a step",
             )
             stage.loop = kept
 

@@ -1,15 +1,21 @@
 """What the rows say, as Markdown for the README and as lines for a terminal."""
 
+import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from bench.performance.goals import HEADS, judged
 from bench.performance.growth import Curve, curves
 from bench.performance.rows import Row
 from bench.published import of_table
 
 STEPS = 100_000  # of Table 4
 TIME_TABLE = "4"
+TARGETS = (
+    "Targets. Products are convolutions, matrix products and attention, which both ways compute: were all else free, "
+    "ours would be as many times as fast as the last column says."
+)
 TITLES = {
     "loop": "Harness loop beside a bare PyTorch loop, a step",
     "step": "Training step beside the published one",
@@ -33,6 +39,8 @@ def markdown(rows: Sequence[Row]) -> str:
             f"**{device}, {threads} thread{'s' if threads > 1 else ''}.** {clock}, medians of repetitions in turns "
             "(ours, reference, reference, ours, …). Ratio: reference over ours; ± is half its interquartile range."
         )
+        if goals := judged(mine):
+            parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
         for kind, title in TITLES.items():
             chosen = [row for row in mine if row.kind == kind]
             if chosen:
@@ -58,10 +66,12 @@ def extrapolated(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if row.kind == "step" and row.ours_s is not None:
-            _, method, stage = row.item.split("/")
-            hours = [value * STEPS / 3600 if value is not None else None for value in (row.ours_s, row.reference_s)]
-            size = row.note.partition(";")[0]
-            lines.append((f"{method}/{stage} ({size})", *(_number(hour) for hour in hours), ""))
+            size, times = row.note.partition(";")[0], 1.0
+            if cut := re.search(r"batch (\d+) of (\d+)", row.item):
+                size, times = f"{size} taken {cut[2]} / {cut[1]} times", int(cut[2]) / int(cut[1])
+            hours = [None if value is None else value * times * STEPS / 3600 for value in (row.ours_s, row.reference_s)]
+            part = row.item.partition("/")[2].partition(",")[0]
+            lines.append((f"{part} ({size})", *(_number(hour) for hour in hours), ""))
     lines += [(method, "", "", _number(value)) for method, value in seconds.items()]
     printed = of_table(TIME_TABLE)
     for part in dict.fromkeys(part for part, _ in printed) if lines else ():

@@ -1,8 +1,9 @@
 """Training steps: ours beside the published one, whose losses must be the same; and ours in bf16 beside float32."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +12,28 @@ from bench.errors import BenchError
 from bench.method import Batch, Stage, Update
 from bench.parts import autocast
 from bench.performance.hooks import published_stages
+from bench.performance.products import product_share
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
-from bench.performance.timing import Bench
+from bench.performance.timing import Bench, Work
 
 SAME_LOSS = 1e-3  # relative; float32 sums in another order through networks that amplify them
 
 
-def step_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
-    """A row for each stage that has a published step."""
+def step_rows(subject: Subject, bench: Bench, stages: Sequence[str] = (), batch_size: int = 0) -> Iterator[Row]:
+    """A row for each stage that has a published step, or for those named.
+
+    `batch_size` cuts larger batches, to measure networks whose full batch takes too long; such a row says so in its
+    item and does not replace that of full batches.
+    """
     twins = published_stages(subject.method)
     for stage in trained_stages(subject.method):
-        if stage.name not in twins:
+        if stage.name not in twins or (stages and stage.name not in stages):
             continue
-        twin = twins[stage.name]
+        twin, full, suffix = twins[stage.name], stage.loop.batch_size, ""
+        if batch_size:
+            stage.loop = twin.loop = stage.loop.model_copy(update={"batch_size": min(batch_size, full)})
+            suffix = f", {subject.preset}, batch {stage.loop.batch_size} of {full}"
         with prepared(subject, stage, bench.device) as batch:
             for network in twin.networks.values():
                 network.to(bench.device)
@@ -32,9 +41,23 @@ def step_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
             ours, reference = _timed(stage, batch, "fp32"), _timed(twin, batch, "fp32")
             note = (
                 f"{subject.preset}, volumes of {subject.method.data.size}³, "  # type: ignore[attr-defined]
-                f"batch {stage.loop.batch_size}; losses of the first step equal to {difference:.0e}"
+                f"batch {stage.loop.batch_size}; losses of the first step differ by {difference:.0e}"
             )
-            yield bench.measure(f"step/{subject.name}/{stage.name}", ours, reference, note=note)
+            row = bench.measure(f"step/{subject.name}/{stage.name}{suffix}", ours, reference, note=note)
+            yield replace(row, note="; ".join([note, *_limits(row, ours, reference, bench)]))
+
+
+def _limits(row: Row, ours: Work, reference: Work, bench: Bench) -> list[str]:
+    """What the ratio could be at most; nothing on a GPU, where times of operations overlap."""
+    if bench.device.type != "cpu" or row.ratio is None:
+        return []
+    mine, published = product_share(ours), product_share(reference)
+    if mine == 0:
+        return []
+    return [
+        f"products take {mine:.0%} of ours and {published:.0%} of the published step, so that products alone "
+        f"would give {row.ratio / mine:.1f}"
+    ]
 
 
 def half_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
@@ -90,7 +113,7 @@ def _losses(stage: Stage, batch: Batch) -> Mapping[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _timed(stage: Stage, batch: Batch, precision: str):  # type: ignore[no-untyped-def]
+def _timed(stage: Stage, batch: Batch, precision: str) -> Work:
     trained(stage)
     update, step = plain_update(stage), late_step(stage)
     device = next(next(iter(stage.networks.values())).parameters()).device

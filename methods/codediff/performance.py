@@ -26,6 +26,7 @@ from .transformer import CodeTransformer, SelfAttention, TransformerConfig
 
 GROWN = TransformerConfig(codes=256, context_width=64, width=64, heads=4, layers=2, block_size=1 << 15)
 CONTEXT = 64  # tokens of the views beside those that grow
+TARGETS = {"step/codediff/transformer": 2.0, "step/codediff/vqvae3d": 2.0, "sampling/codediff": 10.0}
 
 
 def published_stages(method: CodeDiff) -> dict[str, Stage]:

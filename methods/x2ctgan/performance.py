@@ -21,6 +21,8 @@ from .decoder import Link
 from .generator import BiplanarGenerator
 from .stage import BETAS, Batch, GeneratorStage
 
+TARGETS = {"step/x2ctgan/generator": 1.5}
+
 
 def published_stages(method: Method) -> dict[str, Stage]:
     """Twins of the trained generators by stage name, with copies of their networks."""
