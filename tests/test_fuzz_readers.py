@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from bench.datasets.reading.find import find_scans
+from bench.datasets.reading.itk import HEADER_BYTES
 from bench.datasets.reading.scan import MAX_VOXELS, Rejected, ScanSource
 
 from .fuzzing import Damage, damaged, damages, profile, refused_or_fine, tried
@@ -107,6 +108,45 @@ def test_damaged_scans_are_read_or_refused(name: str, examples: int, tmp_path: P
         assert sorted(folder.iterdir()) == files
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a.mhd", b"NDims = 3", b"NDims = 99999"),
+        ("a.mha", b"NDims = 3", b"NDims = -1"),
+        ("a.mhd", b"NDims = 3", b"NDims = 3\nNDims =\n 1e308"),
+        ("a.nhdr", b"kinds: ", b"kinds: " + 2000 * b"x"),
+        ("a.nhdr", b"kinds: ", b"#" + HEADER_BYTES * b"x" + b"\nkinds: " + 2000 * b"x"),
+        ("a.nhdr", b"kinds: ", b"a:=b\rkinds: " + 2000 * b"x"),
+        ("a.nrrd", b"\n\n", b"\n" + 2000 * b"x" + b"\n\n"),
+    ],
+)
+def test_headers_that_would_end_the_process_in_their_reader_are_refused(
+    name: str, before: bytes, after: bytes, tmp_path: Path
+) -> None:
+    FORMATS[name](tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    assert before in content
+    (tmp_path / name).write_bytes(content.replace(before, after, 1))
+    (found,) = find_scans(tmp_path)
+    assert isinstance(found, Rejected)
+    assert "header cannot be read" in found.reason
+
+
+def test_the_content_of_a_file_chooses_no_reader_that_did_not_check_it(tmp_path: Path) -> None:
+    FORMATS["a.mhd"](tmp_path / "a.mhd")
+    header = (tmp_path / "a.mhd").read_bytes()
+    (tmp_path / "a.mhd").write_bytes(b"NRRD0004\nkinds: " + 2000 * b"x" + b"\n" + header)
+    read_all(tmp_path)
+
+
+def test_long_comments_and_keys_of_a_header_are_fine(tmp_path: Path) -> None:
+    FORMATS["a.nrrd"](tmp_path / "a.nrrd")
+    content = (tmp_path / "a.nrrd").read_bytes()
+    longer = b"# " + 2000 * b"x" + b"\nkey:=" + 2000 * b"y" + b"\nkinds: "
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"kinds: ", longer))
+    assert read_all(tmp_path) == 1
 
 
 @tried(12, 450)

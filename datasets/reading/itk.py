@@ -16,6 +16,10 @@ HEADER_BYTES = 65536
 DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 PACKED = re.compile(rb"^\s*(?:CompressedData\s*=\s*true|encoding\s*:(?!\s*raw).*)", re.IGNORECASE | re.MULTILINE)
 PACKED_BYTES = re.compile(rb"^\s*CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
+AXES = re.compile(rb"NDims\s*[=:]?\s*(\S*)")
+META_END = re.compile(rb"^ElementDataFile\s*=", re.MULTILINE)
+KEY_VALUE = re.compile(rb"#[^\r]*|[^:\r]*:=[^\r]*")  # lines of an NRRD header that may be long
+LONGEST_LINE = 512  # bytes of any other; its reader's own messages overflow at 1000
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 WITHIN = (b"LOCAL", b"")
 LUNA16_MASKS = "seg-lungs"
@@ -56,15 +60,32 @@ def _pictures() -> tuple[int, ...]:
 
 def _information(path: Path) -> Any:
     """A reader that has read the header. Raises ScanError when it cannot."""
+    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    _check_header(_beginning(path), nrrd)
     itk = library("SimpleITK")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = itk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")  # or content could choose another, unchecked
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise ScanError("its header cannot be read; copy it again") from error
     return reader
+
+
+def _check_header(content: bytes, nrrd: bool) -> None:
+    """Raise ScanError for a header that would end the process inside SimpleITK."""
+    if nrrd:
+        header, *rest = re.split(rb"\n\r?\n", content, maxsplit=1)
+        lines = (line.removesuffix(b"\r") for line in header.split(b"\n"))
+        sound = bool(rest) or len(content) < HEADER_BYTES
+        sound &= all(len(line) <= LONGEST_LINE or KEY_VALUE.fullmatch(line) for line in lines)
+    else:
+        axes = AXES.findall(content)
+        sound = bool(axes and META_END.search(content)) and all(re.fullmatch(rb"[1-9]", number) for number in axes)
+    if not sound:
+        raise ScanError("its header cannot be read; copy it again")
 
 
 def _beginning(path: Path) -> bytes:
