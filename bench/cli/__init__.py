@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import click
 import typer
 
 from bench.cli import (
@@ -29,6 +28,7 @@ from bench.cli import (
     table,
     verify,
 )
+from bench.cli.usage import Command, refused
 from bench.errors import BenchError, StoppedError
 from bench.stopping import stopped_by_warnings
 
@@ -40,29 +40,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps: `bench run --method codediff --dataset lidc`, then `bench table`.",
 )
-app.command("run")(run.run)
-app.command("table")(table.table)
-app.command("sweep")(sweep.sweep)
-app.command("leaderboard")(leaderboard.leaderboard)
-app.command("findings")(findings.findings)
-app.command("report")(report.report)
-app.command("gallery")(gallery.gallery)
-app.command("compare")(compare.compare)
-app.command("study")(study.study)
-app.command("performance")(performance.performance)
-app.command("score")(score.score)
-app.command("audit")(audit.audit)
-app.command("fingerprint")(fingerprint.fingerprint)
-app.command("verify")(verify.verify)
-app.command("export")(archive.export)
-app.command("import")(archive.import_)
-app.command("new-method")(new.new_method)
-app.command("new-dataset")(new.new_dataset)
-app.command("list")(listing.list_)
-app.command("show")(listing.show)
+app.command("run", cls=Command)(run.run)
+app.command("table", cls=Command)(table.table)
+app.command("sweep", cls=Command)(sweep.sweep)
+app.command("leaderboard", cls=Command)(leaderboard.leaderboard)
+app.command("findings", cls=Command)(findings.findings)
+app.command("report", cls=Command)(report.report)
+app.command("gallery", cls=Command)(gallery.gallery)
+app.command("compare", cls=Command)(compare.compare)
+app.command("study", cls=Command)(study.study)
+app.command("performance", cls=Command)(performance.performance)
+app.command("score", cls=Command)(score.score)
+app.command("audit", cls=Command)(audit.audit)
+app.command("fingerprint", cls=Command)(fingerprint.fingerprint)
+app.command("verify", cls=Command)(verify.verify)
+app.command("export", cls=Command)(archive.export)
+app.command("import", cls=Command)(archive.import_)
+app.command("new-method", cls=Command)(new.new_method)
+app.command("new-dataset", cls=Command)(new.new_dataset)
+app.command("list", cls=Command)(listing.list_)
+app.command("show", cls=Command)(listing.show)
 app.add_typer(data.app, name="data")
-app.command("doctor")(doctor.doctor)
-app.command("faults")(faults.faults)
+app.command("doctor", cls=Command)(doctor.doctor)
+app.command("faults", cls=Command)(faults.faults)
 
 
 @app.callback()
@@ -91,12 +91,11 @@ def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
         with stopped_by_warnings():
             result = work()
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        return refused(error)
+    except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except StoppedError as stop:
         return _say(str(stop), stop.exit_code)

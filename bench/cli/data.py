@@ -14,14 +14,15 @@ import typer
 from rich.markup import escape
 
 from bench.cli.measure import measure
+from bench.cli.usage import Command
 
 app = typer.Typer(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
-app.command("measure")(measure)
+app.command("measure", cls=Command)(measure)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
 
-@app.command()
+@app.command(cls=Command)
 def prepare(
     dataset: DatasetName,
     source: Annotated[
@@ -91,7 +92,7 @@ def prepare(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def sample(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="Default: the dataset that offers one.")] = "",
 ) -> None:
@@ -110,7 +111,7 @@ def sample(
     prepare(spec.name, path, workers=1)
 
 
-@app.command()
+@app.command(cls=Command)
 def download(
     dataset: DatasetName,
     folder: Annotated[
@@ -150,7 +151,7 @@ def download(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     dataset: DatasetName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created.")],
@@ -172,7 +173,7 @@ def export(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(dataset: DatasetName) -> None:
     """Look for what would make results wrong: leaks between splits, duplicates, damaged or odd volumes.
 
@@ -200,7 +201,7 @@ def check(dataset: DatasetName) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def preview(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")] = Path("preview.png"),

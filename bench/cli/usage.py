@@ -1,0 +1,30 @@
+"""Command lines that cannot be meant: refused in one line that says where help is, with exit code 2."""
+
+import sys
+from collections import Counter
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+
+class Command(TyperCommand):
+    """A command that refuses an option of one value given twice: keeping the last would drop what was asked for."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """As of a plain command. Raises typer.BadParameter naming the option."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option, times in Counter(order).items():
+            if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
+                raise typer.BadParameter(f"given {times} times; separate values with commas", ctx, option)
+        return super().parse_args(ctx, args)
+
+
+def refused(error: typer.TyperException) -> int:
+    """Say what is wrong with a command line, or all of the help where there was none; return the exit code."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if not message:  # no arguments at all: the help is on standard output already
+        return error.exit_code
+    hint = f" See `{context.command_path} --help`." if context else ""
+    print(f"bench: {message}{'' if message[-1] in '.?!' else '.'}{hint}", file=sys.stderr)
+    return error.exit_code
