@@ -12,13 +12,17 @@ import torch
 from bench.config import resolve
 from bench.dataset import Cases, Views
 from bench.errors import UsageError
+from bench.fit import make_accelerator
 from bench.methods.mednerf import MedNerf
 from bench.methods.mednerf.calibration import MonotoneMap, affine_knots, quantile_knots
 from bench.methods.mednerf.camera import turn, voxel_centres
 from bench.methods.mednerf.inversion import Inversion, InversionConfig, Tuned, unmirrored
+from bench.methods.mednerf.patches import draw_patches
 from bench.methods.mednerf.perceptual import FeatureDistance, missing_for_lpips, perceptual_distance
 from bench.methods.mednerf.render import Sampling
 from bench.methods.mednerf.stage_field import FieldStage, density_noise, training_views
+from bench.parts import Steps
+from bench.progress import Reporter
 from bench.projector import WATER_PER_CM, project
 from bench.registry import get_dataset, get_method
 
@@ -108,6 +112,54 @@ def test_a_step_trains_both_networks(changes: list[str], make_data: MakeData, tm
     assert all(np.isfinite(float(value)) for value in values[-1].values())
     for name, network in stage.networks.items():
         assert any(not torch.equal(a, b) for a, b in zip(before[name], network.parameters(), strict=True)), name
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_a_batch_in_parts_has_the_gradients_of_the_whole_one(
+    parts: int, make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The perceptual sum too; with layers that see each patch alone, and the same chances for every part."""
+    cases = make_data(size=16)
+    stage: Any = build(cases, "field.loop.batch_size=4").stages()[0]
+    stage.prepare(cases, tmp_path, CPU)
+    for module in (*stage.networks.values(), stage.distance):
+        module.double()
+    side = stage.config.patches.side
+    pattern = torch.linspace(-1, 1, side**2, dtype=torch.float64).view(1, 1, side, side)
+    grid = draw_patches(1, side, 0.5).double()
+
+    def places(count: int, *_: Any) -> torch.Tensor:
+        torch.manual_seed(7)  # each part begins here
+        return grid.expand(count, -1, -1, -1)
+
+    def fakes(count: int, *_: Any) -> torch.Tensor:
+        return (pattern * stage.field.density_head.weight.sum()).expand(count, 3, -1, -1)
+
+    monkeypatch.setattr("bench.methods.mednerf.stage_field.draw_patches", places)
+    monkeypatch.setattr(stage, "draw", fakes)
+    items = stage.batches("train")
+    batch = torch.stack([items[index] for index in range(4)]).double()
+    found = []
+    for count in (1, parts):
+        stage.discriminator.eval()  # norms of a batch and steps of power iterations are those of a part
+        still = {name: torch.optim.SGD(network.parameters(), 0.0) for name, network in stage.networks.items()}
+        steps = Steps(stage, still, make_accelerator("cpu"), "fp32", Reporter(), count)
+        values = steps.run(batch, 0, lambda: None)
+        gradients = {
+            f"{name}.{key}": p.grad.clone()
+            for name, network in stage.networks.items()
+            for key, p in network.named_parameters()
+            if p.grad is not None
+        }
+        found.append((values, gradients))
+    (whole, gradients), (divided, others) = found
+    assert whole["redrawing_or_penalty"] > 0
+    assert {name.partition(".")[0] for name in gradients} == {"field", "discriminator"}
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, others[name], rtol=1e-8, atol=1e-12), name
+    for name, value in whole.items():
+        assert float(value) == pytest.approx(float(divided[name]), rel=1e-9), name
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -36,18 +36,19 @@ def generator_loss(means: Sequence[Tensor]) -> Tensor:
 
 
 def mednerf_discriminator_loss(
-    network: MedNerfDiscriminator, real: Tensor, fake: Tensor, distance: Distance, kind: Hinge
+    network: MedNerfDiscriminator, real: Tensor, fake: Tensor, distance: Distance, kind: Hinge, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """The loss for patches (B, 3, s, s) in [−1, 1], and of it what redrawing the real ones costs.
 
-    Perceptual distances are summed over the batch, as released, so they outweigh the hinge.
+    Perceptual distances are summed over the batch, as released, so they outweigh the hinge. Of patches that are a part
+    of a batch of `batch_size` the sum is scaled up to it: the loop takes the mean of the parts' losses.
     """
     real_terms, redrawing = [], []
     for head, view in enumerate(augmented(real)):
         features = network.features(view)
         part = int(torch.randint(4, ()))
         drawn, targets = network.redraw(features, part), network.redraw_targets(view, part)
-        redrawing.append(distance(torch.cat(drawn), torch.cat(targets)).sum())
+        redrawing.append(distance(torch.cat(drawn), torch.cat(targets)).sum() * (batch_size / len(real)))
         real_terms.append(hinge(network.logits(features, head), 1.0, _margin(), kind))
     fake_terms = [hinge(network(view, head), -1.0, _margin(), kind) for head, view in enumerate(augmented(fake))]
     extra = over_heads(redrawing)

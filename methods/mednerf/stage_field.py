@@ -105,7 +105,9 @@ class FieldStage(Stage):
         with torch.no_grad():
             fake = self.draw(count, least, density_noise(max(step - 1, 0), config.noise_steps), batch.device)
         if isinstance(self.discriminator, MedNerfDiscriminator):
-            loss, extra = losses.mednerf_discriminator_loss(self.discriminator, real, fake, self.distance, config.hinge)
+            loss, extra = losses.mednerf_discriminator_loss(
+                self.discriminator, real, fake, self.distance, config.hinge, self.loop.batch_size
+            )
         else:
             loss, extra = losses.graf_discriminator_loss(self.discriminator, real, fake)
         update("discriminator", loss)
