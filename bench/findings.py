@@ -130,7 +130,7 @@ def _printed_order(field: Field) -> list[str]:
 
 
 def _bullets(field: Field) -> list[str]:
-    found = [*_floors(field), *_ceilings(field), *_controls(field), *_likelihood(field)]
+    found = [*_floors(field), *_ceilings(field), *_seeds(field), *_controls(field), *_likelihood(field)]
     return ["\n".join(f"- {line}" for line in found)] if found else []
 
 
@@ -165,6 +165,26 @@ def _ceilings(field: Field) -> Iterator[str]:
         names = ", ".join(f"{name_of(entry)} ({_text(entry, column)})" for entry in above)
         verdict = f"above it: {names}. No prior over its codes could reach them" if above else "no method is above it"
         yield f"**Ceiling:** {name_of(ceiling)} scores {_text(ceiling, column)}; {verdict}."
+
+
+def _seeds(field: Field) -> Iterator[str]:
+    """How far training runs of one method lie apart, and whether each seed alone gives the same order."""
+    column: Column = ("3d", "psnr")
+    digits = METRICS[column[1]].decimals
+    seed_of = field.sets.drop_duplicates("run_id").set_index("run_id")["seed"].to_dict()
+    by_seed = {e.method: e.means[column].rename(index=seed_of).dropna() for e in field.methods}
+    several = {method: means for method, means in by_seed.items() if len(means) > 1}
+    if not several:
+        return
+    spreads = ", ".join(
+        f"{_title(method)} {means.mean():.{digits}f} ± {means.std():.{digits}f}" for method, means in several.items()
+    )
+    common = sorted(set.intersection(*(set(means.index) for means in by_seed.values())))
+    orders = {tuple(_sorted({m: -float(means[seed]) for m, means in by_seed.items()})) for seed in common}
+    verdict = f"; each of the {len(common)} seeds alone gives the same order" if len(orders) == 1 else ""
+    if len(orders) > 1:
+        verdict = f"; the {len(common)} seeds give {len(orders)} different orders"
+    yield f"**Seeds:** {METRICS[column[1]].label} of volumes, mean ± sd over seeds: {spreads}{verdict}."
 
 
 def _controls(field: Field) -> Iterator[str]:

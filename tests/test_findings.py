@@ -1,5 +1,6 @@
 """Findings: the sentences follow the numbers, and change with them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,20 @@ def test_a_file_without_marks_is_refused(tmp_path: Path) -> None:
     path.write_text("nothing")
     with pytest.raises(UsageError, match="needs one line <!-- findings -->"):
         replace_block(path, "findings", "x")
+
+
+def test_the_spread_of_seeds_and_a_changing_order_are_stated(tmp_path: Path) -> None:
+    for seed, (first, second) in enumerate(((21.0, 19.0), (22.0, 19.5), (23.0, 20.0))):
+        add(tmp_path, "x2ctgan", first, seed=seed)
+        add(tmp_path, "codediff", second, seed=seed)
+    line = line_of(findings(tmp_path), "- **Seeds:**")
+    assert re.search(r"CodeDiff3D 19\.\d\d ± 0\.50, X2CT-GAN 2[12]\.\d\d ± 1\.00;", line)  # the noise is shared
+    assert "each of the 3 seeds alone gives the same order" in line
+    add(tmp_path, "codediff", 24.0, seed=2)
+    assert "the 3 seeds give 2 different orders" in line_of(findings(tmp_path), "- **Seeds:**")
+
+
+def test_one_seed_says_nothing_of_seeds(tmp_path: Path) -> None:
+    add(tmp_path, "x2ctgan", 21.0)
+    add(tmp_path, "codediff", 19.0)
+    assert "**Seeds:**" not in findings(tmp_path)
