@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from bench.config import RunConfig
 from bench.errors import BenchError, UsageError
-from bench.files import digest_of, read_json, sha256_of, write_atomic, writing
+from bench.files import digest_of, read_json, sha256_of, temporary_folder, write_atomic, writing
 from bench.registry import PLAIN_NAME
 from bench.rundir import RunFolder
 from bench.runrecord import run_row
@@ -88,10 +87,7 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
     """
     if not file.is_file():
         raise UsageError(f"no file {file}")
-    with writing(runs_dir):
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=runs_dir, prefix=UNPACKED))
-    try:
+    with temporary_folder(runs_dir, UNPACKED) as temporary:
         unpacked = temporary / "run"
         with _archive(file) as archive:
             _unpack(archive, file, unpacked)
@@ -115,8 +111,6 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
                 shutil.rmtree(target.root)
             raise
         return target, new
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -1,11 +1,14 @@
 """Files that are whole or absent: write beside the target, flush to disk, rename; and hashes to detect damage."""
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,25 +22,74 @@ PARTIAL = ".partial"  # ends the name of a file that is being written
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
     """Let `write` fill a temporary file beside `path`, then rename it there; return the SHA-256 of the content.
 
-    Raises BenchError when the disk is full or read-only; `path` then is what it was before.
+    What killed processes left of writing `path` is removed. Raises BenchError when the disk is full or read-only, and
+    `path` then is what it was before.
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
-            with os.fdopen(descriptor, "wb") as file:
+            _sweep(path.parent.glob(f".{glob.escape(path.name)}.????????{PARTIAL}"))
+            descriptor, temporary = _held(lambda: _new_file(path))
+            with os.fdopen(descriptor, "wb") as file:  # held until it has its name
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            digest = sha256_of(Path(temporary))
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+                digest = sha256_of(temporary)
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, path)
             temporary = None
             return digest
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `parent`, which is removed in the end; so are those of this prefix that killed processes left.
+
+    Raises BenchError when the disk is full or read-only.
+    """
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent.glob(f"{glob.escape(prefix)}????????"))
+        descriptor, folder = _held(lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix)))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _new_file(path: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
+    os.close(descriptor)
+    return Path(name)
+
+
+def _held(make: Callable[[], Path]) -> tuple[int, Path]:
+    """A temporary file or folder from `make`, locked while its descriptor is open, which only a living process has."""
+    while True:
+        path = make()
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        with suppress(OSError):  # a disk without locks, where nothing is swept either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():
+            return descriptor, path
+        os.close(descriptor)  # swept between these lines
+
+
+def _sweep(paths: Iterable[Path]) -> None:
+    """Remove temporary files and folders that no living process holds."""
+    for path in paths:
+        with suppress(OSError):  # held, not ours to open, or another process was faster
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager

@@ -5,8 +5,12 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import pickle
+import signal
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -320,3 +324,33 @@ def test_an_unfinished_or_damaged_run_is_not_exported(archive: Path, tmp_path: P
     assert run_command(["export", str(folder), "--out", str(tmp_path / "o.zip")]) == 2
     assert run_command(["export", "no-such-run", "--runs-dir", str(tmp_path / "runs")]) == 2
     assert not (tmp_path / "o.zip").exists()
+
+
+def test_what_a_killed_import_left_goes_with_the_next_but_not_what_a_living_one_holds(
+    archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]]
+) -> None:
+    runs = tmp_path / "runs"
+    script = f"""
+import os, pathlib, signal, sys
+from bench.archive import import_run
+stop = {{"kill": signal.SIGKILL, "pause": signal.SIGSTOP}}[sys.argv[1]]
+import_run(*map(pathlib.Path, {[str(archive), str(runs), str(tmp_path / "other")]!r}),
+           check=lambda run: os.kill(os.getpid(), stop))
+"""
+    killed = subprocess.run([sys.executable, "-c", script, "kill"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = runs.glob(".import-*")
+    assert any(left.rglob("*.nii.gz"))
+    paused = subprocess.Popen([sys.executable, "-c", script, "pause"])
+    os.waitid(os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        (held,) = runs.glob(".import-*")
+        assert held != left
+        assert bring(archive)[0] == 0
+        assert list(runs.glob(".import-*")) == [held]
+        assert any(held.rglob("*.nii.gz"))
+    finally:
+        paused.kill()
+        paused.wait()
+    assert bring(archive)[0] == 0
+    assert not list(runs.glob(".import-*"))

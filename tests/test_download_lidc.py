@@ -94,10 +94,12 @@ def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: o
     part.mkdir(parents=True)
     (part / "0.dcm").write_bytes(content(fourth, 0))
     (part / "1.dcm").write_bytes(content(fourth, 1)[:100])
+    (part / "2.dcm123456789").write_bytes(content(fourth, 2)[:100])
     before = kept.stat().st_ino, (part / "0.dcm").stat().st_ino
     report = module.download(tmp_path)
     assert not report.failed
     assert all(is_whole(tmp_path, series) for series in LIST)
+    assert sorted(path.name for path in folder_of(tmp_path, fourth).iterdir()) == ["0.dcm", "1.dcm", "2.dcm"]
     assert (kept.stat().st_ino, (folder_of(tmp_path, fourth) / "0.dcm").stat().st_ino) == before
 
 

@@ -161,6 +161,9 @@ def _fetch(program: str, series: Series, folder: Path, running: list[subprocess.
     if not _is_whole(series, part):
         shutil.rmtree(part, ignore_errors=True)  # what is wrong in it is unknown
         raise BenchError(f"it is not the {series.slices} slices of {series.size_mb} MB it should be; run it again")
+    for left in part.iterdir():
+        if left.suffix != ".dcm":  # what a killed s5cmd had begun, `name.dcm` and a number
+            left.unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
 
