@@ -165,6 +165,23 @@ def test_steps_vary_one_setting_up_to_what_the_method_takes(place: Path) -> None
         answered(place, "steps", values=(9,))
 
 
+def test_a_method_without_steps_is_measured_once_beside_one_that_has_them(place: Path) -> None:
+    mean = RunRequest("mean", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=place / "runs", only="fit")
+    folder = run_one(mean, Reporter())
+    (toy,) = find_runs(asked(place), Reporter())
+    runs = (folder.name, toy.folder.root.name)
+    answer = answered(place, "steps", run_ids=runs, values=(2,), limit=3)
+    assert [(point.facts["method"], point.setting) for point in answer.points] == [
+        ("mean", "none"),
+        ("toy", "4"),
+        ("toy", "2"),
+    ]
+    assert answer.points[0].note == "has no sampling.steps"
+    assert len(answer.points[0].values["psnr"]) == 3
+    with pytest.raises(UsageError, match=r"mean has no setting sampling\.steps"):
+        answered(place, "steps", run_ids=(folder.name,))
+
+
 def test_the_mean_of_samples_is_better_than_one_of_independent_noise(place: Path) -> None:
     answer = answered(place, "samples", values=(4,))
     psnr = {

@@ -85,6 +85,10 @@ class TrainedRun:
         config = self.config.model_copy(update={"options": options})
         return _load(self.folder, type(self.method), config, self.seed, self.spec, self.cases, self.device)
 
+    def has_setting(self, key: str) -> bool:
+        """Whether the method knows a setting, open or not."""
+        return key in _keys(self.config.options)
+
     def setting(self, key: str) -> object:
         """The value of a setting; None where the method lacks it or leaves it open."""
         value: object = self.config.options

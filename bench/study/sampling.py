@@ -18,13 +18,22 @@ STEP_COUNTS = tuple(2**power for power in range(13))
 SAMPLES = 8
 KEPT = 3  # cases whose samples stay in the run's folder, for pictures of their spread
 AS_CONFIGURED = "default"  # of a run that leaves the setting open
+NONE = "none"  # of a run that has no such setting, beside one that has
 BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
 def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
-    """Quality and time at other numbers of sampling steps than the run was configured with."""
+    """Quality and time at other numbers of sampling steps than the run was configured with.
+
+    A method without the setting is measured once, for comparison, beside methods that have it.
+    """
+    some = any(run.has_setting(request.setting) for run in runs)
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
+        if some and not run.has_setting(request.setting):
+            found = measure(run, cases, report, f"{run.config.method}, no {request.setting}")
+            yield Point(run.facts, STEPS, NONE, found, note=f"has no {request.setting}")
+            continue
         if request.values:
             variants = [(value, run.with_setting(request.setting, value)) for value in request.values]
         else:
