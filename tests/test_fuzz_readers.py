@@ -15,7 +15,7 @@ from bench.datasets.reading.find import find_scans
 from bench.datasets.reading.itk import HEADER_BYTES
 from bench.datasets.reading.scan import MAX_VOXELS, Rejected, ScanSource
 
-from .fuzzing import Damage, damaged, damages, profile, refused_or_fine, tried
+from .fuzzing import HEADER, Damage, damaged, damages, profile, refused_or_fine, tried
 from .scan_files import write_dicom, write_dicos, write_h5, write_itk, write_nifti, write_note, write_tiffs
 
 
@@ -132,6 +132,16 @@ def test_headers_that_would_end_the_process_in_their_reader_are_refused(
     (found,) = find_scans(tmp_path)
     assert isinstance(found, Rejected)
     assert "header cannot be read" in found.reason
+
+
+@pytest.mark.parametrize("name", ["a.dcs", "1-020.dcm"])
+def test_dicom_cut_anywhere_in_its_header_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    FORMATS[name](tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    for length in range(HEADER):
+        (tmp_path / name).write_bytes(content[:length])
+        for found in find_scans(tmp_path / name):
+            assert isinstance(found, ScanSource) or found.reason
 
 
 def test_the_content_of_a_file_chooses_no_reader_that_did_not_check_it(tmp_path: Path) -> None:

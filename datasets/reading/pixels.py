@@ -1,5 +1,6 @@
 """What one file of DICOM or DICOS needs to be decoded: pydicom with its plug-ins, and what is refused."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def check_syntax(path: Path, syntax: str, lossy: str) -> None:
 
 def unreadable() -> tuple[type[Exception], ...]:
     """What pydicom raises for damaged files."""
-    invalid = library("pydicom").errors.InvalidDicomError
-    return (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, invalid)
+    errors = library("pydicom").errors
+    own = (errors.InvalidDicomError, errors.BytesLengthException, struct.error)
+    return (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, *own)
 
 
 def short(error: Exception) -> str:
