@@ -195,6 +195,43 @@ def test_any_number_of_steps_up_to_one_a_code_fills_everything(steps: int) -> No
         diffusion.sample(denoise, 10, 4, diffusion.generators([1]), CPU, steps=11)
 
 
+@pytest.mark.parametrize(("tokens", "steps"), [(27, 6), (27, 27), (512, 20), (5, 4), (9, 1)])
+def test_gradual_steps_reveal_few_codes_at_first_and_all_at_last(tokens: int, steps: int) -> None:
+    hidden = [tokens]
+
+    def denoise(codes: Tensor) -> Tensor:
+        hidden.append(int((codes == 4).sum()))
+        return torch.zeros(*codes.shape, 4)
+
+    codes = diffusion.sample(denoise, tokens, 4, diffusion.generators([7]), CPU, steps=steps, gradual=True)
+    assert (codes < 4).all()
+    counts = diffusion.growing_counts(tokens, steps)
+    assert hidden[1:] == [tokens - sum(counts[:step]) for step in range(steps)]
+    assert sum(counts) == tokens
+    assert min(counts) >= 1
+    assert counts[-1] >= counts[0]
+    half = sum(counts[: steps // 2])
+    assert steps in (1, tokens) or half == pytest.approx(
+        tokens * (1 - math.cos(math.pi / 2 * (steps // 2) / steps)), abs=1
+    )
+
+
+def test_gradual_steps_of_one_code_draw_the_joint_distribution() -> None:
+    joint = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.25, 0.03], [0.10, 0.05, 0.15]])
+    draws = 20000
+
+    def denoise(codes: Tensor) -> Tensor:
+        first = torch.where((codes[:, 1] < 3)[:, None], joint.T[codes[:, 1].clamp_max(2)], joint.sum(1))
+        second = torch.where((codes[:, 0] < 3)[:, None], joint[codes[:, 0].clamp_max(2)], joint.sum(0))
+        return torch.stack([first, second], 1).log()
+
+    chance = diffusion.generators(range(draws))
+    codes = diffusion.sample(denoise, 2, 3, chance, CPU, temperature=1.0, gradual=True)
+    found = torch.zeros(3, 3)
+    found.index_put_((codes[:, 0], codes[:, 1]), torch.ones(draws), accumulate=True)
+    assert torch.allclose(found / draws, joint, atol=4 * math.sqrt(0.25 / draws))
+
+
 def test_a_case_depends_on_its_own_seed_only() -> None:
     denoise = table_denoiser(6, 5)
     together = diffusion.sample(denoise, 6, 5, diffusion.generators([3, 4, 5]), CPU)

@@ -221,6 +221,7 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
     assert text.startswith("before\n<!-- performance -->\n**")
     assert "old" not in text
     assert "| project lidc | volume side | 32 to 64" in text
+    assert "](performance.png)\n" in text
     assert text.endswith("<!-- /performance -->\nafter\n")
     assert "project lidc" in capsys.readouterr().out
 

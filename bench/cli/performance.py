@@ -1,5 +1,6 @@
 """`bench performance`: how fast and how large, beside the published way."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +18,7 @@ def performance(
     run: Annotated[str, typer.Option(help="Id of a trained run, whose samples are judged as well as timed.")] = "",
     cases: Annotated[int, typer.Option(min=3, help="Test cases of that run.")] = 48,
     steps: Annotated[str, typer.Option(help="Numbers of sampling steps, comma list.")] = "",
-    stage: Annotated[str, typer.Option(help="Stages whose steps are measured, comma list; all when left out.")] = "",
+    stage: Annotated[str, typer.Option(help="Stages whose steps and memory are measured; all when left out.")] = "",
     batch: Annotated[int, typer.Option(min=0, help="Cut the batches of steps to so many cases; 0 does not.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="Roughly how long all of it may take.")] = 900.0,
@@ -37,7 +38,7 @@ def performance(
 
     from bench.cli.run import listed
     from bench.files import replace_block, with_block
-    from bench.performance.items import Request, measure
+    from bench.performance.items import PICTURE, Request, measure
     from bench.performance.report import markdown
     from bench.progress import Reporter
 
@@ -62,7 +63,9 @@ def performance(
         results_dir=results_dir,
     )
     rows = measure(request, Reporter(Console(stderr=True)))
-    text = markdown(rows)
+    picture = results_dir / PICTURE
+    beside = os.path.relpath(picture, (readme or Path("README.md")).parent) if picture.exists() else ""
+    text = markdown(rows, beside)
     if readme is not None:
         replace_block(readme, "performance", text)
     typer.echo(text)

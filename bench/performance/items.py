@@ -43,7 +43,7 @@ class Request:
     memory_preset: str = "paper"
     run: str = ""  # trained run whose samples are judged
     cases: int = 48  # test cases of it
-    stages: tuple[str, ...] = ()  # whose steps are measured; empty takes all
+    stages: tuple[str, ...] = ()  # whose steps and memory are measured; empty takes all
     batch: int = 0  # largest batch of a step; 0 takes the preset's. Cases are random numbers then
     steps: tuple[int, ...] = ()  # numbers of sampling steps; empty takes all and the powers of two below
     device: str = "auto"
@@ -170,7 +170,8 @@ def _growth(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
 def _memory(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
     if bench.device.type != "cpu":
         raise BenchError("memory is estimated on the CPU; use --device cpu")
-    return memory_rows(request.methods, get_dataset(request.dataset), request.memory_preset, bench)
+    spec = get_dataset(request.dataset)
+    return memory_rows(request.methods, spec, request.memory_preset, bench, request.stages)
 
 
 Item = Callable[[Request, Bench, Reporter], Iterator[Row]]

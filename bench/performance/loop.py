@@ -20,7 +20,7 @@ from bench.progress import Reporter
 from bench.rundir import RunFolder
 
 LEAST_STEPS = 6  # of a repetition, of slow stages
-REPETITION = 5.0  # seconds
+REPETITION = 3.0  # seconds
 
 
 def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:

@@ -85,11 +85,15 @@ class Estimate:
         return max(0, int((limit - self.fixed) // max(1, self.activations)))
 
 
-def memory_rows(names: Sequence[str], spec: DatasetSpec, preset: str, bench: Bench) -> Iterator[Row]:
-    """A row for each trained stage: the estimate for its batch, and how many cases fit into 12 GiB."""
+def memory_rows(
+    names: Sequence[str], spec: DatasetSpec, preset: str, bench: Bench, stages: Sequence[str] = ()
+) -> Iterator[Row]:
+    """A row for each trained stage, or for those named: the estimate for its batch, and what fits into 12 GiB."""
     for name in names:
         subject = random_subject(name, spec, preset)
         for stage in trained_stages(subject.method):
+            if stages and stage.name not in stages:
+                continue
             with prepared(subject, stage, torch.device("cpu")) as batch:
                 one = split(batch, stage.loop.batch_size)[0]
                 plain = estimate(stage, one)

@@ -29,8 +29,11 @@ TITLES = {
 }
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; an empty text for no rows."""
+def markdown(rows: Sequence[Row], picture: str = "") -> str:
+    """Targets, tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; empty for no rows.
+
+    `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty.
+    """
     parts = []
     for device, threads in dict.fromkeys((row.device, row.threads) for row in rows):
         mine = [row for row in rows if (row.device, row.threads) == (device, threads)]
@@ -57,6 +60,8 @@ def markdown(rows: Sequence[Row]) -> str:
             ]
             heads = ("", "axis", "measured", "s at the largest", "exponent")
             parts.append(f"Growth, exponents of the largest three points:\n\n{_tabulated(heads, lines)}")
+    if parts and picture:
+        parts.append(f"![Seconds over the side of volumes, tokens, cases and views]({picture})")
     return "\n\n".join(parts) + "\n" if parts else ""
 
 

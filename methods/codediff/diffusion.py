@@ -126,6 +126,7 @@ def sample(
     most_likely: bool = False,
     reveal: Uniforms | None = None,
     every_step: bool = False,
+    gradual: bool = False,
 ) -> Tensor:
     """Codes (B, L) drawn by unmasking: at t = `steps` … 1 each hidden code is revealed with probability 1/t.
 
@@ -134,7 +135,9 @@ def sample(
     computed, and cases share a pass whatever their times. `denoise` gets codes (b, L) of b cases and, where there is
     one, their `context` (b, …).
     `most_likely` takes the likeliest code instead of drawing one; `reveal` replaces the uniform numbers that decide
-    which codes are revealed; `every_step` computes all steps, as released.
+    which codes are revealed; `every_step` computes all steps, as released. `gradual` reveals `growing_counts` codes in
+    random order in place of chances of 1/t: the first codes tell most of all others, so that few at first and many at
+    last make as good samples in fewer steps.
     Raises UsageError when `steps` is not in 1 … L.
     """
     steps = tokens if steps is None else steps
@@ -142,7 +145,9 @@ def sample(
         raise UsageError(f"sampling takes 1 to {tokens} steps, one code or more each; not {steps}")
     codes = torch.full((len(chance), tokens), mask_code, device=device)
     reveals = [
-        _reveals(own, tokens, steps, most_likely, reveal and partial(_row, reveal, case), every_step)
+        _gradual_reveals(own, tokens, steps)
+        if gradual
+        else _reveals(own, tokens, steps, most_likely, reveal and partial(_row, reveal, case), every_step)
         for case, own in enumerate(chance)
     ]
     while due := [(case, *event) for case, own in enumerate(reveals) if (event := next(own, None)) is not None]:
@@ -171,6 +176,24 @@ def _reveals(
         if every_step or shown.any():
             hidden = hidden & ~shown
             yield shown, drawn
+
+
+def _gradual_reveals(chance: Generator, tokens: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    place = torch.rand(tokens, generator=chance).argsort().argsort()
+    first = 0
+    for count in growing_counts(tokens, steps):
+        yield (place >= first) & (place < first + count), torch.rand(tokens, generator=chance)
+        first += count
+
+
+def growing_counts(tokens: int, steps: int) -> list[int]:
+    """How many of `tokens` codes each of `steps` steps reveals, at least one.
+
+    After a share s of the steps a share 1 − cos(πs/2) is known, the cosine schedule of MaskGIT (Chang et al., 2022).
+    """
+    shares = [1 - math.cos(math.pi / 2 * (step + 1) / steps) for step in range(steps)]
+    known = [max(round(tokens * share), step + 1) for step, share in enumerate(shares)]
+    return [after - before for before, after in zip([0, *known], known, strict=False)]
 
 
 def _row(reveal: Uniforms, case: int, step: int) -> Tensor:

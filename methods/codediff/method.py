@@ -31,7 +31,7 @@ VOXELS_AT_ONCE = 2**18  # decoded together: one volume of 64³, or eighteen of 2
 class SamplingConfig(Settings):
     """How codes are drawn and how finely their likelihood is estimated."""
 
-    steps: PositiveInt | None = None  # of unmasking, at most the number of codes; None = one a code, as published
+    steps: PositiveInt | None = None  # of unmasking; None = one a code, as published; fewer begin with few codes
     temperature: PositiveFloat = 0.9
     bound_steps: PositiveInt | None = None  # times of the likelihood bound; None = all
 
@@ -151,6 +151,7 @@ class CodeDiff(Method):
 
     def _sample(self, context: Tensor, seeds: Sequence[int], steps: int | None = None) -> Tensor:
         sampling, tokens = self.config.sampling, self.volume_autoencoder.config.tokens
+        steps = steps or sampling.steps or tokens
         chance = diffusion.generators(seeds)
         if self.config.transformer.kind == "autoregressive":
             return autoregressive.sample(self.transformer, tokens, context, chance, temperature=sampling.temperature)
@@ -161,8 +162,9 @@ class CodeDiff(Method):
             chance,
             context.device,
             context=context,
-            steps=steps or sampling.steps,
+            steps=steps,
             temperature=sampling.temperature,
+            gradual=steps < tokens,  # as published where every code has a step
         )
 
     def _decode(self, codes: Tensor) -> Tensor:
