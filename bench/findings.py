@@ -181,7 +181,7 @@ def _seeds(field: Field) -> Iterator[str]:
     )
     common = sorted(set.intersection(*(set(means.index) for means in by_seed.values())))
     orders = {tuple(_sorted({m: -float(means[seed]) for m, means in by_seed.items()})) for seed in common}
-    verdict = f"; each of the {len(common)} seeds alone gives the same order" if len(orders) == 1 else ""
+    verdict = f"; each of the {len(common)} seeds alone gives the same order" if len(common) > 1 else ""
     if len(orders) > 1:
         verdict = f"; the {len(common)} seeds give {len(orders)} different orders"
     yield f"**Seeds:** {METRICS[column[1]].label} of volumes, mean ± sd over seeds: {spreads}{verdict}."
@@ -213,7 +213,10 @@ def _likelihood(field: Field) -> Iterator[str]:
 
 
 def _definitions(results_dir: Path, field: Field) -> list[str]:
-    """The same predictions under the other protocols: does another definition put another method first?"""
+    """The same predictions under the other protocols: does another definition put another method first?
+
+    A method takes part when the very same runs are scored under both.
+    """
     lines = []
     protocols = sorted(set(read_scores(results_dir)["protocol"]) - {DEFAULT})
     for protocol in protocols:
@@ -236,10 +239,11 @@ def _definitions(results_dir: Path, field: Field) -> list[str]:
 
 
 def _definition_lines(field: Field, other: Field) -> Iterator[tuple[str, ...]]:
+    runs_here, runs_there = ({entry.method: entry.run_ids for entry in f.methods} for f in (field, other))
     for metric in ("psnr", "ssim", "mae", *SET_METRICS):
         column: Column = ("3d", metric)
         there, here = _values(other, column), _values(field, column)
-        common = [method for method in there if method in here]
+        common = [method for method in there if method in here and runs_there[method] == runs_here[method]]
         if len(common) < FEWEST_FOR_ORDER:
             continue
         distant = {m: _own_key(there[m], metric) if metric != "density" else -there[m][0] for m in common}

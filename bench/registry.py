@@ -10,7 +10,8 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,12 +134,18 @@ def _discover(kind: str, attribute: str) -> tuple[dict[str, Any], dict[str, str]
             continue
         if value is not None:
             found[name] = value
-    for entry in entry_points(group=f"bench.{kind}"):
+    for entry in _installed(f"bench.{kind}", tuple(sys.path)):
         try:
             found[entry.name] = entry.load()
         except (Exception, SystemExit) as error:
             broken[entry.name] = f"{type(error).__name__}: {error}"
     return found, broken
+
+
+@cache
+def _installed(group: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Entry points that packages on one import path offer: looking through all of them takes a tenth of a second."""
+    return tuple(entry_points(group=group))
 
 
 def _builtin_modules(kind: str) -> list[str]:

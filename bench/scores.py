@@ -9,6 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,8 +139,15 @@ def read_scores(results_dir: Path) -> pd.DataFrame:
 
     Raises BenchError, with the line, for a file that does not fit the schema.
     """
-    rows = read_score_rows(results_dir / SCORES)
-    frame = pd.DataFrame([row.model_dump() for row in rows], columns=list(COLUMNS))
+    path = results_dir / SCORES
+    state = path.stat() if path.exists() else None
+    return _frame(path, state and (state.st_ino, state.st_mtime_ns, state.st_size)).copy()
+
+
+@lru_cache(maxsize=1)
+def _frame(path: Path, _: tuple[int, int, int] | None) -> pd.DataFrame:
+    """A file in one state, checked once: tables and findings ask for it many times."""
+    frame = pd.DataFrame([row.model_dump() for row in read_score_rows(path)], columns=list(COLUMNS))
     return frame.astype({"value": "float64", "n": "Int64", "seed": "Int64"})
 
 

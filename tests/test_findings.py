@@ -113,6 +113,8 @@ def test_another_definition_that_turns_the_order_is_shown(tmp_path: Path) -> Non
     assert "CodeDiff3D > X2CT-GAN" in line
     assert "X2CT-GAN > CodeDiff3D" in line
     assert "25.9" in line or "26.0" in line
+    add(tmp_path, "codediff", 19.0, seed=1)  # no longer the same predictions under both
+    assert "paper-2023" not in findings(tmp_path)
 
 
 def test_results_of_another_preset_are_never_mixed_in(tmp_path: Path) -> None:
