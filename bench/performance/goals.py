@@ -36,7 +36,7 @@ def _overhead(row: Row) -> tuple[str, ...]:
     assert row.ratio is not None
     overhead, spread = 1 / row.ratio - 1, (row.spread or 0.0) / row.ratio**2
     verdict = "met" if overhead <= OVERHEAD else f"missed{_perhaps(overhead - spread <= OVERHEAD)}"
-    return row.item, f"overhead ≤ {OVERHEAD:.0%}", f"{overhead:+.1%} ± {spread:.1%}", verdict, ""
+    return row.item, f"overhead ≤ {OVERHEAD:.0%}", f"{overhead:+.1%} ± {spread:.1%}", verdict, _first(row)
 
 
 def _line(row: Row, target: float) -> tuple[str, ...]:
@@ -44,8 +44,15 @@ def _line(row: Row, target: float) -> tuple[str, ...]:
     verdict = "met"
     if ratio < target:
         verdict = f"missed by {1 - ratio / target:.0%}{_perhaps(ratio + spread >= target)}"
-    limit = row.note.split("; ", 2)[-1]
+    parts = row.note.split("; ", 2)
+    limit = parts[-1] if row.kind == SAMPLING or parts[-1].startswith("products") else ""
     return row.item, f"≥ {target:g}", f"{ratio:.2f} ± {spread:.2f}", verdict, limit
+
+
+def _first(row: Row) -> str:
+    """Sizes and steps, where the note says them."""
+    size = row.note.partition(";")[0]
+    return f"{size}, the loop's own start and end among them" if size else ""
 
 
 def _perhaps(near: bool) -> str:

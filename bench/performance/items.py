@@ -85,7 +85,7 @@ def measure(request: Request, report: Reporter) -> list[Row]:
                 report.say(f"{item}: its share of the seconds is over; --only {item} measures all of it")
                 break
     if found := curves(row for row in known if row.device == device_name(device) and row.threads == request.threads):
-        title = f"{device_name(device)}, {request.threads} threads, preset {request.preset}"
+        title = f"{device_name(device)}, {request.threads} thread{'s' * (request.threads > 1)}, preset {request.preset}"
         draw(request.results_dir / PICTURE, found, title)
     return known
 

@@ -1,27 +1,44 @@
-"""Which share of a piece of work is products: convolutions, matrix products and attention, which no step can spare."""
+"""How long a piece of work spends in products: convolutions, matrix products and attention, which no step can spare."""
 
-from torch.profiler import ProfilerActivity, profile
+import time
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.performance.timing import Work
 
-PARTS = ("convolution", "conv2d", "conv3d", "scaled_dot_product", "efficient_attention", "flash_attention")
+PARTS = ("convolution", "scaled_dot_product")
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv")
+REPEATS = 2
 
 
-def product_share(work: Work) -> float:
-    """Share in [0, 1] of one call's time on the CPU that its products take by themselves, as PyTorch's profiler has it.
+def product_seconds(work: Work) -> float:
+    """CPU seconds of one call that pass within products, forwards and backwards; the least of some calls.
 
-    Copies and sums that a product asks for count as other work. A kernel of fused attention counts wholly, with its
-    softmax; where attention is written out, its softmax is other work.
+    What a product does beside multiplying counts too: a bias, a copy to another layout, the softmax of fused attention.
     """
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        work()
-    events = seen.key_averages()
-    total = sum(event.self_cpu_time_total for event in events)
-    return sum(event.self_cpu_time_total for event in events if is_product(event.key)) / total if total else 0.0
+    found = []
+    for _ in range(REPEATS):
+        with _Clock() as clock:
+            work()
+        found.append(clock.seconds)
+    return min(found)
 
 
 def is_product(name: str) -> bool:
-    """Whether an operation of this name multiplies matrices or convolves."""
-    base = name.removeprefix("aten::").strip("_")
-    return name.startswith("aten::") and (base in PRODUCTS or any(part in base for part in PARTS))
+    """Whether the operation of this name, such as "addmm" or "convolution_backward", multiplies or convolves."""
+    return name in PRODUCTS or any(part in name for part in PARTS)
+
+
+class _Clock(TorchDispatchMode):
+    """Adds up the seconds of products."""
+
+    seconds = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not is_product(func.overloadpacket.__name__):
+            return func(*args, **(kwargs or {}))
+        began = time.process_time()
+        result = func(*args, **(kwargs or {}))
+        self.seconds += time.process_time() - began
+        return result

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.method import Batch, Stage, Update
 from bench.parts import autocast
 from bench.performance.hooks import published_stages
-from bench.performance.products import product_share
+from bench.performance.products import product_seconds
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench, Work
@@ -48,15 +48,15 @@ def step_rows(subject: Subject, bench: Bench, stages: Sequence[str] = (), batch_
 
 
 def _limits(row: Row, ours: Work, reference: Work, bench: Bench) -> list[str]:
-    """What the ratio could be at most; nothing on a GPU, where times of operations overlap."""
-    if bench.device.type != "cpu" or row.ratio is None:
+    """What the ratio could be at most; nothing on a GPU, where operations run beside their callers."""
+    if bench.device.type != "cpu" or not row.ours_s or not row.reference_s:
         return []
-    mine, published = product_share(ours), product_share(reference)
-    if mine == 0:
+    mine, published = product_seconds(ours), product_seconds(reference)
+    if not mine:
         return []
     return [
-        f"products take {mine:.0%} of ours and {published:.0%} of the published step, so that products alone "
-        f"would give {row.ratio / mine:.1f}"
+        f"products take {mine / row.ours_s:.0%} of ours and {published / row.reference_s:.0%} of the published step, "
+        f"so that products alone would give {row.reference_s / mine:.1f}"
     ]
 
 

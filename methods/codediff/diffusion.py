@@ -136,8 +136,8 @@ def sample(
     one, their `context` (b, …).
     `most_likely` takes the likeliest code instead of drawing one; `reveal` replaces the uniform numbers that decide
     which codes are revealed; `every_step` computes all steps, as released. `gradual` reveals `growing_counts` codes in
-    random order in place of chances of 1/t: the first codes tell most of all others, so that few at first and many at
-    last make as good samples in fewer steps.
+    random order in place of chances of 1/t: codes of one step are drawn without regard to each other, which should cost
+    least where most others are known.
     Raises UsageError when `steps` is not in 1 … L.
     """
     steps = tokens if steps is None else steps
