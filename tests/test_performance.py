@@ -2,6 +2,7 @@
 
 import csv
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from bench.metrics.fidelity import prdc_scores
 from bench.performance import timing
 from bench.performance.goals import judged
 from bench.performance.growth import curves, exponent
-from bench.performance.products import product_share
+from bench.performance.products import is_product, product_seconds
 from bench.performance.report import extrapolated, markdown
 from bench.performance.rows import COLUMNS, FILE_NAME, Row, as_csv, merge_rows, read_rows
 from bench.performance.sampling import Drawn, compared, covered
@@ -167,11 +168,17 @@ def test_the_mean_of_the_cases_that_are_covered_is_coverage() -> None:
 
 
 def test_products_are_told_from_all_other_work() -> None:
-    a = torch.rand(500, 500)
-    assert product_share(lambda: [a @ a for _ in range(5)]) > 0.9
-    assert product_share(lambda: [a + a for _ in range(5)]) == 0.0
-    image, kernel = torch.rand(2, 8, 32, 32), torch.rand(8, 8, 3, 3, requires_grad=True)
-    assert product_share(lambda: torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()) > 0.3
+    a = torch.rand(600, 600, requires_grad=True)
+    began = time.process_time()
+    a @ a
+    alone = time.process_time() - began
+    assert product_seconds(lambda: [a + a for _ in range(5)]) == 0.0
+    assert product_seconds(lambda: a @ a) > 0.2 * alone
+    forward, both = (product_seconds(work) for work in (lambda: a @ a, lambda: (a @ a).sum().backward()))
+    assert both > 1.5 * forward  # two more products on the way back
+    names = ("convolution_backward", "addmm", "_scaled_dot_product_flash_attention_for_cpu_backward", "bmm")
+    assert all(is_product(name) for name in names)
+    assert not any(is_product(name) for name in ("add", "mul", "native_group_norm", "gelu_backward", "_softmax"))
 
 
 def test_targets_stand_beside_what_was_measured() -> None:
