@@ -5,17 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.performance.hooks import targets
 from bench.performance.rows import Row
 from bench.performance.sampling import UNEQUAL
+from bench.performance.throughput import SCORE_CASE, SCORE_SET
 from bench.registry import discover_methods
 
 OVERHEAD = 0.03  # of the harness's loop over a bare one, at most
 LOOP, SAMPLING = "loop", "sampling"
+OWN = {SCORE_CASE: 0.5, SCORE_SET: 1.0}  # beside those that methods name
 HEADS = ("", "target", "measured", "", "what limits it")
 
 
 def judged(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """A line for each target: of the loop of every stage measured, and of the items that methods name."""
     lines = [_overhead(row) for row in rows if row.kind == LOOP and row.ratio]
-    for item, target in sorted({k: v for name in discover_methods()[0] for k, v in targets(name).items()}.items()):
+    of_methods = {item: target for name in discover_methods()[0] for item, target in targets(name).items()}
+    for item, target in sorted({**of_methods, **OWN}.items()):
         found = list(_measured(item, rows))
         lines += [_line(row, target) for row in found]
         if not found:

@@ -1,12 +1,19 @@
 """Seconds a case and memory of reconstruction, of making phantoms, of projecting and of scoring."""
 
-from collections.abc import Iterator
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from prdc import compute_prdc
+from skimage.metrics import structural_similarity
 
 from bench.dataset import DatasetSpec, Views
 from bench.metrics.cases import CaseVolumes
+from bench.metrics.fidelity import prdc_scores
+from bench.metrics.ssim import SIGMA
 from bench.order import derived_seed
 from bench.performance.hooks import published_reconstruct
 from bench.performance.rows import Row
@@ -16,6 +23,9 @@ from bench.projector import project
 from bench.protocols import DEFAULT, get_protocol
 
 ANGLES = (270.0, 0.0)
+SCORE_CASE, SCORE_SET = "score/one case", "score/one set"
+CASE_SIDE = 128
+SET_CASES, SET_FEATURES, NEAREST = 1000, 2197, 5  # the encoder's features of 128³
 
 
 def reconstruct_rows(subject: Subject, bench: Bench, cases: int = 4) -> Iterator[Row]:
@@ -60,6 +70,19 @@ def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:
     yield bench.measure(f"prepare/{spec.name}", lambda: spec.phantom(0, fine), note=f"{note}, a phantom; a case")
     yield bench.measure(f"project/{spec.name}", projection(spec, fine, 2), note=f"{note} to two views of {2 * size}²")
     yield bench.measure(f"score/{DEFAULT}", scoring(size), note=f"volumes of {size}³, per-case numbers; a case")
+    yield bench.measure(
+        SCORE_CASE,
+        scoring(CASE_SIDE),
+        _one_ssim(CASE_SIDE),
+        note=f"volumes of {CASE_SIDE}³; reference: scikit-image's SSIM alone",
+    )
+    real, made = np.random.default_rng(0).random((2, SET_CASES, SET_FEATURES), dtype=np.float32)
+    yield bench.measure(
+        SCORE_SET,
+        lambda: prdc_scores(real, made, NEAREST),
+        lambda: _silent(compute_prdc, real, made, NEAREST),
+        note=f"{SET_CASES} and {SET_CASES} cases of {SET_FEATURES} features; reference: prdc alone",
+    )
 
 
 def projection(spec: DatasetSpec, size: int, views: int) -> Work:
@@ -77,6 +100,20 @@ def scoring(size: int) -> Work:
     protocol, truth = get_protocol(DEFAULT), _smooth(size)
     volumes = CaseVolumes(truth.astype(np.float64), np.roll(truth, 1, 0).astype(np.float64))
     return lambda: protocol.case_scores(volumes, protocol)
+
+
+def _one_ssim(size: int) -> Work:
+    """The SSIM of the default protocol, by scikit-image itself, of the volumes of `scoring`."""
+    truth = _smooth(size).astype(np.float64)
+    made = np.roll(truth, 1, 0)
+    return lambda: structural_similarity(
+        truth, made, data_range=1.0, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False
+    )
+
+
+def _silent(function: Callable[..., Any], *given: Any) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(*given)
 
 
 def _smooth(size: int) -> np.ndarray:
