@@ -1,14 +1,19 @@
 """What a scheduler's warning does outside the training loop: it ends the command at once, as a file stays whole."""
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from bench.errors import StoppedError
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what schedulers send some time before they kill
+LATER = 0.05  # seconds until a lost stop is repeated: finalisers are short
 
 
 @contextmanager
@@ -18,9 +23,12 @@ def stopped_by_warnings() -> Iterator[None]:
         yield
         return
     previous = {number: signal.signal(number, _stop) for number in WARNINGS}
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = partial(_repeat, unraisable)
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -28,3 +36,14 @@ def stopped_by_warnings() -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once: a second one must not disturb what is tidied up
     raise StoppedError(f"stopped by {signal.Signals(number).name}; run again to go on")
+
+
+def _repeat(otherwise: Callable[[Any], Any], unraisable: Any) -> None:
+    """Stop again when a finaliser was interrupted: Python drops what is raised within one."""
+    if not isinstance(unraisable.exc_value, StoppedError):
+        otherwise(unraisable)
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    timer = threading.Timer(LATER, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
