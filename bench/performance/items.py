@@ -148,13 +148,13 @@ def _sampling(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]
         if sampler(run.method) is None:
             raise UsageError(f"{run.config.method} does not draw in steps; --run takes a run of a method that does")
         cases = limited(run.cases["test"], 8 if request.quick else request.cases)
-        yield from sampling_rows(run.config.method, run.method, cases, True, bench, request.steps)
+        yield from sampling_rows(run.config.method, run.method, cases, run.folder.root.name, bench, request.steps)
         return
     report.say("sampling: without --run RUN the networks are untrained and quality is not judged")
     spec = get_dataset(request.dataset)
     for name in request.methods:
         subject = load_subject(name, spec, request.preset, bench.device, tests=8)
-        yield from sampling_rows(name, subject.method, subject.cases["test"], False, bench, request.steps)
+        yield from sampling_rows(name, subject.method, subject.cases["test"], "", bench, request.steps)
 
 
 def _data(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:

@@ -37,11 +37,12 @@ class Drawn:
 
 
 def sampling_rows(
-    name: str, method: Method, cases: Cases, trained: bool, bench: Bench, steps: Sequence[int] = ()
+    name: str, method: Method, cases: Cases, run: str, bench: Bench, steps: Sequence[int] = ()
 ) -> Iterator[Row]:
     """A row for each number of steps, by default all and the powers of two below; seconds a case.
 
-    Both ways are timed on the first cases only. Raises UsageError for more steps than there are codes.
+    Quality is judged where `run` names the trained run; both ways are timed on the first cases only. Raises UsageError
+    for more steps than there are codes.
     """
     tool = sampler(method)
     if tool is None:
@@ -52,11 +53,11 @@ def sampling_rows(
     counts = steps or [tool.steps, *(2**power for power in reversed(range(16)) if 2**power < tool.steps)]
     with torch.inference_mode():
         context = tool.context(_views(cases, first, bench))
-        truth = [] if not trained else [cases.volumes([index])[0] for index in range(len(cases))]
-        published = _drawn(tool, cases, groups, None, bench) if trained else None
-        real = _features(truth, cases) if trained else np.empty(0)
+        truth = [] if not run else [cases.volumes([index])[0] for index in range(len(cases))]
+        published = _drawn(tool, cases, groups, None, bench) if run else None
+        real = _features(truth, cases) if run else np.empty(0)
         for count in counts:
-            note = f"{tool.steps} codes, {len(first)} cases at once; a case"
+            note = f"{run or 'untrained'}, {tool.steps} codes, {len(first)} cases at once; a case"
             if published is not None:
                 note += "; " + compared(published, _drawn(tool, cases, groups, count, bench), real)
             yield bench.measure(
