@@ -15,13 +15,14 @@ import torch
 
 from bench.cli import run_command
 
-SMALL = ["--preset", "smoke", "--set", "data.phantoms=[8,2,7]"]
+SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
 STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
     places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-    return ["run", "--method", "codediff", "--dataset", "lidc", *SMALL, *places, *more]
+    rest = [part for option, value in SMALL.items() if option not in more for part in (option, value)]
+    return ["run", *rest, "--set", "data.phantoms=[8,2,7]", *places, *more]
 
 
 def values(folder: Path) -> pd.DataFrame:
