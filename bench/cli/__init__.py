@@ -28,11 +28,11 @@ from bench.cli import (
     table,
     verify,
 )
-from bench.cli.usage import Command, refused
+from bench.cli.usage import Application, refused
 from bench.errors import BenchError, StoppedError
 from bench.stopping import stopped_by_warnings
 
-app = typer.Typer(
+app = Application(
     name="bench",
     help="Benchmark of CT reconstruction from X-ray views: train a method, reconstruct, score, and compare.",
     no_args_is_help=True,
@@ -40,29 +40,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps: `bench run --method codediff --dataset lidc`, then `bench table`.",
 )
-app.command("run", cls=Command)(run.run)
-app.command("table", cls=Command)(table.table)
-app.command("sweep", cls=Command)(sweep.sweep)
-app.command("leaderboard", cls=Command)(leaderboard.leaderboard)
-app.command("findings", cls=Command)(findings.findings)
-app.command("report", cls=Command)(report.report)
-app.command("gallery", cls=Command)(gallery.gallery)
-app.command("compare", cls=Command)(compare.compare)
-app.command("study", cls=Command)(study.study)
-app.command("performance", cls=Command)(performance.performance)
-app.command("score", cls=Command)(score.score)
-app.command("audit", cls=Command)(audit.audit)
-app.command("fingerprint", cls=Command)(fingerprint.fingerprint)
-app.command("verify", cls=Command)(verify.verify)
-app.command("export", cls=Command)(archive.export)
-app.command("import", cls=Command)(archive.import_)
-app.command("new-method", cls=Command)(new.new_method)
-app.command("new-dataset", cls=Command)(new.new_dataset)
-app.command("list", cls=Command)(listing.list_)
-app.command("show", cls=Command)(listing.show)
+app.command("run")(run.run)
+app.command("table")(table.table)
+app.command("sweep")(sweep.sweep)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("findings")(findings.findings)
+app.command("report")(report.report)
+app.command("gallery")(gallery.gallery)
+app.command("compare")(compare.compare)
+app.command("study")(study.study)
+app.command("performance")(performance.performance)
+app.command("score")(score.score)
+app.command("audit")(audit.audit)
+app.command("fingerprint")(fingerprint.fingerprint)
+app.command("verify")(verify.verify)
+app.command("export")(archive.export)
+app.command("import")(archive.import_)
+app.command("new-method")(new.new_method)
+app.command("new-dataset")(new.new_dataset)
+app.command("list")(listing.list_)
+app.command("show")(listing.show)
 app.add_typer(data.app, name="data")
-app.command("doctor", cls=Command)(doctor.doctor)
-app.command("faults", cls=Command)(faults.faults)
+app.command("doctor")(doctor.doctor)
+app.command("faults")(faults.faults)
 
 
 @app.callback()

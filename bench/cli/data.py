@@ -14,15 +14,15 @@ import typer
 from rich.markup import escape
 
 from bench.cli.measure import measure
-from bench.cli.usage import Command
+from bench.cli.usage import Application
 
-app = typer.Typer(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
-app.command("measure", cls=Command)(measure)
+app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
+app.command("measure")(measure)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
 
-@app.command(cls=Command)
+@app.command()
 def prepare(
     dataset: DatasetName,
     source: Annotated[
@@ -92,7 +92,7 @@ def prepare(
         raise typer.Exit(1)
 
 
-@app.command(cls=Command)
+@app.command()
 def sample(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="Default: the dataset that offers one.")] = "",
 ) -> None:
@@ -111,7 +111,7 @@ def sample(
     prepare(spec.name, path, workers=1)
 
 
-@app.command(cls=Command)
+@app.command()
 def download(
     dataset: DatasetName,
     folder: Annotated[
@@ -151,7 +151,7 @@ def download(
         raise typer.Exit(1)
 
 
-@app.command(cls=Command)
+@app.command()
 def export(
     dataset: DatasetName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created.")],
@@ -173,7 +173,7 @@ def export(
         raise typer.Exit(1)
 
 
-@app.command(cls=Command)
+@app.command()
 def check(dataset: DatasetName) -> None:
     """Look for what would make results wrong: leaks between splits, duplicates, damaged or odd volumes.
 
@@ -201,7 +201,7 @@ def check(dataset: DatasetName) -> None:
         raise typer.Exit(1)
 
 
-@app.command(cls=Command)
+@app.command()
 def preview(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")] = Path("preview.png"),

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -17,6 +18,14 @@ class Command(TyperCommand):
             if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
                 raise typer.BadParameter(f"given {times} times; separate values with commas", ctx, option)
         return super().parse_args(ctx, args)
+
+
+class Application(typer.Typer):
+    """An application all of whose commands are of that kind."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """As of a plain application."""
+        return super().command(name, **{"cls": Command, **options})
 
 
 def refused(error: typer.TyperException) -> int:

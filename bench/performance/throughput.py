@@ -2,8 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from bench.metrics.ssim import SIGMA
 from bench.order import derived_seed
 from bench.performance.hooks import published_reconstruct
 from bench.performance.rows import Row
+from bench.performance.sampling import NEAREST
 from bench.performance.subjects import Subject
 from bench.performance.timing import Bench, Work
 from bench.projector import project
@@ -25,7 +25,7 @@ from bench.protocols import DEFAULT, get_protocol
 ANGLES = (270.0, 0.0)
 SCORE_CASE, SCORE_SET = "score/one case", "score/one set"
 CASE_SIDE = 128
-SET_CASES, SET_FEATURES, NEAREST = 1000, 2197, 5  # the encoder's features of 128³
+SET_CASES, SET_FEATURES = 1000, 2197  # the encoder's features of 128³
 
 
 def reconstruct_rows(subject: Subject, bench: Bench, cases: int = 4) -> Iterator[Row]:
@@ -80,7 +80,7 @@ def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:
     yield bench.measure(
         SCORE_SET,
         lambda: prdc_scores(real, made, NEAREST),
-        lambda: _silent(compute_prdc, real, made, NEAREST),
+        lambda: _prdc_alone(real, made),
         note=f"{SET_CASES} and {SET_CASES} cases of {SET_FEATURES} features; reference: prdc alone",
     )
 
@@ -97,23 +97,27 @@ def projection(spec: DatasetSpec, size: int, views: int) -> Work:
 
 def scoring(size: int) -> Work:
     """All per-case numbers of the default protocol for one pair of volumes."""
-    protocol, truth = get_protocol(DEFAULT), _smooth(size)
-    volumes = CaseVolumes(truth.astype(np.float64), np.roll(truth, 1, 0).astype(np.float64))
+    protocol, volumes = get_protocol(DEFAULT), CaseVolumes(*_pair(size))
     return lambda: protocol.case_scores(volumes, protocol)
 
 
 def _one_ssim(size: int) -> Work:
     """The SSIM of the default protocol, by scikit-image itself, of the volumes of `scoring`."""
-    truth = _smooth(size).astype(np.float64)
-    made = np.roll(truth, 1, 0)
+    truth, made = _pair(size)
     return lambda: structural_similarity(
         truth, made, data_range=1.0, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False
     )
 
 
-def _silent(function: Callable[..., Any], *given: Any) -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):
-        return function(*given)
+def _prdc_alone(real: np.ndarray, made: np.ndarray) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its set sizes
+        compute_prdc(real, made, NEAREST)
+
+
+def _pair(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A true volume and one that is a voxel off, (size, size, size) in [0, 1]."""
+    truth = _smooth(size).astype(np.float64)
+    return truth, np.roll(truth, 1, 0)
 
 
 def _smooth(size: int) -> np.ndarray:
