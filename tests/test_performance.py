@@ -3,6 +3,7 @@
 import csv
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from bench.performance.report import extrapolated, markdown
 from bench.performance.rows import COLUMNS, FILE_NAME, Row, as_csv, merge_rows, read_rows
 from bench.performance.sampling import Drawn, compared, covered
 from bench.performance.timing import Bench, summary
+from bench.provenance import device_name
 
 CPU = torch.device("cpu")
 
@@ -105,7 +107,17 @@ def test_memory_that_a_call_holds_at_its_peak_is_seen() -> None:
 
 
 def test_the_file_holds_what_was_measured_and_a_newer_measurement_replaces_an_older(tmp_path: Path) -> None:
-    first = row("step/a/b", ours_s=0.5, reference_s=1.0, ratio=2.0, spread=0.25, peak_mib=3.0, note='a, "b"')
+    first = row(
+        "step/a/b",
+        ours_s=0.5,
+        reference_s=1.0,
+        ratio=2.0,
+        spread=0.25,
+        peak_mib=3.0,
+        times=20.0,
+        equal=False,
+        note='a, "b"',
+    )
     merge_rows(tmp_path, [first, row("growth/p/tokens/256", ours_s=2.0), row("growth/p/tokens/64", ours_s=1.0)])
     elsewhere = row("step/a/b", device="other", ours_s=9.0)
     merge_rows(tmp_path, [elsewhere, row("step/a/b", ours_s=0.25)])
@@ -131,15 +143,17 @@ def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
 
 def test_hours_of_table_4_are_seconds_of_a_step_times_a_hundred_thousand() -> None:
     rows = [
-        row("step/toy/net", ours_s=0.036, reference_s=0.072, note="tiny, batch 4; losses equal"),
+        row("step/toy/net", ours_s=0.036, reference_s=0.072, size="tiny, batch 4", note="losses equal"),
         row("reconstruct/toy", ours_s=1.5),
     ]
     lines = extrapolated(rows)
     assert lines[0] == ("toy/net (tiny, batch 4)", "1", "2", "")
     assert lines[1] == ("toy", "", "", "1.5")
     assert ("codediff/vqvae3d, as printed: one A100", "", "~56", "~0.27") in lines
-    (cut, *_) = extrapolated([row("step/toy/net, paper, batch 2 of 20", ours_s=0.036, note="paper, batch 2; same")])
-    assert cut == ("toy/net (paper, batch 2 taken 20 / 2 times)", "10", "", "")
+    (cut, *_) = extrapolated(
+        [row("step/toy/net, paper, batch 2 of 20", ours_s=0.036, size="paper, batch 2", times=10.0)]
+    )
+    assert cut == ("toy/net (paper, batch 2, taken 10 times)", "10", "", "")
     assert "**extrapolated**" in markdown(rows)
     assert extrapolated([]) == []
 
@@ -148,13 +162,15 @@ def test_samples_count_as_equal_where_the_interval_of_the_difference_holds_zero(
     random = np.random.default_rng(1)
     published = Drawn(random.normal(20.0, 3.0, (30, 2)), random.normal(size=(1, 30, 4)).astype(np.float32))
     judged = published.judged + random.normal(0.0, 0.1, (30, 2)) + np.array([0.0, 0.5])
-    words = compared(published, Drawn(judged, published.features), published.features)
+    equal, words = compared(published, Drawn(judged, published.features), published.features)
+    assert not equal
     quality, bound, coverage, count = words.split("; ")
     assert quality.startswith("PSNR")
     assert quality.endswith("] equal")
     assert bound.endswith("] not equal")
     assert coverage == "coverage +0.000 [+0.000, +0.000] equal"
     assert count == "30 cases"
+    assert compared(published, published, published.features)[0]
 
 
 def test_the_mean_of_the_cases_that_are_covered_is_coverage() -> None:
@@ -182,16 +198,17 @@ def test_products_are_told_from_all_other_work() -> None:
 
 
 def test_targets_stand_beside_what_was_measured() -> None:
-    notes = "tiny; losses; products alone would give 1.9"
+    products = {"ours_s": 1.0, "reference_s": 1.9, "products_s": 0.5, "reference_products_s": 0.95}
     rows = [
         row("loop/toy/net", ratio=1 / 1.02, spread=0.01),
         row("loop/toy/slow", ratio=1 / 1.05, spread=0.001),
         row("loop/toy/unclear", ratio=1 / 1.05, spread=0.03),
-        row("step/codediff/transformer", ratio=1.8, spread=0.1, note=notes),
-        row("step/codediff/transformer, paper, batch 1 of 20", ratio=2.1, spread=0.1, note=notes),
-        row("sampling/codediff/4", ratio=20.0, spread=0.1, note="a; b; PSNR equal; bound not equal"),
-        row("sampling/codediff/8", ratio=9.95, spread=0.1, note="a; b; PSNR equal; bound equal"),
-        row("sampling/codediff/27", ratio=3.0, spread=0.1, note="a; b; PSNR equal; bound equal"),
+        row("step/codediff/transformer", ratio=1.8, spread=0.1, **products),
+        row("step/codediff/transformer, paper, batch 1 of 20", ratio=2.1, spread=0.1),
+        row("sampling/codediff/4", ratio=20.0, spread=0.1, equal=False),
+        row("sampling/codediff/8", ratio=9.95, spread=0.1, equal=True, note="48 cases"),
+        row("sampling/codediff/30", ratio=30.0, spread=0.1),
+        row("sampling/codediff/27", ratio=3.0, spread=0.1, equal=True),
     ]
     lines = {line[0]: line[1:] for line in judged(rows)}
     assert [lines[f"loop/toy/{name}"][2] for name in ("net", "slow", "unclear")] == [
@@ -204,11 +221,11 @@ def test_targets_stand_beside_what_was_measured() -> None:
         "≥ 2",
         "1.80 ± 0.10",
         "missed by 10%",
-        "products alone would give 1.9",
+        "products take 50% of ours and 50% of the published step, so that products alone would give 3.8",
     )
     assert lines["step/codediff/transformer, paper, batch 1 of 20"][2] == "met"
-    assert lines["sampling/codediff/8"][1:3] == ("9.95 ± 0.10", "missed by 1%, within its spread")
-    assert not {"sampling/codediff/4", "sampling/codediff/27"} & lines.keys()
+    assert lines["sampling/codediff/8"][1:] == ("9.95 ± 0.10", "missed by 1%, within its spread", "48 cases")
+    assert not {f"sampling/codediff/{steps}" for steps in (4, 27, 30)} & lines.keys()
     assert lines["step/codediff/vqvae3d"][2] == "not measured"
 
 
@@ -219,8 +236,9 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
     readme.write_text("before\n<!-- performance -->\nold\n<!-- /performance -->\nafter\n")
     options = ["--quick", "--preset", "smoke", "--method", "x2ctgan", "--seconds", "20", "--device", "cpu"]
     places = ["--results-dir", str(tmp_path), "--readme", str(readme)]
+    merge_rows(tmp_path, [replace(row("loop/toy/net", ours_s=1.0, ratio=1.0), device=device_name(CPU))])
     assert run_command(["performance", "--only", "growth", *options, *places]) == 0
-    items = {r.item: r for r in read_rows(tmp_path)}
+    items = {r.item: r for r in read_rows(tmp_path) if r.kind == "growth"}
     assert {f"growth/project lidc/volume side/{side}" for side in (32, 64)} <= set(items)
     assert all((r.ours_s or 0) > 0 and r.n >= 2 for r in items.values())
     assert (tmp_path / "performance.png").read_bytes().startswith(b"\x89PNG")
@@ -229,6 +247,8 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
     assert "old" not in text
     assert "| project lidc | volume side | 32 to 64" in text
     assert "](performance.png)\n" in text
+    assert "Harness loop" not in text
+    assert "Harness loop beside a bare PyTorch loop, a step:\n" in (tmp_path / "performance.md").read_text()
     assert text.endswith("<!-- /performance -->\nafter\n")
     assert "project lidc" in capsys.readouterr().out
 
@@ -243,8 +263,15 @@ def test_steps_of_cut_batches_do_not_replace_those_of_full_ones(tmp_path: Path, 
         "step/codediff/transformer",
         "step/codediff/transformer, smoke, batch 2 of 4",
     )
-    assert "batch 2; losses of the first step differ by" in cut.note
-    assert all("products take" in known.note for known in (full, cut))
+    assert (full.size, full.times, cut.size, cut.times) == (
+        "smoke, volumes of 16³, batch 4",
+        1.0,
+        "smoke, volumes of 16³, batch 2",
+        2.0,
+    )
+    for known in (full, cut):
+        assert "losses of the first step differ by" in known.note
+        assert 0 < known.products_s < known.ours_s  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

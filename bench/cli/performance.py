@@ -25,20 +25,20 @@ def performance(
     quick: Annotated[bool, typer.Option("--quick", help="Few repetitions and small volumes.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
     readme: Annotated[
-        Path | None, typer.Option(help="Write the tables between the performance marks of this file.")
+        Path | None, typer.Option(help="Write targets, Table 4 and growth between the performance marks of this file.")
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="performance.csv and performance.png go there.")] = Path("results"),
+    results_dir: Annotated[Path, typer.Option(help="performance.csv, .md and .png go there.")] = Path("results"),
 ) -> None:
-    """Time ours and the published way in turns; keep results/performance.csv and draw results/performance.png.
+    """Time ours and the published way in turns; write results/performance.csv, the tables .md and the picture .png.
 
     Rows of items that are measured again are replaced, all others stay and are printed too.
     """
     from rich.console import Console
 
     from bench.cli.run import listed
-    from bench.files import replace_block, with_block
-    from bench.performance.items import PICTURE, Request, measure
+    from bench.files import replace_block, with_block, write_text
+    from bench.performance.items import PICTURE, TABLES, Request, measure
     from bench.performance.report import markdown
     from bench.progress import Reporter
 
@@ -63,11 +63,12 @@ def performance(
         results_dir=results_dir,
     )
     rows = measure(request, Reporter(Console(stderr=True)))
-    picture = results_dir / PICTURE
-    beside = os.path.relpath(picture, (readme or Path("README.md")).parent) if picture.exists() else ""
-    text = markdown(rows, beside)
+    drawn = (results_dir / PICTURE).exists()
+    text = markdown(rows, PICTURE if drawn else "")
+    write_text(results_dir / TABLES, f"# Performance\n\n{text}")
     if readme is not None:
-        replace_block(readme, "performance", text)
+        beside = os.path.relpath(results_dir / PICTURE, readme.parent) if drawn else ""
+        replace_block(readme, "performance", markdown(rows, beside, brief=True))
     typer.echo(text)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.performance.hooks import targets
 from bench.performance.rows import Row
-from bench.performance.sampling import UNEQUAL
 from bench.performance.throughput import SCORE_CASE, SCORE_SET
 from bench.registry import discover_methods
 
@@ -29,8 +28,8 @@ def judged(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def _measured(item: str, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows a target is about: all sizes of a step; of sampling the fastest that is judged and equal."""
     if item.partition("/")[0] == SAMPLING:
-        equal = [row for row in rows if row.item.startswith(f"{item}/") and UNEQUAL not in row.note]
-        yield from sorted((row for row in equal if "equal" in row.note), key=lambda row: -(row.ratio or 0.0))[:1]
+        equal = [row for row in rows if row.item.startswith(f"{item}/") and row.equal]
+        yield from sorted(equal, key=lambda row: -(row.ratio or 0.0))[:1]
     else:
         yield from (row for row in rows if row.item.partition(",")[0] == item and row.ratio)
 
@@ -39,7 +38,13 @@ def _overhead(row: Row) -> tuple[str, ...]:
     assert row.ratio is not None
     overhead, spread = 1 / row.ratio - 1, (row.spread or 0.0) / row.ratio**2
     verdict = "met" if overhead <= OVERHEAD else f"missed{_perhaps(overhead - spread <= OVERHEAD)}"
-    return row.item, f"overhead ≤ {OVERHEAD:.0%}", f"{overhead:+.1%} ± {spread:.1%}", verdict, _first(row)
+    return (
+        row.item,
+        f"overhead ≤ {OVERHEAD:.0%}",
+        f"{overhead:+.1%} ± {spread:.1%}",
+        verdict,
+        f"{row.size}, the loop's own start and end among them",
+    )
 
 
 def _line(row: Row, target: float) -> tuple[str, ...]:
@@ -47,15 +52,17 @@ def _line(row: Row, target: float) -> tuple[str, ...]:
     verdict = "met"
     if ratio < target:
         verdict = f"missed by {1 - ratio / target:.0%}{_perhaps(ratio + spread >= target)}"
-    parts = row.note.split("; ", 2)
-    limit = parts[-1] if row.kind == SAMPLING or parts[-1].startswith("products") else ""
-    return row.item, f"≥ {target:g}", f"{ratio:.2f} ± {spread:.2f}", verdict, limit
+    return row.item, f"≥ {target:g}", f"{ratio:.2f} ± {spread:.2f}", verdict, _limit(row)
 
 
-def _first(row: Row) -> str:
-    """Sizes and steps, where the note says them."""
-    size = row.note.partition(";")[0]
-    return f"{size}, the loop's own start and end among them" if size else ""
+def _limit(row: Row) -> str:
+    """What the ratio could be at most, or what it was reached with."""
+    if not (row.products_s and row.reference_products_s and row.ours_s and row.reference_s):
+        return row.note if row.kind == SAMPLING else ""
+    return (
+        f"products take {row.products_s / row.ours_s:.0%} of ours and {row.reference_products_s / row.reference_s:.0%} "
+        f"of the published step, so that products alone would give {row.reference_s / row.products_s:.1f}"
+    )
 
 
 def _perhaps(near: bool) -> str:

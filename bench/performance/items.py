@@ -26,7 +26,7 @@ from bench.provenance import device_name
 from bench.registry import discover_methods, get_dataset
 from bench.study.runs import StudyRequest, find_runs, limited
 
-PICTURE = "performance.png"
+PICTURE, TABLES = "performance.png", "performance.md"
 LOOP_STEPS = 30
 QUICK_LOOP_STEPS = 6
 SHARE = 0.25  # of an item's seconds that one of its measurements may take
@@ -97,7 +97,7 @@ def measured_methods() -> list[str]:
 
 def line_of(row: Row) -> str:
     """A row for a terminal."""
-    parts = [row.item]
+    parts = [row.item, *([row.size] if row.size else [])]
     if row.ours_s is not None:
         parts.append(f"{row.ours_s:.4g} s")
     if row.ratio is not None:

@@ -42,7 +42,7 @@ def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:
                 ),
                 lambda stage=stage: bare_loop(stage, bench.device),  # type: ignore[misc]
                 per=count,
-                note=f"{subject.preset}, {count} steps a repetition; reference: bare loop; a step",
+                size=f"{subject.preset}, {count} steps a repetition",
             )
             stage.loop = kept
 

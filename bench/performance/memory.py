@@ -142,12 +142,12 @@ def estimate(stage: Stage, one: object) -> Estimate:
 def _described(stage: Stage, preset: str, found: Estimate) -> dict[str, object]:
     batch, mib, gib = stage.loop.batch_size, 2**20, 2**30
     note = (
-        f"estimate, preset {preset}, float32, batch {batch}: weights {found.weights / mib:.0f}, gradients "
+        f"weights {found.weights / mib:.0f}, gradients "
         f"{found.gradients / mib:.0f}, optimisers {found.optimisers / mib:.0f}, average {found.average / mib:.0f}, "
         f"activations {found.activations / mib:.0f} MiB a case; batch 1 takes {found.total(1) / gib:.1f} GiB; "
         f"{found.largest(LIMIT_GIB * gib)} cases at once fit into {LIMIT_GIB:g} GiB"
     )
-    return {"peak_mib": found.total(batch) / mib, "note": note}
+    return {"peak_mib": found.total(batch) / mib, "size": f"{preset}, float32, batch {batch}", "note": note}
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -1,6 +1,5 @@
 """What the rows say, as Markdown for the README and as lines for a terminal."""
 
-import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
@@ -29,10 +28,11 @@ TITLES = {
 }
 
 
-def markdown(rows: Sequence[Row], picture: str = "") -> str:
+def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
     """Targets, tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; empty for no rows.
 
-    `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty.
+    `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` leaves
+    out the tables of all rows.
     """
     parts = []
     for device, threads in dict.fromkeys((row.device, row.threads) for row in rows):
@@ -44,7 +44,7 @@ def markdown(rows: Sequence[Row], picture: str = "") -> str:
         )
         if goals := judged(mine):
             parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
-        for kind, title in TITLES.items():
+        for kind, title in () if brief else TITLES.items():
             chosen = [row for row in mine if row.kind == kind]
             if chosen:
                 parts.append(f"{title}:\n\n{_table(chosen)}")
@@ -71,10 +71,9 @@ def extrapolated(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if row.kind == "step" and row.ours_s is not None:
-            size, times = row.note.partition(";")[0], 1.0
-            if cut := re.search(r"batch (\d+) of (\d+)", row.item):
-                size, times = f"{size} taken {cut[2]} / {cut[1]} times", int(cut[2]) / int(cut[1])
-            hours = [None if value is None else value * times * STEPS / 3600 for value in (row.ours_s, row.reference_s)]
+            size = row.size if row.times == 1 else f"{row.size}, taken {row.times:g} times"
+            seconds_of = (row.ours_s, row.reference_s)
+            hours = [None if value is None else value * row.times * STEPS / 3600 for value in seconds_of]
             part = row.item.partition("/")[2].partition(",")[0]
             lines.append((f"{part} ({size})", *(_number(hour) for hour in hours), ""))
     lines += [(method, "", "", _number(value)) for method, value in seconds.items()]
@@ -89,10 +88,11 @@ METRICS = ("train_hours", "infer_seconds")
 
 
 def _table(rows: Sequence[Row]) -> str:
-    heads = ["", "ours, s", "reference, s", "ratio", "n", "memory, MiB", "what"]
+    heads = ["", "size", "ours, s", "reference, s", "ratio", "n", "memory, MiB", "note"]
     lines = [
         (
             "/".join(row.item.split("/")[1:]),
+            row.size,
             _number(row.ours_s),
             _number(row.reference_s),
             "" if row.ratio is None else f"{row.ratio:.2f} ± {row.spread or 0:.2f}",
@@ -102,7 +102,7 @@ def _table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    used = [i for i, head in enumerate(heads) if head in ("", "what") or any(line[i] for line in lines)]
+    used = [i for i, head in enumerate(heads) if head == "" or any(line[i] for line in lines)]
     return _tabulated([heads[i] for i in used], [tuple(line[i] for i in used) for line in lines])
 
 

@@ -11,7 +11,8 @@ from bench.files import write_text
 
 FILE_NAME = "performance.csv"
 WHOLE_NUMBERS = ("threads", "n")
-NUMBERS = ("ours_s", "reference_s", "ratio", "spread", "peak_mib")
+NUMBERS = ("ours_s", "reference_s", "ratio", "spread", "products_s", "reference_products_s", "times", "peak_mib")
+TRUTHS = {"yes": True, "no": False, "": None}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ class Row:
     ratio: float | None = None  # reference over ours, median of the pairs
     n: int = 0  # pairs, or repetitions
     spread: float | None = None  # half the interquartile range of the ratio, or of ours where it stands alone
+    products_s: float | None = None  # of ours, within convolutions, matrix products and attention
+    reference_products_s: float | None = None
     peak_mib: float | None = None  # memory that one call adds; of rows memory/…, an estimate
+    size: str = ""  # preset, volumes, batch
+    times: float = 1.0  # such pieces make a whole: 20 where a batch of 20 is cut to 1
+    equal: bool | None = None  # whether what came out is as good as the reference's; None where nobody judged
     note: str = ""
     code_version: str = ""
 
@@ -56,7 +62,7 @@ def read_rows(folder: Path) -> list[Row]:
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"columns {reader.fieldnames}")
             return [_row(line) for line in reader]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise BenchError(f"{path} is damaged ({error}); delete it and measure again") from error
 
 
@@ -81,12 +87,15 @@ def _row(line: dict[str, str]) -> Row:
     values: dict[str, object] = dict(line)
     values |= {name: int(line[name]) for name in WHOLE_NUMBERS}
     values |= {name: float(line[name]) if line[name] else None for name in NUMBERS}
+    values["equal"] = TRUTHS[line["equal"]]
     return Row(**values)  # type: ignore[arg-type]
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 

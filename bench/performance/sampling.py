@@ -7,6 +7,7 @@ interval of each paired difference holds 0.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from bench.stats import paired_differences
 
 TOGETHER = 8  # cases drawn at once by ours
 NEAREST = 5  # neighbours of coverage, as in the default protocol
-UNEQUAL = "not equal"
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,39 @@ def sampling_rows(
         published = _drawn(tool, cases, groups, None, bench) if run else None
         real = _features(truth, cases) if run else np.empty(0)
         for count in counts:
-            note = f"{run or 'untrained'}, {tool.steps} codes, {len(first)} cases at once; a case"
+            found: dict[str, Any] = {}
             if published is not None:
-                note += "; " + compared(published, _drawn(tool, cases, groups, count, bench), real)
+                found["equal"], found["note"] = compared(published, _drawn(tool, cases, groups, count, bench), real)
             yield bench.measure(
                 f"sampling/{name}/{count}",
                 lambda count=count: tool.draw(context, seeds, count),  # type: ignore[misc]
                 lambda: tool.published(context, seeds),
                 per=len(first),
-                note=note,
+                size=f"{run or 'untrained'}, {tool.steps} codes, {len(first)} cases at once",
+                **found,
             )
 
 
-def compared(published: Drawn, ours: Drawn, real: np.ndarray) -> str:
-    """The paired differences of ours from the published loop, in words; `real` are features of the true volumes."""
+def compared(published: Drawn, ours: Drawn, real: np.ndarray) -> tuple[bool, str]:
+    """Whether ours are as good as those of the published loop, and the paired differences in words.
+
+    `real` are features of the true volumes.
+    """
     labels = [("PSNR", " dB"), ("bound", " nats a code")]
     before, after = published.judged, ours.judged
     if len(real[0]) >= NEAREST + 2:
         labels.append(("coverage", ""))
         before, after = (np.column_stack([drawn.judged, covered(real, drawn.features)]) for drawn in (published, ours))
     found = paired_differences(after, before).means
-    words = []
+    equal, words = True, []
     for column, (label, unit) in enumerate(labels):
         low, high = found.low[column], found.high[column]
-        verdict = UNEQUAL if low > 0 or high < 0 else "equal"
-        words.append(f"{label} {found.mean[column]:+.3f}{unit} [{low:+.3f}, {high:+.3f}] {verdict}")
-    return "; ".join([*words, f"{len(ours.judged)} cases"])
+        same = low <= 0 <= high
+        equal &= bool(same)
+        words.append(
+            f"{label} {found.mean[column]:+.3f}{unit} [{low:+.3f}, {high:+.3f}] {'equal' if same else 'not equal'}"
+        )
+    return equal, "; ".join([*words, f"{len(ours.judged)} cases"])
 
 
 def _drawn(tool: Sampler, cases: Cases, groups: Sequence[range], steps: int | None, bench: Bench) -> Drawn:

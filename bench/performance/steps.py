@@ -39,25 +39,17 @@ def step_rows(subject: Subject, bench: Bench, stages: Sequence[str] = (), batch_
                 network.to(bench.device)
             difference = compare_losses(stage, twin, batch)
             ours, reference = _timed(stage, batch, "fp32"), _timed(twin, batch, "fp32")
-            note = (
-                f"{subject.preset}, volumes of {subject.method.data.size}³, "  # type: ignore[attr-defined]
-                f"batch {stage.loop.batch_size}; losses of the first step differ by {difference:.0e}"
+            row = bench.measure(
+                f"step/{subject.name}/{stage.name}{suffix}",
+                ours,
+                reference,
+                size=_size(subject, stage),
+                times=full / stage.loop.batch_size,
+                note=f"losses of the first step differ by {difference:.0e}",
             )
-            row = bench.measure(f"step/{subject.name}/{stage.name}{suffix}", ours, reference, note=note)
-            yield replace(row, note="; ".join([note, *_limits(row, ours, reference, bench)]))
-
-
-def _limits(row: Row, ours: Work, reference: Work, bench: Bench) -> list[str]:
-    """What the ratio could be at most; nothing on a GPU, where operations run beside their callers."""
-    if bench.device.type != "cpu" or not row.ours_s or not row.reference_s:
-        return []
-    mine, published = product_seconds(ours), product_seconds(reference)
-    if not mine:
-        return []
-    return [
-        f"products take {mine / row.ours_s:.0%} of ours and {published / row.reference_s:.0%} of the published step, "
-        f"so that products alone would give {row.reference_s / mine:.1f}"
-    ]
+            if bench.device.type == "cpu":  # on a GPU operations run beside their callers
+                row = replace(row, products_s=product_seconds(ours), reference_products_s=product_seconds(reference))
+            yield row
 
 
 def half_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
@@ -68,8 +60,13 @@ def half_rows(subject: Subject, bench: Bench) -> Iterator[Row]:
         with prepared(subject, stage, bench.device) as batch:
             twin = copy.deepcopy(stage)
             ours, reference = _timed(twin, batch, "bf16"), _timed(stage, batch, "fp32")
-            note = f"{subject.preset}, bf16 autocast beside float32"
-            yield bench.measure(f"bf16/{subject.name}/{stage.name}", ours, reference, note=note)
+            size = _size(subject, stage)
+            yield bench.measure(f"bf16/{subject.name}/{stage.name}", ours, reference, size=size)
+
+
+def _size(subject: Subject, stage: Stage) -> str:
+    side = subject.method.data.size  # type: ignore[attr-defined]
+    return f"{subject.preset}, volumes of {side}³, batch {stage.loop.batch_size}"
 
 
 def compare_losses(ours: Stage, twin: Stage, batch: Batch) -> float:

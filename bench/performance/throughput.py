@@ -30,13 +30,13 @@ SET_CASES, SET_FEATURES = 1000, 2197  # the encoder's features of 128³
 
 def reconstruct_rows(subject: Subject, bench: Bench, cases: int = 4) -> Iterator[Row]:
     """Reconstruction of some cases at once, a case; beside the published way where the method offers it."""
-    note = f"{subject.preset}, {cases} cases at once, untrained; a case"
+    size = f"{subject.preset}, {cases} cases at once, untrained"
     yield bench.measure(
         f"reconstruct/{subject.name}",
         reconstruction(subject, cases, bench.device),
         published(subject, cases, bench.device),
         per=cases,
-        note=note,
+        size=size,
     )
 
 
@@ -66,22 +66,23 @@ def repeated_views(subject: Subject, cases: int, device: torch.device) -> tuple[
 def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:
     """Making one phantom at twice the preset's side, as preparation does, projecting it, and scoring a prediction."""
     fine = min(spec.full_grid, 2 * size)
-    note = f"{spec.name}, {fine}³"
-    yield bench.measure(f"prepare/{spec.name}", lambda: spec.phantom(0, fine), note=f"{note}, a phantom; a case")
-    yield bench.measure(f"project/{spec.name}", projection(spec, fine, 2), note=f"{note} to two views of {2 * size}²")
-    yield bench.measure(f"score/{DEFAULT}", scoring(size), note=f"volumes of {size}³, per-case numbers; a case")
+    yield bench.measure(f"prepare/{spec.name}", lambda: spec.phantom(0, fine), size=f"{fine}³")
+    yield bench.measure(f"project/{spec.name}", projection(spec, fine, 2), size=f"{fine}³ to two views of {2 * size}²")
+    yield bench.measure(f"score/{DEFAULT}", scoring(size), size=f"volumes of {size}³, per-case numbers")
     yield bench.measure(
         SCORE_CASE,
         scoring(CASE_SIDE),
         _one_ssim(CASE_SIDE),
-        note=f"volumes of {CASE_SIDE}³; reference: scikit-image's SSIM alone",
+        size=f"volumes of {CASE_SIDE}³",
+        note="reference: scikit-image's SSIM alone",
     )
     real, made = np.random.default_rng(0).random((2, SET_CASES, SET_FEATURES), dtype=np.float32)
     yield bench.measure(
         SCORE_SET,
         lambda: prdc_scores(real, made, NEAREST),
         lambda: _prdc_alone(real, made),
-        note=f"{SET_CASES} and {SET_CASES} cases of {SET_FEATURES} features; reference: prdc alone",
+        size=f"{SET_CASES} and {SET_CASES} cases of {SET_FEATURES} features",
+        note="reference: prdc alone",
     )
 
 

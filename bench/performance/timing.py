@@ -40,8 +40,11 @@ class Bench:
         facts = {"device": device_name(self.device), "threads": self.threads, "clock": self.clock}
         return Row(item, **{**facts, "code_version": code_version(), **values})
 
-    def measure(self, item: str, ours: Work, reference: Work | None = None, per: float = 1.0, note: str = "") -> Row:
-        """Seconds of ours, and of the reference beside it, divided by `per`; the memory is that of one call of ours."""
+    def measure(self, item: str, ours: Work, reference: Work | None = None, per: float = 1.0, **values: Any) -> Row:
+        """Seconds of ours, and of the reference beside it, divided by `per`; the memory is that of one call of ours.
+
+        `values` are further fields of the row.
+        """
         peak = peak_of(ours, self.device)
         mine: list[float] = []
         other: list[float] = []
@@ -53,7 +56,7 @@ class Bench:
             for work, times in turns if len(mine) % 2 == 0 else turns[::-1]:
                 times.append(self.once(work))
         found = summary(np.array(mine) / per, np.array(other) / per)
-        return self.row(item, n=len(mine), peak_mib=peak, note=note, **found)
+        return self.row(item, n=len(mine), peak_mib=peak, **found, **values)
 
     def once(self, work: Work) -> float:
         """Seconds of one call."""
