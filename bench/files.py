@@ -119,9 +119,9 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
         lock.release()
 
 
-def drop_partial(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left of writing `name` in a folder; for who alone may write it now."""
-    for path in folder.glob(f".{name}.*{PARTIAL}"):
+def drop_partial(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder; for who alone may write there now."""
+    for path in folder.glob(f".*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError
-from bench.files import digest_of, drop_partial, locked, write_text
+from bench.files import digest_of, locked, write_text
 from bench.metrics import METRICS, Space
 from bench.protocols import get_protocol
 
@@ -84,7 +85,7 @@ def merge_rows(results_dir: Path, rows: Sequence[ScoreRow]) -> None:
         results_dir / SCORES,
         COLUMNS,
         lambda old: [*(line for line in old if _scope(line) not in replaced), *new],
-        lambda line: tuple(line[name] for name in KEY),
+        itemgetter(*KEY),
     )
 
 
@@ -98,27 +99,27 @@ def merge_run(results_dir: Path, record: Mapping[str, Any]) -> None:
         results_dir / RUNS,
         None,
         lambda old: [*(line for line in old if line["run_id"] != new["run_id"]), new],
-        lambda line: (line["run_id"],),
+        itemgetter("run_id"),
     )
 
 
 def drop_run(results_dir: Path, run_id: str) -> None:
     """Remove all rows of a run from scores.csv and runs.csv; nothing happens where there are none."""
-    for name, columns, key in ((SCORES, COLUMNS, KEY), (RUNS, None, ("run_id",))):
+    for name, columns, key in ((SCORES, COLUMNS, KEY), (RUNS, None, RUN_COLUMNS[:1])):
         path = results_dir / name
         if any(line["run_id"] == run_id for line in _lines(path, columns)):
             _merge(
                 path,
                 columns,
                 lambda old: [line for line in old if line["run_id"] != run_id],
-                lambda line, key=key: tuple(line[part] for part in key),  # type: ignore[misc]
+                itemgetter(*key),
             )
 
 
 def write_scores(path: Path, rows: Sequence[ScoreRow]) -> str:
     """Write rows alone to `path`, sorted; return the SHA-256 of the file. Raises BenchError as `merge_rows`."""
     check_rows(rows)
-    lines = sorted((_as_text(row) for row in rows), key=lambda line: tuple(line[name] for name in KEY))
+    lines = sorted((_as_text(row) for row in rows), key=itemgetter(*KEY))
     return write_text(path, _csv(COLUMNS, lines))
 
 
@@ -259,15 +260,15 @@ def _merge(
     path: Path,
     columns: Sequence[str] | None,
     combine: Callable[[list[dict[str, str]]], list[dict[str, str]]],
-    order: Callable[[dict[str, str]], tuple[str, ...]],
+    order: Callable[[dict[str, str]], Any],
 ) -> None:
     """Replace a CSV by `combine(its lines)` under a lock; with `columns` None they are those of runs.csv and others."""
     with locked(path.with_name(f".{path.name}.lock")):
-        drop_partial(path.parent, path.name)
         lines = sorted(combine(_lines(path, columns)), key=order)
         if columns is None:
             others = {name for line in lines for name in line} - set(RUN_COLUMNS)
             columns = [*RUN_COLUMNS, *sorted(others)]
+            lines = [dict.fromkeys(columns, "") | line for line in lines]
         write_text(path, _csv(columns, lines))
 
 
@@ -290,9 +291,9 @@ def _lines(path: Path, columns: Sequence[str] | None) -> list[dict[str, str]]:
 
 def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(map(itemgetter(*columns), lines))  # 120,000 lines: several times as fast as csv.DictWriter
     if "\r" in text.getvalue():  # the writer does not quote it, and readers would end the line there
         raise BenchError("a cell or column of the results holds a carriage return; take it out and try again")
     return text.getvalue()
