@@ -64,10 +64,12 @@ def _value(cell: Cell) -> str:
     if cell.value is None:
         return {"cannot": "N/A", "not_run": "—"}.get(cell.state, "")
     text = f"{round(cell.value, cell.decimals) + 0.0:.{cell.decimals}f}"  # + 0.0: no negative zero
+    if cell.sd is not None:
+        text += f" ± {cell.sd:.{cell.decimals}f}"
     if cell.interval is not None:
         low, high = (round(end, cell.decimals) + 0.0 for end in cell.interval)
-        return f"{text} [{low:.{cell.decimals}f}, {high:.{cell.decimals}f}]"
-    return text if cell.sd is None else f"{text} ± {cell.sd:.{cell.decimals}f}"
+        text += f" [{low:.{cell.decimals}f}, {high:.{cell.decimals}f}]"
+    return text
 
 
 def _signed(value: float, decimals: int) -> str:

@@ -22,7 +22,7 @@ class Cell:
     state: Literal["value", "cannot", "not_run", "blank"]
     value: float | None = None
     sd: float | None = None  # over seeds
-    interval: tuple[float, float] | None = None  # of the mean over cases; shown in place of `sd`
+    interval: tuple[float, float] | None = None  # of the mean over cases
     n: int | None = None  # cases behind the value
     comparable: bool = True  # computed on all cases
     rank: int | None = None  # 1 best, 2 second

@@ -96,7 +96,8 @@ def test_intervals_are_over_cases_of_the_mean_of_seeds(tmp_path: Path) -> None:
     assert row.cells[0].value == pytest.approx(expected.mean[0])
     assert row.cells[0].interval == pytest.approx((expected.low[0], expected.high[0]))
     text = document(leaderboard_tables(tmp_path), "psnr")
-    assert f"{expected.mean[0]:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
+    spread = np.std([values.mean() for values in runs], ddof=1)
+    assert f"{expected.mean[0]:.2f} ± {spread:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
 
 
 def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp_path: Path) -> None:
