@@ -2,8 +2,8 @@
 
 The golden numbers were taken from the official code. A method with a module `fingerprint` in its folder offers
   GOLDEN          path of its golden numbers, nested JSON
-  entries()       the entries it computes; an entry is a path of keys joined by "/"
-  compute(entry)  the values of an entry, also of one the file does not hold; UnknownEntry when it is of no known kind
+  COMPUTED        patterns of entries and the functions that compute them from the pattern's named groups, without
+                  autograd; an entry is a path of keys joined by "/", and need not be in the file
   tolerance(entry, key)  largest allowed deviation of a value; None where rounding decides and nothing can be said
   LEFT_OUT        names of golden keys that describe the recording (seconds, remarks) and are not computed
   SLOW            entries that `--fast` leaves out
@@ -11,7 +11,8 @@ and this module knows nothing of any method.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +27,8 @@ from bench.files import read_json
 
 Weights = Callable[[tuple[int, ...], float], np.ndarray]
 """Float64 values of a tensor of this shape, shifted by a phase where the rule has one."""
+Computed = Sequence[tuple[re.Pattern[str], Callable[..., Any]]]
+"""Patterns of entries, and the functions that compute them from the pattern's named groups."""
 
 
 class UnknownEntry(LookupError):  # noqa: N818 - it is a question's answer, caught by `compute_path`
@@ -37,10 +40,9 @@ class Fingerprint(Protocol):
 
     GOLDEN: Path
     LEFT_OUT: frozenset[str]
+    COMPUTED: Computed
     SLOW: frozenset[str]
 
-    def entries(self) -> list[str]: ...
-    def compute(self, entry: str) -> Any: ...
     def tolerance(self, entry: str, key: str) -> float | None: ...
 
 
@@ -120,16 +122,46 @@ def statistics(tensor: Tensor) -> dict[str, Any]:
     }
 
 
+def entries(method: Fingerprint) -> list[str]:
+    """All entries of the golden file that the method computes, in the file's order."""
+    return recorded(method.GOLDEN, method.COMPUTED)
+
+
+def recorded(golden: Path, computed: Computed) -> list[str]:
+    """The entries of a golden file that fit a pattern; what lies below one is a part of it."""
+    found: list[str] = []
+
+    def walk(node: Any, path: str) -> None:
+        if any(pattern.fullmatch(path) for pattern, _ in computed):
+            found.append(path)
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, f"{path}/{key}" if path else key)
+
+    walk(read_json(golden), "")
+    return found
+
+
+def compute(method: Fingerprint, entry: str) -> Any:
+    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
+    for pattern, function in method.COMPUTED:
+        if match := pattern.fullmatch(entry):
+            with torch.no_grad():
+                return function(**match.groupdict())
+    raise UnknownEntry(entry)
+
+
 def compute_path(method: Fingerprint, path: str) -> Any:
     """The values under any path: an entry, a part of one, or all entries below. UsageError for an unknown one."""
     path = path.strip("/")
-    below = [entry for entry in method.entries() if entry.startswith(f"{path}/")]
-    if below and path not in method.entries():
-        return _nested({entry.removeprefix(f"{path}/"): method.compute(entry) for entry in below})
+    known = entries(method)
+    below = [entry for entry in known if entry.startswith(f"{path}/")]
+    if below and path not in known:
+        return _nested({entry.removeprefix(f"{path}/"): compute(method, entry) for entry in below})
     parts = path.split("/")
     for length in range(len(parts), 0, -1):
         try:
-            value = method.compute("/".join(parts[:length]))
+            value = compute(method, "/".join(parts[:length]))
         except UnknownEntry:
             continue
         return _at(value, parts[length:], path)
@@ -138,17 +170,17 @@ def compute_path(method: Fingerprint, path: str) -> Any:
 
 def compute_all(method: Fingerprint, fast: bool = False) -> dict[str, Any]:
     """The values of all entries, nested as in the golden file."""
-    return _nested({entry: method.compute(entry) for entry, _ in select(method, None, fast)})
+    return _nested({entry: compute(method, entry) for entry, _ in select(method, None, fast)})
 
 
 def select(method: Fingerprint, path: str | None, fast: bool = False) -> list[tuple[str, str]]:
     """Entries with golden numbers at or below a path, each with the part of it that is meant ("" for all of it)."""
-    entries = [entry for entry in method.entries() if not (fast and entry in method.SLOW)]
+    known = [entry for entry in entries(method) if not (fast and entry in method.SLOW)]
     if path is None:
-        return [(entry, "") for entry in entries]
+        return [(entry, "") for entry in known]
     path = path.strip("/")
-    below = [(entry, "") for entry in entries if entry == path or entry.startswith(f"{path}/")]
-    above = [(entry, path.removeprefix(f"{entry}/") + "/") for entry in entries if path.startswith(f"{entry}/")]
+    below = [(entry, "") for entry in known if entry == path or entry.startswith(f"{path}/")]
+    above = [(entry, path.removeprefix(f"{entry}/") + "/") for entry in known if path.startswith(f"{entry}/")]
     if not below and not above:
         raise UsageError(f"there are no golden numbers of '{path}'; add --json to compute it without comparing")
     return below or above
@@ -160,7 +192,7 @@ def compare(method: Fingerprint, entry: str) -> list[Comparison]:
     A golden value that was not computed counts as infinitely far off.
     """
     golden = _at(read_json(method.GOLDEN), entry.split("/"), entry)
-    computed = method.compute(entry)
+    computed = compute(method, entry)
     rows = []
     for key, wanted, scale in _leaves(golden, "", None, method.LEFT_OUT):
         try:
@@ -229,6 +261,6 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(method: Fingerprint, path: str) -> UsageError:
-    entries = method.entries()
-    near = get_close_matches(path, entries, n=3) or sorted({entry.partition("/")[0] for entry in entries})
+    known = entries(method)
+    near = get_close_matches(path, known, n=3) or sorted({entry.partition("/")[0] for entry in known})
     return UsageError(f"no entry '{path}'; nearest: {', '.join(near)}")

@@ -93,9 +93,9 @@ def refresh(results_dir: Path, by: str, out: Path, readme: Path, *, check: bool)
 def _about(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
-        "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for `bench compare "
-        "A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings and runs on part of the cases "
-        "are not ranked."
+        "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for "
+        "`bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings and runs on "
+        "part of the cases are not ranked."
     )
 
 

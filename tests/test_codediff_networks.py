@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.files import read_json
-from bench.fingerprint import chirp, compare, deviation_of, fill, ramp, statistics
+from bench.fingerprint import chirp, compare, deviation_of, entries, fill, ramp, statistics
 from bench.methods.codediff import fingerprint
 from bench.methods.codediff import fingerprint_autoencoder as golden_autoencoder
 from bench.methods.codediff.autoencoder import AutoencoderConfig, VectorQuantisedAutoencoder
@@ -75,7 +75,7 @@ def test_the_transformer_equals_the_official_one(case: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", [entry for entry in fingerprint.entries() if entry not in fingerprint.SLOW])
+@pytest.mark.parametrize("entry", [entry for entry in entries(fingerprint) if entry not in fingerprint.SLOW])
 def test_every_quick_entry_equals_the_official_code(entry: str) -> None:
     assert differing(entry) == []
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.files import read_json
-from bench.fingerprint import UnknownEntry, fill
+from bench.fingerprint import UnknownEntry, fill, recorded
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
@@ -57,30 +57,6 @@ BETWEEN = frozenset(  # layers of a single view that were recorded
         *("decoder_layer4", "decoder_layer0", "decoder_layer-1"),
     }
 )
-
-
-def entries() -> list[str]:
-    """All entries of the golden file that are computed here."""
-    found: list[str] = []
-
-    def walk(node: Any, path: str) -> None:
-        if any(pattern.fullmatch(path) for pattern, _ in COMPUTED):
-            found.append(path)
-        elif isinstance(node, dict):
-            for key, value in node.items():
-                walk(value, f"{path}/{key}" if path else key)
-
-    walk(read_json(GOLDEN), "")
-    return found
-
-
-def compute(entry: str) -> Any:
-    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
-    for pattern, function in COMPUTED:
-        if match := pattern.fullmatch(entry):
-            with torch.no_grad():
-                return function(**match.groupdict())
-    raise UnknownEntry(entry)
 
 
 def tolerance(entry: str, key: str) -> float | None:
@@ -305,4 +281,4 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
     (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
     (re.compile("losses"), weighted_losses),
 ]
-SLOW = frozenset(entry for entry in entries() if "_128/rule" in entry)
+SLOW = frozenset(entry for entry in recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)

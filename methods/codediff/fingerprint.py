@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bench.files import read_json
-from bench.fingerprint import UnknownEntry, fill, ramp, statistics
+from bench.fingerprint import fill, ramp, statistics
 
 from . import fingerprint_autoencoder as autoencoder
 from . import fingerprint_prior as prior
@@ -54,30 +53,6 @@ DISCRIMINATORS = {
     "feature_extractor": DiscriminatorConfig(stages=3),  # the same network, a stage deeper
 }
 PATCH_SIDE = {3: 64, 2: 256}  # side of the input the patch discriminators were recorded with
-
-
-def entries() -> list[str]:
-    """All entries of the golden file that are computed here."""
-    found: list[str] = []
-
-    def walk(node: Any, path: str) -> None:
-        if any(pattern.fullmatch(path) for pattern, _ in COMPUTED):
-            found.append(path)
-        elif isinstance(node, dict):
-            for key, value in node.items():
-                walk(value, f"{path}/{key}" if path else key)
-
-    walk(read_json(GOLDEN), "")
-    return found
-
-
-def compute(entry: str) -> Any:
-    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
-    for pattern, function in COMPUTED:
-        if match := pattern.fullmatch(entry):
-            with torch.no_grad():
-                return function(**match.groupdict())
-    raise UnknownEntry(entry)
 
 
 def tolerance(entry: str, key: str) -> float | None:

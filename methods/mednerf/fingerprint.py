@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.dataset import Geometry
 from bench.errors import UsageError
 from bench.files import read_json
-from bench.fingerprint import UnknownEntry, ramp
+from bench.fingerprint import ramp
 
 from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render
@@ -33,30 +33,6 @@ FIELD = FieldConfig()
 PATCH = patches.PatchConfig()
 CAMERA = official_camera(Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0))
 SAMPLES = 64  # on a ray
-
-
-def entries() -> list[str]:
-    """All entries of the golden file that are computed here."""
-    found: list[str] = []
-
-    def walk(node: Any, path: str) -> None:
-        if any(pattern.fullmatch(path) for pattern, _ in COMPUTED):
-            found.append(path)
-        elif isinstance(node, dict):
-            for key, value in node.items():
-                walk(value, f"{path}/{key}" if path else key)
-
-    walk(read_json(GOLDEN), "")
-    return found
-
-
-def compute(entry: str) -> Any:
-    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
-    for pattern, function in COMPUTED:
-        if match := pattern.fullmatch(entry):
-            with torch.no_grad():
-                return function(**match.groupdict())
-    raise UnknownEntry(entry)
 
 
 def tolerance(entry: str, key: str) -> float | None:

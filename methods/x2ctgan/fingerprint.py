@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.files import read_json
-from bench.fingerprint import UnknownEntry, fill
+from bench.fingerprint import fill
 
 from . import losses
 from .alignment import FRONTAL, LATERAL, stacked_condition, to_local, to_standard
@@ -52,21 +51,6 @@ SLOW = frozenset(
 # right network from a wrong one is the first step.
 STEP_TOLERANCES = (1e-4, 1e-2, 5e-2)
 ITERATIONS = {"multiview": 3, "singleview": 2}
-
-
-def entries() -> list[str]:
-    """All entries of the golden file that are computed here."""
-    golden = read_json(GOLDEN)
-    paths = [*golden, *(f"{top}/{key}" for top, part in golden.items() for key in part)]
-    return [path for path in paths if any(pattern.fullmatch(path) for pattern, _ in COMPUTED)]
-
-
-def compute(entry: str) -> Any:
-    """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
-    for pattern, function in COMPUTED:
-        if match := pattern.fullmatch(entry):
-            return function(**match.groupdict())
-    raise UnknownEntry(entry)
 
 
 def tolerance(entry: str, key: str) -> float | None:
@@ -141,6 +125,7 @@ def loss_values() -> dict[str, Any]:
     }
 
 
+@torch.enable_grad()
 def train_steps(views: str, size: str) -> dict[str, Any]:
     """Steps of the training stage from rule B's weights without dropout, on one random case."""
     generator, config = generator_of(views, size, dropout=0.0), TrainingConfig()
