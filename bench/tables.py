@@ -97,17 +97,19 @@ def build_tables(which: str, results_dir: Path, filters: Filters | None = None) 
 
 
 def build_table(spec: TableSpec, scores: pd.DataFrame) -> Table:
-    """One table of means over cases, from rows of scores.csv joined with runs.csv."""
+    """One table of means over cases, from rows of scores.csv joined with runs.csv; the largest grid first."""
     notes = Footnotes()
     printed = of_table(spec.id)
     axis = AXIS_OF[spec.space]
     means = scores[(scores["level"] == "set") & (scores["stat"] == "mean") & (scores["axis"] == axis)]
     datasets = [name for name in scores["dataset"].unique() if belongs(name, spec.dataset)]
     means = means[(means["space"] == spec.space) & means["dataset"].isin(datasets)]
-    blocks = [
-        _block(spec, dict(zip(BLOCK_KEYS, map(str, key), strict=True)), rows, printed, notes)
+    groups = [
+        (dict(zip(BLOCK_KEYS, map(str, key), strict=True)), rows)
         for key, rows in means.groupby(list(BLOCK_KEYS), sort=True)
     ]
+    groups.sort(key=lambda group: (group[0]["protocol"], -(_grid_and_window(group[0], group[1].iloc[0])[0] or 0)))
+    blocks = [_block(spec, facts, rows, printed, notes) for facts, rows in groups]
     if not blocks:
         methods = tuple(_row(spec, method, None, printed, notes) for method in _methods_of(printed))
         blocks = [Block({}, NO_RUN, methods)]

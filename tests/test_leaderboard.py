@@ -10,7 +10,7 @@ from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.leaderboard import END, START, document, leaderboard_tables, with_block
 from bench.protocols import get_protocol
-from bench.scores import ScoreRow, merge_rows, merge_run
+from bench.scores import ScoreRow, merge_rows, merge_run, merge_run
 from bench.stats import mean_intervals
 
 HASH = get_protocol("ct3d-1").sha256()
@@ -119,13 +119,14 @@ def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> No
     assert block.references[0].cells[0].interval is not None
 
 
-def test_presets_and_datasets_never_share_a_block_and_prints_stay_out(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", drawn(0, 20.0, 1.0))
-    add(tmp_path, "codediff", drawn(1, 25.0, 1.0), preset="small")
+def test_presets_and_datasets_never_share_a_block_and_the_largest_comes_first(tmp_path: Path) -> None:
+    for preset, size in (("tiny", 24), ("small", 64), ("smoke", 16)):
+        add(tmp_path, "codediff", drawn(size, 25.0, 1.0), preset=preset)
+        merge_run(tmp_path, {"run_id": f"codediff-lidc-{preset}-s0-aaaaaaaa", "size": size})
     add(tmp_path, "codediff", drawn(2, 30.0, 1.0), dataset="baggage")
     shown = leaderboard_tables(tmp_path)
     assert [table.title for table in shown] == ["baggage, volumes", "lidc, volumes"]
-    assert [block.facts["preset"] for block in shown[1].blocks] == ["small", "tiny"]
+    assert [block.facts["preset"] for block in shown[1].blocks] == ["small", "tiny", "smoke"]
     assert all(len(block.methods) == 1 for table in shown for block in table.blocks)
     assert "25.05" not in document(shown, "psnr")
 
