@@ -10,7 +10,7 @@ from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.leaderboard import END, START, document, leaderboard_tables, with_block
 from bench.protocols import get_protocol
-from bench.scores import ScoreRow, merge_rows, merge_run, merge_run
+from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.stats import mean_intervals
 
 HASH = get_protocol("ct3d-1").sha256()
