@@ -1,5 +1,6 @@
 """`bench data`: what a person sees, and the exit codes, when scans come in, go out and are looked over."""
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from bench.cli import run_command
 from bench.cli.data import app
 from bench.errors import BenchError, UsageError
-from bench.loading import choose_source
+from bench.loading import choose_source, load_dataset
 from bench.registry import get_dataset
+from bench.scores import read_score_rows
 from bench.splits import assigned_splits
 from bench.store import read_store, store_folder
 
@@ -60,6 +63,27 @@ def test_export_and_check_need_prepared_cases(tmp_path: Path) -> None:
         error = run(*arguments).exception
         assert isinstance(error, BenchError)
         assert "bench data prepare lidc --from DIR" in str(error)
+
+
+def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("export", "lidc", out, "--preset", "smoke", "--split", "test").exit_code == 0
+    spec = get_dataset("lidc")
+    cases = load_dataset(spec, spec.presets["smoke"], "phantom")["test"]
+    truths, views = (sorted((out / "test" / part).iterdir()) for part in ("truth", "views"))
+    assert [path.name for path in truths] == [f"{name}.nii.gz" for name in cases.names]
+    assert [path.stem for path in views] == list(cases.names)
+    assert np.array_equal(np.load(views[1]), cases.images([1])[0].numpy())
+    facts = json.loads((out / "data.json").read_text())
+    assert (facts["fingerprint"], facts["size"], facts["angles"]) == (cases.card.fingerprint, 16, [270.0, 0.0])
+    command = ["score", str(out / "test" / "truth"), "--dataset", "lidc", "--preset", "smoke", "--method", "Truth"]
+    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+    assert run_command([*command, *places, "--protocol", "x2ct-2019"]) == 0
+    rows = read_score_rows(tmp_path / "results" / "scores.csv")
+    assert {row.value for row in rows if row.metric == "mse" and row.status == "ok"} == {0.0}
+    error = run("export", "lidc", out, "--preset", "tinny").exception
+    assert isinstance(error, UsageError)
+    assert "did you mean tiny" in str(error)
 
 
 def test_export_and_check_exit_with_1_when_a_volume_is_damaged(tmp_path: Path) -> None:

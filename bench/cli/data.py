@@ -155,15 +155,42 @@ def download(
 def export(
     dataset: DatasetName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Write volumes and views at this preset's resolution, phantoms too.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "validation", "test", "all"], typer.Option(help="Split to write with --preset.")
+    ] = "all",
+    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Data to write with --preset.")] = "auto",
 ) -> None:
-    """Write the prepared cases as NIfTI files (int16 HU, in scanner coordinates), and splits.csv beside them."""
+    """Write the prepared scans as NIfTI files (int16 HU, in scanner coordinates), and splits.csv beside them.
+
+    With --preset write what methods are given instead: SPLIT/truth/CASE.nii.gz, SPLIT/views/CASE.npy (V, h, w) in
+    [0, 1], and data.json, which says what they are. `bench score` takes reconstructions named alike.
+    """
     from rich.console import Console
 
+    from bench.dataset import SPLITS
+    from bench.errors import unknown_name
+    from bench.loading import choose_source, load_dataset
     from bench.progress import Reporter
     from bench.registry import get_dataset
     from bench.splits import assigned_splits
 
     spec = get_dataset(dataset)
+    if preset is not None:
+        if preset not in spec.presets:
+            raise unknown_name("preset", preset, list(spec.presets))
+        report = Reporter()
+        chosen, reason = choose_source(spec, source)
+        report.say(f"data of {spec.name}: {reason}")
+        with report.task(f"prepare {spec.name}", 1) as task:
+            cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)
+        wanted = [cases[name] for name in SPLITS if split in (name, "all")]
+        with report.task("write", sum(map(len, wanted))) as task:
+            count = importlib.import_module("bench.datasets.export").export_cases(wanted, folder, task.counted)
+        report.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
+        return
     spec = replace(spec, assign_splits=partial(assigned_splits, spec))
     written, failed = importlib.import_module("bench.datasets.export").export(spec, folder)
     say = Reporter(Console()).say

@@ -83,6 +83,8 @@ def score(
         raise unknown_name("preset", preset, list(spec.presets))
     if not PLAIN_NAME.fullmatch(method):
         raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
+    if not directory.is_dir():
+        raise UsageError(f"no folder {directory}")
     chosen, reason = choose_source(spec, source)
     reporter.say(f"data of {spec.name}: {reason}")
     with reporter.task(f"prepare {spec.name}", 1) as task:
