@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def test_equals_the_published_package_to_the_last_digit(capfd, dtype: type, dupl
             real[::4], generated[1::3] = real[0], real[1::3]
         expected = {name: float(value) for name, value in compute_prdc(real, generated, 3).items()}
         assert prdc_scores(real, generated, 3) == expected
+
+
+def test_the_filters_of_warnings_stay_as_they_were() -> None:
+    real, generated = np.random.default_rng(3).random((2, 48, 125), dtype=np.float32)
+    before = list(warnings.filters)
+    for _ in range(20):
+        prdc_scores(real, generated, 5)
+    assert warnings.filters == before
 
 
 def test_agrees_with_the_released_evaluation() -> None:

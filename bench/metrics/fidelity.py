@@ -4,14 +4,14 @@ What they cannot do: density grows when a set is blurred or collapsed, and cover
 one for every method. So both are read against what real training cases score, and never ranked.
 """
 
-import contextlib
 import io
+import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from warnings import warn
 
 import numpy as np
 import torch
@@ -55,10 +55,21 @@ def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict
     if not (np.isfinite(real).all() and np.isfinite(generated).all()):
         raise ValueError("the features hold NaN or infinity")
     if reason := degenerate(real, generated):
-        warn(reason, DegenerateFeatures, stacklevel=2)
-    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints its set sizes
+        warnings.warn(reason, DegenerateFeatures, stacklevel=2)
+    with calling_prdc():
         scores = compute_prdc(real, generated, nearest_k)
     return {name: float(scores[name]) for name in NAMES}
+
+
+@contextmanager
+def calling_prdc() -> Iterator[None]:
+    """Within it prdc prints no set sizes, and what its threads do to the filters of warnings ends with it.
+
+    It asks scikit-learn for eight, each of which replaces the process's filters for a while; now and then they put back
+    an empty list, and from then on every call of scikit-learn warns. One thread would round other distances.
+    """
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True):
+        yield
 
 
 def too_few(count: int, nearest_k: int, batch: int | None = None) -> str:

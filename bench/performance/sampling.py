@@ -16,7 +16,7 @@ from prdc.prdc import compute_nearest_neighbour_distances, compute_pairwise_dist
 from bench.dataset import Cases, Views
 from bench.method import Method
 from bench.metrics.distortion import psnr
-from bench.metrics.fidelity import encode
+from bench.metrics.fidelity import calling_prdc, encode
 from bench.order import derived_seed
 from bench.performance.hooks import Sampler, sampler
 from bench.performance.rows import Row
@@ -118,10 +118,11 @@ def covered(real: np.ndarray, made: np.ndarray) -> np.ndarray:
 
     `real` and `made` are (encoders, n, features); the mean over cases is the coverage of Naeem et al. (ICML 2020).
     """
-    shares = [
-        compute_pairwise_distance(r, m).min(1) < compute_nearest_neighbour_distances(r, NEAREST)
-        for r, m in zip(real, made, strict=True)
-    ]
+    with calling_prdc():
+        shares = [
+            compute_pairwise_distance(r, m).min(1) < compute_nearest_neighbour_distances(r, NEAREST)
+            for r, m in zip(real, made, strict=True)
+        ]
     return np.mean(shares, axis=0)
 
 

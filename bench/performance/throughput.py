@@ -1,7 +1,5 @@
 """Seconds a case and memory of reconstruction, of making phantoms, of projecting and of scoring."""
 
-import contextlib
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +9,7 @@ from skimage.metrics import structural_similarity
 
 from bench.dataset import DatasetSpec, Views
 from bench.metrics.cases import CaseVolumes
-from bench.metrics.fidelity import prdc_scores
+from bench.metrics.fidelity import calling_prdc, prdc_scores
 from bench.metrics.ssim import SIGMA
 from bench.order import derived_seed
 from bench.performance.hooks import published_reconstruct
@@ -111,7 +109,7 @@ def _one_ssim(size: int) -> Work:
 
 
 def _prdc_alone(real: np.ndarray, made: np.ndarray) -> None:
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its set sizes
+    with calling_prdc():
         compute_prdc(real, made, NEAREST)
 
 
