@@ -5,6 +5,7 @@ results/ alone, so a file that is out of date is found.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from bench.entries import Entry, entries_of, read_rows
-from bench.errors import BenchError, UsageError
-from bench.files import write_text
+from bench.errors import UsageError
+from bench.files import with_block, write_text
 from bench.metrics import METRICS, Space
 from bench.renderers import render
 from bench.scores import read_runs, read_scores
@@ -28,7 +29,7 @@ SPACES: tuple[tuple[Space, str, tuple[str, ...]], ...] = (
     ("mip", "maximum-intensity projections", MIP_METRICS),
     ("drr", "X-ray images at angles not given", DRR_METRICS),
 )
-START, END = "<!-- leaderboard -->", "<!-- /leaderboard -->"
+BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
 NOTHING = "No method has been measured yet: `bench run --method codediff --dataset lidc` is a start.\n"
 
 
@@ -61,28 +62,22 @@ def document(tables: Sequence[Table], by: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_block(readme: str, tables: Sequence[Table], by: str, full: str) -> str:
-    """README text with the tables of volumes between the marks; unchanged where it has none.
-
-    Raises BenchError when one mark is without the other.
-    """
-    if (START in readme) != (END in readme):
-        raise BenchError(f"the README has only one of {START} and {END}; put both or none")
-    if START not in readme:
-        return readme
-    before, _, rest = readme.partition(START)
-    after = rest.partition(END)[2]
+def block(tables: Sequence[Table], by: str, full: str) -> str:
+    """The tables of volumes, for a README; `full` is where the whole file lies, as seen from it."""
     shown = [table for table in tables if table.title.endswith(SPACES[0][1])]
     text = render(shown, "md").strip() if shown else NOTHING.strip()
-    return f"{before}{START}\n{_about(by)} All of it is in [{full}]({full}).\n\n{text}\n{END}{after}"
+    return f"{_about(by)} All of it is in [{full}]({full}).\n\n{text}"
 
 
-def refresh(results_dir: Path, by: str, out: Path, readme: Path, *, check: bool) -> list[Path]:
-    """Write the file and the README's block where they are out of date, or with `check` only say which are."""
+def refresh(results_dir: Path, by: str, out: Path, readme: Path | None, *, check: bool) -> list[Path]:
+    """Write the file, and the block of a README where one is named; with `check` only say which are out of date.
+
+    Raises UsageError for a README without the lines <!-- leaderboard --> and <!-- /leaderboard -->.
+    """
     tables = leaderboard_tables(results_dir, by)
     wanted = {out: document(tables, by)}
-    if readme.exists():
-        wanted[readme] = with_block(readme.read_text(), tables, by, out.as_posix())
+    if readme is not None:
+        wanted[readme] = with_block(readme, BLOCK, block(tables, by, os.path.relpath(out, readme.parent)))
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     if not check:
         for path in stale:
@@ -94,8 +89,8 @@ def _about(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
         "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for "
-        "`bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings and runs on "
-        "part of the cases are not ranked."
+        "`bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings, pretrained "
+        "weights and runs on part of the cases are not ranked."
     )
 
 

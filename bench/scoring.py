@@ -36,6 +36,7 @@ from bench.scores import ScoreRow, read_score_rows, rows_sha256, views_text, wri
 Progress = Callable[[int, int], None]
 """`progress(done, total)`, called after each case that is scored or encoded."""
 
+SHOWN = 3  # predictions whose faults are told
 SAVE_EVERY = 8  # cases between two writes of the unfinished rows
 
 
@@ -151,7 +152,7 @@ def external_run(
 def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
     """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
 
-    With a unit all voxels are read too. What is wrong is said of every case at once.
+    With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
     """
     manifest = read_manifest(predictions)
     hashes: dict[str, str] = {}
@@ -171,7 +172,8 @@ def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, 
         if case in manifest:
             hashes[case] += manifest[case].renders_sha256
     if len(faults) > 1:
-        raise BenchError(f"{len(faults)} of {len(files)} predictions are refused: {' | '.join(map(str, faults))}")
+        first = " | ".join(map(str, faults[:SHOWN])) + (f" | and {len(faults) - SHOWN} more" if faults[SHOWN:] else "")
+        raise BenchError(f"{len(faults)} of {len(files)} predictions are refused: {first}")
     if faults:
         raise faults[0]
     return hashes

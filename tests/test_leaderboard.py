@@ -7,8 +7,8 @@ import pytest
 
 from bench import tables
 from bench.cli import run_command
-from bench.errors import BenchError, UsageError
-from bench.leaderboard import END, START, document, leaderboard_tables, with_block
+from bench.errors import UsageError
+from bench.leaderboard import document, leaderboard_tables
 from bench.protocols import get_protocol
 from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.stats import mean_intervals
@@ -133,7 +133,7 @@ def test_presets_and_datasets_never_share_a_block_and_the_largest_comes_first(tm
 
 def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: Path, capsys) -> None:
     out, readme = tmp_path / "board.md", tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{START}\nold\n{END}\n\nafter\n")
+    readme.write_text("# Title\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nafter\n")
     base = ["leaderboard", "--out", str(out), "--readme", str(readme), "--results-dir", str(tmp_path)]
     assert run_command([*base, "--check"]) == 1
     assert not out.exists()
@@ -149,7 +149,7 @@ def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: P
     assert run_command([*base, "--check"]) == 0
     text = readme.read_text()
     assert text.startswith("# Title\n\n<!-- leaderboard -->\n")
-    assert text.endswith(f"{END}\n\nafter\n")
+    assert text.endswith("<!-- /leaderboard -->\n\nafter\n")
     assert "1. A" in text
     assert "old" not in text
     readme.write_text(text.replace("1. A", "1. B"))
@@ -157,7 +157,12 @@ def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: P
     assert run_command([*base, "--by", "ssim", "--check"]) == 1
 
 
-def test_a_readme_without_marks_is_left_alone_and_half_a_mark_refused(tmp_path: Path) -> None:
-    assert with_block("# Title\n", [], "psnr", "l.md") == "# Title\n"
-    with pytest.raises(BenchError, match="only one of"):
-        with_block(f"# Title\n{START}\n", [], "psnr", "l.md")
+def test_a_readme_is_touched_only_when_it_is_named_and_needs_its_marks(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n")
+    assert run_command(["leaderboard"]) == 0
+    assert "old" in readme.read_text()
+    readme.write_text("# Title\n<!-- leaderboard -->\n")
+    assert run_command(["leaderboard", "--readme", "README.md"]) == 2
+    assert "needs one line <!-- leaderboard -->" in capsys.readouterr().err

@@ -10,8 +10,9 @@ def leaderboard(
     by: Annotated[str, typer.Option(help="Metric to sort by: psnr, ssim, mse or mae.")] = "psnr",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("results/leaderboard.md"),
     readme: Annotated[
-        Path, typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed.")
-    ] = Path("README.md"),
+        Path | None,
+        typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed too."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 when a file is out of date.")
     ] = False,
@@ -23,6 +24,7 @@ def leaderboard(
 
     stale = refresh(results_dir, by, out, readme, check=check)
     if check and stale:
-        command = f"bench leaderboard --by {by} --out {out} --readme {readme} --results-dir {results_dir}"
+        command = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
+        command += f" --readme {readme}" if readme else ""
         raise BenchError(f"{', '.join(map(str, stale))} out of date; run `{command}`")
     typer.echo(f"wrote {', '.join(map(str, stale))}" if stale else "up to date")

@@ -17,7 +17,7 @@ def new_method(name: Name) -> None:
     typer.echo(f"wrote {name}.py and test_{name}.py; next:")
     typer.echo(f"  pytest test_{name}.py")
     typer.echo(f"  bench run --method mean,./{name}.py:{cls} --dataset lidc")
-    typer.echo("  bench table 2")
+    typer.echo("  bench leaderboard")
 
 
 def new_dataset(name: Name) -> None:

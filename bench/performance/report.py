@@ -40,7 +40,8 @@ def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> 
         clock = "CPU seconds of the process" if mine[0].clock == "cpu" else "Seconds that passed"
         parts.append(
             f"**{device}, {threads} thread{'s' if threads > 1 else ''}.** {clock}, medians of repetitions in turns "
-            "(ours, reference, reference, ours, …). Ratio: reference over ours; ± is half its interquartile range."
+            "(ours, reference, reference, ours, …). Ratio: reference over ours, the median of pairs and not the quotient "
+            "of medians; ± is half its interquartile range."
         )
         if goals := judged(mine):
             parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
