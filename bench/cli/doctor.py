@@ -13,7 +13,7 @@ def doctor() -> None:
     """Check versions, devices, memory, disk, prepared data and plug-ins; exit with 1 when something is broken."""
     import torch
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.loading import choose_source
     from bench.provenance import provenance
@@ -23,22 +23,24 @@ def doctor() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts = provenance(device)
     datasets, broken_datasets = discover_datasets()
-    _, broken_methods = discover_methods()
+    methods, broken_methods = discover_methods()
     problems = [f"{name} cannot be imported: {why}" for name, why in {**broken_methods, **broken_datasets}.items()]
     problems += _import_problems()
     root = data_root()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    table = Table("what", "here", title="bench doctor", title_justify="left")
+    table = Table("what", Column("here", overflow="fold"), title="bench doctor", title_justify="left")
     table.add_row("version", facts["code_version"])
     table.add_row("python", f"{facts['python']} on {facts['platform']}")
     for name, version in facts["packages"].items():
         table.add_row(name, version)
     table.add_row("device", f"{facts['device']} ({device.type}), {facts['cpu_threads']} CPU threads")
+    table.add_row("memory", _memory())
     table.add_row("same seed, same numbers", _repeatability(device.type))
     table.add_row("data folder", f"{root} ({free:.0f} GiB free)")
     for name, spec in sorted(datasets.items()):
         table.add_row(f"data: {name}", choose_source(spec, "auto")[1])
+    table.add_row("methods, plug-ins too", ", ".join(sorted(methods)))
     for package, purpose in {
         "SimpleITK": "read DICOM (extra data)",
         "pydicom": "read DICOM (extra data)",
@@ -54,6 +56,11 @@ def doctor() -> None:
     if problems:
         raise typer.Exit(1)
     console.print("all well")
+
+
+def _memory() -> str:
+    page = os.sysconf("SC_PAGE_SIZE") / 2**30
+    return f"{os.sysconf('SC_PHYS_PAGES') * page:.0f} GiB, {os.sysconf('SC_AVPHYS_PAGES') * page:.0f} GiB of it unused"
 
 
 def _repeatability(device: str) -> str:
