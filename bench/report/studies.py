@@ -1,6 +1,5 @@
 """The studies in results/studies: the picture of each, its numbers, and what is damaged."""
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.report.markup import data_uri
 from bench.study.catalogue import STUDIES
-from bench.study.points import COLUMNS, OWN_METRICS, digits_of, label_of
+from bench.study.points import OWN_METRICS, digits_of, label_of, read_lines
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES = 2 * 2**20  # of one picture
@@ -42,9 +41,7 @@ def studies_in(results_dir: Path) -> Iterator[StudyView]:
 
 
 def _study(path: Path) -> StudyView:
-    rows = _rows(path)
-    if not rows:
-        raise BenchError(f"{path} has no rows")
+    rows = read_lines(path)
     first = rows[0]
     study = STUDIES.get(first["study"])
     shown = study.metrics if study else tuple(dict.fromkeys(row["metric"] for row in rows))
@@ -59,17 +56,6 @@ def _study(path: Path) -> StudyView:
     return StudyView(
         path.stem, study.question if study else first["study"], facts, picture, lines, tuple(notes), reason
     )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="") as file:
-            header, *lines = csv.reader(file, strict=True)
-    except (OSError, csv.Error, ValueError) as error:
-        raise BenchError(f"{path} cannot be read as CSV: {error}") from error
-    if header != list(COLUMNS) or any(len(line) != len(header) for line in lines):
-        raise BenchError(f"{path} has other columns than `bench study` writes; run the study again")
-    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def _picture(path: Path) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from bench.errors import BenchError, UsageError, unknown_name
 from bench.progress import Reporter
 from bench.study import calibration, inputs, ood, sampling, training
 from bench.study.plot import Panel, draw
-from bench.study.points import Point, write_points
+from bench.study.points import Point, points_of, read_lines, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
 
 Body = Callable[[StudyRequest, Sequence[TrainedRun], Reporter], Iterator[Point]]
@@ -148,14 +148,29 @@ def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")
     path = request.results_dir / "studies" / f"{name}-{_subject(known)}.csv"
     write_points(path, name, points)
-    picture = path.with_suffix(".png")
-    facts = known[0].facts
+    return Answer(points, path, draw_study(path))
+
+
+def draw_study(path: Path) -> Path:
+    """Draw a study's CSV and return the picture, a PNG beside it. Raises BenchError for a damaged CSV."""
+    lines = read_lines(path)
+    if lines[0]["study"] not in STUDIES:
+        raise BenchError(f"{path} is of no study that is known: {lines[0]['study']}")
+    study = STUDIES[lines[0]["study"]]
+    try:
+        known = [point for point in points_of(lines) if point.measured]
+    except ValueError as error:
+        raise BenchError(f"{path} holds a value that is no number: {error}") from error
     measured = {(point.parameter, metric) for point in known for metric in point.measured}
     panels = [panel for panel in study.panels if (panel.parameter, panel.metric) in measured]
+    if not panels:
+        raise BenchError(f"{path} holds nothing to draw; run the study again")
+    facts = known[0].facts
     title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}, "
     title += f"{max(len(by_case) for point in known for by_case in point.values.values())} cases; intervals 95 %"
+    picture = path.with_suffix(".png")
     draw(picture, title, panels, known)
-    return Answer(points, path, picture)
+    return picture
 
 
 def _with_values() -> list[str]:

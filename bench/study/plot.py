@@ -1,7 +1,7 @@
 """The picture of a study: one panel a parameter and metric, one line a method and split, bands are intervals."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bench.drawing import colour_of, looks_of, marker_of
 from bench.files import write_atomic
 from bench.study.points import Point, Summary, label_of, summaries
 
@@ -32,27 +33,32 @@ class Panel:
 
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
     """Write a PNG."""
+    buffer = io.BytesIO()
+    figure_of(title, panels, points).savefig(buffer, format="png")
+    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def figure_of(title: str, panels: Sequence[Panel], points: Sequence[Point]) -> Figure:
+    """The figure, with one legend for all panels."""
     found = summaries(points)
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
-    names = list(dict.fromkeys(point.facts["method"] for point in points))
+    looks = looks_of(point.facts["method"] for point in points)
     for axis, panel in zip(axes.flat, panels, strict=False):
         mine = [s for s in found if (s.point.parameter, s.metric) == (panel.parameter, panel.metric)]
-        _draw_panel(axis, panel, mine, names)
+        _draw_panel(axis, panel, mine, looks)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     lines, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
+    return figure
 
 
-def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Sequence[str]) -> None:
+def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], looks: Mapping[str, int]) -> None:
     settings, numbers = _ordered(list(dict.fromkeys(summary.point.setting for summary in found)))
     places = dict(zip(settings, numbers or range(len(settings)), strict=True))
     if panel.diagonal and numbers:
@@ -64,18 +70,17 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], names: Seque
         line = sorted(members, key=lambda s: places[s.point.setting])
         where = [places[s.point.setting] for s in line]
         means, low, high = ([getattr(s, name) for s in line] for name in ("mean", "low", "high"))
-        colour = f"C{names.index(method)}"
+        colour, marker = colour_of(looks[method]), marker_of(looks[method])
         label = f"{method}, seed {seed}" + ("" if split == "test" else f", {split}")
-        if panel.ordered:
-            axis.plot(
-                where, means, linestyle=LINES.get(split, ":"), marker="o", markersize=3, color=colour, label=label
-            )
+        if panel.ordered and len(line) > 1:
+            style = LINES.get(split, ":")
+            axis.plot(where, means, linestyle=style, marker=marker, markersize=4, color=colour, label=label)
             axis.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
         else:
             below = [max(0.0, mean - end) for mean, end in zip(means, low, strict=True)]  # an interval need not hold it
             above = [max(0.0, end - mean) for mean, end in zip(means, high, strict=True)]
-            apart = [place + 0.12 * index for place in where]
-            axis.errorbar(apart, means, [below, above], fmt="o", markersize=4, capsize=3, color=colour, label=label)
+            apart = [place + (0.0 if panel.ordered else 0.12 * index) for place in where]
+            axis.errorbar(apart, means, [below, above], fmt=marker, markersize=4, capsize=3, color=colour, label=label)
     if numbers is None:
         axis.set_xticks(range(len(settings)), settings, fontsize=8)
         if sum(map(len, settings)) > CROWDED:

@@ -4,12 +4,13 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.errors import BenchError
 from bench.files import write_text
 from bench.metrics import METRICS
 from bench.stats import Estimate, mean_intervals
@@ -142,6 +143,44 @@ def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
                 row = {"metric": metric, "level": "case", "case": case, "stat": "value", "value": known, "n": 1}
                 writer.writerow({**shared, **row})
     write_text(path, text.getvalue())
+
+
+def read_lines(path: Path) -> list[dict[str, str]]:
+    """The lines of a study's CSV by COLUMNS. Raises BenchError for a file without any or with other columns."""
+    try:
+        with path.open(newline="") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except (OSError, csv.Error, ValueError) as error:
+        raise BenchError(f"{path} cannot be read as CSV: {error}") from error
+    if header != list(COLUMNS) or any(len(line) != len(header) for line in lines):
+        raise BenchError(f"{path} has other columns than `bench study` writes; run the study again")
+    if not lines:
+        raise BenchError(f"{path} has no rows")
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def points_of(lines: Sequence[Mapping[str, str]]) -> list[Point]:
+    """The points that `write_points` wrote, in their order; what they were compared with is not known any more.
+
+    Raises ValueError for a value that is no number.
+    """
+    found: dict[tuple[str, ...], Point] = {}
+    sets: dict[tuple[tuple[str, ...], str], dict[str, str]] = {}
+    for line in lines:
+        facts = {name: line[name] for name in FACTS}
+        key = (*facts.values(), line["split"], line["parameter"], line["setting"])
+        made = Point(facts, line["parameter"], line["setting"], {}, line["split"], line["note"], compared=False)
+        point = found.setdefault(key, made)
+        if line["level"] == "case":
+            point.values.setdefault(line["metric"], {})[line["case"]] = float(line["value"] or "nan")
+        elif line["level"] == "set":
+            sets.setdefault((key, line["metric"]), {"n": line["n"]})[line["stat"]] = line["value"]
+    for (key, metric), stats in sets.items():
+        if "value" in stats:
+            value, low, high = (float(stats.get(name, "nan")) for name in ("value", "ci_lo", "ci_hi"))
+            known = {**found[key].of_set, metric: Estimate(value, low, high, int(stats["n"]))}
+            found[key] = replace(found[key], of_set=known)
+    return list(found.values())
 
 
 def as_lines(points: Sequence[Point], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
