@@ -50,6 +50,7 @@ def score(
     from bench.errors import UsageError, unknown_name
     from bench.files import sha256_of
     from bench.loading import choose_source, load_dataset
+    from bench.orientation import better_turned
     from bench.predictions import find_predictions
     from bench.progress import Reporter
     from bench.protocols import get_protocol
@@ -110,6 +111,9 @@ def score(
             device=target,
         )
     merge_rows(results_dir, rows)
+    lying = find_predictions(directory, cases[split].names, allow_missing=True)
+    if hint := better_turned(lying, cases[split], unit):
+        reporter.say(f"doubtful: {hint}")
     card = cases[split].card
     merge_run(
         results_dir,
