@@ -1,5 +1,6 @@
 """`bench compare A B`: the same cases under two methods, pair by pair, with an interval and a test for every metric."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,15 @@ import pandas as pd
 from bench.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
+from bench.protocols import DEFAULT
 from bench.stats import LEAST, LEVEL, POWER, paired_differences
-from bench.tables import Filters
+from bench.tables import Filters, filtered, variant_of
 
-CHOICES = ("protocol", "dataset", "source", "split", "preset")  # facts that an option can choose
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
 NOTE = (
     f"Δ is A − B over the same cases, each the mean of its seeds, with a {LEVEL:.0%} bootstrap interval over cases; ± "
-    "is the standard deviation over seeds. p: Wilcoxon signed-rank, two-sided; p (Holm): adjusted for the metrics "
-    f"shown. Smallest: the true difference that n cases of this spread show with probability {POWER:.0%} in one test "
+    "is the standard deviation over seeds. p: Wilcoxon signed-rank, two-sided; p (Holm): adjusted for the metrics of "
+    f"a table. Smallest: the true difference that n cases of this spread show with probability {POWER:.0%} in one test "
     f"at {1 - LEVEL:.0%}."
 )
 
@@ -63,17 +64,20 @@ class Comparison:
         facts = self.first.facts
         most = max(len(self.first.values), len(self.second.values))
         cases = f"{self.cases} cases" if self.cases == most else f"{self.cases} cases in common of {most}"
-        where = f"{facts['protocol']}, {facts['dataset']} ({facts['source']}), preset {facts['preset']}"
-        return f"A = {self.first.names} · B = {self.second.names} · {where}, {facts['split']}, {cases}"
+        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})"
+        return f"{protocol}, {_where(self.first)}, {cases} · A = {self.first.names} · B = {self.second.names}"
 
 
 def compare(
     results_dir: Path, first: str, second: str, filters: Filters | None = None, metrics: Sequence[str] = ()
-) -> Comparison:
-    """Compare two methods or runs of scores.csv, by default in all metrics of single cases that tables show.
+) -> tuple[list[Comparison], list[str]]:
+    """Compare two methods, configurations or runs of scores.csv wherever both were measured, the largest grid first.
 
-    Raises UsageError, in one line, where they were not measured in the same way on the same data, where it is not
-    clear which of several results is meant, and where there are fewer than three cases in common.
+    Under the default protocol, if both were scored by it and none is asked for; by default in all metrics of single
+    cases that tables show. Returns also, in a sentence each, why a place where both were measured is left out: it is
+    not clear which of several results is meant, or there are fewer than three cases in common.
+
+    Raises UsageError, in one line, where nothing is left or nothing was measured in the same way on the same data.
     """
     for metric in metrics:
         if metric not in METRICS or METRICS[metric].level != "case":
@@ -81,17 +85,28 @@ def compare(
             raise unknown_name("metric of single cases", metric, known)
     wanted = [*SHOWN, *(("3d", metric) for metric in metrics if ("3d", metric) not in SHOWN)]
     columns = [(space, metric) for space, metric in wanted if not metrics or metric in metrics]
-    rows = read_rows(results_dir, filters)
+    rows = read_rows(results_dir)
     if not len(rows):
         raise UsageError(f"{results_dir} has no scores of single cases to compare; run `bench run` first")
-    left, right = (list(entries_of(_called(rows, name), columns)) for name in (first, second))
-    one, other = _matched(first, left, second, right)
-    if one.run_ids == other.run_ids:
-        raise UsageError(f"{first} and {second} are the same runs ({one.names}); name two")
-    comparison = compare_entries(one, other, columns)
-    if comparison.cases < LEAST:
-        raise UsageError(f"{first} and {second} have {comparison.cases} cases in common; a comparison needs {LEAST}")
-    return comparison
+    filters = filters or Filters()
+    left, right = (_meant(_called(rows, name, filters), name, columns) for name in (first, second))
+    runs = rows.drop_duplicates("run_id").set_index("run_id")
+    comparisons, left_out = [], []
+    for ones, others in _places(first, left, second, right, runs, usual=filters.protocol is None):
+        if len(ones) > 1 or len(others) > 1:
+            left_out.append(_several(results_dir, first, ones, second, others, runs))
+            continue
+        comparison = compare_entries(ones[0], others[0], columns)
+        if ones[0].run_ids == others[0].run_ids:
+            left_out.append(f"{first} and {second} are the same runs ({ones[0].names}); name two methods or runs")
+        elif comparison.cases < LEAST:
+            few = f"{comparison.cases} cases in common on {_where(ones[0])}"
+            left_out.append(f"{first} and {second} have {few}; a comparison needs {LEAST}")
+        else:
+            comparisons.append(comparison)
+    if not comparisons:
+        raise UsageError(left_out[0])
+    return comparisons, left_out
 
 
 def compare_entries(first: Entry, second: Entry, columns: Sequence[Column] = SHOWN) -> Comparison:
@@ -121,29 +136,86 @@ def as_lines(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     return heads, lines
 
 
-def _called(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    mine = rows[(rows["run_id"] == name) | (rows["method"] == name)]
+def _called(rows: pd.DataFrame, name: str, filters: Filters) -> pd.DataFrame:
+    mine = rows[(rows["run_id"] == name) | (rows["method"] == name) | (rows["run_id"].map(variant_of) == name)]
     if not len(mine):
         raise unknown_name("method or run", name, sorted({*rows["method"], *rows["run_id"]}))
-    return mine
+    return filtered(mine, filters, name)
 
 
-def _matched(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]) -> tuple[Entry, Entry]:
-    """The one pair of entries that share all facts."""
-    pairs = [(a, b) for a in left for b in right if a.facts == b.facts and (first != second or a is not b)]
-    if not pairs:
+def _meant(rows: pd.DataFrame, name: str, columns: Sequence[Column]) -> list[Entry]:
+    """The entries that a name stands for: that of a method for what was trained here, where there is such."""
+    entries = list(entries_of(rows, columns))
+    if not (rows["method"] == name).all():
+        return entries
+    best: dict[tuple[str, ...], int] = {}
+    for entry in entries:
+        place, own = tuple(entry.facts.values()), _preference(entry)
+        best[place] = min(best.get(place, own), own)
+    return [entry for entry in entries if _preference(entry) == best[tuple(entry.facts.values())]]
+
+
+def _preference(entry: Entry) -> int:
+    """Lowest first."""
+    return {"external": 1, "pretrained": 2}.get(entry.origin, 0)
+
+
+def _places(
+    first: str, left: Sequence[Entry], second: str, right: Sequence[Entry], runs: pd.DataFrame, *, usual: bool
+) -> list[tuple[list[Entry], list[Entry]]]:
+    """The entries of both that share all facts; with `usual` of the default protocol alone, where there are such."""
+    places: dict[tuple[str, ...], tuple[list[Entry], list[Entry]]] = {}
+    for side, entries in enumerate((left, right)):
+        for entry in entries:
+            places.setdefault(tuple(entry.facts.values()), ([], []))[side].append(entry)
+    shared = [(ones, others) for ones, others in places.values() if ones and others]
+    if not shared:
         differing = min((_differing(a, b) for a in left for b in right), key=len)
-        if not differing:
-            raise UsageError(f"{first} is compared with itself; name two methods or runs")
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
-    if len(pairs) == 1:
-        return pairs[0]
-    several = {name: sorted({a.facts[name] for a, _ in pairs}) for name in CHOICES}
-    options = [f"--{name} {'|'.join(values)}" for name, values in several.items() if len(values) > 1]
-    if options:
-        raise UsageError(f"{first} and {second} were both measured in several ways; choose with {', '.join(options)}")
-    ids = {entry.names: None for pair in pairs for entry in pair}
-    raise UsageError(f"{first} and {second} have several configurations there; name runs: {'; '.join(ids)}")
+    default = [place for place in shared if place[0][0].facts["protocol"] == DEFAULT]
+    shared = default if usual and default else shared
+    size = {str(run): int(text or 0) for run, text in runs["size"].items()}
+    return sorted(shared, key=lambda place: (-size[place[0][0].run_ids[0]], _where(place[0][0])))
+
+
+def _several(
+    results_dir: Path, first: str, ones: Sequence[Entry], second: str, others: Sequence[Entry], runs: pd.DataFrame
+) -> str:
+    """That a name stands for several configurations, which, and the command that compares the newest."""
+
+    def finished(entry: Entry) -> str:
+        return max(map(str, runs.loc[list(entry.run_ids), "finished"]))
+
+    chosen, told = [first, second], []
+    sides = [(first, ones), (second, others)]
+    for index, (name, entries) in enumerate(sides if first != second else sides[:1]):
+        if len(entries) < 2:
+            continue
+        newest = sorted(sorted(entries, key=_hash), key=finished, reverse=True)
+        chosen[index] = _hash(newest[0])
+        if first == second:
+            chosen[1] = _hash(newest[1])
+        named = ", ".join(f"{_hash(e)} ({finished(e) or 'when is not known'})" for e in newest)
+        settings = {str(runs.loc[entry.run_ids[0], "config_sha256"]) for entry in entries}
+        differ = (
+            " of equal settings but other plug-in files or weights" if len(settings) == 1 and "" not in settings else ""
+        )
+        told.append(f"{name} has {len(entries)} configurations{differ}, newest first: {named}")
+    command = f"bench compare {' '.join(chosen)}"
+    facts = ones[0].facts
+    command += "" if facts["protocol"] == DEFAULT else f" --protocol {facts['protocol']}"
+    command += "" if results_dir == Path("results") else f" --results-dir {shlex.quote(str(results_dir))}"
+    return f"{' and '.join(told)} on {_where(ones[0])}; name one, as in `{command}`"
+
+
+def _hash(entry: Entry) -> str:
+    return variant_of(entry.run_ids[0])
+
+
+def _where(entry: Entry) -> str:
+    facts = entry.facts
+    data = f"{facts['dataset']} ({facts['source']} data {facts['data_fingerprint'][:8]})"
+    return f"{data}, preset {facts['preset']}, {facts['split']}, views {facts['views']}"
 
 
 def _differing(first: Entry, second: Entry) -> list[str]:

@@ -32,5 +32,5 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")

@@ -33,8 +33,8 @@ def one_line(error: BaseException) -> str:
 def record_failure(request: RunRequest, error: Exception) -> None:
     """Enter a run that failed in runs.csv and, where its data can be loaded, in the tables."""
     reason = one_line(error)
-    run_id, method = _failure_id(request), _label(request.method)
-    origin = _origin(request.method)
+    run_id = _failure_id(request)
+    method, origin = _name_and_origin(request.method)
     row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
     row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split}
     row |= {"error": as_cell(reason)}
@@ -87,11 +87,13 @@ def _failure_id(request: RunRequest) -> str:
     return f"{plain}.{digest_of(asked)[:8]}" if asked else plain
 
 
-def _origin(method: str) -> str:
+def _name_and_origin(method: str) -> tuple[str, str]:
+    """Those of the runs that succeed, or of a class that cannot be read its file's name."""
     try:
-        return "builtin" if is_builtin(get_method(method)) else "plugin"
+        method_class = get_method(method)
     except BenchError:  # what comes with the harness can be imported
-        return "plugin"
+        return _label(method), "plugin"
+    return method_class.card.name, "builtin" if is_builtin(method_class) else "plugin"
 
 
 def _label(reference: str) -> str:

@@ -79,9 +79,9 @@ def _fields(results_dir: Path, protocol: str) -> Iterator[Field]:
 
 
 def _one_each(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Of a method that was measured in several configurations, the one with most seeds."""
+    """Of a method measured in several configurations, the one with most seeds; pretrained weights if no other."""
     chosen: dict[str, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: len(entry.run_ids)):
+    for entry in sorted(entries, key=lambda entry: (entry.origin != "pretrained", len(entry.run_ids))):
         chosen[entry.method] = entry
     return tuple(chosen[method] for method in sorted(chosen))
 

@@ -53,7 +53,7 @@ def cell_text(cell: Cell, styled: Styled, marked: Callable[[tuple[int, ...]], st
     parts = [styled(_value(cell), style)]
     if cell.distance is not None:
         parts.append(styled(f"Δ{_signed(cell.distance, cell.decimals)}", "plain"))
-    if cell.value is None and cell.published == "N/A":
+    if cell.state in ("cannot", "not_run") and cell.published == "N/A":
         parts = ["N/A"]  # neither the paper nor this run has a number
     elif cell.published:
         parts.append(styled(f"({cell.published})", "plain"))
@@ -62,7 +62,7 @@ def cell_text(cell: Cell, styled: Styled, marked: Callable[[tuple[int, ...]], st
 
 def _value(cell: Cell) -> str:
     if cell.value is None:
-        return {"cannot": "N/A", "not_run": "—"}.get(cell.state, "")
+        return {"cannot": "N/A", "not_run": "—", "error": "error"}.get(cell.state, "")
     text = f"{round(cell.value, cell.decimals) + 0.0:.{cell.decimals}f}"  # + 0.0: no negative zero
     if cell.sd is not None:
         text += f" ± {cell.sd:.{cell.decimals}f}"

@@ -8,9 +8,10 @@ from bench.metrics import METRICS
 
 Kind = Literal["method", "floor", "ceiling"]
 CAPTION = (
-    "Cells: ours (published). Best is bold, second underlined, among methods on all cases; ± is the standard deviation "
-    "over seeds. Density and coverage: value and its distance Δ from what real training cases score; neither more nor "
-    "less is better. N/A: the method cannot; —: not run."
+    "Cells: ours (published). Best is bold, second underlined, among methods trained here and run on all cases; ± is "
+    "the standard deviation over seeds. Density and coverage: value and its distance Δ from what real training cases "
+    "score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: not run; error: the "
+    "run failed, its footnote says how."
 )
 
 
@@ -19,12 +20,12 @@ class Cell:
     """One cell; `state` says whether `value` is there."""
 
     metric: str
-    state: Literal["value", "cannot", "not_run", "blank"]
+    state: Literal["value", "cannot", "not_run", "error", "blank"]
     value: float | None = None
     sd: float | None = None  # over seeds
     interval: tuple[float, float] | None = None  # of the mean over cases
     n: int | None = None  # cases behind the value
-    comparable: bool = True  # computed on all cases
+    comparable: bool = True  # on all cases, of a training of its own
     rank: int | None = None  # 1 best, 2 second
     distance: float | None = None  # from the baseline
     published: str = ""

@@ -25,7 +25,10 @@ DRR_METRICS = ("ssim", "psnr", "mse", "mae")
 AXIS_OF: dict[Space, str] = {"3d": "all", "mip": "mean", "drr": "heldout"}  # what a table shows of each space
 ORACLE_SUFFIX = "-oracle"  # a method's own encoding of the truth: its ceiling
 NO_RUN = "no run yet; published numbers alone"
-RUN_FACTS = ("data_fingerprint", "size", "window_low", "window_high", "device", "remark")  # taken from runs.csv
+RUN_FACTS = (  # taken from runs.csv
+    *("data_fingerprint", "size", "window_low", "window_high", "device", "remark"),
+    *("config_sha256", "finished", "pretrained_of"),
+)
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
 
 
@@ -82,7 +85,7 @@ def build_tables(which: str, results_dir: Path, filters: Filters | None = None) 
     if which not in known:
         raise unknown_name("table", which, known)
     wanted = GROUPS.get(which, (which,))
-    scores = _filtered(with_runs(read_scores(results_dir), read_runs(results_dir)), filters, results_dir)
+    scores = filtered(with_runs(read_scores(results_dir), read_runs(results_dir)), filters, str(results_dir))
     specs = [spec for spec in SPECS if spec.id in wanted]
     if filters.dataset is not None:
         specs = [spec for spec in specs if belongs(filters.dataset, spec.dataset)]
@@ -178,14 +181,15 @@ def with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return joined.fillna(dict.fromkeys(RUN_FACTS, ""))
 
 
-def _filtered(scores: pd.DataFrame, filters: Filters, results_dir: Path) -> pd.DataFrame:
+def filtered(scores: pd.DataFrame, filters: Filters, whose: str) -> pd.DataFrame:
+    """The rows that pass. Raises UsageError, saying `whose` they are and what there is, where none does."""
     shown = scores
     for column, wanted in filters.asked.items():
         shown = shown[shown[column] == wanted]
     if len(scores) and not len(shown):
         asked = ", ".join(f"{column} {wanted}" for column, wanted in filters.asked.items())
         offers = "; ".join(f"{column} {', '.join(sorted(scores[column].unique()))}" for column in filters.asked)
-        raise UsageError(f"{results_dir} has no rows of {asked}; it has {offers}")
+        raise UsageError(f"{whose} has no rows of {asked}; it has {offers}")
     return shown
 
 
@@ -209,10 +213,10 @@ def _block(
     variants = rows.assign(variant=rows["run_id"].map(variant_of))
     made = []
     for _, of_method in variants.groupby(["method", "origin"], sort=True):
-        several = of_method["variant"].nunique() > 1
+        names = _variant_names(of_method)
         for variant, runs in of_method.groupby("variant", sort=True):
             row = _row(spec, runs["method"].iloc[0], runs, printed, notes)
-            made.append(replace(row, title=f"{row.title} · {variant}") if several else row)
+            made.append(replace(row, title=f"{row.title} · {names[str(variant)]}") if len(names) > 1 else row)
     order = _methods_of(printed)
     present = {row.method for row in made if row.origin != "external"}
     made += [_row(spec, method, None, printed, notes) for method in order if method not in present]
@@ -222,6 +226,7 @@ def _block(
     controls = [_control_row(spec, rows, "real training cases", BASELINE_SUFFIX)]
     blurred = rows.loc[(rows["metric"] == f"density{BLURRED_SUFFIX}") & rows["value"].notna(), "note"].unique()
     controls += [_control_row(spec, rows, str(note), BLURRED_SUFFIX) for note in blurred[:1]]
+    controls = [row for row in controls if any(cell.value is not None for cell in row.cells)]
     return Block(facts, header_of(facts, rows), methods, (*references, *controls))
 
 
@@ -232,6 +237,14 @@ def _methods_of(printed: Mapping[tuple[str, str], Published]) -> list[str]:
 def variant_of(run_id: str) -> str:
     """The part of a run's name that seeds share: the hash of its configuration, data and split."""
     return run_id.rpartition("-")[2]
+
+
+def _variant_names(runs: pd.DataFrame) -> dict[str, str]:
+    """How rows tell the configurations of one method apart; the one that finished last says so."""
+    finished = runs.groupby("variant")["finished"].max()
+    known = finished[finished != ""].sort_values()
+    newest = known.index[-1] if len(known) > 1 else None
+    return {str(variant): f"{variant}, newest" if variant == newest else str(variant) for variant in finished.index}
 
 
 def _row(
@@ -256,6 +269,10 @@ def _row(
             cell = replace(cell, published=printed[method, metric].text, marks=cell.marks + marks)
         cells.append(cell)
     remarks = [] if runs is None else [f"{title}: {remark}" for remark in runs["remark"].unique() if remark]
+    if origin == "pretrained" and runs is not None:
+        cells = [replace(cell, comparable=False) for cell in cells]
+        whose = ", ".join(sorted(set(runs["pretrained_of"]) - {""})) or "another run"
+        remarks.append(f"{title}: weights of {whose}, rounded to be stored; no training of its own, not ranked")
     cells[0] = replace(cells[0], marks=cells[0].marks + tuple(notes.mark(remark) for remark in remarks))
     run_ids = () if runs is None else tuple(sorted(runs["run_id"].unique()))
     return Row(method, title, kind, origin, len(run_ids), tuple(cells), run_ids)
@@ -271,6 +288,8 @@ def _cell(metric: str, method: str, runs: pd.DataFrame | None, title: str, notes
         if note
     ]
     known = mine[mine["status"].isin(("ok", "partial"))]
+    if (mine["status"] == "error").all():
+        return Cell(metric, "error", marks=tuple(notes.mark(text) for text in remarks))
     if not len(known):
         return Cell(metric, "cannot", marks=() if metric == NLL else tuple(notes.mark(text) for text in remarks))
     whole = not (known["status"] == "partial").any()

@@ -13,8 +13,9 @@ METRICS_SHOWN = ("train_hours", "infer_seconds")
 COLUMNS = ("Training, h per 100k steps", "Inference, s a case")
 CAPTION = (
     "Cells: ours (published: one A100, 100k steps; data set and batch size not stated). Training hours of ours are "
-    "measured on the steps of the run and scaled to 100k; inference seconds are the mean over cases. ± is the standard "
-    "deviation over seeds. Times are compared with nothing but the same device."
+    "measured on the steps of the run and scaled to 100k; inference seconds are the mean over cases. All is wall time "
+    "as it passed, whatever else the machine did meanwhile. ± is the standard deviation over seeds. Times are compared "
+    "with nothing but the same device."
 )
 BLOCK_KEYS = ("dataset", "source", "preset", "views", "device", "data_fingerprint")
 

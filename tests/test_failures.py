@@ -76,3 +76,25 @@ def test_tables_tell_the_failures_of_one_method_apart(request_: RunRequest) -> N
     for kind in ("overrides", "other overrides"):
         record_failure(replace(request_, **OTHERS[kind]), BenchError(kind))
     assert len({variant_of(run) for run in errors(request_)}) == 2
+
+
+PLUGIN = """
+from bench.methods.floors.mean import METHODS
+from dataclasses import replace
+class Mine(METHODS[0]):
+    card = replace(METHODS[0].card, name="nanny")
+"""
+
+
+@pytest.mark.parametrize(("text", "name"), [(PLUGIN, "nanny"), ("import nothing_like_it\n", "nan")])
+def test_a_failed_run_has_the_name_of_the_runs_that_succeed(
+    text: str, name: str, request_: RunRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "nan.py").write_text(text)
+    request = replace(request_, method=f"{tmp_path}/nan.py:Mine")
+    record_failure(request, BenchError("why"))
+    assert read_runs(request.results_dir)["method"].tolist() == [name]
+    assert read_runs(request.results_dir)["origin"].tolist() == ["plugin"]
+    (tmp_path / "nan.py").write_text(PLUGIN)
+    forget_failure(request)
+    assert errors(request) == {}

@@ -117,6 +117,18 @@ def test_another_definition_that_turns_the_order_is_shown(tmp_path: Path) -> Non
     assert "paper-2023" not in findings(tmp_path)
 
 
+@pytest.mark.parametrize("given", ["0" * 8, "f" * 8], ids=["before", "after"])
+def test_pretrained_weights_do_not_stand_for_what_was_trained(given: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        weights = {"run_id": f"x2ctgan-lidc-tiny-s{seed}-{given}", "origin": "pretrained"}
+        add(tmp_path, "x2ctgan", 40.0, seed=seed, **weights)
+    add(tmp_path, "x2ctgan", 21.0)
+    add(tmp_path, "codediff", 19.0)
+    add(tmp_path, "mean", 30.0)
+    line = line_of(findings(tmp_path), "- **PSNR of volumes")
+    assert "X2CT-GAN (-9." in line.partition("worse:")[2]
+
+
 def test_results_of_another_preset_are_never_mixed_in(tmp_path: Path) -> None:
     add(tmp_path, "x2ctgan", 21.0)
     add(tmp_path, "codediff", 30.0, run_id="codediff-lidc-small-s0-bbbbbbbb", preset="small")

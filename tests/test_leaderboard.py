@@ -119,6 +119,18 @@ def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> No
     assert block.references[0].cells[0].interval is not None
 
 
+def test_pretrained_weights_have_no_place_not_even_alone(tmp_path: Path) -> None:
+    add(tmp_path, "a", drawn(0, 20.0, 1.0))
+    add(tmp_path, "b", drawn(1, 30.0, 1.0), origin="pretrained")
+    add(tmp_path, "c", drawn(2, 10.0, 1.0))
+    block = volumes(tmp_path)
+    assert [row.title for row in block.methods] == ["1. A", "2. C", "– B (pretrained weights)"]
+    assert block.methods[2].cells[0].rank is None
+    assert block.methods[2].cells[0].interval is not None
+    add(tmp_path / "alone", "b", drawn(1, 30.0, 1.0), origin="pretrained")
+    assert [row.title for row in volumes(tmp_path / "alone").methods] == ["– B (pretrained weights)"]
+
+
 def test_presets_and_datasets_never_share_a_block_and_the_largest_comes_first(tmp_path: Path) -> None:
     for preset, size in (("tiny", 24), ("small", 64), ("smoke", 16)):
         add(tmp_path, "codediff", drawn(size, 25.0, 1.0), preset=preset)

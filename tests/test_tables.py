@@ -202,6 +202,13 @@ def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> N
     assert "CodeDiff3D" not in [row.title for row in block.methods]
 
 
+def test_of_several_configurations_the_newest_says_so(tmp_path: Path) -> None:
+    for variant, finished in (("aaaaaaaa", "2026-01-03"), ("bbbbbbbb", "2026-01-01"), ("failed", "")):
+        add(tmp_path, "codediff", variant=variant, run={"finished": f"{finished}T00:00:00Z" if finished else None})
+    titles = [row.title for row in table(tmp_path).blocks[0].methods if row.method == "codediff"]
+    assert titles == ["CodeDiff3D · aaaaaaaa, newest", "CodeDiff3D · bbbbbbbb", "CodeDiff3D · failed"]
+
+
 def test_outside_predictions_are_never_taken_for_our_run_of_a_method(tmp_path: Path) -> None:
     add(tmp_path, "codediff", numbers={"psnr": 30.0}, origin="external")
     (block,) = table(tmp_path).blocks
@@ -256,6 +263,23 @@ def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> No
     assert shown.footnotes[mark - 1] == "c: 7 of 48 cases in the split; not ranked"
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_pretrained_weights_are_shown_with_a_note_and_not_ranked(trained: bool, tmp_path: Path) -> None:
+    if trained:
+        add(tmp_path, "codediff", numbers={"psnr": 24.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0})
+    add(tmp_path, "a", numbers={"psnr": 19.0})
+    run = {"pretrained_of": "codediff-lidc-tiny-s0-aaaaaaaa"}
+    add(tmp_path, "codediff", numbers={"psnr": 25.0}, variant="bbbbbbbb", origin="pretrained", run=run)
+    shown = table(tmp_path)
+    given = row_of(shown.blocks[0], "CodeDiff3D (pretrained weights)")
+    assert [(cell.value, cell.rank) for cell in given.cells if cell.metric == "psnr"] == [(25.0, None)]
+    ranks = [cell_of(shown.blocks[0], title, "psnr").rank for title in ("X2CT-GAN", "a")]
+    assert ranks == ([2, None] if trained else [1, 2])
+    notes = [shown.footnotes[mark - 1] for cell in given.cells for mark in cell.marks]
+    assert any("weights of codediff-lidc-tiny-s0-aaaaaaaa" in note and "not ranked" in note for note in notes)
+
+
 # --- what a number means
 
 
@@ -275,6 +299,27 @@ def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path
     assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
     assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").marks == ()
     assert cell_of(block, "CodeDiff3D", "nll_bits_per_voxel").state == "not_run"
+
+
+def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Path) -> None:
+    add(tmp_path, "mine", numbers={"psnr": None, "ssim": None}, note="error: it broke")
+    rows = read_scores(tmp_path).query("metric in ['psnr', 'ssim']").to_dict("records")
+    status = {"psnr": "error", "ssim": "na"}
+    merge_rows(tmp_path, [ScoreRow(**{**row, "value": None, "status": status[row["metric"]]}) for row in rows])
+    shown = table(tmp_path)
+    assert [cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim")] == ["error", "cannot"]
+    (mark,) = cell_of(shown.blocks[0], "mine", "psnr").marks
+    assert shown.footnotes[mark - 1] == "mine, PSNR: error: it broke"
+    text = render([shown], "md")
+    assert f" error<sup>{mark}</sup> |" in text
+    assert "error: the run failed" in " ".join(text.split())
+
+
+def test_controls_without_a_value_are_left_out(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 20.0}, space="drr", axis="heldout")
+    add(tmp_path, "codediff", numbers={"psnr": 20.0}, dataset="baggage")
+    assert table(tmp_path, "5b").blocks[0].references == ()
+    assert [row.title for row in table(tmp_path, "1").blocks[0].references] == ["real training cases"]
 
 
 def test_the_reason_why_a_number_is_missing_becomes_a_footnote(tmp_path: Path) -> None:
@@ -344,6 +389,7 @@ def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp
     assert cell_of(cpu, "CodeDiff3D: Transformer", "train_hours").value == pytest.approx(45.0)
     assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"
     assert gpu.header.startswith("H200 · lidc, phantom data")
+    assert "wall time" in render([table(tmp_path, "4")], "md")
 
 
 # --- forms

@@ -149,6 +149,12 @@ def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, ve
     assert "protocol" in error
 
 
+def test_where_there_is_no_run_the_error_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run_command(["verify", "nothing", "--runs-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"unknown run 'nothing'; there is none in {tmp_path}, `bench run` makes one" in said
+
+
 def test_an_unknown_run_is_wrong_usage(run: Path, verify) -> None:
     assert verify(run.with_name("nothing-like-it"))[0] == 2
 

@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 import typer
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
+CSV_FACTS = ("protocol", "dataset", "source", "split", "preset", "views", "data_fingerprint")  # before each line
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="Method or run id, as in scores.csv.")],
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="Method, run id, or the hash that ends the run ids of all its seeds.")
+    ],
     second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     metric: Annotated[list[str], typer.Option(help="Only this metric. Repeatable.")] = [],  # noqa: B006
     form: Annotated[Literal["rich", "md", "csv"], typer.Option("--format", help="csv: unrounded.")] = "rich",
@@ -22,8 +25,9 @@ def compare(
 ) -> None:
     """Compare two methods on the same cases: difference, interval, Wilcoxon test, smallest detectable difference.
 
-    All seeds of a method are averaged by case. What was measured with another protocol, preset, split or on other
-    data is refused.
+    One table for each dataset, source, preset and split where both were measured, by default under the protocol of
+    the leaderboard. All seeds of a method are averaged by case. A method's name stands for what was trained here;
+    pretrained weights that stand beside it have a run id. What was not measured in the same way is refused.
     """
     from dataclasses import asdict
 
@@ -37,24 +41,34 @@ def compare(
     from bench.tables import Filters
 
     filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
-    comparison = compared(results_dir, first, second, filters, metric)
+    comparisons, left_out = compared(results_dir, first, second, filters, metric)
+    for reason in left_out:
+        typer.echo(f"left out: {reason}", err=True)
     if form == "csv":
-        lines = [{**asdict(d), "better": d.better} for d in comparison.differences]
+        lines = [
+            {**{name: c.first.facts[name] for name in CSV_FACTS}, **asdict(d), "better": d.better}
+            for c in comparisons
+            for d in c.differences
+        ]
         typer.echo(pd.DataFrame(lines).to_csv(index=False, lineterminator="\n"), nl=False)
         return
-    heads, cells = as_lines(comparison)
     if form == "md":
-        alignment = ("left", "left", *("right",) * (len(heads) - 3), "left")
-        drawn = tabulate(cells, heads, tablefmt="pipe", colalign=alignment, disable_numparse=True)
-        typer.echo(f"{comparison.header}\n\n{drawn}\n\n{NOTE}")
+        for comparison in comparisons:
+            heads, cells = as_lines(comparison)
+            alignment = ("left", "left", *("right",) * (len(heads) - 3), "left")
+            drawn = tabulate(cells, heads, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+            typer.echo(f"{comparison.header}\n\n{drawn}\n")
+        typer.echo(NOTE)
         return
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
-    console.print(comparison.header, highlight=False, markup=False)
-    table = Table()
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="left" if index in (0, 1, len(heads) - 1) else "right")
-    for line in cells:
-        table.add_row(*(cell.replace("[", "\\[") for cell in line))
-    console.print(table)
+    for comparison in comparisons:
+        heads, cells = as_lines(comparison)
+        console.print(comparison.header, highlight=False, markup=False)
+        table = Table()
+        for index, head in enumerate(heads):
+            table.add_column(head, justify="left" if index in (0, 1, len(heads) - 1) else "right")
+        for line in cells:
+            table.add_row(*(cell.replace("[", "\\[") for cell in line))
+        console.print(table)
     console.print(NOTE, style="dim", highlight=False, markup=False)

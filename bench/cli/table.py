@@ -23,7 +23,7 @@ def table(
     source: Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
 ) -> None:
-    """Print Tables 1-4 of the paper: our number, and the published one in brackets.
+    """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5, which the paper lacks.
 
     Without results the published numbers are shown alone. Runs that must not be compared (another protocol, source,
     preset, split, set of views or data) stand in blocks of their own.

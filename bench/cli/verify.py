@@ -45,10 +45,13 @@ def verify(
 
 def found(run: str, runs_dir: Path):
     """The folder of a run. Raises UsageError when there is none."""
-    from bench.errors import unknown_name
+    from bench.errors import UsageError, unknown_name
     from bench.storedrun import find_run
 
     folder = find_run(run, runs_dir)
     if folder is None:
-        raise unknown_name("run", run, [file.parent.name for file in runs_dir.glob("*/*/*/run.json")])
+        known = [file.parent.name for file in runs_dir.glob("*/*/*/run.json")]
+        if not known:
+            raise UsageError(f"unknown run '{run}'; there is none in {runs_dir}, `bench run` makes one")
+        raise unknown_name("run", run, known)
     return folder
