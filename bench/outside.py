@@ -21,6 +21,7 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
 RENDERS = ".renders.npy"  # a run's own X-ray images, which stand beside its volumes
 HEADER_BYTES = 65536
+LARGEST_COSINE = 1.001  # of a direction, which is a unit vector
 DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 
@@ -70,8 +71,14 @@ def _from_itk(path: Path) -> Any:
 
     _check_header(path)
     itk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = itk.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        image = itk.ReadImage(str(path))
+        reader.ReadImageInformation()
+        placement = np.array([*reader.GetDirection(), *reader.GetOrigin(), *reader.GetSpacing()])
+        if not (np.isfinite(placement).all() and (np.abs(reader.GetDirection()) <= LARGEST_COSINE).all()):
+            raise BenchError(f"{path} has no usable affine")  # reading on would hang
+        image = reader.Execute()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise BenchError(f"{path} cannot be read: {reason}") from error

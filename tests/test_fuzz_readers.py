@@ -116,13 +116,15 @@ def test_damaged_scans_are_read_or_refused(name: str, examples: int, tmp_path: P
         ("a.mhd", b"NDims = 3", b"NDims = 99999"),
         ("a.mha", b"NDims = 3", b"NDims = -1"),
         ("a.mhd", b"NDims = 3", b"NDims = 3\nNDims =\n 1e308"),
+        ("a.mhd", b"1 0 0 0 1 0 0 0 1", b"1 0 0 0 1 0 0 01e308 1"),
+        ("a.nrrd", b"space directions: (", b"space directions: (1e308"),
         ("a.nhdr", b"kinds: ", b"kinds: " + 2000 * b"x"),
         ("a.nhdr", b"kinds: ", b"#" + HEADER_BYTES * b"x" + b"\nkinds: " + 2000 * b"x"),
         ("a.nhdr", b"kinds: ", b"a:=b\rkinds: " + 2000 * b"x"),
         ("a.nrrd", b"\n\n", b"\n" + 2000 * b"x" + b"\n\n"),
     ],
 )
-def test_headers_that_would_end_the_process_in_their_reader_are_refused(
+def test_headers_that_would_end_or_hang_the_process_in_their_reader_are_refused(
     name: str, before: bytes, after: bytes, tmp_path: Path
 ) -> None:
     FORMATS[name](tmp_path / name)

@@ -181,3 +181,14 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     psnr = read_scores(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
     assert float(psnr.iloc[0]) > 25
     assert run_command(["score", "p", "--dataset", "toy", "--method", "-x"]) == 2
+
+
+def test_a_direction_that_would_hang_its_reader_is_refused(cases: Cases, tmp_path: Path) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    path = tmp_path / f"{CASE}.mha"
+    itk.WriteImage(itk.GetImageFromArray(truth(cases)), str(path))
+    content = path.read_bytes()
+    assert b"1 0 0 0 1 0 0 0 1" in content
+    path.write_bytes(content.replace(b"1 0 0 0 1 0 0 0 1", b"1 0 0 0 1 0 0 1e308 1"))
+    with pytest.raises(BenchError, match="no usable affine"):
+        read_prediction(path, cases, CASE)

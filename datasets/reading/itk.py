@@ -19,6 +19,7 @@ PACKED_BYTES = re.compile(rb"^\s*CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
 AXES = re.compile(rb"NDims\s*[=:]?\s*(\S*)")
 META_END = re.compile(rb"^ElementDataFile\s*=", re.MULTILINE)
 KEY_VALUE = re.compile(rb"#[^\r]*|[^:\r]*:=[^\r]*")  # lines of an NRRD header that may be long
+LARGEST_COSINE = 1.001  # of a direction, which is a unit vector
 LONGEST_LINE = 512  # bytes of any other; its reader's own messages overflow at 1000
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 WITHIN = (b"LOCAL", b"")
@@ -71,6 +72,9 @@ def _information(path: Path) -> Any:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise ScanError("its header cannot be read; copy it again") from error
+    placement = np.array([*reader.GetDirection(), *reader.GetOrigin(), *reader.GetSpacing()])
+    if not (np.isfinite(placement).all() and (np.abs(reader.GetDirection()) <= LARGEST_COSINE).all()):
+        raise ScanError("its header cannot be read: no such directions or positions; copy it again")  # reading would hang
     return reader
 
 
