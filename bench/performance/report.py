@@ -24,15 +24,16 @@ TITLES = {
     "prepare": "Making a phantom",
     "project": "Projecting",
     "score": "Scoring, a case",
-    "memory": "Memory of training, estimated",
+    "memory": "Memory of training at the published sizes, estimated; the GPU that the paper names has 12 GiB",
 }
+SHORT = ("memory",)  # kinds that a brief report shows
 
 
 def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
     """Targets, tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; empty for no rows.
 
     `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` leaves
-    out the tables of all rows.
+    out the tables of most rows.
     """
     parts = []
     for device, threads in dict.fromkeys((row.device, row.threads) for row in rows):
@@ -40,14 +41,14 @@ def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> 
         clock = "CPU seconds of the process" if mine[0].clock == "cpu" else "Seconds that passed"
         parts.append(
             f"**{device}, {threads} thread{'s' if threads > 1 else ''}.** {clock}, medians of repetitions in turns "
-            "(ours, reference, reference, ours, …). Ratio: reference over ours, the median of pairs and not the quotient "
-            "of medians; ± is half its interquartile range."
+            "(ours, reference, reference, ours, …). Ratio: reference over ours, the median of pairs and not the "
+            "quotient of medians; ± is half its interquartile range."
         )
         if goals := judged(mine):
             parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
-        for kind, title in () if brief else TITLES.items():
+        for kind, title in TITLES.items():
             chosen = [row for row in mine if row.kind == kind]
-            if chosen:
+            if chosen and (kind in SHORT or not brief):
                 parts.append(f"{title}:\n\n{_table(chosen)}")
         if times := extrapolated(mine):
             parts.append(

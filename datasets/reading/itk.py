@@ -74,7 +74,8 @@ def _information(path: Path) -> Any:
         raise ScanError("its header cannot be read; copy it again") from error
     placement = np.array([*reader.GetDirection(), *reader.GetOrigin(), *reader.GetSpacing()])
     if not (np.isfinite(placement).all() and (np.abs(reader.GetDirection()) <= LARGEST_COSINE).all()):
-        raise ScanError("its header cannot be read: no such directions or positions; copy it again")  # reading would hang
+        # reading on would hang
+        raise ScanError("its header cannot be read: no such directions or positions; copy it again")
     return reader
 
 
