@@ -248,8 +248,12 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
     studies.mkdir()
     (studies / "views-x.csv").write_text("not,a,study\n")
     text = " ".join(page().text.split())
+    for folder in (folders[name].root.name for name in ("damaged", "stopped", "other")):
+        assert text.count(f"is not shown: {folder}: ") == 1  # of all cases at once
+    assert text.count("the runs of gone") == 1
+    assert "good" not in text.partition("the runs of ")[2].partition(".")[0]
     for reason in (
-        f"no folder of this run in {tmp_path / 'runs'}",
+        f"Not in {tmp_path / 'runs'}, so without pictures and volumes: the runs of gone.",
         "run.json is not readable JSON",
         "the run is stopped",
         "it was made of other data",
@@ -305,7 +309,7 @@ def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Call
         path = tmp_path / "results" / file
         path.write_text(path.read_text().replace("mine-toy-tiny-s0-aaaaaaaa", f"../../../{secret.root.name}"))
     read = page()
-    assert "no run of this table lies in the folder of runs" in read.text
+    assert "so without pictures and volumes: the runs of mine." in read.text
     assert "TOP SECRET" not in read.text
 
 

@@ -120,6 +120,19 @@ def test_nothing_is_wider_than_a_phone(report: Path, tab: Page) -> None:
     assert tab.complaints == []
 
 
+def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page) -> None:
+    out = tmp_path / "report.html"
+    write_report(ReportRequest(out, Path(__file__).parents[1] / "results", tmp_path / "runs"), Reporter())
+    tab.call("Emulation.setDeviceMetricsOverride", width=1400, height=900, deviceScaleFactor=1, mobile=False)
+    tab.open(out)
+    tab.run("document.querySelectorAll('details').forEach(e => e.open = true); 1")
+    assert tab.run("document.querySelectorAll('table.results td .second').length") > 50
+    cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+    assert tab.run(cut) == []
+    tab.call("Emulation.setDeviceMetricsOverride", width=360, height=720, deviceScaleFactor=1, mobile=True)
+    assert tab.run("document.documentElement.scrollWidth") <= 360
+
+
 def test_a_browser_without_webgl_is_told_so(report: Path, tab: Page) -> None:
     tab.call(
         "Page.addScriptToEvaluateOnNewDocument",

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from markupsafe import Markup
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
+
+from bench.drawing import log_ticks
 
 WIDTH = 560.0
 LOG_FROM = 30.0  # ratio of largest to smallest value from which an axis is logarithmic
@@ -55,8 +57,10 @@ class Axis:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Round values inside, with their texts."""
-        chosen = LogLocator(numticks=6) if self.log else MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+        if self.log:
+            return [(v, f"{v:g}") for v in log_ticks(self.low, self.high)]
         margin = 1e-9 * (self.high - self.low)
+        chosen = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
         places = [float(v) for v in chosen.tick_values(self.low, self.high)]
         return [(v, f"{v:g}") for v in places if self.low - margin <= v <= self.high + margin]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bench.dataset import Cases, to_unit
+from bench.drawing import PALETTE, looks_of
 from bench.entries import Entry, entries_of, read_rows
 from bench.errors import BenchError
 from bench.leaderboard import leaderboard_tables
@@ -23,7 +24,6 @@ from bench.storedrun import PREDICTED, open_stored
 from bench.table_model import Block, Kind, Row, Table
 
 DATA_KEYS = ("dataset", "source", "split", "preset", "views", "data_fingerprint")
-COLOURS = 8  # of methods, defined in style.css
 PLACE = re.compile(r"(?:(\d+)\.|–) (.*)", re.DOTALL)  # how the leaderboard numbers its rows
 
 
@@ -34,10 +34,16 @@ class Subject:
     title: str
     method: str
     kind: Kind
-    colour: int  # 1 to COLOURS for methods, 0 for floors and ceilings
+    colour: int  # of PALETTE, from 1, for methods; 0 for floors and ceilings
     run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]  # of the runs
     folders: tuple[RunFolder, ...]  # of runs with predictions
-    reason: str  # why there is none; empty when there is one
+    reason: str  # why those that lie in the folder of runs cannot be shown; empty when one can, or none lies there
+
+    @property
+    def missing(self) -> bool:
+        """Whether none of its runs lies in the folder of runs."""
+        return not self.folders and not self.reason
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,9 @@ def collect(results_dir: Path, runs_dir: Path, by: str, report: Reporter) -> lis
             if block.facts:
                 key = tuple(block.facts[name] for name in DATA_KEYS)
                 by_data.setdefault(key, []).append(Part(table, block))
-    colours: dict[str, int] = {}
+    looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
     return [
-        _group(dict(zip(DATA_KEYS, key, strict=True)), parts, rows, found, runs_dir, colours, report)
+        _group(dict(zip(DATA_KEYS, key, strict=True)), parts, rows, found, looks, report)
         for key, parts in by_data.items()
     ]
 
@@ -131,8 +137,7 @@ def _group(
     parts: Sequence[Part],
     rows: pd.DataFrame,
     found: Mapping[str, RunFolder],
-    runs_dir: Path,
-    colours: dict[str, int],
+    looks: Mapping[str, int],
     report: Reporter,
 ) -> Group:
     protocol = parts[0].block.facts["protocol"]
@@ -140,7 +145,8 @@ def _group(
     for name, value in facts.items():
         mine = mine[mine[name] == value]
     entries = {entry.run_ids: entry for entry in entries_of(mine)}
-    subjects = tuple(_subjects(parts, facts, found, runs_dir, colours))
+    seeds = {str(run_id): int(seed) for run_id, seed in mine[["run_id", "seed"]].drop_duplicates().to_numpy()}
+    subjects = tuple(_subjects(parts, facts, found, looks, seeds))
     cases, reason = None, "no run of this table lies in the folder of runs"
     for folder in (folder for subject in subjects for folder in subject.folders):
         try:
@@ -156,8 +162,8 @@ def _subjects(
     parts: Sequence[Part],
     facts: Mapping[str, str],
     found: Mapping[str, RunFolder],
-    runs_dir: Path,
-    colours: dict[str, int],
+    looks: Mapping[str, int],
+    seeds: Mapping[str, int],
 ) -> Iterator[Subject]:
     seen = set()
     for part in parts:
@@ -168,19 +174,19 @@ def _subjects(
             seen.add(row.run_ids)
             good, reasons = [], []
             for run_id in row.run_ids:
-                why = _unusable(found.get(run_id), facts, runs_dir)
-                good += [] if why else [found[run_id]]
-                reasons += [f"{run_id}: {why}"] if why else []
-            colour = colours.setdefault(row.method, len(colours) % COLOURS + 1) if is_method else 0
+                if run_id in found:
+                    why = _unusable(found[run_id], facts)
+                    good += [] if why else [found[run_id]]
+                    reasons += [f"{run_id}: {why}"] if why else []
+            colour = looks[row.method] % len(PALETTE) + 1 if is_method else 0
             title = place_and_title(row, is_method)[1]
             reason = "" if good else "; ".join(reasons)
-            yield Subject(title, row.method, row.kind, colour, row.run_ids, tuple(good), reason)
+            own = tuple(seeds[run_id] for run_id in row.run_ids)
+            yield Subject(title, row.method, row.kind, colour, row.run_ids, own, tuple(good), reason)
 
 
-def _unusable(folder: RunFolder | None, facts: Mapping[str, str], runs_dir: Path) -> str:
+def _unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
     """Why the predictions of a run cannot be shown; empty when they can."""
-    if folder is None:
-        return f"no folder of this run in {runs_dir}"
     try:
         record = folder.record()
     except BenchError as error:

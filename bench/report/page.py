@@ -1,5 +1,6 @@
 """Puts the page together: what was collected, drawn and encoded, through templates that escape everything."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench import __version__
+from bench.drawing import PALETTE
 from bench.entries import read_rows
 from bench.files import write_text
 from bench.leaderboard import DEFAULT_BY
@@ -22,6 +24,7 @@ from bench.report.collect import Group, Part, collect, place_and_title
 from bench.report.comparison import CHARTED, Pair, clouds_of, pairs_of
 from bench.report.curves import Training, training_of
 from bench.report.markup import json_for_script, policy, script_text
+from bench.report.missing import Gap, Places, picture_gap, spread_gap
 from bench.report.pictures import CasePictures, Spread, pictures_of, spreads_of
 from bench.report.provenance import HEADS as RUN_HEADS
 from bench.report.provenance import runs_of
@@ -64,6 +67,8 @@ class GroupView:
     pictures: list[CasePictures]
     spreads: list[Spread]
     training: list[Training]
+    missing: Gap | None  # of predictions
+    no_spread: Gap  # why there are no spreads, where there are none
 
 
 def write_report(request: ReportRequest, report: Reporter) -> int:
@@ -75,10 +80,10 @@ def write_report(request: ReportRequest, report: Reporter) -> int:
     groups = collect(request.results_dir, request.runs_dir, request.by, report)
     scores = _scores_of_cases(request.results_dir)
     budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
-    views = []
+    views, places = [], Places(request.runs_dir, request.results_dir)
     with report.task("draw", len(groups) * (request.cases + 1)) as task:
         for number, group in enumerate(groups):
-            view = _group_view(group, f"data-{number + 1}")
+            view = _group_view(group, f"data-{number + 1}", places)
             views.append(view)
             chosen = group.cases.names[: request.cases] if group.cases else ()
             for index, case in enumerate(chosen):
@@ -103,7 +108,7 @@ def write_report(request: ReportRequest, report: Reporter) -> int:
 
 def _rendered(request: ReportRequest, views: Sequence[GroupView], viewer: Sequence[Any], **context: Any) -> str:
     folder = files("bench.report")
-    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8")
+    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8") + _colours()
     scripts = [folder.joinpath("templates", "page.js").read_text(encoding="utf-8")]
     if viewer:
         bundle = folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8")
@@ -155,29 +160,43 @@ def table_rows(part: Part) -> dict[str, list[dict[str, Any]]]:
 
 
 def columns(part: Part) -> Iterator[str]:
-    """The heads of a block's columns."""
+    """The heads of a block's columns; no line ends after an arrow."""
     rows = (*part.block.methods, *part.block.references)
-    yield from (label_of(cell.metric) for cell in rows[0].cells) if rows else part.table.columns
+    heads = [label_of(cell.metric) for cell in rows[0].cells] if rows else part.table.columns
+    yield from (re.sub("^([↑↓]) ", "\\1\N{NO-BREAK SPACE}", head) for head in heads)
 
 
 def _styled(text: str, style: str) -> str:
-    value, bracket, interval = text.partition(" [")
-    tag = {"best": "strong", "second": "u"}.get(style, "span")
+    """A value, small beside it ± its deviation over seeds, small under it its interval or its distance."""
     if text.startswith("Δ"):
         return Markup('<br><span class="second">{}</span>').format(text)
-    below = Markup('<br><span class="second">{}</span>').format(bracket.strip() + interval) if bracket else ""
-    return Markup("<{0}>{1}</{0}>").format(tag, value) + below
+    before, bracket, interval = text.partition(" [")
+    value, sign, deviation = before.partition(" ± ")
+    tag = {"best": "strong", "second": "u"}.get(style, "span")
+    made = Markup("<{0}>{1}</{0}>").format(tag, value)
+    made += Markup(' <span class="second">± {}</span>').format(deviation) if sign else ""
+    return made + (Markup('<br><span class="second">[{}</span>').format(interval) if bracket else "")
+
+
+def _colours() -> str:
+    """The style of the colours of methods."""
+    rules = [
+        f".c{number} {{ --c: light-dark({white}, {black}); }}\n"
+        for number, (white, black) in enumerate(PALETTE, start=1)
+    ]
+    return "".join(rules)
 
 
 def _marks(marks: tuple[int, ...]) -> str:
     return f"<sup>{','.join(map(str, marks))}</sup>"  # numbers of ours; a Markup would escape what stands before it
 
 
-def _group_view(group: Group, anchor: str) -> GroupView:
+def _group_view(group: Group, anchor: str, places: Places) -> GroupView:
     reference, pairs = pairs_of(group, DEFAULT_BY)
     training = [training_of(subject) for subject in group.subjects]
     shown = [curves for curves in training if curves is not None]
-    return GroupView(group, anchor, clouds_of(group), pairs, reference, [], [], shown)
+    gaps = picture_gap(group, places), spread_gap(group, places)
+    return GroupView(group, anchor, clouds_of(group), pairs, reference, [], [], shown, *gaps)
 
 
 def _scores_of_cases(results_dir: Path) -> dict[tuple[str, str], str]:

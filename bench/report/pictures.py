@@ -66,7 +66,7 @@ def pictures_of(group: Group, case: str, score_of: dict[tuple[str, str], str]) -
     white = white_of(truth)
     images = group.cases.images([group.cases.names.index(case)])[0].numpy()
     views = [(f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True)]
-    strips = [_strip(group, subject, case, truth, white, score_of) for subject in group.subjects]
+    strips = [_strip(group, one, case, truth, white, score_of) for one in group.subjects if one.folders]
     low, high = to_hounsfield(np.array([0.0, white]), group.cases.card.window)
     return CasePictures(case, (float(low), float(high)), tuple(views), _greys(panels(truth), white), tuple(strips))
 
@@ -96,8 +96,6 @@ def spreads_of(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
 def _strip(
     group: Group, subject: Subject, case: str, truth: np.ndarray, white: float, score_of: dict[tuple[str, str], str]
 ) -> Strip:
-    if not subject.folders:
-        return Strip(subject, "", "", (), (), subject.reason)
     folder = subject.folders[0]
     try:
         made = group.prediction(folder, case)
