@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -144,6 +145,22 @@ def test_dicom_cut_anywhere_in_its_header_is_read_or_refused(name: str, tmp_path
         (tmp_path / name).write_bytes(content[:length])
         for found in find_scans(tmp_path / name):
             assert isinstance(found, ScanSource) or found.reason
+
+
+@pytest.mark.timeout(60)
+def test_pages_of_a_tiff_that_go_round_in_a_circle_are_refused(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 16, 16), np.int16), photometric="minisblack")
+    with tifffile.TiffFile(path) as file:
+        first, *_, last = (page.offset for page in file.pages)
+    content = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", content, last)
+    struct.pack_into("<I", content, last + 2 + 12 * tags, first)  # where the next page lies: none, until now
+    path.write_bytes(content)
+    (found,) = find_scans(tmp_path)
+    assert isinstance(found, Rejected)
+    assert "go round in a circle" in found.reason
 
 
 def test_the_content_of_a_file_chooses_no_reader_that_did_not_check_it(tmp_path: Path) -> None:

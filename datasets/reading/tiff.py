@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging.handlers import BufferingHandler
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,7 @@ def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
         raise ScanError("the file is empty; copy it again")
     try:
         with _strictly(), tifffile.TiffFile(path) as file:
+            _check_pages(file)
             series = file.series[0]
             packed = file.pages[0].compression != 1
     except Exception as error:  # tifffile raises what its many parsers meet
@@ -78,6 +80,15 @@ def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
         raise ScanError("its values are no numbers; save it as 16-bit integers")
     check_size(series.shape, series.dtype.itemsize, path.stat().st_size, compressed=packed)
     return tuple(size for size in series.shape if size != 1), series.dtype
+
+
+def _check_pages(file: Any) -> None:
+    """Raise ValueError for pages that follow each other in a circle: tifffile would go round for ever."""
+    seen: set[int] = set()
+    for page in file.pages:
+        if page.offset in seen:
+            raise ValueError("its pages go round in a circle")
+        seen.add(page.offset)
 
 
 def _read(source: ScanSource) -> Stored:
