@@ -25,7 +25,8 @@ from bench.files import sha256_of
 from bench.method import Method, MethodCard, Settings
 
 VARIANT = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of methods and datasets: they name folders and rows
+# of methods and datasets, which name folders and rows; what holds .py would name a file that is run
+PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def get_method(name: str) -> type[Method]:
@@ -68,6 +69,11 @@ def get_dataset(name: str) -> DatasetSpec:
     spec = _named("dataset", name, DatasetSpec, discover_datasets)
     _check_name(spec.name, name)
     return spec
+
+
+def installed_dataset(name: str) -> DatasetSpec | None:
+    """The dataset of a name that stands in a results file; None if unknown, or of a file: its code would run."""
+    return discover_datasets()[0].get(name)
 
 
 def is_builtin(cls: type[Method]) -> bool:

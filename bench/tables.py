@@ -15,7 +15,7 @@ from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.metrics.released_codediff import TRUTH_CT, TRUTH_ENCODED
 from bench.protocols import PROTOCOLS
 from bench.published import NLL, PRINTED_TITLES, Published, doubts, of_table
-from bench.registry import get_dataset, method_card
+from bench.registry import installed_dataset, method_card
 from bench.scores import read_runs, read_scores
 from bench.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of, ranked
 
@@ -155,9 +155,8 @@ def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | No
     """Voxels a side and HU window, from the run's record, else from the data set's own description."""
     size = int(run["size"]) if run["size"] else None
     window = f"[{float(run['window_low']):g}, {float(run['window_high']):g}]" if run["window_low"] else ""
-    try:
-        spec = get_dataset(facts["dataset"])
-    except UsageError:  # results of a data set that is not installed here
+    spec = installed_dataset(facts["dataset"])
+    if spec is None:
         return size, window
     preset = spec.presets.get(facts["preset"])
     return size or (preset.size if preset else None), window or f"[{spec.window[0]:g}, {spec.window[1]:g}]"

@@ -8,7 +8,6 @@ import pytest
 
 from bench import tables
 from bench.dataset import Cases, to_unit
-from bench.errors import UsageError
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.predictions import write_prediction
@@ -36,16 +35,13 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
         def __init__(self, name: str) -> None:
             self.title, self.kind = name, "floor" if name == FLOOR else "method"
 
-    def unknown(name: str) -> None:
-        raise UsageError("none")
-
     def opened(folder: RunFolder, report: object) -> StoredRun:
         facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")
         return StoredRun(folder, facts, mine)
 
     patch.setattr(tables, "method_card", Card)
-    patch.setattr(tables, "get_dataset", unknown)
-    patch.setattr(collect, "get_dataset", unknown)
+    patch.setattr(tables, "installed_dataset", lambda name: None)
+    patch.setattr(collect, "installed_dataset", lambda name: None)
     patch.setattr(collect, "open_stored", opened)
     return mine
 

@@ -27,11 +27,8 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, name: str) -> None:
             self.title, self.kind = name.title(), "floor" if name == "floor" else "method"
 
-    def unknown(name: str) -> None:
-        raise UsageError("none")
-
     monkeypatch.setattr(tables, "method_card", Card)
-    monkeypatch.setattr(tables, "get_dataset", unknown)
+    monkeypatch.setattr(tables, "installed_dataset", lambda name: None)
 
 
 def drawn(seed: int, mean: float, spread: float) -> np.ndarray:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import run_command
+from bench.registry import PLAIN_NAME
 from bench.renderers import LATEX
+
+from .table_rows import add
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for top in ("bench", "methods", "datasets") for path in (ROOT / top).rglob("*.py"))
@@ -65,3 +69,15 @@ def test_templates_escape_what_they_are_given_but_for_latex() -> None:
                     without.append(path.name)
     assert without == ["renderers.py"]
     assert LATEX.environment.autoescape is False
+
+
+def test_names_in_results_that_are_files_are_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('ran', 'w').close()\n")
+    for dataset, method in (("evil.py", "mine"), ("./evil.py:DATASET", "evil.py"), ("lidc", "./evil.py:Method")):
+        add(tmp_path / "results", method, dataset=dataset, variant=f"{len(dataset + method):08d}")
+    for command in (["table", "all"], ["leaderboard"], ["findings"], ["report", "--out", "r.html"]):
+        assert run_command(command) == 0
+    assert (tmp_path / "r.html").exists()
+    assert not (tmp_path / "ran").exists()
+    assert not any(PLAIN_NAME.fullmatch(name) for name in ("evil.py", "a.py:B", "./a", ""))

@@ -1,106 +1,22 @@
 """Tables: what may stand together, what is best, what is never ranked, and the same facts in every form."""
 
-import csv
-import io
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from bench import tables
-from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.protocols import PROTOCOLS, get_protocol
-from bench.renderers import print_tables, render
-from bench.scores import ScoreRow, merge_rows, merge_run, read_scores
-from bench.table_model import Cell, Row, label_of, ranked
+from bench.renderers import render
+from bench.scores import ScoreRow, merge_rows, read_scores
+from bench.table_model import Cell, Row, ranked
 from bench.tables import Filters, build_tables
 
-HASH = get_protocol("ct3d-1").sha256()
-NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
-FLOORS = {"mean": ("Mean volume", "floor"), "codediff": ("CodeDiff3D", "method"), "x2ctgan": ("X2CT-GAN", "method")}
+from .table_rows import HASH, NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
 
-
-@pytest.fixture(autouse=True)
-def cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The methods that are installed do not matter here."""
-
-    class Card:
-        def __init__(self, title: str, kind: str, capabilities: set[str]) -> None:
-            self.title, self.kind, self.capabilities = title, kind, capabilities
-
-    def card(name: str) -> Card | None:
-        if name not in FLOORS:
-            return None
-        return Card(*FLOORS[name], {"volume", "likelihood"} if name == "codediff" else {"volume"})
-
-    def unknown(name: str) -> None:
-        raise UsageError("none")
-
-    monkeypatch.setattr(tables, "method_card", card)
-    monkeypatch.setattr(tables, "get_dataset", unknown)
-
-
-def add(
-    results: Path,
-    method: str,
-    seed: int = 0,
-    numbers: dict[str, float | None] | None = None,
-    *,
-    variant: str = "aaaaaaaa",
-    fingerprint: str = "f0",
-    note: str = "",
-    run: dict | None = None,
-    **other,
-) -> str:
-    """One run's summary rows; a number of None is a row that is na."""
-    shared = {
-        "run_id": f"{method}-{other.get('dataset', 'lidc')}-tiny-s{seed}-{variant}",
-        "protocol": "ct3d-1",
-        "protocol_hash": HASH,
-        "method": method,
-        "origin": "builtin",
-        "dataset": "lidc",
-        "source": "phantom",
-        "split": "test",
-        "preset": "tiny",
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "level": "set",
-        "stat": "mean",
-        "n": 48,
-        "code_version": "0.1.0",
-        **other,
-    }
-    baseline = {"density_baseline": 1.0, "coverage_baseline": 0.95} if shared["space"] != "drr" else {}
-    rows = []
-    for metric, value in {**baseline, **(NUMBERS if numbers is None else numbers)}.items():
-        own = {"status": "na", "note": note or "no such thing"} if value is None else {"note": note}
-        if value is not None and "status" in other:
-            own["status"] = other["status"]
-        rows.append(ScoreRow(**{**shared, **own}, metric=metric, value=value))
-    merge_rows(results, rows)
-    merge_run(results, {"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
-    return shared["run_id"]
-
-
-def table(results: Path, which: str = "2", **filters):
-    (only,) = build_tables(which, results, Filters(**filters))
-    return only
-
-
-def row_of(block, title: str) -> Row:
-    return next(row for row in (*block.methods, *block.references) if row.title == title)
-
-
-def cell_of(block, title: str, metric: str) -> Cell:
-    return next(cell for cell in row_of(block, title).cells if cell.metric == metric)
+pytestmark = pytest.mark.usefixtures("cards")
 
 
 # --- without results
@@ -390,94 +306,6 @@ def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp
     assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"
     assert gpu.header.startswith("H200 · lidc, phantom data")
     assert "wall time" in render([table(tmp_path, "4")], "md")
-
-
-# --- forms
-
-
-@pytest.fixture
-def full(tmp_path: Path) -> list:
-    add(tmp_path, "codediff", 0, {**NUMBERS, "psnr": 25.0, "mse": 0.005})
-    add(tmp_path, "codediff", 1, {**NUMBERS, "psnr": 26.0, "mse": 0.005})
-    add(tmp_path, "x2ctgan", 0, {**NUMBERS, "psnr": 22.0, "mse": 0.01, "density": 0.8})
-    add(tmp_path, "mean", 0, {**NUMBERS, "psnr": 18.0, "mse": 0.02})
-    return build_tables("2", tmp_path)
-
-
-def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
-    text = render(full, "md")
-    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert "**25.50 ± 0.71** (25.05)" in lines["CodeDiff3D"]
-    assert "<u>22.00</u> (19.68)" in lines["X2CT-GAN"]
-    assert "0.80 Δ−0.20 (0.87)" in lines["X2CT-GAN"]
-    assert "**0.0050 ± 0.0000** (0.048)<sup>2</sup>" in lines["CodeDiff3D"]
-    assert "18.00" in lines["*Mean volume*"]
-    assert "1.00" in lines["*real training cases*"]
-    assert len({line.count("|") for line in lines.values()}) == 1
-    assert "<sup>2</sup> MSE 0.048 and MAE 0.013 cannot both hold" in text
-    assert f"ct3d-1 ({HASH[:8]})" in text
-
-
-def test_latex_is_balanced_and_escaped(full) -> None:
-    text = render(full, "latex")
-    assert r"\textbf{25.50 $\pm$ 0.71} (25.05)" in text
-    assert r"\underline{22.00} (19.68)" in text
-    assert r"\textit{Mean volume}" in text
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in rows} == {8}
-    for opening in re.findall(r"\\begin\{(\w+)\}", text):
-        assert text.count(rf"\begin{{{opening}}}") == text.count(rf"\end{{{opening}}}")
-    assert text.count("{") == text.count("}")
-    assert not set(text) - set(map(chr, range(32, 127))) - {"\n"}
-
-
-def test_csv_holds_one_unrounded_cell_a_line(full) -> None:
-    lines = list(csv.DictReader(io.StringIO(render(full, "csv"))))
-    (psnr,) = [line for line in lines if line["method"] == "codediff" and line["metric"] == "psnr"]
-    assert (psnr["value"], psnr["published"], psnr["rank"], psnr["seeds"]) == ("25.5", "25.05", "1", "2")
-    (floor,) = [line for line in lines if line["method"] == "mean" and line["metric"] == "psnr"]
-    assert (floor["kind"], floor["rank"]) == ("floor", "")
-    assert len(lines) == 7 * 5
-
-
-def test_the_terminal_shows_the_same(full) -> None:
-    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
-    print_tables(full, console)
-    text = console.export_text(clear=False)
-    assert "25.50 ± 0.71 (25.05)" in text
-    assert "0.048)²" in text
-    assert "cannot both hold" in text
-    assert re.search(r"\x1b\[1m25\.50", console.export_text(styles=True))
-
-
-def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", numbers={"ssim": -0.0001})
-    assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", tmp_path), "md"))
-
-
-def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:
-    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0})
-    console = Console(width=200, record=True, file=io.StringIO())
-    print_tables(build_tables("2", tmp_path), console)
-    assert "mine[v2]" in console.export_text()
-
-
-def test_labels_carry_direction_and_unit() -> None:
-    assert [label_of(m) for m in ("psnr", "mse", "density")] == ["↑ PSNR, dB", "↓ MSE", "Density"]
-
-
-# --- commands
-
-
-def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> None:
-    for name, start in (("t.md", "### Table 1"), ("t.tex", "% needs"), ("t.csv", "table,protocol")):
-        out = tmp_path / name
-        assert run_command(["table", "1", "--out", str(out), "--results-dir", str(tmp_path)]) == 0
-        assert out.read_text().startswith(start)
-    assert run_command(["table", "2", "--format", "md", "--results-dir", str(tmp_path)]) == 0
-    assert "| CodeDiff3D" in capsys.readouterr().out
-    assert run_command(["table", "7", "--results-dir", str(tmp_path)]) == 2
-    assert "unknown table '7'" in capsys.readouterr().err
 
 
 def test_images_at_angles_not_given_have_a_table_of_their_own(tmp_path: Path) -> None:

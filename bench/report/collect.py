@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.leaderboard import leaderboard_tables
 from bench.predictions import read_prediction
 from bench.progress import Reporter
-from bench.registry import get_dataset
+from bench.registry import installed_dataset
 from bench.rundir import RunFolder
 from bench.storedrun import PREDICTED, open_stored
 from bench.table_model import Block, Kind, Row, Table
@@ -82,10 +82,8 @@ class Group:
     @property
     def heading(self) -> str:
         """What the data set calls itself."""
-        try:
-            return get_dataset(self.facts["dataset"]).title
-        except BenchError:  # results of a data set that is not installed here
-            return self.facts["dataset"]
+        spec = installed_dataset(self.facts["dataset"])
+        return spec.title if spec else self.facts["dataset"]
 
     def truth(self, case: str) -> np.ndarray:
         """The volume (D, H, W) float64 in [0, 1] of a case."""
@@ -145,7 +143,8 @@ def _group(
     for name, value in facts.items():
         mine = mine[mine[name] == value]
     entries = {entry.run_ids: entry for entry in entries_of(mine)}
-    seeds = {str(run_id): int(seed) for run_id, seed in mine[["run_id", "seed"]].drop_duplicates().to_numpy()}
+    seeded = mine[["run_id", "seed"]].dropna().drop_duplicates()  # predictions made elsewhere need not have one
+    seeds = {str(run_id): int(seed) for run_id, seed in seeded.to_numpy()}
     subjects = tuple(_subjects(parts, facts, found, looks, seeds))
     cases, reason = None, "no run of this table lies in the folder of runs"
     for folder in (folder for subject in subjects for folder in subject.folders):
@@ -181,7 +180,7 @@ def _subjects(
             colour = looks[row.method] % len(PALETTE) + 1 if is_method else 0
             title = place_and_title(row, is_method)[1]
             reason = "" if good else "; ".join(reasons)
-            own = tuple(seeds[run_id] for run_id in row.run_ids)
+            own = tuple(seeds[run_id] for run_id in row.run_ids if run_id in seeds)
             yield Subject(title, row.method, row.kind, colour, row.run_ids, own, tuple(good), reason)
 
 

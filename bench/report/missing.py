@@ -87,7 +87,7 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
     results file only ever choose among what is installed.
     """
     spec = discover_datasets()[0].get(facts["dataset"])
-    if spec is None or method_card(subject.method) is None:
+    if not seeds or spec is None or method_card(subject.method) is None:
         return None
     data = facts["data_fingerprint"]
     try:
