@@ -64,7 +64,7 @@ RUN_COLUMNS = (  # the first columns of runs.csv, in this order; any others foll
     *("run_id", "status", "method", "origin", "dataset", "source", "split", "preset", "seed", "views", "protocol"),
     *("size", "voxel_mm", "window_low", "window_high", "data_fingerprint", "config_sha256", "code_version"),
     *("parameters", "steps", "seconds_fit", "seconds_predict", "seconds_score", "peak_memory_mib", "device", "torch"),
-    *("finished", "predictions_sha256", "pretrained_of", "pretrained_sha256", "resampled", "remark"),
+    *("finished", "predictions_sha256", "pretrained_of", "pretrained_sha256", "resampled", "remark", "error"),
 )
 
 

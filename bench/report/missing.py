@@ -9,7 +9,7 @@ from typing import Literal
 from bench.config import resolve
 from bench.errors import BenchError
 from bench.pretrained import find_pretrained
-from bench.registry import discover_datasets, get_method, method_card, plugin_sha256
+from bench.registry import get_method, installed_dataset, method_card, plugin_sha256
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
 from bench.runrecord import full_name
@@ -86,7 +86,7 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    spec = discover_datasets()[0].get(facts["dataset"])
+    spec = installed_dataset(facts["dataset"])
     if not seeds or spec is None or method_card(subject.method) is None:
         return None
     data = facts["data_fingerprint"]
