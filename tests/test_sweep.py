@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -222,7 +223,9 @@ def test_states_follow_from_the_run_and_its_log(tmp_path: Path, record: dict, lo
     assert state.name == "queued"
 
 
-def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(tmp_path: Path, fake: Path) -> None:
+def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(
+    tmp_path: Path, fake: Path, request: pytest.FixtureRequest
+) -> None:
     chosen = grid(tmp_path, seeds=(0, 1, 2, 3))
     jobs = expand(chosen)
     fake.write_text("import sys\nprint('bench: odd seed')\nsys.exit(int(sys.argv[sys.argv.index('--seed') + 1]) % 2)")
@@ -235,6 +238,10 @@ def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(tmp_path: Path, f
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # a shell makes what it starts with & ignore the signal
+    request.addfinalizer(
+        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+    )
     began = time.monotonic()
     Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
