@@ -234,7 +234,7 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
 ) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- performance -->\nold\n<!-- /performance -->\nafter\n")
-    options = ["--quick", "--preset", "smoke", "--method", "x2ctgan", "--seconds", "20", "--device", "cpu"]
+    options = ["--quick", "--preset", "smoke", "--method", "x2ctgan", "--seconds", "5", "--device", "cpu"]
     places = ["--results-dir", str(tmp_path), "--readme", str(readme)]
     merge_rows(tmp_path, [replace(row("loop/toy/net", ours_s=1.0, ratio=1.0), device=device_name(CPU))])
     assert run_command(["performance", "--only", "growth", *options, *places]) == 0
@@ -254,7 +254,8 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(
 
 
 def test_steps_of_cut_batches_do_not_replace_those_of_full_ones(tmp_path: Path, data_folder: Path) -> None:
-    options = ["--quick", "--preset", "smoke", "--method", "codediff", "--stage", "transformer", "--device", "cpu"]
+    options = ["--quick", "--seconds", "3", "--preset", "smoke", "--method", "codediff", "--device", "cpu"]
+    options += ["--stage", "transformer"]
     for batch in ("0", "2"):
         command = ["performance", "--only", "step", "--batch", batch, *options, "--results-dir", str(tmp_path)]
         assert run_command(command) == 0
