@@ -11,17 +11,17 @@ from bench.dataset import Cases, to_unit
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.predictions import write_prediction
-from bench.protocols import get_protocol
 from bench.report import collect
 from bench.rundir import RunFolder
 from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.scoring import RunFacts
 from bench.storedrun import StoredRun
 
+from .score_rows import run_facts
+
 HOSTILE_METHOD = "</script><script>alert('method')</script>"
 HOSTILE_CASE = "<img src=x onerror=alert(1)>&quot;"
 FLOOR = "floor"
-HASH = get_protocol("ct3d-1").sha256()
 
 
 def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Cases]:
@@ -56,22 +56,7 @@ def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, 
     run_id = f"{name}-toy-tiny-s{seed}-{variant}"
     folder = RunFolder(root / "runs" / "toy" / name / run_id)
     random = np.random.default_rng((seed, len(method)))
-    shared = {
-        "run_id": run_id,
-        "protocol": "ct3d-1",
-        "protocol_hash": HASH,
-        "method": method,
-        "origin": "builtin",
-        "dataset": "toy",
-        "source": cases.card.source,
-        "split": "test",
-        "preset": "tiny",
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "code_version": "0",
-    }
+    shared = run_facts(method, run_id=run_id, dataset="toy", source=cases.card.source, seed=seed)
     rows, scores = [], []
     for case in cases.names:
         truth = truth_of(cases, case)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench import tables
-from bench.protocols import get_protocol
 from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.table_model import Cell, Row
 from bench.tables import Filters, build_tables
 
-HASH = get_protocol("ct3d-1").sha256()
+from .score_rows import run_facts
+
 NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
 FLOORS = {"mean": ("Mean volume", "floor"), "codediff": ("CodeDiff3D", "method"), "x2ctgan": ("X2CT-GAN", "method")}
 
@@ -45,26 +45,8 @@ def add(
     **other,
 ) -> str:
     """One run's summary rows; a number of None is a row that is na."""
-    shared = {
-        "run_id": f"{method}-{other.get('dataset', 'lidc')}-tiny-s{seed}-{variant}",
-        "protocol": "ct3d-1",
-        "protocol_hash": HASH,
-        "method": method,
-        "origin": "builtin",
-        "dataset": "lidc",
-        "source": "phantom",
-        "split": "test",
-        "preset": "tiny",
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "level": "set",
-        "stat": "mean",
-        "n": 48,
-        "code_version": "0.1.0",
-        **other,
-    }
+    level = {"level": "set", "stat": "mean", "n": 48}
+    shared = run_facts(method, variant, **{"seed": seed, **level, **other})
     baseline = {"density_baseline": 1.0, "coverage_baseline": 0.95} if shared["space"] != "drr" else {}
     rows = []
     for metric, value in {**baseline, **(NUMBERS if numbers is None else numbers)}.items():

@@ -12,12 +12,12 @@ from bench.cli import run_command
 from bench.compare import Comparison
 from bench.compare import compare as compare_all
 from bench.errors import UsageError
-from bench.protocols import get_protocol
 from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.stats import holm
 from bench.tables import Filters
 
-HASH = get_protocol("ct3d-1").sha256()
+from .score_rows import run_facts
+
 CASES = [f"case-{index:02d}" for index in range(20)]
 
 
@@ -32,27 +32,7 @@ def add(
     **other,
 ) -> str:
     """Case rows of one run; `numbers` is metric → {case: value}, None a value that is na."""
-    seed = other.get("seed", 0)
-    shared = {
-        "run_id": f"{method}-lidc-tiny-s{seed}-{variant}",
-        "protocol": "ct3d-1",
-        "protocol_hash": HASH,
-        "method": method,
-        "origin": "builtin",
-        "dataset": "lidc",
-        "source": "phantom",
-        "split": "test",
-        "preset": "tiny",
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "level": "case",
-        "stat": "value",
-        "n": 1,
-        "code_version": "0",
-        **other,
-    }
+    shared = run_facts(method, variant, **{"level": "case", "stat": "value", "n": 1, **other})
     rows = []
     for metric, values in numbers.items():
         for case, value in values.items():

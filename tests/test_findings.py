@@ -13,6 +13,8 @@ from bench.findings import findings
 from bench.protocols import get_protocol
 from bench.scores import ScoreRow, merge_rows, merge_run
 
+from .score_rows import run_facts
+
 CASES = [f"case-{index:02d}" for index in range(24)]
 ENCODERS = ("0", "1", "2")
 
@@ -22,24 +24,8 @@ def add(
 ) -> None:
     """One run with PSNR around a mean, and density in three encoders."""
     protocol = other.pop("protocol", "ct3d-1")
-    seed = other.get("seed", 0)
-    shared = {
-        "run_id": f"{method}-lidc-tiny-s{seed}-aaaaaaaa",
-        "protocol": protocol,
-        "protocol_hash": get_protocol(protocol).sha256(),
-        "method": method,
-        "origin": "builtin",
-        "dataset": "lidc",
-        "source": "phantom",
-        "split": "test",
-        "preset": "tiny",
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "code_version": "0",
-        **other,
-    }
+    hashed = get_protocol(protocol).sha256()
+    shared = run_facts(method, protocol=protocol, protocol_hash=hashed, **other)
     noise = np.random.default_rng(len(method)).normal(0.0, 0.3, len(CASES))
     rows = [
         ScoreRow(**shared, metric="psnr", level="case", case=case, stat="value", value=psnr + float(extra), n=1)

@@ -9,11 +9,11 @@ from bench import tables
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.leaderboard import document, leaderboard_tables
-from bench.protocols import get_protocol
 from bench.scores import ScoreRow, merge_rows, merge_run
 from bench.stats import mean_intervals
 
-HASH = get_protocol("ct3d-1").sha256()
+from .score_rows import run_facts
+
 CASES = [f"case-{index:02d}" for index in range(12)]
 
 
@@ -37,25 +37,8 @@ def drawn(seed: int, mean: float, spread: float) -> np.ndarray:
 
 def add(results: Path, method: str, psnr: np.ndarray, mae: np.ndarray | None = None, **other) -> None:
     """One run: rows of its cases and their means."""
-    seed, status = other.get("seed", 0), other.pop("status", "ok")
-    preset = other.get("preset", "tiny")
-    shared = {
-        "run_id": f"{method}-{other.get('dataset', 'lidc')}-{preset}-s{seed}-aaaaaaaa",
-        "protocol": "ct3d-1",
-        "protocol_hash": HASH,
-        "method": method,
-        "origin": "builtin",
-        "dataset": "lidc",
-        "source": "phantom",
-        "split": "test",
-        "preset": preset,
-        "seed": seed,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "code_version": "0",
-        **other,
-    }
+    status = other.pop("status", "ok")
+    shared = run_facts(method, **other)
     rows = []
     for metric, values in {"psnr": psnr, "mae": mae}.items():
         if values is None:

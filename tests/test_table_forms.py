@@ -13,7 +13,8 @@ from bench.renderers import print_tables, render
 from bench.table_model import label_of
 from bench.tables import build_tables
 
-from .table_rows import HASH, NUMBERS, add, cards  # noqa: F401 - cards is a fixture
+from .score_rows import HASH
+from .table_rows import NUMBERS, add, cards  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
 

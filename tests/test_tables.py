@@ -14,7 +14,8 @@ from bench.scores import ScoreRow, merge_rows, read_scores
 from bench.table_model import Cell, Row, ranked
 from bench.tables import Filters, build_tables
 
-from .table_rows import HASH, NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
+from .score_rows import HASH
+from .table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
 
