@@ -1,12 +1,13 @@
 """The resolved configuration of a run: defaults, then the preset's TOML tables, then `--set key=value`."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from bench.dataset import DataConfig, DatasetSpec
 from bench.errors import UsageError, unknown_name
@@ -24,11 +25,21 @@ class FitConfig(Settings):
     workers: int = 0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
 
 
+# of methods and datasets, which name folders and rows; what holds .py would name a file that is run
+PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def _plain(name: str) -> str:
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"'{name}' is no name of a method or dataset")
+    return name
+
+
 class RunConfig(Settings):
     """Everything a run's numbers depend on, the data themselves and the seed apart."""
 
-    method: str
-    dataset: str
+    method: Annotated[str, AfterValidator(_plain)]
+    dataset: Annotated[str, AfterValidator(_plain)]
     preset: str
     data: DataConfig
     fit: FitConfig

@@ -26,6 +26,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PA_ANGLE = 270.0
 LEFT_LATERAL_ANGLE = 0.0
+LARGEST_COSINE = 1.001  # of a direction in a file, which is rounded
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,21 @@ def to_hounsfield(unit: np.ndarray, window: tuple[float, float]) -> np.ndarray:
 def is_mirrored(angle: float) -> bool:
     """Whether a view at this gantry angle is stored with its columns flipped: the PA view, so that they follow W."""
     return angle % 360.0 == PA_ANGLE
+
+
+def affine_from_lps(direction: Sequence[float], spacing: Sequence[float], origin: Sequence[float]) -> np.ndarray:
+    """(4, 4) affine from voxel index to RAS millimetres of an image that ITK describes in LPS.
+
+    `direction` holds 9 cosines, row by row; `spacing` and `origin` 3 millimetres each. Raises ValueError for numbers
+    that describe no place: reading such an image can hang inside ITK.
+    """
+    cosines = np.array(direction, dtype=float)
+    if not (np.isfinite([*spacing, *origin]).all() and (np.abs(cosines) <= LARGEST_COSINE).all()):
+        raise ValueError("no such directions or positions")
+    affine = np.eye(4)
+    affine[:3, :3] = cosines.reshape(3, 3) * np.array(spacing)
+    affine[:3, 3] = origin
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def centred_affine(size: int, voxel_mm: float, centre_ras_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:

@@ -28,9 +28,10 @@ from bench.dataset import (
     centred_affine,
     is_mirrored,
 )
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, unknown_name
 from bench.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json
 from bench.phantoms import Described, Phantoms, describe, keep
+from bench.progress import Reporter
 from bench.projector import project
 from bench.splits import assigned_splits
 from bench.store import PreparedCase, data_root, load_volume, read_store
@@ -92,6 +93,16 @@ def load_dataset(
         if manifest is None:
             manifest = _build(spec, config, sources, folder, progress)
     return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
+
+
+def load_preset(spec: DatasetSpec, preset: str, source: str, report: Reporter) -> dict[Split, Cases]:
+    """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
+    if preset not in spec.presets:
+        raise unknown_name("preset", preset, list(spec.presets))
+    chosen, reason = choose_source(spec, source)
+    report.say(f"data of {spec.name}: {reason}")
+    with report.task(f"prepare {spec.name}", 1) as task:
+        return load_dataset(spec, spec.presets[preset], chosen, task.counted)
 
 
 def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:

@@ -15,13 +15,13 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
 RENDERS = ".renders.npy"  # a run's own X-ray images, which stand beside its volumes
 HEADER_BYTES = 65536
-LARGEST_COSINE = 1.001  # of a direction, which is a unit vector
 DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 
@@ -75,20 +75,16 @@ def _from_itk(path: Path) -> Any:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        placement = np.array([*reader.GetDirection(), *reader.GetOrigin(), *reader.GetSpacing()])
-        if not (np.isfinite(placement).all() and (np.abs(reader.GetDirection()) <= LARGEST_COSINE).all()):
-            raise BenchError(f"{path} has no usable affine")  # reading on would hang
+        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+            raise BenchError(f"{path} holds {reader.GetSize()} voxels of {reader.GetNumberOfComponents()} numbers")
+        affine = affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
         image = reader.Execute()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise BenchError(f"{path} cannot be read: {reason}") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise BenchError(f"{path} holds {image.GetSize()} voxels of {image.GetNumberOfComponentsPerPixel()} numbers")
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    voxels = itk.GetArrayFromImage(image).transpose(2, 1, 0)
-    return nib.spatialimages.SpatialImage(voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)  # LPS to RAS
+    except ValueError as error:
+        raise BenchError(f"{path} has no usable affine: {error}") from error
+    return nib.spatialimages.SpatialImage(itk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
 
 
 def _check_header(path: Path) -> None:

@@ -18,15 +18,13 @@ from typing import Any
 
 import cloudpickle
 
-from bench.config import variant_tables
+from bench.config import PLAIN_NAME, variant_tables
 from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.files import sha256_of
 from bench.method import Method, MethodCard, Settings
 
 VARIANT = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
-# of methods and datasets, which name folders and rows; what holds .py would name a file that is run
-PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def get_method(name: str) -> type[Method]:

@@ -16,7 +16,7 @@ from bench.loading import load_dataset
 from bench.progress import Reporter
 from bench.protocols import Protocol
 from bench.provenance import code_version
-from bench.registry import discover_datasets, get_dataset
+from bench.registry import get_dataset, installed_dataset
 from bench.rundir import RunFolder
 from bench.scores import ScoreRow
 from bench.scoring import RunFacts, part_seconds, score_predictions
@@ -76,7 +76,7 @@ def open_stored(folder: RunFolder, report: Reporter, dataset: str | None = None)
         split, seed = record["split"], record["seed"]
     except (KeyError, ValueError) as error:
         raise BenchError(f"{folder.run_json} is damaged: {error}") from error
-    if dataset is None and config.dataset not in discover_datasets()[0]:
+    if dataset is None and installed_dataset(config.dataset) is None:
         raise UsageError(
             f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
             f"if it stands in a file of yours: bench score {folder.root.name} --dataset FILE.py"

@@ -62,13 +62,10 @@ def export_cases(splits: Sequence[Cases], folder: Path, progress: Callable[[int,
     <split>/truth/<case>.nii.gz: the volume, int16 HU, as `export` stores it. <split>/views/<case>.npy: its views
     (V, h, w) float32 in [0, 1]. data.json says of both what they are: angles, geometry, window, grid.
     """
+    facts = {name: value for name, value in asdict(splits[0].card).items() if name != "counts"}
+    write_json(folder / "data.json", facts | {"volumes": "D, H, W: to feet, back, left", "views": "V, rows, columns"})
     count, total = 0, sum(map(len, splits))
     for cases in splits:
-        card = cases.card
-        facts = {name: value for name, value in asdict(card).items() if name != "counts"}
-        write_json(
-            folder / "data.json", facts | {"volumes": "D, H, W: to feet, back, left", "views": "V, rows, columns"}
-        )
         for index, case in enumerate(cases.names):
             _write(folder / cases.split / "truth" / f"{case}.nii.gz", cases.hounsfield[index], cases.affines[index])
             views = cases.images([index])[0].numpy()

@@ -4,9 +4,10 @@ import ast
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bench.cli import run_command
-from bench.registry import PLAIN_NAME
+from bench.config import PLAIN_NAME, RunConfig
 from bench.renderers import LATEX
 
 from .table_rows import add
@@ -81,3 +82,11 @@ def test_names_in_results_that_are_files_are_never_run(tmp_path: Path, monkeypat
     assert (tmp_path / "r.html").exists()
     assert not (tmp_path / "ran").exists()
     assert not any(PLAIN_NAME.fullmatch(name) for name in ("evil.py", "a.py:B", "./a", ""))
+
+
+@pytest.mark.parametrize("field", ["method", "dataset"])
+def test_a_stored_configuration_names_no_file(field: str) -> None:
+    stored = {"method": "mean", "dataset": "lidc", "preset": "tiny", "data": {}, "fit": {}, "options": {}}
+    assert RunConfig.model_validate(stored).method == "mean"
+    with pytest.raises(ValidationError, match="is no name of a method or dataset"):
+        RunConfig.model_validate({**stored, field: "./evil.py"})

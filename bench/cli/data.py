@@ -171,21 +171,15 @@ def export(
     from rich.console import Console
 
     from bench.dataset import SPLITS
-    from bench.errors import unknown_name
-    from bench.loading import choose_source, load_dataset
+    from bench.loading import load_preset
     from bench.progress import Reporter
     from bench.registry import get_dataset
     from bench.splits import assigned_splits
 
     spec = get_dataset(dataset)
     if preset is not None:
-        if preset not in spec.presets:
-            raise unknown_name("preset", preset, list(spec.presets))
         report = Reporter()
-        chosen, reason = choose_source(spec, source)
-        report.say(f"data of {spec.name}: {reason}")
-        with report.task(f"prepare {spec.name}", 1) as task:
-            cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)
+        cases = load_preset(spec, preset, source, report)
         wanted = [cases[name] for name in SPLITS if split in (name, "all")]
         with report.task("write", sum(map(len, wanted))) as task:
             count = importlib.import_module("bench.datasets.export").export_cases(wanted, folder, task.counted)

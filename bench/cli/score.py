@@ -47,14 +47,15 @@ def score(
     data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
-    from bench.errors import UsageError, unknown_name
+    from bench.config import PLAIN_NAME
+    from bench.errors import UsageError
     from bench.files import sha256_of
-    from bench.loading import choose_source, load_dataset
+    from bench.loading import load_preset
     from bench.orientation import better_turned
     from bench.predictions import find_predictions
     from bench.progress import Reporter
     from bench.protocols import get_protocol
-    from bench.registry import PLAIN_NAME, get_dataset
+    from bench.registry import get_dataset
     from bench.resample import resample_predictions
     from bench.runrecord import predictions_sha256, run_row
     from bench.scores import merge_rows, merge_run, views_text
@@ -80,16 +81,11 @@ def score(
     if dataset is None or method is None:
         raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
     spec, directory = get_dataset(dataset), Path(subject)
-    if preset not in spec.presets:
-        raise unknown_name("preset", preset, list(spec.presets))
     if not PLAIN_NAME.fullmatch(method):
         raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
     if not directory.is_dir():
         raise UsageError(f"no folder {directory}")
-    chosen, reason = choose_source(spec, source)
-    reporter.say(f"data of {spec.name}: {reason}")
-    with reporter.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, spec.presets[preset], chosen, task.counted)
+    cases = load_preset(spec, preset, source, reporter)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
     given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
@@ -98,6 +94,7 @@ def score(
         moved = resample_predictions(directory, aligned, cases[split], unit, allow_missing=allow_missing)
         reporter.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
         directory, unit = aligned, "hu"
+        files = find_predictions(directory, cases[split].names, allow_missing=True)
     with reporter.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,
@@ -111,8 +108,7 @@ def score(
             device=target,
         )
     merge_rows(results_dir, rows)
-    lying = find_predictions(directory, cases[split].names, allow_missing=True)
-    if hint := better_turned(lying, cases[split], unit):
+    if hint := better_turned(files, cases[split], unit):
         reporter.say(f"doubtful: {hint}")
     card = cases[split].card
     merge_run(

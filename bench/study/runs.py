@@ -138,9 +138,6 @@ def open_run(folder: RunFolder, request: StudyRequest, report: Reporter, method:
         raise UsageError(f"run {folder.root.name} is {record.get('status', 'empty')}; finish it with `bench run` first")
     config = validated(RunConfig, record["config"], "")
     named = [name for name in request.methods if ".py" in name]
-    for stored in (config.method, config.dataset):
-        if ".py" in stored:  # which would be run
-            raise UsageError(f"{folder.run_json} names the file {stored}; name it on the command line")
     method_class = get_method(method or (named[0] if named else config.method))
     if method_class.card.kind == "ceiling":
         raise UsageError(f"{config.method} sees the truth and no views; a study needs a method that reconstructs")

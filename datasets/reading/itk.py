@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.dataset import affine_from_lps
+
 from .names import name_of, patient_of
 from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
 
@@ -19,7 +21,6 @@ PACKED_BYTES = re.compile(rb"^\s*CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
 AXES = re.compile(rb"NDims\s*[=:]?\s*(\S*)")
 META_END = re.compile(rb"^ElementDataFile\s*=", re.MULTILINE)
 KEY_VALUE = re.compile(rb"#[^\r]*|[^:\r]*:=[^\r]*")  # lines of an NRRD header that may be long
-LARGEST_COSINE = 1.001  # of a direction, which is a unit vector
 LONGEST_LINE = 512  # bytes of any other; its reader's own messages overflow at 1000
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 WITHIN = (b"LOCAL", b"")
@@ -72,11 +73,17 @@ def _information(path: Path) -> Any:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise ScanError("its header cannot be read; copy it again") from error
-    placement = np.array([*reader.GetDirection(), *reader.GetOrigin(), *reader.GetSpacing()])
-    if not (np.isfinite(placement).all() and (np.abs(reader.GetDirection()) <= LARGEST_COSINE).all()):
-        # reading on would hang
-        raise ScanError("its header cannot be read: no such directions or positions; copy it again")
+    if len(reader.GetSize()) == 3:
+        _affine(reader)
     return reader
+
+
+def _affine(reader: Any) -> np.ndarray:
+    """Where the voxels lie. Raises ScanError for a place that cannot be."""
+    try:
+        return affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
+    except ValueError as error:
+        raise ScanError(f"its header cannot be read: {error}; copy it again") from error
 
 
 def _check_header(content: bytes, nrrd: bool) -> None:
@@ -142,11 +149,7 @@ def _read(source: ScanSource) -> Stored:
         image = reader.Execute()
     except RuntimeError as error:
         raise ScanError(f"the voxels in {data.name} cannot be read; copy it again") from error
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    values = itk.GetArrayFromImage(image).transpose(2, 1, 0)
-    return Stored(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, "hu")
+    return Stored(itk.GetArrayFromImage(image).transpose(2, 1, 0), _affine(reader), "hu")
 
 
 def _check_packed(data: Path, header: bytes, expected: int) -> None:
