@@ -26,7 +26,7 @@ def mean_psnr(truth: np.ndarray, made: np.ndarray) -> float:
 
 
 def scores_of(seed: int, folder: Path) -> dict[str, float]:
-    """Mean PSNR in dB of one training with the right views and another patient's, of the mean volume, and its ceiling."""
+    """Mean PSNR in dB with the right views and with another patient's, of the mean volume, and of the encoding."""
     request = RunRequest("codediff", "lidc", "tiny", seed, source="phantom", runs_dir=folder, results_dir=folder)
     run = run_one(request, Reporter())
     spec, method_class = get_dataset("lidc"), get_method("codediff")
