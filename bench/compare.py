@@ -11,6 +11,7 @@ from bench.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.protocols import DEFAULT
+from bench.scores import read_runs
 from bench.stats import LEAST, LEVEL, POWER, paired_differences
 from bench.tables import Filters, filtered, variant_of
 
@@ -89,7 +90,7 @@ def compare(
     if not len(rows):
         raise UsageError(f"{results_dir} has no scores of single cases to compare; run `bench run` first")
     filters = filters or Filters()
-    left, right = (_meant(_called(rows, name, filters), name, columns) for name in (first, second))
+    left, right = (_meant(_called(results_dir, rows, name, filters), name, columns) for name in (first, second))
     runs = rows.drop_duplicates("run_id").set_index("run_id")
     comparisons, left_out = [], []
     for ones, others in _places(first, left, second, right, runs, usual=filters.protocol is None):
@@ -136,9 +137,14 @@ def as_lines(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     return heads, lines
 
 
-def _called(rows: pd.DataFrame, name: str, filters: Filters) -> pd.DataFrame:
+def _called(results_dir: Path, rows: pd.DataFrame, name: str, filters: Filters) -> pd.DataFrame:
     mine = rows[(rows["run_id"] == name) | (rows["method"] == name) | (rows["run_id"].map(variant_of) == name)]
     if not len(mine):
+        runs = read_runs(results_dir)
+        unscored = runs[(runs["run_id"] == name) | (runs["method"] == name)]
+        if len(unscored):
+            reason = next(filter(None, unscored["error"]), "its runs were not scored")
+            raise UsageError(f"{name} has no scores of single cases to compare: {reason}")
         raise unknown_name("method or run", name, sorted({*rows["method"], *rows["run_id"]}))
     return filtered(mine, filters, name)
 

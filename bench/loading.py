@@ -100,7 +100,7 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, report: Reporter) -
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     chosen, reason = choose_source(spec, source)
-    report.say(f"data of {spec.name}: {reason}")
+    report.say_once(f"data of {spec.name}: {reason}")
     with report.task(f"prepare {spec.name}", 1) as task:
         return load_dataset(spec, spec.presets[preset], chosen, task.counted)
 

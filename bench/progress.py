@@ -60,6 +60,7 @@ class Reporter:
         self.console = console or Console()
         self.live: Progress | None = None
         self.quiet = False  # all processes but the first of a distributed run
+        self.said: set[str] = set()  # by `say_once`
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
@@ -67,6 +68,12 @@ class Reporter:
             return
         console = self.live.console if self.live else self.console
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def say_once(self, line: str) -> None:
+        """Print a line that several runs of one command have in common when the first of them says it."""
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)
 
     @contextmanager
     def task(self, name: str, total: int, start: int = 0) -> Iterator[Task]:

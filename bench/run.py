@@ -73,7 +73,7 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     if not accelerator.is_main_process:
         report.quiet = True
     chosen, reason = choose_source(spec, request.source)
-    report.say(f"data of {spec.name}: {reason}")
+    report.say_once(f"data of {spec.name}: {reason}")
     with accelerator.main_process_first(), report.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, chosen, task.counted)
     card = cases["test"].card

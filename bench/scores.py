@@ -66,6 +66,11 @@ RUN_COLUMNS = (  # the first columns of runs.csv, in this order; any others foll
     *("parameters", "steps", "seconds_fit", "seconds_predict", "seconds_score", "peak_memory_mib", "device", "torch"),
     *("finished", "predictions_sha256", "pretrained_of", "pretrained_sha256", "resampled", "remark", "error"),
 )
+RUN_NUMBERS = {  # of those columns, where they are not empty
+    **dict.fromkeys(("seed", "size", "parameters", "steps"), int),
+    **dict.fromkeys(("voxel_mm", "window_low", "window_high"), float),
+    **dict.fromkeys(("seconds_fit", "seconds_predict", "seconds_score", "peak_memory_mib"), float),
+}
 
 
 def views_text(angles: Iterable[float]) -> str:
@@ -154,8 +159,15 @@ def _frame(path: Path, _: tuple[int, int, int] | None) -> pd.DataFrame:
 
 
 def read_runs(results_dir: Path) -> pd.DataFrame:
-    """runs.csv, all columns text and empty where unknown; no rows without the file."""
-    lines = _lines(results_dir / RUNS, None)
+    """runs.csv, all columns text and empty where unknown; no rows without the file.
+
+    Raises BenchError, with the line, for a file that cannot be read or a number that is none.
+    """
+    path = results_dir / RUNS
+    lines = _lines(path, None)
+    for number, line in enumerate(lines, start=2):
+        for name, kind in RUN_NUMBERS.items():
+            _check_number(line.get(name, ""), kind, f"{path} line {number}, column {name}")
     columns = dict.fromkeys([*RUN_COLUMNS, *(name for line in lines for name in line)])
     return pd.DataFrame(lines, columns=list(columns), dtype=str).fillna("")
 
@@ -195,6 +207,15 @@ def _check_cells(line: Mapping[str, str], where: str) -> None:
     for name, cell in line.items():
         if is_computed(cell) or is_computed(name):
             raise BenchError(f"{where}: a spreadsheet would compute the {name} {cell[:40]!r}; give it another name")
+
+
+def _check_number(cell: str, kind: type[int] | type[float], where: str) -> None:
+    try:
+        finite = cell == "" or math.isfinite(kind(cell))
+    except ValueError:
+        finite = False
+    if not finite:
+        raise BenchError(f"{where}: {cell[:40]!r} is not a {'whole' if kind is int else 'finite'} number")
 
 
 def _check_row(row: ScoreRow) -> None:

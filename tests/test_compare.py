@@ -275,6 +275,13 @@ def test_unknown_names_and_metrics_are_named(tmp_path: Path) -> None:
         compare(tmp_path, "codediff", "b", metrics=["density"])
 
 
+def test_a_method_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
+    add(tmp_path, "a", {"psnr": drawn(0, 20)})
+    merge_run(tmp_path, {"run_id": "b-lidc-tiny-s0-failed", "method": "b", "status": "failed", "error": "it is broken"})
+    with pytest.raises(UsageError, match="b has no scores of single cases to compare: it is broken"):
+        compare_all(tmp_path, "a", "b")
+
+
 def test_the_command_prints_all_forms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     add(tmp_path, "a", {"psnr": drawn(0, 30.0)})
     add(tmp_path, "b", {"psnr": drawn(1, 20.0)})

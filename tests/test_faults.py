@@ -57,11 +57,17 @@ def test_a_record_that_is_no_record_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_table_holds_every_fault(tmp_path: Path) -> None:
-    outcomes = [Outcome("kill -9", "score", 3, "equal", True), Outcome("SIGTERM", "merge", 1, "lost", False)]
+    outcomes = [
+        Outcome("kill -9", "score", 3, "equal", True),
+        Outcome("kill -9", "merge", 2, "equal", True),
+        Outcome("SIGTERM", "merge", 1, "lost", False),
+    ]
     write_outcomes(tmp_path, outcomes)
-    assert (tmp_path / "faults.csv").read_text().splitlines()[1:] == ["kill -9,score,3,equal,True",
-                                                                       "SIGTERM,merge,1,lost,False"]  # fmt: skip
-    assert "4 faults in all" in as_markdown(outcomes)
+    lines = (tmp_path / "faults.csv").read_text().splitlines()[1:]
+    assert lines == ["kill -9,score,3,equal,True", "kill -9,merge,2,equal,True", "SIGTERM,merge,1,lost,False"]
+    shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in as_markdown(outcomes).splitlines()]
+    assert shown[2:4] == [["kill -9", "score, merge", "5", "equal"], ["SIGTERM", "merge", "1", "lost"]]
+    assert as_markdown(outcomes).endswith("6 faults in all.")
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ def test_a_broken_plugin_has_a_row_and_the_others_go_on(
     assert "1 of 2 runs failed" in output.err
     assert words in output.err
     assert output.out.count("failed: mine.py:Mine on lidc, seed 0") == 1
+    assert output.out.count("data of lidc:") == 1
     runs = read_runs(tmp_path / "results").set_index("method")
     assert runs["status"].to_dict() == {"mine": "failed", "mean": "done"}
     assert words in runs.loc["mine", "error"]

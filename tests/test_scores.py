@@ -216,6 +216,22 @@ def test_a_run_has_one_line_and_may_bring_columns_of_its_own(tmp_path: Path) -> 
         merge_run(tmp_path, {"steps": 3})
 
 
+@pytest.mark.parametrize(
+    ("name", "cell", "kind"),
+    [
+        ("size", "24.5", "whole"),
+        ("size", "24³", "whole"),
+        ("window_low", "low", "finite"),
+        ("voxel_mm", "nan", "finite"),
+    ],
+)
+def test_a_number_of_a_run_that_is_none_is_named_with_its_line(tmp_path: Path, name: str, cell: str, kind: str) -> None:
+    merge_run(tmp_path, {"run_id": "a", "size": 24})
+    merge_run(tmp_path, {"run_id": "b", name: cell})
+    with pytest.raises(BenchError, match=f"runs.csv line 3, column {name}: '{cell}' is not a {kind} number"):
+        read_runs(tmp_path)
+
+
 def test_pandas_alone_reads_the_file(tmp_path: Path) -> None:
     merge_rows(tmp_path, [row(note='a, b and "c"\nd')])
     frame = pd.read_csv(tmp_path / "scores.csv")

@@ -38,6 +38,12 @@ def write_outcomes(results_dir: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes as a table, with how often faults were tried in all below it."""
-    rows = [[getattr(outcome, name) for name in SHOWN] for outcome in outcomes]
+    """The outcomes as a table, one line for all places where a fault had one outcome; their number below it."""
+    places: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        places.setdefault((outcome.fault, outcome.outcome), []).append(outcome)
+    rows = [
+        (fault, ", ".join(each.where for each in same), sum(each.times for each in same), outcome)
+        for (fault, outcome), same in places.items()
+    ]
     return f"{tabulate(rows, SHOWN, 'github')}\n\n{sum(outcome.times for outcome in outcomes)} faults in all."
