@@ -96,14 +96,14 @@ def test_rendered_images_are_kept_with_the_prediction_and_checked(
 
 
 def test_rows_say_whose_images_were_scored(make_data: Callable[..., dict], tmp_path: Path) -> None:
-    cases = make_data()
+    cases, protocol = make_data(), replace(PROTOCOLS["ct3d-1"], fidelity=None)
     test = cases["test"]
-    count = len(turn_angles(PROTOCOLS["ct3d-1"].turn, test.card.angles))
+    count = len(turn_angles(protocol.turn, test.card.angles))
     images = np.full((count, 16, 16), 0.5, dtype=np.float32)
     for name in test.names:
         write_prediction(tmp_path, name, np.full((16,) * 3, 0.4), test, seconds=1, seed=0, renders=images)
     facts = RunFacts("m-toy-tiny-s0-00000000", "m", "builtin", "tiny", 0, "test")
-    rows = score_predictions(facts, cases, tmp_path, PROTOCOLS["ct3d-1"])
+    rows = score_predictions(facts, cases, tmp_path, protocol)
     means = [row for row in rows if row.space == "drr" and row.level == "set" and row.stat == "mean"]
     assert {(row.axis, row.metric) for row in means} == {
         (axis, metric) for axis in ("heldout", "input") for metric in ("mse", "mae", "psnr", "ssim")

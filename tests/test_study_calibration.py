@@ -111,9 +111,9 @@ def test_one_sample_or_several_counts_are_refused(place: Path) -> None:
 @pytest.mark.parametrize(("factor", "ratio"), [(1.0, 1.0), (0.5, 0.5), (2.0, 2.0)])
 def test_spreads_of_normal_draws_are_their_closed_forms(factor: float, ratio: float) -> None:
     random = np.random.default_rng(0)
-    known = random.normal(0, 3, 4000)
-    truth = known + random.normal(0, 0.8, 4000)
-    samples = known[:, None] + factor * random.normal(0, 0.8, (4000, 6))
+    known = random.normal(0, 3, 1500)
+    truth = known + random.normal(0, 0.8, 1500)
+    samples = known[:, None] + factor * random.normal(0, 0.8, (1500, 6))
     found = spreads(truth, samples, known, population=float(np.hypot(3, 0.8)))
     assert found["unexplained"].value == pytest.approx(0.8 / np.hypot(3, 0.8), rel=0.04)
     assert found["spread_ratio"].value == pytest.approx(ratio, rel=0.04)
