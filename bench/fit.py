@@ -201,6 +201,7 @@ def train(
     steps = Steps(stage, optimizers, accelerator, settings.precision, report, training.parts)
     memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = _training_batches(stage, settings, seed, start, accelerator)
+    _set_training(stage, True)
     began = saved = time.monotonic()
     with memory, report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
         for step in range(start, loop.steps):
@@ -208,7 +209,6 @@ def train(
             reseed()
             batch = next(batches)  # after the seed: an item may draw random numbers too
             _set_rates(optimizers, rates, stage.rate(step))
-            _set_training(stage, True)
             values = steps.run(batch, step, reseed)
             training.parts = steps.parts
             average_buffers(stage.networks.values())
@@ -295,6 +295,7 @@ def _validate(
         total, count = total + float(loss) * size, count + size
     for name, state in kept.items():
         stage.networks[name].load_state_dict(state)
+    _set_training(stage, True)
     if count == 0:
         raise BenchError(f"stage {stage.name} cannot validate: there are no validation cases")
     return total / count

@@ -109,6 +109,25 @@ def test_the_best_weights_by_validation_are_kept(tmp_path: Path) -> None:
     assert float(stage.validation_loss(batch).detach()) == pytest.approx(lowest, rel=1e-4)
 
 
+def test_networks_are_in_training_mode_at_every_step_and_at_no_validation(tmp_path: Path) -> None:
+    modes: dict[str, list[bool]] = {"step": [], "validation": []}
+    stage = Line(LOOP.model_copy(update={"validate_every": 5}))
+    stage.networks["line"].eval()
+    validate = stage.validation_loss
+
+    def watched(batch: Tensor) -> Tensor:
+        modes["validation"].append(stage.networks["line"].training)
+        return validate(batch)
+
+    stage.at_step = lambda step: modes["step"].append(stage.networks["line"].training)
+    stage.validation_loss = watched  # type: ignore[method-assign]
+    fit(stage, tmp_path)
+    assert modes["step"] == [True] * 40
+    assert modes["validation"] == [False] * len(modes["validation"])
+    assert len(modes["validation"]) >= 40 / 5
+    assert not stage.networks["line"].training
+
+
 def test_a_finished_stage_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
     first = Line(LOOP)
     fit(first, tmp_path)

@@ -27,7 +27,7 @@ from bench.registry import discover_methods, get_dataset
 from bench.study.runs import StudyRequest, find_runs, limited
 
 PICTURE, TABLES = "performance.png", "performance.md"
-LOOP_STEPS = 30
+LOOP_STEPS = 150
 QUICK_LOOP_STEPS = 6
 SHARE = 0.25  # of an item's seconds that one of its measurements may take
 

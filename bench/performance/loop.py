@@ -20,7 +20,7 @@ from bench.progress import Reporter
 from bench.rundir import RunFolder
 
 LEAST_STEPS = 6  # of a repetition, of slow stages
-REPETITION = 3.0  # seconds
+REPETITION = 8.0  # seconds, beside which the loop's own start and end, once a stage, are short
 
 
 def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:
@@ -31,7 +31,8 @@ def loop_rows(subject: Subject, bench: Bench, steps: int) -> Iterator[Row]:
     for stage in trained_stages(subject.method):
         with prepared(subject, stage, bench.device), TemporaryDirectory() as folder:
             kept, stage.loop = stage.loop, shortened(stage.loop, 2)
-            one = bench.once(lambda stage=stage: bare_loop(stage, bench.device)) / 2  # type: ignore[misc]
+            for _ in range(2):  # the first one warms up
+                one = bench.once(lambda stage=stage: bare_loop(stage, bench.device)) / 2  # type: ignore[misc]
             count = min(steps, max(LEAST_STEPS, int(REPETITION / one)))
             stage.loop = shortened(kept, count)
             counter = iter(range(1_000_000))
