@@ -59,8 +59,11 @@ class ScoreRow(BaseModel):
 
 
 COLUMNS = tuple(ScoreRow.model_fields)
-KINDS = {name: TypeAdapter(list[field.annotation]) for name, field in ScoreRow.model_fields.items()}  # type: ignore[name-defined]
 KEY = COLUMNS[: COLUMNS.index("stat") + 1]
+KINDS = {  # what a whole column must be
+    name: TypeAdapter(list[field.annotation])  # type: ignore[name-defined]
+    for name, field in ScoreRow.model_fields.items()
+}
 RUN_COLUMNS = (  # the first columns of runs.csv, in this order; any others follow by name
     *("run_id", "status", "method", "origin", "dataset", "source", "split", "preset", "seed", "views", "protocol"),
     *("size", "voxel_mm", "window_low", "window_high", "data_fingerprint", "config_sha256", "code_version"),

@@ -267,6 +267,8 @@ def _row(
             marks = tuple(notes.mark(text) for text in doubts(printed, method, metric))
             cell = replace(cell, published=printed[method, metric].text, marks=cell.marks + marks)
         cells.append(cell)
+    if {"error"} <= {cell.state for cell in cells} <= {"error", "not_run", "cannot"}:  # it failed as a whole
+        cells = [replace(cell, state="error") if cell.state == "not_run" else cell for cell in cells]
     remarks = [] if runs is None else [f"{title}: {remark}" for remark in runs["remark"].unique() if remark]
     if origin == "pretrained" and runs is not None:
         cells = [replace(cell, comparable=False) for cell in cells]

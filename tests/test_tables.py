@@ -224,7 +224,8 @@ def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Pat
     status = {"psnr": "error", "ssim": "na"}
     merge_rows(tmp_path, [ScoreRow(**{**row, "value": None, "status": status[row["metric"]]}) for row in rows])
     shown = table(tmp_path)
-    assert [cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim")] == ["error", "cannot"]
+    states = {metric: cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim", "mse", "mae")}
+    assert states == {"psnr": "error", "ssim": "cannot", "mse": "error", "mae": "error"}  # nothing was left undone
     (mark,) = cell_of(shown.blocks[0], "mine", "psnr").marks
     assert shown.footnotes[mark - 1] == "mine, PSNR: error: it broke"
     text = render([shown], "md")
