@@ -25,7 +25,8 @@ def performance(
     quick: Annotated[bool, typer.Option("--quick", help="Few repetitions and small volumes.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
     readme: Annotated[
-        Path | None, typer.Option(help="Write targets, Table 4 and growth between the performance marks of this file.")
+        Path | None,
+        typer.Option(help="Write targets and the picture of growth between the performance marks of this file."),
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     results_dir: Annotated[Path, typer.Option(help="performance.csv, .md and .png go there.")] = Path("results"),

@@ -1,6 +1,6 @@
 """What the rows say, as Markdown for the README and as lines for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -26,14 +26,13 @@ TITLES = {
     "score": "Scoring, a case",
     "memory": "Memory of training at the published sizes, estimated; the GPU that the paper names has 12 GiB",
 }
-SHORT = ("memory",)  # kinds that a brief report shows
 
 
 def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
     """Targets, tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; empty for no rows.
 
-    `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` leaves
-    out the tables of most rows.
+    `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` shows
+    targets and picture alone.
     """
     parts = []
     for device, threads in dict.fromkeys((row.device, row.threads) for row in rows):
@@ -46,22 +45,8 @@ def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> 
         )
         if goals := judged(mine):
             parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
-        for kind, title in TITLES.items():
-            chosen = [row for row in mine if row.kind == kind]
-            if chosen and (kind in SHORT or not brief):
-                parts.append(f"{title}:\n\n{_table(chosen)}")
-        if times := extrapolated(mine):
-            parts.append(
-                "Table 4 on this device, **extrapolated** from the steps and cases above to "
-                f"{STEPS:,} steps:\n\n{_tabulated(('', 'training, h', 'published way, h', 's a volume'), times)}"
-            )
-        if found := curves(mine):
-            lines = [
-                (c.subject, c.axis, f"{c.amounts[0]:g} to {c.amounts[-1]:g}", f"{c.seconds[-1]:.3g}", _exponent(c))
-                for c in found
-            ]
-            heads = ("", "axis", "measured", "s at the largest", "exponent")
-            parts.append(f"Growth, exponents of the largest three points:\n\n{_tabulated(heads, lines)}")
+        if not brief:
+            parts += _tables(mine)
     if parts and picture:
         parts.append(f"![Seconds over the side of volumes, tokens, cases and views]({picture})")
     return "\n\n".join(parts) + "\n" if parts else ""
@@ -87,6 +72,25 @@ def extrapolated(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 METRICS = ("train_hours", "infer_seconds")
+
+
+def _tables(rows: Sequence[Row]) -> Iterator[str]:
+    for kind, title in TITLES.items():
+        chosen = [row for row in rows if row.kind == kind]
+        if chosen:
+            yield f"{title}:\n\n{_table(chosen)}"
+    if times := extrapolated(rows):
+        yield (
+            "Table 4 on this device, **extrapolated** from the steps and cases above to "
+            f"{STEPS:,} steps:\n\n{_tabulated(('', 'training, h', 'published way, h', 's a volume'), times)}"
+        )
+    if found := curves(rows):
+        lines = [
+            (c.subject, c.axis, f"{c.amounts[0]:g} to {c.amounts[-1]:g}", f"{c.seconds[-1]:.3g}", _exponent(c))
+            for c in found
+        ]
+        heads = ("", "axis", "measured", "s at the largest", "exponent")
+        yield f"Growth, exponents of the largest three points:\n\n{_tabulated(heads, lines)}"
 
 
 def _table(rows: Sequence[Row]) -> str:
