@@ -60,6 +60,7 @@ class ScoreRow(BaseModel):
 
 COLUMNS = tuple(ScoreRow.model_fields)
 KEY = COLUMNS[: COLUMNS.index("stat") + 1]
+NUMERIC = {"seed": "Int64", "value": "float64", "n": "Int64"}  # columns of a table; an empty cell is unknown
 KINDS = {  # what a whole column must be
     name: TypeAdapter(list[field.annotation])  # type: ignore[name-defined]
     for name, field in ScoreRow.model_fields.items()
@@ -136,7 +137,8 @@ def write_scores(path: Path, rows: Sequence[ScoreRow]) -> str:
 def read_score_rows(path: Path) -> list[ScoreRow]:
     """The rows of one file; empty without it. Raises BenchError, with the line, for what does not fit the schema."""
     columns = _columns(path)
-    return [ScoreRow(**dict(zip(columns, cells, strict=True))) for cells in zip(*columns.values(), strict=True)]
+    cells = zip(*columns.values(), strict=True)
+    return [ScoreRow.model_construct(**dict(zip(columns, row, strict=True))) for row in cells]  # checked by column
 
 
 def read_scores(results_dir: Path) -> pd.DataFrame:
@@ -152,8 +154,7 @@ def read_scores(results_dir: Path) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _frame(path: Path, _: tuple[int, int, int] | None) -> pd.DataFrame:
     """A file in one state, checked once: tables and findings ask for it many times."""
-    kinds = dict.fromkeys(COLUMNS, "str") | {"value": "float64", "n": "Int64", "seed": "Int64"}
-    return pd.DataFrame(_columns(path)).astype(kinds)
+    return pd.DataFrame(_columns(path)).astype(dict.fromkeys(COLUMNS, "str") | NUMERIC)
 
 
 def read_runs(results_dir: Path) -> pd.DataFrame:
@@ -278,7 +279,7 @@ def _columns(path: Path) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     cells_of = zip(*rows, strict=True) if rows else [()] * len(header)
     for name, cells in zip(header, cells_of, strict=True):
-        known = [cell or None for cell in cells] if name in ("seed", "value", "n") else list(cells)
+        known = [cell or None for cell in cells] if name in NUMERIC else list(cells)
         try:
             columns[name] = KINDS[name].validate_python(known)
         except ValidationError as error:

@@ -25,6 +25,8 @@ from bench.scores import (
     write_scores,
 )
 
+from .score_rows import run_facts
+
 DESIGNED = (
     "run_id, protocol, protocol_hash, method, origin, dataset, source, split, preset, seed, views, space, axis, "
     "metric, level, case, rep, stat, value, n, status, note, code_version"
@@ -32,27 +34,15 @@ DESIGNED = (
 
 
 def row(metric: str = "mse", value: float | None = 0.01, **other) -> ScoreRow:
-    defaults = {
+    of_case = {
         "run_id": "mine-toy-tiny-s0-0123abcd",
-        "protocol": "ct3d-1",
-        "protocol_hash": "f" * 64,
-        "method": "mine",
-        "origin": "builtin",
         "dataset": "toy",
-        "source": "phantom",
-        "split": "test",
-        "preset": "tiny",
-        "seed": 0,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
         "level": "case",
         "case": "a",
         "stat": "value",
         "n": 1,
-        "code_version": "0.1.0",
     }
-    return ScoreRow(**{**defaults, "metric": metric, "value": value, **other})
+    return ScoreRow(**run_facts("mine", **{**of_case, "metric": metric, "value": value, **other}))
 
 
 def test_the_columns_are_those_of_the_design_and_the_key_ends_at_stat() -> None:
