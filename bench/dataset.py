@@ -19,8 +19,8 @@ from torch import Tensor
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.phantoms import Phantoms
-    from bench.store import PreparedCase
+    from bench.data.phantoms import Phantoms
+    from bench.data.store import PreparedCase
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

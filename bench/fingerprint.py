@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.files import read_json
+from bench.system.files import read_json
 
 Weights = Callable[[tuple[int, ...], float], np.ndarray]
 """Float64 values of a tensor of this shape, shifted by a phase where the rule has one."""

@@ -97,7 +97,7 @@ Update = Callable[[str, Tensor], None]
 
 
 class Stage(ABC):
-    """One thing to train. The loop in bench/fit.py owns steps, precision, devices, averages and checkpoints."""
+    """One thing to train. bench/pipeline/fit.py owns the loop: steps, precision, devices, averages and checkpoints."""
 
     name: str
     loop: Loop
@@ -168,7 +168,7 @@ class Method(ABC):
     is, and `--method METHOD+NAME` runs them; `what` in [variant.NAME] says in a few words how they differ.
     """
     variant: ClassVar[Mapping[str, Any]] = {}
-    """Of a class that bench.registry makes of such a table: its settings by preset."""
+    """Of a class that bench.plugins.registry makes of such a table: its settings by preset."""
 
     remark: str = ""
     """Of a built method: what it found on this machine that its numbers depend on; goes into its run's row."""

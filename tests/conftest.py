@@ -1,4 +1,4 @@
-"""Small synthetic data sets that need no files, for tests of what is measured rather than of any data set."""
+"""What every test can ask for: a data folder of its own, and small synthetic data sets."""
 
 import os
 from collections.abc import Callable
@@ -7,13 +7,11 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads that wait for each other waste them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
-from bench.dataset import Cases, DatasetCard, Geometry, centred_affine
+from bench.dataset import Cases
 
-GEOMETRY = Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0, grey_scale=4.0)
+from .helpers import toy_data
 
 
 @pytest.fixture
@@ -26,51 +24,4 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def make_data() -> Callable[..., dict[str, Cases]]:
     """`make_data(train=12, test=8, size=16, name="toy", …)` → split → Cases of smooth random volumes."""
-    return _make_data
-
-
-def _make_data(
-    train: int = 12,
-    test: int = 8,
-    *,
-    size: int = 16,
-    name: str = "toy",
-    source: str = "phantom",
-    window: tuple[float, float] = (-1000.0, 1000.0),
-    centre: tuple[float, float, float] = (3.0, -7.0, 20.0),
-    seed: int = 0,
-) -> dict[str, Cases]:
-    counts = {"train": train, "validation": 2, "test": test}
-    card = DatasetCard(
-        name=name,
-        source=source,
-        size=size,
-        voxel_mm=320.0 / size,
-        window=window,
-        image_size=size,
-        angles=(270.0, 0.0),
-        mirrored=(True, False),
-        geometry=GEOMETRY,
-        counts=counts,
-        fingerprint=f"{name}-{source}-{size}-{seed}-{counts}",
-    )
-    random = np.random.default_rng(seed)
-    affine = centred_affine(size, card.voxel_mm, centre)
-    return {
-        split: Cases(
-            card=card,
-            split=split,
-            names=tuple(f"{split}-{index:03d}" for index in range(count)),
-            hounsfield=np.stack([_volume(random, size) for _ in range(count)]),
-            line_integrals=random.uniform(0.0, 4.0, (count, 2, size, size)).astype(np.float32),
-            affines=np.stack([affine] * count),
-        )
-        for split, count in counts.items()
-    }
-
-
-def _volume(random: np.random.Generator, size: int) -> np.ndarray:
-    """(D, H, W) int16: smooth noise of random strength around a random level, some of it outside the window."""
-    noise = gaussian_filter(random.normal(size=(size,) * 3), sigma=size / 10)
-    strength, level = random.uniform(300, 900), random.uniform(-700, 300)
-    return np.rint(level + strength * noise / noise.std()).astype(np.int16)
+    return toy_data.make_data

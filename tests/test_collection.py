@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted(Path(__file__).parent.glob("*.py"))
+FILES = sorted(Path(__file__).parent.rglob("*.py"))
 TESTS = [file for file in FILES if file.name.startswith("test_")]
 
 

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 
 from bench.cli import run_command
-from bench.config import method_settings
 from bench.errors import UsageError
-from bench.files import read_json
 from bench.fingerprint import (
     UnknownEntry,
     chirp,
@@ -31,7 +29,9 @@ from bench.fingerprint import (
 )
 from bench.methods.codediff import fingerprint as codediff
 from bench.methods.codediff import fingerprint_autoencoder, fingerprint_prior
-from bench.registry import get_method
+from bench.plugins.config import method_settings
+from bench.plugins.registry import get_method
+from bench.system.files import read_json
 
 
 def test_the_plain_rule_is_a_sine_over_the_root_of_a_row() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from bench.errors import BenchError
 from bench.likelihood import NARROW, discretised_gaussian_nll, log_normal_cdf, log_probability_of_interval
 from bench.method import Likelihood
-from bench.metrics.likelihood import (
+from bench.scoring.bits import (
     CaseLikelihood,
     likelihood_scores,
     nll_bits_per_code,

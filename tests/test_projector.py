@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from bench import projector
-from bench.agreement import agreement, agreement_table, has_plastimatch, plastimatch_views
 from bench.dataset import LEFT_LATERAL_ANGLE, PA_ANGLE, Geometry
 from bench.errors import BenchError, UsageError
+from bench.performance.agreement import agreement, agreement_table, has_plastimatch, plastimatch_views
 from bench.projector import WATER_PER_CM, attenuation, project, rays
 
 MACHINE = Geometry(source_axis_mm=541, source_panel_mm=949, panel_mm=500)

@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from bench.cli import run_command
-from bench.config import PLAIN_NAME, RunConfig
-from bench.renderers import LATEX
+from bench.plugins.config import PLAIN_NAME, RunConfig
+from bench.results.renderers import LATEX
 
-from .table_rows import add
+from .helpers.table_rows import add
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for top in ("bench", "methods", "datasets") for path in (ROOT / top).rglob("*.py"))

@@ -30,7 +30,7 @@ from bench.cli import (
 )
 from bench.cli.usage import Application, refused
 from bench.errors import BenchError, StoppedError
-from bench.stopping import stopped_by_warnings
+from bench.system.signals import stopped_by_warnings
 
 app = Application(
     name="bench",

@@ -20,9 +20,9 @@ def export(
 
     Anyone can add it with `bench import FILE` and check it with `bench verify RUN`.
     """
-    from bench.archive import export_run
-    from bench.pretrained import folder_of, write_pretrained
-    from bench.registry import get_method
+    from bench.pipeline.archive import export_run
+    from bench.pipeline.pretrained import folder_of, write_pretrained
+    from bench.plugins.registry import get_method
 
     folder = found(run, runs_dir)
     if pretrained:
@@ -49,12 +49,12 @@ def import_(
     Refused, with the name of what is wrong, and without a trace: files outside the run's own, links, pickles, wrong
     hashes, compressed members, numbers that its predictions do not give.
     """
-    from bench.archive import import_run
     from bench.errors import BenchError
-    from bench.fit import make_accelerator
-    from bench.progress import Reporter
-    from bench.rundir import RunFolder
-    from bench.verify import check_scores
+    from bench.pipeline.archive import import_run
+    from bench.pipeline.fit import make_accelerator
+    from bench.pipeline.verify import check_scores
+    from bench.runs.folder import RunFolder
+    from bench.system.progress import Reporter
 
     report, target = Reporter(), make_accelerator(device).device
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from bench.audit import Sheet
+    from bench.results.audit import Sheet
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
@@ -38,8 +38,8 @@ def audit(
     Predictions and truth are the same in all columns, unless a protocol takes another truth, which its column says:
     what differs is the definition. Nothing is added to results/.
     """
-    from bench.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
     from bench.errors import UsageError
+    from bench.results.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
@@ -66,15 +66,15 @@ def _scored(
 ) -> "Sheet":
     from rich.console import Console
 
-    from bench.audit import read_case, side_by_side, side_by_side_of_case
     from bench.cli.score import chosen_device
+    from bench.data.cases import load_dataset
     from bench.errors import UsageError, unknown_name
-    from bench.loading import load_dataset
-    from bench.progress import Reporter
-    from bench.protocols import PROTOCOLS
-    from bench.registry import get_dataset
-    from bench.scoring import external_run, score_predictions
-    from bench.storedrun import find_run, open_stored
+    from bench.pipeline.reopen import find_run, open_stored
+    from bench.plugins.registry import get_dataset
+    from bench.results.audit import read_case, side_by_side, side_by_side_of_case
+    from bench.scoring.protocols import PROTOCOLS
+    from bench.scoring.score import external_run, score_predictions
+    from bench.system.progress import Reporter
 
     reporter, target = Reporter(Console(stderr=True)), chosen_device(device)
     run = None

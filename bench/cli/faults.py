@@ -29,9 +29,9 @@ def faults(
     from bench.drills.faults import fault_drills
     from bench.drills.outcome import as_markdown, write_outcomes
     from bench.errors import BenchError
-    from bench.files import replace_block
-    from bench.progress import Reporter
-    from bench.run import RunRequest
+    from bench.pipeline.run import RunRequest
+    from bench.system.files import replace_block
+    from bench.system.progress import Reporter
 
     report = Reporter()
     request = RunRequest(method, dataset, preset, 0, tuple(set_), protocol, "phantom", device="cpu")

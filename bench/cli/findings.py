@@ -17,8 +17,8 @@ def findings(
 ) -> None:
     """Write what the results say: printed order against ours, floors, ceilings, controls, other definitions."""
     from bench.errors import BenchError
-    from bench.files import replace_block, with_block, write_text
-    from bench.findings import BLOCK, EMPTY, findings
+    from bench.results.findings import BLOCK, EMPTY, findings
+    from bench.system.files import replace_block, with_block, write_text
 
     text = findings(results_dir)
     if check:

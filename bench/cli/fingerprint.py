@@ -47,7 +47,7 @@ def fingerprint(
 
 def _modules(method: str | None) -> "dict[str, Fingerprint]":
     from bench.errors import UsageError
-    from bench.registry import discover_methods, method_module
+    from bench.plugins.registry import discover_methods, method_module
 
     names = sorted(discover_methods()[0]) if method is None else [method]
     found: Any = {}
@@ -76,7 +76,7 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
     from rich.table import Table
 
     from bench.fingerprint import compare, select
-    from bench.progress import Reporter
+    from bench.system.progress import Reporter
 
     chosen = select(module, entry, fast)
     rows: list[Comparison] = []

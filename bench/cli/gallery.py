@@ -14,9 +14,9 @@ def gallery(
     runs_dir: Annotated[Path, typer.Option(help="Where the predictions are.")] = Path("runs"),
 ) -> None:
     """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
-    from bench.progress import Reporter
     from bench.report.collect import collect
     from bench.report.gallery import draw_gallery
+    from bench.system.progress import Reporter
 
     names = draw_gallery(out, collect(results_dir, runs_dir, by, Reporter()), case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

@@ -20,7 +20,7 @@ def leaderboard(
 ) -> None:
     """Write the leaderboard: every method that was measured, sorted, with bootstrap intervals over cases."""
     from bench.errors import BenchError
-    from bench.leaderboard import refresh
+    from bench.results.leaderboard import refresh
 
     stale = refresh(results_dir, by, out, readme, check=check)
     if check and stale:

@@ -14,8 +14,8 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.protocols import PROTOCOLS
-    from bench.registry import discover_datasets, discover_methods, variants_of
+    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
+    from bench.scoring.protocols import PROTOCOLS
 
     console = Console()
     methods, broken_methods = discover_methods()
@@ -52,8 +52,8 @@ def show(
     from rich.console import Console
 
     from bench.errors import unknown_name
-    from bench.protocols import PROTOCOLS, describe
-    from bench.registry import discover_datasets, discover_methods, variants_of
+    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
+    from bench.scoring.protocols import PROTOCOLS, describe
 
     console = Console()
     methods, _ = discover_methods()
@@ -75,8 +75,8 @@ def show(
 
 
 def _method_text(method, preset: str) -> str:
-    from bench.config import method_settings
-    from bench.registry import variants_of
+    from bench.plugins.config import method_settings
+    from bench.plugins.registry import variants_of
 
     card = method.card
     variants = [f"  {name}: {cls.card.title}" for name, cls in variants_of(method).items() if not method.variant]
@@ -100,7 +100,7 @@ def _method_text(method, preset: str) -> str:
 
 
 def _dataset_text(spec) -> str:
-    from bench.loading import choose_source
+    from bench.data.cases import choose_source
 
     geometry = spec.geometry
     return "\n".join(

@@ -30,12 +30,12 @@ def measure(
     A population takes minutes: chests are rendered at 2 mm. The projector is tried on the first prepared scan
     (`bench data sample` obtains one) and on a phantom.
     """
-    from bench.files import replace_block
-    from bench.progress import Reporter
-    from bench.registry import discover_datasets, get_dataset
+    from bench.plugins.registry import discover_datasets, get_dataset
+    from bench.system.files import replace_block
+    from bench.system.progress import Reporter
 
     report = Reporter()
-    own_module = importlib.import_module("bench.datasets.prepare").own_module
+    own_module = importlib.import_module("bench.scans.prepare").own_module
     names = (
         [dataset] if dataset else [name for name in sorted(discover_datasets()[0]) if own_module(name, "population")]
     )
@@ -61,7 +61,7 @@ def _scans(folder: Path, report: Any) -> list[Any]:
     """The CTs below a folder; what else is there is named."""
     from bench.errors import UsageError
 
-    find_scans = importlib.import_module("bench.datasets.reading.find").find_scans
+    find_scans = importlib.import_module("bench.scans.reading.find").find_scans
     found = list(find_scans(folder))
     scans = [item for item in found if hasattr(item, "read")]
     for item in found:
@@ -73,7 +73,7 @@ def _scans(folder: Path, report: Any) -> list[Any]:
 
 
 def _projector(spec: "DatasetSpec") -> str:
-    from bench.agreement import agreement_table
+    from bench.performance.agreement import agreement_table
 
     return agreement_table(dict(_volumes(spec)), spec.cube_mm / GRID, spec.geometry)
 
@@ -81,8 +81,8 @@ def _projector(spec: "DatasetSpec") -> str:
 def _volumes(spec: "DatasetSpec") -> Iterator[tuple[str, Any]]:
     import torch
 
-    from bench.loading import downsample
-    from bench.store import load_volume, read_store
+    from bench.data.cases import downsample
+    from bench.data.store import load_volume, read_store
 
     for record in read_store(spec.name)[:1]:
         volume = torch.from_numpy(load_volume(spec.name, record)).float()

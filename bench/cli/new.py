@@ -31,10 +31,10 @@ def new_dataset(name: Name) -> None:
 
 def _write(kind: Literal["method", "dataset"], name: str) -> str:
     """Write both files into the current folder; return the name of the class."""
-    from bench import templates
     from bench.errors import UsageError
-    from bench.files import write_text
-    from bench.registry import discover_datasets, discover_methods
+    from bench.plugins import templates
+    from bench.plugins.registry import discover_datasets, discover_methods
+    from bench.system.files import write_text
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(f"'{name}': begin with a lower-case letter and use only lower-case letters, digits and _")

@@ -38,10 +38,10 @@ def performance(
     from rich.console import Console
 
     from bench.cli.run import listed
-    from bench.files import replace_block, with_block, write_text
     from bench.performance.items import PICTURE, TABLES, Request, measure
     from bench.performance.report import markdown
-    from bench.progress import Reporter
+    from bench.system.files import replace_block, with_block, write_text
+    from bench.system.progress import Reporter
 
     if readme is not None:
         with_block(readme, "performance", "")  # refuses a file without the marks before anything is measured

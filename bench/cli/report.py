@@ -25,8 +25,8 @@ def report(
     It opens from disk and fetches nothing. What is missing (runs without predictions, data that are not prepared) is
     named in the page.
     """
-    from bench.progress import Reporter
     from bench.report.page import ReportRequest, write_report
+    from bench.system.progress import Reporter
 
     request = ReportRequest(out, results_dir, runs_dir, by, cases, viewer_mib)
     reporter = Reporter()

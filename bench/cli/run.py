@@ -36,11 +36,11 @@ def run(
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
+    from bench.distributed import is_main, process_count
     from bench.errors import BenchError, BusyError, UsageError
-    from bench.failures import forget_failure, one_line, record_failure
-    from bench.processes import is_main, process_count
-    from bench.progress import Reporter
-    from bench.run import RunRequest, run_one
+    from bench.pipeline.failures import forget_failure, one_line, record_failure
+    from bench.pipeline.run import RunRequest, run_one
+    from bench.system.progress import Reporter
 
     report = Reporter()
     grid = list(product(listed(method), listed(dataset), seed_list(seeds)))
@@ -84,8 +84,8 @@ def run(
 def _check_names(methods: list[str], datasets: list[str], preset: str, protocol: str) -> None:
     """Raise UsageError for a name that does not exist before the first of several runs starts."""
     from bench.errors import PluginError, UsageError, unknown_name
-    from bench.protocols import get_protocol
-    from bench.registry import get_dataset, get_method
+    from bench.plugins.registry import get_dataset, get_method
+    from bench.scoring.protocols import get_protocol
 
     if not methods or not datasets:
         raise UsageError("--method and --dataset need at least one name; see `bench list`")

@@ -47,20 +47,20 @@ def score(
     data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
-    from bench.config import PLAIN_NAME
+    from bench.data.cases import load_preset
     from bench.errors import UsageError
-    from bench.files import sha256_of
-    from bench.loading import load_preset
-    from bench.orientation import better_turned
-    from bench.predictions import find_predictions
-    from bench.progress import Reporter
-    from bench.protocols import get_protocol
-    from bench.registry import get_dataset
-    from bench.resample import resample_predictions
-    from bench.runrecord import predictions_sha256, run_row
-    from bench.scores import merge_rows, merge_run, views_text
-    from bench.scoring import external_run, score_predictions
-    from bench.storedrun import find_run, open_stored
+    from bench.pipeline.orientation import better_turned
+    from bench.pipeline.reopen import find_run, open_stored
+    from bench.pipeline.resample import resample_predictions
+    from bench.plugins.config import PLAIN_NAME
+    from bench.plugins.registry import get_dataset
+    from bench.runs.predictions import find_predictions
+    from bench.runs.record import predictions_sha256, run_row
+    from bench.scoring.protocols import get_protocol
+    from bench.scoring.rows import merge_rows, merge_run, views_text
+    from bench.scoring.score import external_run, score_predictions
+    from bench.system.files import sha256_of
+    from bench.system.progress import Reporter
 
     chosen_protocol, target, reporter = get_protocol(protocol), chosen_device(device), Reporter()
     folder = find_run(subject, runs_dir) if method is None else None

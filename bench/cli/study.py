@@ -40,10 +40,10 @@ def study(
     from rich.table import Table
 
     from bench.cli.run import listed, seed_list
-    from bench.progress import Reporter
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import as_lines
     from bench.study.runs import StudyRequest
+    from bench.system.progress import Reporter
 
     report = Reporter()
     request = StudyRequest(

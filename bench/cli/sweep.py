@@ -49,11 +49,11 @@ def sweep(
     again at any time. `bench sweep status` without options tells of the sweep that was started last.
     """
     from bench.cli.run import listed, seed_list
-    from bench.progress import Reporter
     from bench.sweep.grid import Grid, expand, keep_grid, newest_grid
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
     from bench.sweep.state import counted, is_finished, states
+    from bench.system.progress import Reporter
 
     report = Reporter()
     if what == "status" and not method:

@@ -30,9 +30,9 @@ def table(
     """
     from rich.console import Console
 
-    from bench.files import write_text
-    from bench.renderers import print_tables, render
-    from bench.tables import Filters, build_tables
+    from bench.results.renderers import print_tables, render
+    from bench.results.tables import Filters, build_tables
+    from bench.system.files import write_text
 
     filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
     tables = build_tables(which, results_dir, filters)

@@ -27,9 +27,9 @@ def verify(
     from rich.table import Table
 
     from bench.errors import BenchError
-    from bench.fit import make_accelerator
-    from bench.progress import Reporter
-    from bench.verify import verify_run
+    from bench.pipeline.fit import make_accelerator
+    from bench.pipeline.verify import verify_run
+    from bench.system.progress import Reporter
 
     console = Console()
     findings = verify_run(found(run, runs_dir), results_dir, Reporter(console), make_accelerator(device).device)
@@ -46,7 +46,7 @@ def verify(
 def found(run: str, runs_dir: Path):
     """The folder of a run. Raises UsageError when there is none."""
     from bench.errors import UsageError, unknown_name
-    from bench.storedrun import find_run
+    from bench.pipeline.reopen import find_run
 
     folder = find_run(run, runs_dir)
     if folder is None:

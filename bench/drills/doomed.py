@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.progress import Reporter, Task
-from bench.run import RunRequest, run_one
-from bench.stopping import WARNINGS
+from bench.pipeline.run import RunRequest, run_one
+from bench.system.progress import Reporter, Task
+from bench.system.signals import WARNINGS
 
 PATIENCE = 10.0  # seconds from a warning to the end of the process
 TOO_LATE = 98  # exit code of a process that took longer

@@ -19,11 +19,11 @@ from bench.drills.doomed import PATIENCE, End, Fate, Moment, ended, start
 from bench.drills.merging import merging_drill
 from bench.drills.outcome import Outcome
 from bench.errors import BenchError
-from bench.files import PARTIAL, digest_of, sha256_of
-from bench.progress import Reporter
-from bench.registry import get_dataset, get_method
-from bench.run import RunRequest
-from bench.scores import SCORES, read_scores
+from bench.pipeline.run import RunRequest
+from bench.plugins.registry import get_dataset, get_method
+from bench.scoring.rows import SCORES, read_scores
+from bench.system.files import PARTIAL, digest_of, sha256_of
+from bench.system.progress import Reporter
 
 KILLS = 20  # at least so many, spread over all tasks of a run
 WRITES = (3, 9)  # files that are written between two kills

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.drills.doomed import ready_processes
 from bench.drills.outcome import Outcome
-from bench.protocols import DEFAULT
-from bench.scores import SCORES, ScoreRow, merge_rows, merge_run, read_runs, read_scores
+from bench.scoring.protocols import DEFAULT
+from bench.scoring.rows import SCORES, ScoreRow, merge_rows, merge_run, read_runs, read_scores
 
 PROCESSES = 8
 RUNS = 6  # that each process merges, one after the other

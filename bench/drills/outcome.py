@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.files import write_text
+from bench.system.files import write_text
 
 FAULTS = "faults.csv"
 

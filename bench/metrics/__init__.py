@@ -2,7 +2,7 @@
 
 The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py, and for the definitions of
 released codes slices.py and released_*.py. Which of them a result uses, and with which settings, is decided by its
-protocol (bench/protocols.py).
+protocol (bench/scoring/protocols.py).
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.performance.hooks import targets
 from bench.performance.rows import Row
 from bench.performance.throughput import SCORE_CASE, SCORE_SET
-from bench.registry import discover_methods
+from bench.plugins.registry import discover_methods
 
 OVERHEAD = 0.03  # of the harness's loop over a bare one, at most
 LOOP, SAMPLING = "loop", "sampling"

@@ -13,7 +13,7 @@ from bench.performance.rows import Row
 from bench.performance.subjects import Subject, random_subject
 from bench.performance.throughput import projection, reconstruction, scoring
 from bench.performance.timing import Bench, Work
-from bench.protocols import DEFAULT
+from bench.scoring.protocols import DEFAULT
 
 SIDE, TOKENS, CASES, VIEWS = "volume side", "tokens", "cases", "views"
 AMOUNTS = {SIDE: (32, 64, 128, 256), TOKENS: (64, 256, 1024, 4096), CASES: (1, 2, 4, 8, 16), VIEWS: (1, 2, 4, 8, 16)}

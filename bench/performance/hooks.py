@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.dataset import Views
 from bench.method import Method, Stage
-from bench.registry import method_module
+from bench.plugins.registry import method_module
 
 Reconstruct = Callable[[Views, Sequence[int]], Tensor]
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from bench.errors import BenchError, UsageError, unknown_name
-from bench.fit import make_accelerator
 from bench.performance.growth import AMOUNTS, SIDE, curves, growth_rows
 from bench.performance.hooks import sampler
 from bench.performance.loop import loop_rows
@@ -21,10 +20,11 @@ from bench.performance.steps import half_rows, step_rows
 from bench.performance.subjects import load_subject, random_subject
 from bench.performance.throughput import data_rows, reconstruct_rows
 from bench.performance.timing import Bench
-from bench.progress import Reporter
-from bench.provenance import device_name
-from bench.registry import discover_methods, get_dataset
+from bench.pipeline.fit import make_accelerator
+from bench.plugins.registry import discover_methods, get_dataset
 from bench.study.runs import StudyRequest, find_runs, limited
+from bench.system.progress import Reporter
+from bench.system.provenance import device_name
 
 PICTURE, TABLES = "performance.png", "performance.md"
 LOOP_STEPS = 150

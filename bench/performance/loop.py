@@ -8,16 +8,16 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from bench.config import FitConfig
-from bench.fit import make_accelerator, train
 from bench.method import Loop, Stage
-from bench.order import BatchOrder
-from bench.parts import autocast, to_device
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench
-from bench.progress import Reporter
-from bench.rundir import RunFolder
+from bench.pipeline.fit import make_accelerator, train
+from bench.pipeline.microbatch import autocast, to_device
+from bench.plugins.config import FitConfig
+from bench.runs.folder import RunFolder
+from bench.system.progress import Reporter
+from bench.system.seeding import BatchOrder
 
 LEAST_STEPS = 6  # of a repetition, of slow stages
 REPETITION = 8.0  # seconds, beside which the loop's own start and end, once a stage, are short

@@ -17,11 +17,11 @@ from torch import Tensor
 from bench.dataset import DatasetSpec
 from bench.errors import UsageError
 from bench.method import Stage
-from bench.parts import recomputed, split
 from bench.performance.rows import Row
 from bench.performance.steps import late_step, undropped
 from bench.performance.subjects import SEED, prepared, random_subject, trained, trained_stages
 from bench.performance.timing import Bench
+from bench.pipeline.microbatch import recomputed, split
 
 LIMIT_GIB = 12.0  # of the GPU that the paper names
 

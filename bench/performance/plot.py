@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.drawing import colour_of, log_ticks, looks_of, marker_of
-from bench.files import write_atomic
 from bench.performance.growth import FITTED, Curve
+from bench.pictures.drawing import colour_of, log_ticks, looks_of, marker_of
+from bench.system.files import write_atomic
 
 COLUMNS = 2
 

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from bench.performance.goals import HEADS, judged
 from bench.performance.growth import Curve, curves
 from bench.performance.rows import Row
-from bench.published import of_table
+from bench.results.published import of_table
 
 STEPS = 100_000  # of Table 4
 TIME_TABLE = "4"

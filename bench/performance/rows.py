@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.files import write_text
+from bench.system.files import write_text
 
 FILE_NAME = "performance.csv"
 WHOLE_NUMBERS = ("threads", "n")

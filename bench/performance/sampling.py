@@ -16,13 +16,13 @@ from prdc.prdc import compute_nearest_neighbour_distances, compute_pairwise_dist
 from bench.dataset import Cases, Views
 from bench.method import Method
 from bench.metrics.distortion import psnr
-from bench.metrics.fidelity import calling_prdc, encode
-from bench.order import derived_seed
+from bench.metrics.stats import paired_differences
 from bench.performance.hooks import Sampler, sampler
 from bench.performance.rows import Row
 from bench.performance.timing import Bench
-from bench.protocols import DEFAULT, get_protocol
-from bench.stats import paired_differences
+from bench.scoring.fidelity import calling_prdc, encode
+from bench.scoring.protocols import DEFAULT, get_protocol
+from bench.system.seeding import derived_seed
 
 TOGETHER = 8  # cases drawn at once by ours
 NEAREST = 5  # neighbours of coverage, as in the default protocol

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.method import Batch, Stage, Update
-from bench.parts import autocast
 from bench.performance.hooks import published_stages
 from bench.performance.products import product_seconds
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench, Work
+from bench.pipeline.microbatch import autocast
 
 SAME_LOSS = 1e-3  # relative; float32 sums in another order through networks that amplify them
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from bench.config import method_settings
+from bench.data.cases import load_dataset
 from bench.dataset import Cases, DataConfig, DatasetCard, DatasetSpec, Split, is_mirrored
-from bench.loading import load_dataset
 from bench.method import Batch, Method, Stage, Update
-from bench.parts import to_device
-from bench.registry import get_method
+from bench.pipeline.microbatch import to_device
+from bench.plugins.config import method_settings
+from bench.plugins.registry import get_method
 
 SEED = 0
 TRAINING_CASES = 8

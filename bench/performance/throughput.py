@@ -8,17 +8,17 @@ from prdc import compute_prdc
 from skimage.metrics import structural_similarity
 
 from bench.dataset import DatasetSpec, Views
-from bench.metrics.cases import CaseVolumes
-from bench.metrics.fidelity import calling_prdc, prdc_scores
 from bench.metrics.ssim import SIGMA
-from bench.order import derived_seed
 from bench.performance.hooks import published_reconstruct
 from bench.performance.rows import Row
 from bench.performance.sampling import NEAREST
 from bench.performance.subjects import Subject
 from bench.performance.timing import Bench, Work
 from bench.projector import project
-from bench.protocols import DEFAULT, get_protocol
+from bench.scoring.cases import CaseVolumes
+from bench.scoring.fidelity import calling_prdc, prdc_scores
+from bench.scoring.protocols import DEFAULT, get_protocol
+from bench.system.seeding import derived_seed
 
 ANGLES = (270.0, 0.0)
 SCORE_CASE, SCORE_SET = "score/one case", "score/one set"

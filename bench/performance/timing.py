@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bench.performance.rows import Row
-from bench.provenance import code_version, device_name
+from bench.system.provenance import code_version, device_name
 
 Work = Callable[[], Any]
 

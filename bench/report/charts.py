@@ -11,7 +11,7 @@ from textwrap import wrap
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from bench.drawing import log_ticks
+from bench.pictures.drawing import log_ticks
 
 WIDTH = 560.0
 LOG_FROM = 30.0  # ratio of largest to smallest value from which an axis is logarithmic

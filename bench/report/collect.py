@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 
 from bench.dataset import Cases, to_unit
-from bench.drawing import PALETTE, looks_of
-from bench.entries import Entry, entries_of, read_rows
 from bench.errors import BenchError
-from bench.leaderboard import leaderboard_tables
-from bench.predictions import read_prediction
-from bench.progress import Reporter
-from bench.registry import installed_dataset
-from bench.rundir import RunFolder
-from bench.storedrun import PREDICTED, open_stored
-from bench.table_model import Block, Kind, Row, Table
+from bench.pictures.drawing import PALETTE, looks_of
+from bench.pipeline.reopen import PREDICTED, open_stored
+from bench.plugins.registry import installed_dataset
+from bench.results.entries import Entry, entries_of, read_rows
+from bench.results.leaderboard import leaderboard_tables
+from bench.results.table_model import Block, Kind, Row, Table
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import read_prediction
+from bench.system.progress import Reporter
 
 DATA_KEYS = ("dataset", "source", "split", "preset", "views", "data_fingerprint")
 PLACE = re.compile(r"(?:(\d+)\.|–) (.*)", re.DOTALL)  # how the leaderboard numbers its rows

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from bench.entries import Entry
 from bench.metrics import METRICS
+from bench.metrics.stats import mean_intervals
 from bench.report.charts import Cloud, cloud_chart, pair_chart
 from bench.report.collect import Group, Subject
-from bench.stats import mean_intervals
-from bench.table_model import label_of
+from bench.results.entries import Entry
+from bench.results.table_model import label_of
 
 CHARTED = ("psnr", "ssim")  # of volumes, case by case
 

@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from bench.errors import BenchError, UsageError
-from bench.files import write_atomic
-from bench.preview import PANELS, panels
+from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
+from bench.system.files import write_atomic
 
 SHOWN = ("axial", "coronal", "MIP along H")
 INCHES = 1.25  # a side of a picture

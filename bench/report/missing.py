@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.config import resolve
 from bench.errors import BenchError
-from bench.pretrained import find_pretrained
-from bench.registry import get_method, installed_dataset, method_card, plugin_sha256
+from bench.pipeline.pretrained import find_pretrained
+from bench.plugins.config import resolve
+from bench.plugins.registry import get_method, installed_dataset, method_card, plugin_sha256
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
-from bench.runrecord import full_name
+from bench.runs.record import full_name
 
 Way = Literal["train", "take weights"]
 OWN_ROW = (

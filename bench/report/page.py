@@ -12,14 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench import __version__
-from bench.drawing import PALETTE
-from bench.entries import read_rows
-from bench.files import write_text
-from bench.leaderboard import DEFAULT_BY
 from bench.metrics import METRICS
-from bench.progress import Reporter
-from bench.provenance import code_version
-from bench.renderers import REFERENCES, cell_text
+from bench.metrics.stats import LEVEL
+from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, Part, collect, place_and_title
 from bench.report.comparison import CHARTED, Pair, clouds_of, pairs_of
 from bench.report.curves import Training, training_of
@@ -31,8 +26,13 @@ from bench.report.provenance import runs_of
 from bench.report.studies import HEADS as STUDY_HEADS
 from bench.report.studies import studies_in
 from bench.report.volumes import MIB, Budget, cap_reason, viewer_case
-from bench.stats import LEVEL
-from bench.table_model import CAPTION, Row, label_of
+from bench.results.entries import read_rows
+from bench.results.leaderboard import DEFAULT_BY
+from bench.results.renderers import REFERENCES, cell_text
+from bench.results.table_model import CAPTION, Row, label_of
+from bench.system.files import write_text
+from bench.system.progress import Reporter
+from bench.system.provenance import code_version
 
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "

@@ -10,11 +10,11 @@ from matplotlib.image import imsave
 
 from bench.dataset import to_hounsfield
 from bench.errors import BenchError
-from bench.predictions import read_prediction
-from bench.preview import DIFFERENCE_RANGE, panels
+from bench.pictures.preview import DIFFERENCE_RANGE, panels
 from bench.report.collect import Group, Subject
 from bench.report.markup import data_uri
-from bench.rundir import RunFolder
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import read_prediction
 
 SLICES = 3  # of PANELS; the others are projections
 WHITE_PERCENTILE = 99.95  # of a case's truth: drawn white, so that a wide window does not make all of it black

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.rundir import RunFolder
-from bench.scores import read_runs
+from bench.runs.folder import RunFolder
+from bench.scoring.rows import read_runs
 
 HEADS = {
     "status": "Status",

@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.dataset import to_hounsfield
 from bench.errors import BenchError
-from bench.predictions import nifti_bytes
 from bench.report.collect import Group
 from bench.report.pictures import white_of
+from bench.runs.predictions import nifti_bytes
 
 MIB = 2**20
 

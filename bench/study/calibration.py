@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.dataset import Cases, to_hounsfield, to_unit
-from bench.order import derived_seed
-from bench.progress import Reporter
+from bench.metrics.ensembles import interval_shares, truth_ranks
+from bench.metrics.stats import LEAST, Estimate, function_of_means
 from bench.projector import AIR_BELOW_HU
-from bench.samples import interval_shares, truth_ranks
-from bench.stats import LEAST, Estimate, function_of_means
 from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited
 from bench.study.sampling import put, sample_count, several_samples
+from bench.system.progress import Reporter
+from bench.system.seeding import derived_seed
 
 INSIDE, FACTOR = "stated share of the interval", "factor"
 ALIKE = 1e-6  # part of the error, of a spread that is rounding

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError, unknown_name
-from bench.progress import Reporter
 from bench.study import calibration, inputs, ood, sampling, training
 from bench.study.plot import Panel, draw
 from bench.study.points import Point, points_of, read_lines, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
+from bench.system.progress import Reporter
 
 Body = Callable[[StudyRequest, Sequence[TrainedRun], Reporter], Iterator[Point]]
 

@@ -10,15 +10,15 @@ from functools import partial
 import numpy as np
 import torch
 
+from bench.data.cases import fine_volumes
 from bench.dataset import Cases
-from bench.degrade import beam_hardening, moved, poisson_noise
 from bench.errors import UsageError
-from bench.loading import fine_volumes
-from bench.order import derived_seed
-from bench.progress import Reporter
 from bench.projector import project
+from bench.study.degrade import beam_hardening, moved, poisson_noise
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited, measure
+from bench.system.progress import Reporter
+from bench.system.seeding import derived_seed
 
 OWN, OTHERS = "own", "all of another's"
 WHOSE = "whose views"

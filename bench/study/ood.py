@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from bench.data.cases import choose_source, downsample, fine_volumes
 from bench.dataset import Cases, DatasetSpec, to_unit
 from bench.errors import BenchError, UsageError
-from bench.loading import choose_source, downsample, fine_volumes
-from bench.metrics.likelihood import nll_bits_per_code, nll_bits_per_voxel
-from bench.order import derived_seed
-from bench.predict import CASES_AT_ONCE
-from bench.progress import Reporter
+from bench.metrics.stats import Estimate, auroc
+from bench.pipeline.predict import CASES_AT_ONCE
+from bench.plugins.registry import discover_datasets, discover_methods
 from bench.projector import AIR_BELOW_HU, project
-from bench.registry import discover_datasets, discover_methods
-from bench.stats import Estimate, auroc
+from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
 from bench.study.inputs import partners, with_views
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, likelihoods, limited
+from bench.system.progress import Reporter
+from bench.system.seeding import derived_seed
 
 KIND, TEST_CASES = "input", "test cases"
 METAL, TURNED, ROLLED, BLURRED = "metal", "upside down", "halves swapped", "blurred"

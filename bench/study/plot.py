@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.drawing import colour_of, looks_of, marker_of
-from bench.files import write_atomic
+from bench.pictures.drawing import colour_of, looks_of, marker_of
 from bench.study.points import Point, Summary, label_of, summaries
+from bench.system.files import write_atomic
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
 CROWDED = 52  # letters under an axis, beyond which words are slanted

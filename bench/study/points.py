@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BenchError
-from bench.files import write_text
 from bench.metrics import METRICS
-from bench.stats import Estimate, mean_intervals
+from bench.metrics.stats import Estimate, mean_intervals
+from bench.system.files import write_text
 
 Values = dict[str, dict[str, float]]
 """Metric → case → value; NaN where it is undefined."""

@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.config import RunConfig, merged, parse_overrides, resolve, validated
+from bench.data.cases import choose_source, load_dataset
 from bench.dataset import Cases, DatasetSpec, Split, Views
 from bench.errors import BenchError, UsageError
-from bench.fit import load_stages, make_accelerator
-from bench.loading import choose_source, load_dataset
 from bench.method import Method
 from bench.metrics.distortion import mae, mse, psnr
-from bench.metrics.likelihood import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.metrics.ssim import ssim
-from bench.order import derived_seed
-from bench.predict import CASES_AT_ONCE
-from bench.progress import Reporter
-from bench.registry import get_dataset, get_method
-from bench.run import RunRequest, run_name
-from bench.rundir import RunFolder
+from bench.pipeline.fit import load_stages, make_accelerator
+from bench.pipeline.predict import CASES_AT_ONCE
+from bench.pipeline.run import RunRequest, run_name
+from bench.plugins.config import RunConfig, merged, parse_overrides, resolve, validated
+from bench.plugins.registry import get_dataset, get_method
+from bench.runs.folder import RunFolder
+from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.study.points import Values
+from bench.system.progress import Reporter
+from bench.system.seeding import derived_seed
 
 FITTED = ("done", "fitted", "predicted")  # statuses of a run whose weights are all there
 

@@ -7,11 +7,11 @@ import numpy as np
 from bench.dataset import Cases
 from bench.errors import UsageError
 from bench.metrics import METRICS
-from bench.predictions import write_prediction
-from bench.progress import Reporter
-from bench.samples import expected_best
+from bench.metrics.ensembles import expected_best
+from bench.runs.predictions import write_prediction
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconstructions, scores
+from bench.system.progress import Reporter
 
 STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))

@@ -3,16 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from bench.config import resolve
+from bench.data.cases import choose_source
 from bench.dataset import Split
 from bench.errors import BenchError, StoppedError, UsageError
-from bench.loading import choose_source
-from bench.progress import Reporter
-from bench.registry import get_dataset, get_method
-from bench.run import run_one
-from bench.rundir import RunFolder
+from bench.pipeline.run import run_one
+from bench.plugins.config import resolve
+from bench.plugins.registry import get_dataset, get_method
+from bench.runs.folder import RunFolder
 from bench.study.points import FACTS, Point
 from bench.study.runs import FITTED, StudyRequest, TrainedRun, expected_folder, limited, measure, open_run, run_request
+from bench.system.progress import Reporter
 
 VIEWS, TRAINING_CASES = "views", "training cases"
 VIEW_COUNTS = (1, 2, 4, 8)

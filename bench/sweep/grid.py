@@ -9,15 +9,15 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from bench.config import resolve
+from bench.data.cases import data_fingerprint
 from bench.errors import BenchError, UsageError
-from bench.files import digest_of, read_json, write_json
-from bench.loading import data_fingerprint
 from bench.method import Settings
-from bench.protocols import get_protocol
-from bench.registry import get_dataset, get_method
-from bench.run import RunRequest, run_name
-from bench.rundir import RunFolder
+from bench.pipeline.run import RunRequest, run_name
+from bench.plugins.config import resolve
+from bench.plugins.registry import get_dataset, get_method
+from bench.runs.folder import RunFolder
+from bench.scoring.protocols import get_protocol
+from bench.system.files import digest_of, read_json, write_json
 
 FOLDER = "sweeps"  # of what sweeps keep beside the runs
 

@@ -8,10 +8,10 @@ from queue import SimpleQueue
 
 import torch
 
-from bench.progress import Reporter
 from bench.sweep.grid import Grid, Job
 from bench.sweep.state import log_of, states
 from bench.sweep.work import Work
+from bench.system.progress import Reporter
 
 BEAT_SECONDS = 1.0  # between two looks at the jobs
 

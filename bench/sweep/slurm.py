@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import BenchError, UsageError
-from bench.files import read_json, write_json
-from bench.progress import Reporter
 from bench.sweep.grid import Grid, Job
 from bench.sweep.state import log_of
 from bench.sweep.work import Work
+from bench.system.files import read_json, write_json
+from bench.system.progress import Reporter
 
 POLL_SECONDS = 5.0
 REQUEUES = 1000  # after running out of time: each time a run gets further

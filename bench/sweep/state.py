@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from bench.predictions import intact, read_manifest
-from bench.protocols import get_protocol
-from bench.rundir import RunFolder, weights_intact
-from bench.runrecord import folder_sha256
+from bench.runs.folder import RunFolder, weights_intact
+from bench.runs.predictions import intact, read_manifest
+from bench.runs.record import folder_sha256
+from bench.scoring.protocols import get_protocol
 from bench.sweep.grid import Grid, Job
 from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
 

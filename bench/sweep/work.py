@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from bench.rundir import RunFolder
+from bench.runs.folder import RunFolder
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0  # a stopped run may finish its step and write its checkpoint

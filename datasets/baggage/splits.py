@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from bench.data.store import PreparedCase
 from bench.dataset import Split
-from bench.store import PreparedCase
 
 from ..splitting import small_split, tenths_split
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from ..body import without_table
+from bench.scans.body import without_table
+
 from .anatomy import draw_anatomy
 from .phantom import CUBE_MM, render
 
 if TYPE_CHECKING:
-    from ..reading.scan import Scan, ScanSource
+    from bench.scans.reading.scan import Scan, ScanSource
 
 Progress = Callable[[int, int], object]
 VOXEL_MM = 2.0

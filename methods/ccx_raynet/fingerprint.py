@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.files import read_json
 from bench.fingerprint import UnknownEntry, fill, recorded
+from bench.system.files import read_json
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.processes import mean_over_processes
+from bench.distributed import mean_over_processes
 
 SCALE_SPREAD = (0.2 * math.log(2)) ** 2  # standard deviation of the logarithm of the scale
 ROTATION = 15.0  # degrees

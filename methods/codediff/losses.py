@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.distributed import mean_over_processes
 from bench.errors import UsageError
-from bench.processes import mean_over_processes
 
 Margin = Literal["mish", "relu"]
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.dataset import Geometry
 from bench.errors import UsageError
-from bench.files import read_json
 from bench.fingerprint import ramp
+from bench.system.files import read_json
 
 from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render

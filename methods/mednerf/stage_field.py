@@ -17,9 +17,9 @@ from torch.utils.data import Dataset
 
 from bench.dataset import Cases, DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
-from bench.files import write_atomic
 from bench.method import Items, Loop, Settings, Stage, Update
 from bench.projector import project
+from bench.system.files import write_atomic
 
 from . import losses
 from .camera import Camera

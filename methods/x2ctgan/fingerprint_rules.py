@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.files import read_json
 from bench.fingerprint import Weights, rule, statistics
+from bench.system.files import read_json
 
 Rule = Literal["A", "B"]
 SEEDS = {"view1": 1, "view2": 2, "discriminator": 3, "volume": 4}  # of the inputs under rule B

@@ -1,0 +1,301 @@
+"""Cases of a dataset at a preset's resolution: chosen source, volumes and views computed once, cached, verified.
+
+Layout: $BENCH_DATA/<dataset>/presets/<fingerprint>/volumes.npy, integrals.npy and manifest.json with their hashes;
+factors and label maps of phantoms lie beside them (bench.data.phantoms).
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from torch.nn import functional as F
+
+from bench.data.phantoms import Described, Phantoms, describe, keep
+from bench.data.splits import assigned_splits
+from bench.data.store import PreparedCase, data_root, load_volume, read_store
+from bench.data.stored_views import stored_views, stored_views_sha256
+from bench.dataset import (
+    SPLITS,
+    Cases,
+    DataConfig,
+    DatasetCard,
+    DatasetSpec,
+    Split,
+    centred_affine,
+    is_mirrored,
+)
+from bench.errors import BenchError, UsageError, unknown_name
+from bench.projector import project
+from bench.system.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json
+from bench.system.progress import Reporter
+
+CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
+PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
+LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
+GREY_PERCENTILE = 99.9
+
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`, called after each case."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One case before it is brought to the preset's resolution."""
+
+    name: str
+    split: Split
+    seed: int | None  # of a phantom
+    record: PreparedCase | None  # of a real case
+
+
+def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
+    """(`real` or `phantom`, one line that says why). Raises BenchError when real data are asked for and missing."""
+    if source not in ("auto", "real", "phantom"):
+        raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
+    if source == "phantom":
+        return "phantom", "phantom, as asked"
+    records = read_store(spec.name)
+    splits = list(assigned_splits(spec, records).values())
+    train, test = splits.count("train"), splits.count("test")
+    if source == "real" and not (train and test):
+        raise BenchError(
+            f"no prepared {spec.name} data with a training and a test case (have {train} and {test}); "
+            f"run `bench data prepare {spec.name} --from DIR` on your scans, or use `--source phantom`"
+        )
+    if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
+        return "real", f"real: {train} training and {test} test cases are prepared"
+    return "phantom", (
+        f"phantom: {train} training and {test} test cases of {spec.name} are prepared, "
+        f"real data need {LEAST_TRAIN} and {LEAST_TEST}"
+    )
+
+
+def load_dataset(
+    spec: DatasetSpec, config: DataConfig, source: str = "auto", progress: Progress | None = None
+) -> dict[Split, Cases]:
+    """The three splits at the preset's resolution; computed at the first call, then read from the cache.
+
+    A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
+    """
+    chosen, sources, fingerprint = _chosen_sources(spec, config, source)
+    folder = data_root() / spec.name / "presets" / fingerprint[:16]
+    with locked(folder / "lock"):
+        drop_partial(folder)
+        manifest = _intact_manifest(folder)
+        if manifest is None:
+            manifest = _build(spec, config, sources, folder, progress)
+    return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
+
+
+def load_preset(spec: DatasetSpec, preset: str, source: str, report: Reporter) -> dict[Split, Cases]:
+    """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
+    if preset not in spec.presets:
+        raise unknown_name("preset", preset, list(spec.presets))
+    chosen, reason = choose_source(spec, source)
+    report.say_once(f"data of {spec.name}: {reason}")
+    with report.task(f"prepare {spec.name}", 1) as task:
+        return load_dataset(spec, spec.presets[preset], chosen, task.counted)
+
+
+def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
+    """The fingerprint of the data that `load_dataset` would give, from names and hashes alone: nothing is computed."""
+    return _chosen_sources(spec, config, source)[2]
+
+
+def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
+    if config.size > spec.full_grid:
+        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
+    chosen, reason = choose_source(spec, source)
+    if config.views == "stored" and chosen == "phantom":
+        raise UsageError(f"data.views=stored needs real {spec.name} scans that came with X-rays ({reason})")
+    sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
+    return chosen, sources, _fingerprint(spec, config, chosen, sources)
+
+
+def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
+    """The volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
+    sources = _real_sources(spec) if source == "real" else _phantom_sources(config)
+    return (_fine_volume(spec, config, case) for case in sources if case.split == split)
+
+
+def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
+    """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
+    return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
+
+
+def _real_sources(spec: DatasetSpec) -> list[_Source]:
+    records = read_store(spec.name)
+    splits = assigned_splits(spec, records)
+    chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
+    return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
+
+
+def _phantom_sources(config: DataConfig) -> list[_Source]:
+    return [
+        _Source(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
+        for split, count in zip(SPLITS, config.phantoms, strict=True)
+        for index in range(count)
+    ]
+
+
+def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[_Source]) -> str:
+    came_along = {}
+    if config.views == "stored":  # also tells, before anything is computed, which case lacks them
+        came_along = {"views": [stored_views_sha256(spec.name, s.name, config.angles) for s in sources]}
+    return digest_of(
+        {
+            **came_along,
+            "cache": CACHE_VERSION,
+            "dataset": spec.name,
+            "source": chosen,
+            "phantom": spec.phantom_version if chosen == "phantom" else None,
+            "config": config.model_dump(exclude=set() if chosen == "phantom" else {"phantoms"}),
+            "window": spec.window,
+            "cube": (spec.cube_mm, spec.full_grid),
+            "geometry": asdict(spec.geometry),
+            "cases": [(s.name, s.split, s.seed, s.record and s.record.volume_sha256) for s in sources],
+        }
+    )
+
+
+def _build(
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source], folder: Path, progress: Progress | None
+) -> dict[str, Any]:
+    count = len(sources)
+    volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
+    integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
+
+    def filled() -> Iterator[tuple[str, Described]]:
+        for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
+            volumes[index], integrals[index] = volume, views
+            if progress:
+                progress(index + 1, count)
+            yield sources[index].name, described
+
+    if any(source.seed is not None for source in sources):
+        beside = keep(folder, filled())  # label maps are written as they come: all of them would fill the memory
+    else:
+        beside = {}
+        for _ in filled():
+            pass
+    training = integrals[[source.split == "train" for source in sources]]
+    grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
+    if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
+        for index, source in enumerate(sources):
+            images = stored_views(spec.name, source.name, config.angles, config.image_size)
+            integrals[index] = grey_scale * images
+    manifest = {
+        "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
+        "integrals": write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals)),
+        "grey_scale": grey_scale,
+        "beside": beside,
+    }
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _computed(
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
+) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
+    workers = min(os.cpu_count() or 1, len(sources))
+    job, parent = delayed(_compute_for), os.getpid()
+    return Parallel(n_jobs=workers, return_as="generator")(job(parent, spec, config, source) for source in sources)
+
+
+def _compute_for(
+    parent: int, spec: DatasetSpec, config: DataConfig, source: _Source
+) -> tuple[np.ndarray, np.ndarray, Described]:
+    if os.getpid() != parent:
+        _end_with(parent)
+    return _compute_case(spec, config, source)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let a worker whose parent was killed end too; it would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
+    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
+
+    With a phantom come its factors and label maps.
+    """
+    fine = _fine_volume(spec, config, source)
+    hounsfield = torch.from_numpy(fine.astype(np.float32))
+    views = project(hounsfield[None], spec.cube_mm / fine.shape[0], spec.geometry, config.angles, config.image_size)
+    coarse = downsample(hounsfield, config.size).round().to(torch.int16)
+    described: Described = ({}, {}) if source.seed is None else describe(spec, source.seed, config.size)
+    return coarse.numpy(), views[0].numpy(), described
+
+
+def _fine_volume(spec: DatasetSpec, config: DataConfig, source: _Source) -> np.ndarray:
+    if source.record is not None:
+        return load_volume(spec.name, source.record)
+    return spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
+
+
+def _intact_manifest(folder: Path) -> dict[str, Any] | None:
+    if not (folder / "manifest.json").exists():
+        return None
+    try:
+        manifest = read_json(folder / "manifest.json")
+        intact = all(sha256_of(folder / f"{name}.npy") == manifest[name] for name in ("volumes", "integrals"))
+        return manifest if intact and "grey_scale" in manifest else None
+    except (BenchError, OSError, KeyError, TypeError):
+        return None
+
+
+def _open(
+    spec: DatasetSpec,
+    config: DataConfig,
+    chosen: str,
+    fingerprint: str,
+    sources: Sequence[_Source],
+    folder: Path,
+    manifest: dict[str, Any],
+) -> dict[Split, Cases]:
+    voxel_mm = spec.cube_mm / config.size
+    card = DatasetCard(
+        name=spec.name,
+        source="real" if chosen == "real" else "phantom",
+        size=config.size,
+        voxel_mm=voxel_mm,
+        window=spec.window,
+        image_size=config.image_size,
+        angles=config.angles,
+        mirrored=tuple(is_mirrored(angle) for angle in config.angles),
+        geometry=replace(spec.geometry, grey_scale=manifest["grey_scale"]),
+        counts={split: sum(source.split == split for source in sources) for split in SPLITS},
+        fingerprint=fingerprint,
+    )
+    volumes = np.load(folder / "volumes.npy", mmap_mode="r")
+    integrals = np.load(folder / "integrals.npy", mmap_mode="r")
+    centres = [source.record.centre_ras_mm if source.record else (0.0, 0.0, 0.0) for source in sources]
+    affines = np.stack([centred_affine(config.size, voxel_mm, centre) for centre in centres])
+    cases: dict[Split, Cases] = {}
+    start = 0
+    for split in SPLITS:
+        part = slice(start, start + card.counts[split])
+        names = tuple(source.name for source in sources[part])
+        phantoms = None
+        if chosen == "phantom":
+            seeds = {source.name: source.seed for source in sources[part] if source.seed is not None}
+            phantoms = Phantoms(spec, config.size, seeds, folder, manifest.get("beside", {}))
+        cases[split] = Cases(card, split, names, volumes[part], integrals[part], affines[part], phantoms)
+        start = part.stop
+    return cases

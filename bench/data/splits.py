@@ -1,0 +1,95 @@
+"""Which prepared case trains, validates or tests: by the dataset's own rule, or by a list a person brought.
+
+A list lies in the store as splits.csv. It stays until another replaces it; deleting it brings the rule back.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.store import PreparedCase, store_folder
+from bench.dataset import SPLITS, DatasetSpec, Split
+from bench.errors import BenchError, UsageError
+from bench.system.files import write_text
+
+NAMES = ("case", "patient")  # what a list may go by
+
+
+@dataclass(frozen=True)
+class OwnSplit:
+    """A list: case or patient → split."""
+
+    by: str  # case or patient
+    entries: dict[str, Split]
+
+    def assigned(self, records: Sequence[PreparedCase]) -> dict[str, Split]:
+        """Case → split; a case that is not listed is left out."""
+        named = ((record.case, self._name(record)) for record in records)
+        return {case: self.entries[name] for case, name in named if name in self.entries}
+
+    def missing(self, records: Sequence[PreparedCase]) -> list[str]:
+        """The entries that no prepared case answers to."""
+        return sorted(self.entries.keys() - {self._name(record) for record in records})
+
+    def _name(self, record: PreparedCase) -> str:
+        return record.case if self.by == "case" else record.patient
+
+
+def assigned_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[str, Split]:
+    """Case → split by the list in the store, or by the dataset's rule when there is none; others are unused.
+
+    Raises BenchError when the list puts one patient into two splits, or is damaged.
+    """
+    own = own_split(spec.name)
+    if own is None:
+        return spec.assign_splits(records)
+    splits = own.assigned(records)
+    of_patient: dict[str, Split] = {}
+    for record in records:
+        split = splits.get(record.case)
+        if split and of_patient.setdefault(record.patient, split) != split:
+            raise BenchError(
+                f"{_path(spec.name)} puts patient {record.patient} into {of_patient[record.patient]} and {split}; "
+                "correct it and bring it again with --split-file"
+            )
+    return splits
+
+
+def keep_split_file(dataset: str, path: Path) -> None:
+    """Check a list and keep it in the store. Raises UsageError, naming file and line, when it cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path} ({error}); name a CSV file with the columns case and split") from error
+    _parsed(text, path)
+    write_text(_path(dataset), text)
+
+
+def own_split(dataset: str) -> OwnSplit | None:
+    """The list in the store, or None."""
+    path = _path(dataset)
+    return _parsed(path.read_text(encoding="utf-8"), path) if path.is_file() else None
+
+
+def _path(dataset: str) -> Path:
+    return store_folder(dataset) / "splits.csv"
+
+
+def _parsed(text: str, path: Path) -> OwnSplit:
+    rows = csv.DictReader(io.StringIO(text))
+    columns = rows.fieldnames or []
+    by = next((name for name in NAMES if name in columns), None)
+    if by is None or "split" not in columns:
+        raise UsageError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs case (or patient) and split")
+    entries: dict[str, Split] = {}
+    for row in rows:
+        name, split = (row[by] or "").strip(), (row["split"] or "").strip()
+        if split == "unused":  # as `bench data export` writes it
+            continue
+        if split not in SPLITS or not name:
+            raise UsageError(f"{path}, line {rows.line_num}: '{split}' of '{name}' is none of {', '.join(SPLITS)}")
+        if entries.setdefault(name, split) != split:
+            raise UsageError(f"{path}, line {rows.line_num}: {name} is in {entries[name]} and {split}; keep one")
+    return OwnSplit(by, entries)

@@ -1,0 +1,51 @@
+"""What all pictures share: the colour and the marker that a method has everywhere, and ticks of logarithmic axes."""
+
+from collections.abc import Iterable
+
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from bench.plugins.registry import discover_methods, is_builtin
+
+PALETTE = (  # on white and on black: Okabe and Ito, Color Universal Design, 2008, without yellow, which white swallows
+    ("#0072b2", "#0072b2"),
+    ("#d55e00", "#d55e00"),
+    ("#009e73", "#009e73"),
+    ("#e69f00", "#e69f00"),
+    ("#cc79a7", "#cc79a7"),
+    ("#56b4e9", "#56b4e9"),
+    ("#000000", "#e8e6e1"),
+)
+MARKERS = "os^DvP*X"  # one more than colours, so that names beyond the last colour differ by their marker
+LEAST_TICKS = 3
+
+
+def looks_of(names: Iterable[str]) -> dict[str, int]:
+    """The number of each name's look, from 0: of methods of the harness the place among all of them, then the others.
+
+    The former is the same in every picture; the latter, in the order of names, as long as the others are.
+    """
+    methods = discover_methods()[0]
+    fixed = sorted(name for name, cls in methods.items() if cls.card.kind == "method" and is_builtin(cls))
+    others = sorted(set(names) - set(fixed))
+    return {name: place for place, name in enumerate((*fixed, *others))}
+
+
+def colour_of(look: int) -> str:
+    """The colour on white paper of a number of `looks_of`, as #rrggbb."""
+    return PALETTE[look % len(PALETTE)][0]
+
+
+def marker_of(look: int) -> str:
+    """The marker of a number of `looks_of`, as Matplotlib calls it."""
+    return MARKERS[look % len(MARKERS)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values in [low, high], 0 < low < high, for a logarithmic axis: at least two, powers of ten if they do."""
+    for steps in ((1.0,), (1.0, 2.0, 5.0)):
+        places = LogLocator(subs=steps, numticks=8).tick_values(low, high)
+        inside = [float(place) for place in places if low <= place <= high]
+        if len(inside) >= LEAST_TICKS:
+            return inside
+    places = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(place) for place in places if low <= place <= high]

@@ -1,0 +1,1 @@
+"""Makes a run and opens it again: fit, predict, score, verify, archive."""

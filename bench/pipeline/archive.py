@@ -1,0 +1,250 @@
+"""One run as one file that anyone can check: a plain ZIP of data that nothing executes, and a hash of each file.
+
+The members are stored, not compressed (predictions are compressed already), so that an archive cannot unpack to more
+than its own size. What is not on the list below, or is not what its manifest says, is refused before anything of it
+reaches the runs.
+"""
+
+import csv
+import gzip
+import json
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from bench.errors import BenchError, UsageError
+from bench.pipeline.verify import check_files
+from bench.plugins.config import PLAIN_NAME, RunConfig
+from bench.runs.folder import RunFolder
+from bench.runs.record import run_row
+from bench.scoring.rows import check_rows, is_computed, merge_rows, merge_run, read_score_rows
+from bench.system.files import digest_of, read_json, sha256_of, temporary_folder, write_atomic, writing
+
+VERSION = 1
+UNPACKED = ".import-"  # begins the name of a folder that an archive is unpacked to before it is checked
+INDEX = "index.json"  # {"version", "run_id", "files": {name: sha256}}
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+MEMBERS = re.compile(
+    rf"run\.json|scores\.csv|train\.csv|checkpoints/{NAME}\.safetensors"
+    rf"|predictions/(train|validation|test)/(encoded_truth/)?({NAME}\.nii\.gz|{NAME}\.renders\.npy|manifest\.csv)"
+    r"|predictions/(train|validation|test)/likelihood\.csv"
+)
+MOST_MEMBERS = 100_000
+MOST_TEXT = 64 * 2**20  # bytes of a JSON or CSV file
+NIFTI_HEADER = 352  # bytes before the voxels
+DATE = (1980, 1, 1, 0, 0, 0)  # of every member: equal runs give equal archives
+CHUNK = 2**20
+
+Check = Callable[[RunFolder], None]
+"""Raises BenchError for a run that must not be added."""
+
+
+def export_run(folder: RunFolder, out: Path) -> int:
+    """Write a finished run to `out`; return the number of its files. Raises BenchError for a run that is not whole."""
+    record = folder.record()
+    if record.get("status") != "done":
+        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
+    wrong = [finding for finding in check_files(folder) if not finding.good]
+    if wrong:
+        raise BenchError(f"{folder.root.name}, {wrong[0].what}: {wrong[0].text}; run it again, then export it")
+    paths = (path for path in folder.root.rglob("*") if path.is_file() and not path.is_symlink())
+    names = {path.relative_to(folder.root).as_posix(): path for path in paths}
+    names = {name: names[name] for name in sorted(names) if MEMBERS.fullmatch(name)}
+    index = {
+        "version": VERSION,
+        "run_id": record["run_id"],
+        "files": {name: sha256_of(path) for name, path in names.items()},
+    }
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_member(INDEX), json.dumps(index, indent=1))
+            for name, path in names.items():
+                with path.open("rb") as source, archive.open(_member(name), "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target, CHUNK)
+
+    write_atomic(out, write)
+    return len(names)
+
+
+def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | None = None) -> tuple[RunFolder, bool]:
+    """Add the run in an archive to `runs_dir` and its rows to `results_dir`; return it and whether it was new.
+
+    Raises BenchError, naming archive and member, for anything that is not a whole run of ours, or that `check`
+    refuses; nothing is left behind then.
+    """
+    if not file.is_file():
+        raise UsageError(f"no file {file}")
+    with temporary_folder(runs_dir, UNPACKED) as temporary:
+        unpacked = temporary / "run"
+        with _archive(file) as archive:
+            _unpack(archive, file, unpacked)
+        record = _checked(RunFolder(unpacked), file)
+        folder = RunFolder(unpacked.rename(temporary / record["run_id"]))
+        target = RunFolder(runs_dir / record["config"]["dataset"] / record["config"]["method"] / record["run_id"])
+        new = not target.root.exists()
+        if not new and not _equal(folder, target):
+            raise BenchError(f"{target.root} is there and differs from {file}; move it away to add the other")
+        if new:
+            if check is not None:
+                check(folder)
+            with writing(target.root):
+                target.root.parent.mkdir(parents=True, exist_ok=True)
+                folder.root.rename(target.root)
+        try:
+            merge_rows(results_dir, read_score_rows(target.scores_csv))
+            merge_run(results_dir, run_row(target.record()))
+        except BaseException:
+            if new:
+                shutil.rmtree(target.root)
+            raise
+        return target, new
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, DATE)
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    return info
+
+
+@contextmanager
+def _archive(file: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise BenchError(f"{file} is no whole archive of `bench export`: {error}") from error
+
+
+def _unpack(archive: zipfile.ZipFile, file: Path, target: Path) -> None:
+    """Write the members to `target` after all names and sizes were checked; then check their hashes."""
+    infos = {info.filename: info for info in archive.infolist()}
+    if len(infos) < len(archive.infolist()) or len(infos) > MOST_MEMBERS:
+        raise BenchError(f"{file}: {len(archive.infolist())} members, some of the same name or too many")
+    if len({name.lower() for name in infos}) < len(infos):
+        raise BenchError(f"{file}: names that differ only in upper and lower case")
+    for info in infos.values():
+        _check_member(info, file)
+    if sum(info.file_size for info in infos.values()) > file.stat().st_size:
+        raise BenchError(f"{file}: its members are larger than the archive; they overlap")
+    if INDEX not in infos:
+        raise BenchError(f"{file} is no archive of `bench export`: it has no {INDEX}")
+    try:
+        index = json.loads(archive.read(INDEX))
+        version, stated = index["version"], dict(index["files"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BenchError(f"{file}: {INDEX} is damaged") from error
+    if version != VERSION:
+        raise BenchError(f"{file} is of version {version}; this one reads version {VERSION}")
+    odd = sorted(set(stated) ^ (set(infos) - {INDEX}))
+    if odd:
+        raise BenchError(f"{file}: {odd[0]!r} is in the archive or in its {INDEX}, not in both")
+    for name, sha256 in stated.items():
+        with archive.open(name) as source:
+            copied = write_atomic(target / name, partial(shutil.copyfileobj, source, length=CHUNK))
+        if copied != sha256:
+            raise BenchError(f"{file}: {name} is not the file that {INDEX} describes")
+
+
+def _check_member(info: zipfile.ZipInfo, file: Path) -> None:
+    where = f"{file}: {info.filename!r}"
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG) or not info.filename or info.is_dir():
+        raise BenchError(f"{where} is a link, a folder or a device, not a plain file")
+    if info.filename.endswith((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")):
+        raise BenchError(f"{where} may be a pickle, which runs code when it is read; weights are safetensors")
+    if info.filename != INDEX and not MEMBERS.fullmatch(info.filename):
+        raise BenchError(f"{where} is not a name that a run's archive has")
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
+        raise BenchError(f"{where} is compressed or encrypted; an archive only stores, so that it cannot blow up")
+    if info.filename.endswith((".json", ".csv")) and info.file_size > MOST_TEXT:
+        raise BenchError(f"{where} is {info.file_size >> 20} MiB of text; at most {MOST_TEXT >> 20} are read")
+
+
+def _checked(folder: RunFolder, file: Path) -> dict[str, Any]:
+    """The record of an unpacked run. Raises BenchError unless every file is of its kind and they agree."""
+    try:
+        record = read_json(folder.run_json)
+        config = RunConfig.model_validate(record["config"])
+        row = run_row(record)
+        safe = PLAIN_NAME.fullmatch(record["run_id"])
+    except (BenchError, KeyError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
+        raise BenchError(f"{file}: run.json is missing or damaged ({type(error).__name__})") from error
+    if not safe or record["status"] != "done":
+        raise BenchError(f"{file}: run.json names no finished run that can be stored")
+    for value in row.values():
+        _check_cell(str(value), file, "run.json")
+    for path in sorted(folder.root.rglob("*")):
+        if path.is_file():
+            _check_kind(path, path.relative_to(folder.root).as_posix(), config.data.size, file)
+    wrong = [finding for finding in check_files(folder) if not finding.good]
+    if wrong:
+        raise BenchError(f"{file}, {wrong[0].what}: {wrong[0].text}".replace(str(folder.root), record["run_id"]))
+    rows = read_score_rows(folder.scores_csv)
+    check_rows(rows)
+    facts = {"run_id": record["run_id"], "method": config.method, "dataset": config.dataset, "preset": config.preset}
+    facts |= {"seed": record["seed"], "split": record["split"], "source": record["data"]["source"]}
+    facts |= {"origin": row["origin"]}
+    if not rows or any(getattr(one, name) != value for one in rows for name, value in facts.items()):
+        raise BenchError(f"{file}: scores.csv is empty or holds rows of another run than {record['run_id']}")
+    if {one.protocol: one.protocol_hash for one in rows} != record["scored"]:
+        raise BenchError(f"{file}: scores.csv is not of the protocols that run.json names")
+    return record
+
+
+def _check_kind(path: Path, name: str, size: int, file: Path) -> None:
+    """Raise BenchError unless a file is what its suffix says, read without running or unpacking more than it may."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as tensors:
+                tensors.keys()
+        elif path.suffix == ".npy":
+            np.load(path, mmap_mode="r", allow_pickle=False)
+        elif path.suffix == ".gz":
+            _check_nifti(path, NIFTI_HEADER + 4 * size**3)
+        elif path.suffix == ".csv":
+            with path.open(newline="") as lines:
+                for row in csv.reader(lines, strict=True):
+                    for cell in row:
+                        _check_cell(cell, file, name)
+    except (SafetensorError, ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
+        raise BenchError(f"{file}: {name} is not what its name says ({error})") from error
+
+
+def _check_nifti(path: Path, expected: int) -> None:
+    """A float32 NIfTI of the run's grid, unpacked in pieces and no further than it may go."""
+    length = 0
+    with gzip.open(path) as content:
+        while length <= expected and (piece := content.read(CHUNK)):
+            length += len(piece)
+    if length != expected:
+        raise ValueError(
+            f"it unpacks to {'more' if length > expected else 'less'} than the {expected} bytes of its grid"
+        )
+
+
+def _check_cell(text: str, file: Path, name: str) -> None:
+    if is_computed(text):
+        raise BenchError(f"{file}: {name} has a cell that a spreadsheet would compute: {text[:40]!r}")
+
+
+def _equal(folder: RunFolder, target: RunFolder) -> bool:
+    """Whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
+    parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
+    left, right = (
+        {part: record.get(part) for part in parts}
+        | {name: stage["sha256"] for name, stage in record.get("stages", {}).items()}
+        for record in (folder.record(), target.record())
+    )
+    return digest_of(left) == digest_of(right)

@@ -1,0 +1,116 @@
+"""A run that failed still has its row: `error` with the reason, until the same request succeeds."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench.data.cases import choose_source, load_dataset
+from bench.dataset import DataConfig, DatasetCard
+from bench.errors import BenchError
+from bench.pipeline.run import RunRequest
+from bench.plugins.config import merged, parse_overrides, validated, variant_changes
+from bench.plugins.registry import get_dataset, get_method, is_builtin
+from bench.scoring.protocols import get_protocol
+from bench.scoring.rows import ScoreRow, as_cell, drop_run, merge_rows, merge_run, views_text
+from bench.system.files import digest_of
+from bench.system.provenance import code_version
+
+SHOWN: tuple[dict[str, Any], ...] = (  # where tables look for a method's PSNR
+    {"space": "3d", "axis": "all"},
+    {"space": "mip", "axis": "mean"},
+    {"space": "drr", "axis": "heldout"},
+)
+CHOICES = ("protocol", "source", "split", "from_pretrained")  # that make another request, and its id does not show
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; the kind of an error that is not one of ours comes first."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def record_failure(request: RunRequest, error: Exception) -> None:
+    """Enter a run that failed in runs.csv and, where its data can be loaded, in the tables."""
+    reason = one_line(error)
+    run_id = _failure_id(request)
+    method, origin = _name_and_origin(request.method)
+    row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
+    row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split}
+    row |= {"error": as_cell(reason)}
+    card = _card(request)
+    if card is not None:
+        protocol = get_protocol(request.protocol)
+        shared: dict[str, Any] = {
+            "run_id": run_id,
+            "protocol": protocol.id,
+            "protocol_hash": protocol.sha256(),
+            "method": method,
+            "origin": origin,
+            "dataset": card.name,
+            "source": card.source,
+            "split": request.split,
+            "preset": request.preset,
+            "seed": request.seed,
+            "views": views_text(card.angles),
+            "metric": "psnr",
+            "level": "set",
+            "stat": "mean",
+            "value": None,
+            "n": 0,
+            "status": "error",
+            "note": f"error: {reason}",
+            "code_version": code_version(),
+        }
+        merge_rows(request.results_dir, [ScoreRow(**shared, **place) for place in SHOWN])
+        low, high = card.window
+        row |= {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
+        row |= {"data_fingerprint": card.fingerprint, "protocol": protocol.id, "views": views_text(card.angles)}
+    merge_run(request.results_dir, row)
+
+
+def forget_failure(request: RunRequest) -> None:
+    """Remove the row of an earlier failure of the same request."""
+    drop_run(request.results_dir, _failure_id(request))
+
+
+def _failure_id(request: RunRequest) -> str:
+    """method-dataset-preset-s<seed>-failed, with a hash of all else that was asked for and is not the default."""
+    usual = RunRequest(request.method, request.dataset)
+    asked: dict[str, Any] = {name: getattr(request, name) for name in CHOICES}
+    asked = {name: value for name, value in asked.items() if value != getattr(usual, name)}
+    named = {"method": request.method, "dataset": request.dataset}
+    asked |= {kind: name for kind, name in named.items() if _label(name) != name}  # files of one name are many
+    if request.overrides:  # in the order of their keys; of those with one key the last counts, so theirs is kept
+        asked["overrides"] = sorted(request.overrides, key=lambda override: override.partition("=")[0].strip())
+    plain = f"{_label(request.method)}-{_label(request.dataset)}-{request.preset}-s{request.seed}-failed"
+    return f"{plain}.{digest_of(asked)[:8]}" if asked else plain
+
+
+def _name_and_origin(method: str) -> tuple[str, str]:
+    """Those of the runs that succeed, or of a class that cannot be read its file's name."""
+    try:
+        method_class = get_method(method)
+    except BenchError:  # what comes with the harness can be imported
+        return _label(method), "plugin"
+    return method_class.card.name, "builtin" if is_builtin(method_class) else "plugin"
+
+
+def _label(reference: str) -> str:
+    """A name for what may not even be importable: `mine` of path/to/mine.py:Mine."""
+    path = reference.partition(":")[0] if ".py" in reference else reference
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).name.removesuffix(".py"))
+
+
+def _card(request: RunRequest) -> DatasetCard | None:
+    """The card of the data that were asked for; None where they cannot be loaded either."""
+    try:
+        spec = get_dataset(request.dataset)
+        changes = parse_overrides(request.overrides)
+        with suppress(BenchError):  # where the method is what failed, its variant cannot matter
+            changes = merged(variant_changes(get_method(request.method), request.preset), changes)
+        data = merged(spec.presets[request.preset].model_dump(), changes.get("data", {}))
+        chosen, _ = choose_source(spec, request.source)
+        return load_dataset(spec, validated(DataConfig, data, "data."), chosen)["test"].card
+    except Exception:  # the failure at hand is reported, not this one
+        return None

@@ -1,0 +1,396 @@
+"""The training loop, top to bottom. It owns devices, precision, data order, averages, validation and checkpoints.
+
+A run is resumed exactly: the order of the data and all randomness are functions of (seed, stage, step), so the state
+after step n is the networks, their averages, the optimisers and the stage's own few values. On several devices every
+process trains on its share of each batch and the gradients are averaged by one reduction per update, so a stage may
+call its networks in any way it likes; buffers are averaged after each step. The first process alone writes.
+"""
+
+import copy
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from bench.dataset import Cases, Split
+from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
+from bench.errors import BenchError, StoppedError, UsageError
+from bench.method import Batch, FittedStage, Stage
+from bench.pipeline.microbatch import Steps, autocast, batch_length, recomputed, to_device
+from bench.pipeline.trainlog import TrainLog
+from bench.plugins.config import FitConfig
+from bench.runs.folder import (
+    RunFolder,
+    drop_checkpoints,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from bench.system.progress import Reporter
+from bench.system.seeding import BatchOrder, derived_seed, seed_everything
+from bench.system.signals import WARNINGS
+
+CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
+LOGGED_POINTS = 200  # of each stage in train.csv
+PATIENCE = timedelta(hours=3)  # with a process that prepares data or scores while the others wait for it
+
+
+@dataclass(frozen=True)
+class FittedRecord:
+    """What a finished stage goes into run.json with."""
+
+    sha256: str  # of its weights
+    after: str  # of the weights of the stages before it
+    steps: int
+    seconds: float
+    parts: int = 1  # in which each batch was taken at the end
+
+
+def fit_stages(
+    stages: Sequence[Stage | FittedStage],
+    cases: Mapping[Split, Cases],
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> dict[str, dict[str, Any]]:
+    """Train all stages in order, skipping those whose weights are there and intact; return the records by stage.
+
+    Raises UsageError for batches that the processes cannot share equally.
+    """
+    _check_batches(stages, accelerator.num_processes)
+    done: dict[str, dict[str, Any]] = from_main(folder.record().get("stages", {}))
+    after = ""
+    for stage in stages:
+        record = done.get(stage.name)
+        usable = record is not None and record["after"] == after and _restored(stage, cases, folder, record, report)
+        if record is None or not everywhere(usable):
+            fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, report)
+            record = fitted.__dict__
+            done = {**done, stage.name: record}
+            if accelerator.is_main_process:
+                folder.update(stages=done)
+                drop_checkpoints(folder, stage.name)
+            accelerator.wait_for_everyone()
+        after = after_stage(after, record["sha256"])
+    return done
+
+
+def after_stage(after: str, sha256: str) -> str:
+    """One hash of the weights of all stages so far: of those before, and of the stage whose weights have `sha256`."""
+    return hashlib.sha256(f"{after}{sha256}".encode()).hexdigest()
+
+
+def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> None:
+    for stage in stages:
+        if isinstance(stage, Stage) and stage.loop.batch_size % processes:
+            raise UsageError(
+                f"{processes} processes cannot share the batches of {stage.loop.batch_size} of stage {stage.name} "
+                f"equally; set its loop.batch_size to a multiple of {processes}, or start fewer"
+            )
+
+
+def load_stages(
+    stages: Sequence[Stage | FittedStage], cases: Mapping[Split, Cases], folder: RunFolder, report: Reporter
+) -> None:
+    """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
+    done = folder.record().get("stages", {})
+    for stage in stages:
+        if stage.name not in done or not _restored(stage, cases, folder, done[stage.name], report):
+            name = folder.root.name
+            raise BenchError(f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first")
+
+
+def _restored(
+    stage: Stage | FittedStage,
+    cases: Mapping[Split, Cases],
+    folder: RunFolder,
+    record: dict[str, Any],
+    report: Reporter,
+) -> bool:
+    tensors = load_weights(folder, stage.name, record["sha256"])
+    if tensors is None:
+        report.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
+        return False
+    load_networks(stage, tensors)
+    if isinstance(stage, FittedStage):
+        stage.recall(cases)
+    return True
+
+
+def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> None:
+    """Fill a stage's networks from tensors named `<network>.<parameter>`."""
+    for name, network in stage.networks.items():
+        part = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        network.load_state_dict(part)
+
+
+def _fit_one(
+    stage: Stage | FittedStage,
+    cases: Mapping[Split, Cases],
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    after: str,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> FittedRecord:
+    began = time.monotonic()
+    seed_everything(seed, stage.name, "start")
+    for network in stage.networks.values():
+        network.to(accelerator.device)
+    if isinstance(stage, FittedStage):
+        with report.task(f"fit {stage.name}", 1) as task:
+            stage.fit(cases, folder.cache)
+            stage.recall(cases)
+            task.advance(1)
+        steps, parts = 0, 1
+    else:
+        with accelerator.main_process_first():
+            stage.prepare(cases, folder.cache, accelerator.device)
+        before, parts = train(stage, folder, settings, seed, after, accelerator, report)
+        began, steps = began - before, stage.loop.steps
+    tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
+    digest = from_main(save_weights(folder, stage.name, tensors) if accelerator.is_main_process else "")
+    if not accelerator.is_main_process:
+        load_networks(stage, load_weights(folder, stage.name, digest) or {})
+    return FittedRecord(digest, after, steps, time.monotonic() - began, parts)
+
+
+def train(
+    stage: Stage,
+    folder: RunFolder,
+    settings: FitConfig,
+    seed: int,
+    after: str,
+    accelerator: Accelerator,
+    report: Reporter,
+) -> tuple[float, int]:
+    """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
+
+    Returns the seconds spent before that checkpoint and the parts in which batches were taken. Raises StoppedError
+    after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
+    """
+    loop = stage.loop
+    optimizers = stage.optimizers()
+    rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
+    averages = _averages(stage)
+    log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
+    best: dict[str, Any] = {"loss": float("inf"), "weights": None}
+    training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
+    start, seconds_before = training.resume(folder, report)
+    log.start_at(start)
+
+    steps = Steps(stage, optimizers, accelerator, settings.precision, report, training.parts)
+    memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
+    batches = _training_batches(stage, settings, seed, start, accelerator)
+    _set_training(stage, True)
+    began = saved = time.monotonic()
+    with memory, report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
+        for step in range(start, loop.steps):
+            reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
+            reseed()
+            batch = next(batches)  # after the seed: an item may draw random numbers too
+            _set_rates(optimizers, rates, stage.rate(step))
+            values = steps.run(batch, step, reseed)
+            training.parts = steps.parts
+            average_buffers(stage.networks.values())
+            if averages and (step + 1) % loop.average_every == 0:
+                for name, average in averages.items():
+                    average.update_parameters(stage.networks[name])
+            done = step + 1
+            if loop.validate_every and (done % loop.validate_every == 0 or done == loop.steps):
+                loss = _validate(stage, averages, settings, seed, accelerator)
+                values["validation_loss"] = loss
+                if loss < best["loss"]:
+                    best.update(loss=loss, weights=_weights_left(stage, averages))
+            if done % log.every == 0 or "validation_loss" in values or done == loop.steps:
+                numbers = log.write(done, mean_numbers(values, accelerator.device))
+                task.advance(done, f"loss {numbers.get('loss', float('nan')):.4g}")
+            stop = anywhere(warning.is_set(), accelerator.device)
+            due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
+            if (stop or (due and done < loop.steps)) and accelerator.is_main_process:
+                spent = seconds_before + time.monotonic() - began
+                log.flush()  # first: killed between the two, a run goes on before this step and drops its rows
+                training.save(folder, done, spent)
+                saved = time.monotonic()
+            if stop:
+                accelerator.wait_for_everyone()
+                raise StoppedError(f"stopped at step {done} of {stage.name} after a checkpoint; run again to go on")
+        task.advance(loop.steps)
+    log.flush()
+    weights = best["weights"] if loop.keep == "best" and best["weights"] else _weights_left(stage, averages)
+    for name, state in weights.items():
+        stage.networks[name].load_state_dict(state)
+    _set_training(stage, False)
+    return seconds_before, training.parts
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Processes and device: `auto` takes CUDA where there is one. Raises BenchError for CUDA where there is none."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"unknown device '{device}'; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
+    torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
+    patient = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
+
+
+def _training_batches(
+    stage: Stage, settings: FitConfig, seed: int, start: int, accelerator: Accelerator
+) -> Iterator[Batch]:
+    items = stage.batches("train")
+    order = BatchOrder(
+        length=len(items),  # type: ignore[arg-type]
+        batch=stage.loop.batch_size // accelerator.num_processes,
+        seed=derived_seed(seed, stage.name, "order"),
+        start=start,
+        steps=stage.loop.steps,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )
+    pinned = accelerator.device.type == "cuda"
+    return iter(DataLoader(items, batch_sampler=order, num_workers=settings.workers, pin_memory=pinned))
+
+
+@torch.no_grad()
+def _validate(
+    stage: Stage,
+    averages: Mapping[str, AveragedModel],
+    settings: FitConfig,
+    seed: int,
+    accelerator: Accelerator,
+) -> float:
+    """Mean validation loss of the weights the stage would leave behind, with fixed randomness."""
+    kept = {name: copy.deepcopy(stage.networks[name].state_dict()) for name in averages}
+    for name, average in averages.items():
+        stage.networks[name].load_state_dict(average.module.state_dict())
+    _set_training(stage, False)
+    seed_everything(seed, stage.name, "validation")
+    total, count = 0.0, 0
+    for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
+        with autocast(accelerator.device, settings.precision):
+            loss = stage.validation_loss(to_device(batch, accelerator.device))
+        if loss is None:
+            raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
+        size = batch_length(batch)
+        total, count = total + float(loss) * size, count + size
+    for name, state in kept.items():
+        stage.networks[name].load_state_dict(state)
+    _set_training(stage, True)
+    if count == 0:
+        raise BenchError(f"stage {stage.name} cannot validate: there are no validation cases")
+    return total / count
+
+
+def _averages(stage: Stage) -> dict[str, AveragedModel]:
+    decay = stage.loop.average_decay
+    if decay is None:
+        return {}
+    averages = {}
+    for name in stage.averaged:
+        averages[name] = AveragedModel(stage.networks[name], multi_avg_fn=get_ema_multi_avg_fn(decay))
+        averages[name].update_parameters(stage.networks[name])  # the first update copies
+    return averages
+
+
+def _weights_left(stage: Stage, averages: Mapping[str, AveragedModel]) -> dict[str, dict[str, Tensor]]:
+    """State of every network: the average where there is one, otherwise the last weights; buffers are the last."""
+    left = {}
+    for name, network in stage.networks.items():
+        state = dict(network.state_dict())
+        if name in averages:
+            state.update(dict(averages[name].module.named_parameters()))
+        left[name] = {key: tensor.detach().clone() for key, tensor in state.items()}
+    return left
+
+
+@dataclass
+class _Training:
+    """All that changes while a stage is trained, and that a checkpoint holds."""
+
+    stage: Stage
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    averages: Mapping[str, AveragedModel]
+    best: dict[str, Any]  # `loss` and `weights` of the best validation so far
+    after: str  # hash of the stages before; a checkpoint that followed others is of no use
+    parts: int  # in which a batch is taken; memory may ask for more than were set
+
+    def save(self, folder: RunFolder, step: int, seconds: float) -> None:
+        state = {
+            "step": step,
+            "seconds": seconds,
+            "after": self.after,
+            "networks": {name: network.state_dict() for name, network in self.stage.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            "best": self.best,
+            "stage": self.stage.state(),
+            "parts": self.parts,
+        }
+        save_checkpoint(folder, self.stage.name, step, state)
+
+    def resume(self, folder: RunFolder, report: Reporter) -> tuple[int, float]:
+        """Take up the newest intact checkpoint; return its step and the seconds spent until then, or zeros."""
+        state, damaged = load_checkpoint(folder, self.stage.name)
+        for name in damaged:
+            report.say(f"checkpoint {name} is damaged: it is not used")
+        if state is None or state["after"] != self.after:
+            return 0, 0.0
+        for name, network in self.stage.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
+        self.best.update(state["best"])
+        self.stage.load_state(state["stage"])
+        self.parts = max(self.parts, state.get("parts", 1))
+        report.say(f"{self.stage.name}: going on at step {state['step']}")
+        return state["step"], state["seconds"]
+
+
+def _set_rates(
+    optimizers: Mapping[str, torch.optim.Optimizer], rates: Mapping[str, list[float]], factor: float
+) -> None:
+    for name, optimizer in optimizers.items():
+        for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+            group["lr"] = rate * factor
+
+
+def _set_training(stage: Stage, training: bool) -> None:
+    for network in stage.networks.values():
+        network.train(training)
+
+
+@contextmanager
+def _warned() -> Iterator[threading.Event]:
+    """An event that a scheduler's warning sets, so that the loop can write a checkpoint before it ends."""
+    warning = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield warning
+        return
+    previous = {number: signal.signal(number, lambda *_: warning.set()) for number in WARNINGS}
+    try:
+        yield warning
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,143 @@
+"""One training step in as many parts as memory asks for: gradients add up, and every optimiser steps once.
+
+Each part of the batch passes the whole step; an optimiser steps in the last. So where a step updates one network and
+then uses it, only the last part sees it updated. Layers that look at the whole batch see a part of it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from bench.distributed import average_gradients
+from bench.errors import BenchError
+from bench.method import Batch, Stage
+from bench.system.progress import Reporter
+
+
+@dataclass
+class Steps:
+    """Runs the steps of one stage. When memory runs out the batch is taken in twice as many parts from then on."""
+
+    stage: Stage
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    accelerator: Accelerator
+    precision: str
+    report: Reporter
+    parts: int  # the batch stays what it is; larger parts were too much for the memory when this has grown
+
+    def run(self, batch: Batch, step: int, reseed: Callable[[], Any]) -> dict[str, Tensor | float]:
+        """One step on a batch; the values to log. Raises BenchError when one case alone does not fit."""
+        stepped: set[str] = set()
+        kept = self.stage.state()
+        while True:
+            try:
+                return self._run(batch, step, stepped)
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition(". ")[0]
+            # not in the handler: while the error lives, so does what filled the memory
+            self._shrink(batch_length(batch), step, reason)
+            self.stage.load_state(kept)
+            reseed()
+
+    def _run(self, batch: Batch, step: int, stepped: set[str]) -> dict[str, Tensor | float]:
+        parts, total = split(batch, self.parts), batch_length(batch)
+        values: dict[str, Tensor | float] = {}
+        for index, part in enumerate(parts):
+            share = batch_length(part) / total
+            update = partial(self._update, stepped, share, index == 0, index == len(parts) - 1)
+            with autocast(self.accelerator.device, self.precision):
+                found = self.stage.step(to_device(part, self.accelerator.device), update, step)
+            if len(parts) == 1:
+                return found
+            values = {name: values.get(name, 0.0) + share * value for name, value in found.items()}
+        return values
+
+    def _update(self, stepped: set[str], share: float, first: bool, last: bool, name: str, loss: Tensor) -> None:
+        if name in stepped:  # before memory ran out in this very step
+            return
+        optimizer = self.optimizers[name]
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        if first:
+            optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            if first and last:
+                self.accelerator.backward(loss)
+            else:  # gradients that other losses leave in these parameters would stay until the last part
+                self.accelerator.backward(loss * share, inputs=parameters)
+        if not last:
+            return
+        average_gradients(parameters)
+        if self.stage.loop.gradient_clip is not None:
+            self.accelerator.clip_grad_norm_(parameters, self.stage.loop.gradient_clip)
+        optimizer.step()
+        stepped.add(name)
+
+    def _shrink(self, cases: int, step: int, reason: str) -> None:
+        if self.accelerator.num_processes > 1 or self.parts >= cases:
+            hint = "set its loop.accumulate" if self.parts < cases else "set its loop.checkpoint_activations=true"
+            raise BenchError(f"stage {self.stage.name} ran out of memory at step {step} ({reason}); {hint}")
+        self.parts = min(2 * self.parts, cases)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.report.say(
+            f"{self.stage.name}: out of memory at step {step}; batches of {cases} go on in {self.parts} parts"
+        )
+
+
+@contextmanager
+def recomputed(blocks: Iterable[nn.Module]) -> Iterator[None]:
+    """While it lasts, the blocks keep their inputs alone; what happens inside is computed again on the way back."""
+    changed = list(blocks)
+    for block in changed:
+        vars(block)["forward"] = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in changed:
+            del vars(block)["forward"]
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context a step runs in. `auto` is bf16 on CUDA only: without bf16 units a CPU is faster in fp32."""
+    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """The batch in at most so many parts along its first axis, as equal as can be."""
+    if parts == 1:
+        return [batch]
+    if isinstance(batch, Tensor):
+        return list(batch.tensor_split(min(parts, len(batch))))
+    if isinstance(batch, dict):
+        columns = [split(value, parts) for value in batch.values()]
+        return [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [list(row) for row in zip(*(split(value, parts) for value in batch), strict=True)]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch's tensors on a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [to_device(value, device) for value in batch]
+    return batch
+
+
+def batch_length(batch: Batch) -> int:
+    """How many items a batch holds."""
+    if isinstance(batch, Tensor):
+        return len(batch)
+    return batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])

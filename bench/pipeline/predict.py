@@ -1,0 +1,131 @@
+"""Reconstruct the cases of a split: one NIfTI and, where the method has one, one line of likelihood a case."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from filelock import FileLock
+from torch import Tensor
+
+from bench.dataset import Cases, Views
+from bench.distributed import from_main
+from bench.errors import BenchError
+from bench.method import Method
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
+from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
+from bench.system.progress import Reporter
+from bench.system.seeding import derived_seed
+
+CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
+
+
+def predict(
+    method: Method,
+    cases: Cases,
+    folder: RunFolder,
+    seed: int,
+    angles: Sequence[float],
+    accelerator: Accelerator,
+    report: Reporter,
+) -> int:
+    """Reconstruct every case that has no intact prediction yet; return how many were made.
+
+    `angles` are those at which the method's own X-ray images are wanted, where it can render any.
+    The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
+    output of the wrong shape or with values that are not finite.
+    """
+    target = folder.predictions(cases.split)
+    likely = "likelihood" in method.card.capabilities
+    groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
+    present, known = set(intact(target)), read_likelihoods(target / FILE_NAME)
+    if _encodes_truth(method):
+        present &= set(intact(target / ENCODED_TRUTH))
+    missing = from_main(  # before any process makes one: all must divide the same list
+        [
+            group
+            for group in groups
+            if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
+        ]
+    )
+    mine = missing[accelerator.process_index :: accelerator.num_processes]
+    with report.task(f"reconstruct {cases.split}", len(mine)) as task:
+        for done, group in enumerate(mine, start=1):
+            made = _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device)
+            if made:
+                _keep_likelihoods(target, made)
+            task.advance(done)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not (target / MANIFEST).exists():
+        raise BenchError(f"{target} holds no predictions: the split {cases.split} is empty")
+    return sum(len(group) for group in mine)
+
+
+def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
+    with FileLock(target / ".lock"):
+        known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
+        write_likelihoods(target / FILE_NAME, list(known.values()))
+
+
+@torch.inference_mode()
+def _predict_group(
+    method: Method,
+    cases: Cases,
+    group: Sequence[int],
+    target: Path,
+    seed: int,
+    angles: Sequence[float],
+    likely: bool,
+    device: torch.device,
+) -> list[CaseLikelihood]:
+    names = [cases.names[i] for i in group]
+    views = _on(cases.views(group), device)
+    seeds = [derived_seed(seed, "sample", name) for name in names]
+    began = time.perf_counter()
+    if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
+        made = method.reconstruct_truth(cases.volumes(group).to(device))
+    else:
+        made = method.reconstruct(views, seeds=seeds)
+    volumes = made.float().cpu()
+    seconds = (time.perf_counter() - began) / len(names)
+    expected = (len(names), *cases.hounsfield.shape[1:])
+    if volumes.shape != expected:
+        raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
+    images = _renders(method, views, angles, seeds)
+    for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
+        own = None if images is None else images[index].numpy()
+        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed, renders=own)
+    if _encodes_truth(method):
+        encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
+        for name, volume in zip(names, encoded, strict=True):
+            write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
+    if not likely:
+        return []
+    bound = method.log_likelihood(
+        cases.volumes(group).to(device), views, seeds=[derived_seed(seed, "bound", name) for name in names]
+    )
+    if bound is None:
+        raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
+    return per_case(names, bound)
+
+
+def _encodes_truth(method: Method) -> bool:
+    """Whether its own encoding of the truth is kept beside its predictions: released evaluations took it for truth."""
+    return "oracle" in method.card.capabilities and method.card.kind == "method"
+
+
+def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
+    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
+    images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
+    if images is None:
+        return None
+    expected = (len(seeds), len(angles), *views.images.shape[2:])
+    if images.shape != expected:
+        raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
+    return images.float().cpu()
+
+
+def _on(views: Views, device: torch.device) -> Views:
+    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

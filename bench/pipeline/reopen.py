@@ -1,0 +1,97 @@
+"""A finished run as its files tell it: opened again to score its predictions under any protocol.
+
+The method is not built and nothing of it runs; only run.json, the predictions and the data are read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench.data.cases import load_dataset
+from bench.dataset import Cases, Split
+from bench.errors import BenchError, UsageError
+from bench.plugins.config import RunConfig
+from bench.plugins.registry import get_dataset, installed_dataset
+from bench.runs.folder import RunFolder
+from bench.scoring.protocols import Protocol
+from bench.scoring.rows import ScoreRow
+from bench.scoring.score import RunFacts, part_seconds, score_predictions
+from bench.system.progress import Reporter
+from bench.system.provenance import code_version
+
+PREDICTED = ("done", "predicted")  # status of runs whose predictions are all there
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run, its data, and what its rows say of it."""
+
+    folder: RunFolder
+    facts: RunFacts
+    cases: Mapping[Split, Cases]
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of the predictions of its split."""
+        return self.folder.predictions(self.facts.split)
+
+    def score(self, protocol: Protocol, report: Reporter, device: torch.device) -> list[ScoreRow]:
+        """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
+        made_under = self.folder.record()["protocol"]["id"]  # whose rows alone hold the times
+        facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
+        with report.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
+            return score_predictions(
+                facts,
+                self.cases,
+                self.predictions,
+                protocol,
+                self.folder.scores_csv,
+                task.counted,
+                device=device,
+            )
+
+
+def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
+    """The run whose folder or id `reference` is; None when there is none."""
+    if (Path(reference) / "run.json").is_file():
+        return RunFolder(Path(reference).resolve())
+    found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
+    return RunFolder(found[0]) if found else None
+
+
+def open_stored(folder: RunFolder, report: Reporter, dataset: str | None = None) -> StoredRun:
+    """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
+
+    Raises UsageError for a run without all its predictions or of another dataset, BenchError where run.json is damaged
+    or the prepared data are no longer those it was made of.
+    """
+    record = folder.record()
+    if record.get("status") not in PREDICTED:
+        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
+    try:
+        config = RunConfig.model_validate(record["config"])
+        source, fingerprint = record["data"]["source"], record["data"]["fingerprint"]
+        split, seed = record["split"], record["seed"]
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{folder.run_json} is damaged: {error}") from error
+    if dataset is None and installed_dataset(config.dataset) is None:
+        raise UsageError(
+            f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
+            f"if it stands in a file of yours: bench score {folder.root.name} --dataset FILE.py"
+        )
+    spec = get_dataset(dataset or config.dataset)
+    if spec.name != config.dataset:
+        raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
+    with report.task(f"prepare {spec.name}", 1) as task:
+        cases = load_dataset(spec, config.data, source, task.counted)
+    if cases[split].card.fingerprint != fingerprint:
+        raise BenchError(
+            f"{folder.root.name} was made of other {spec.name} data ({fingerprint[:8]}) than are prepared now "
+            f"({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
+        )
+    origin = record.get("origin", "builtin")
+    times = part_seconds(record)
+    facts = RunFacts(folder.root.name, config.method, origin, config.preset, seed, code_version(), split, times)
+    return StoredRun(folder, facts, cases)

@@ -1,0 +1,1 @@
+"""Methods and datasets as plug-ins: found by name, configured, begun from a template."""

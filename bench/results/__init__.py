@@ -1,0 +1,1 @@
+"""What people read: tables, leaderboard, comparisons, findings, audit."""

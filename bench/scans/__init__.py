@@ -1,0 +1,1 @@
+"""Real scans of any dataset: read from their formats, prepared, checked, exported."""

@@ -1,0 +1,201 @@
+"""A CT as every reader hands it over, where it was found, and the checks and the orientation all readers share."""
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+
+from bench.errors import BenchError
+from bench.system.files import digest_of, sha256_of
+
+from .side_file import NO_SIDE_FILE, SideFile, Unit
+
+AIR_HU = -1000
+MAX_VOXELS = 2**30  # a bag of 1024³; more is a wrong header
+MAX_RATIO = 1100  # deflate, the best of the codecs met, packs at most 1032 bytes into one
+SPACING_MM = (0.1, 10.0)  # outside of it a header is wrong, not coarse
+MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
+STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
+
+OTHER_UNIT = "if it is HU + 1024 or another unit, state it in a side file"
+
+
+class ScanError(BenchError):
+    """A file that is no usable CT; the message is the reason, without the name."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds, before unit and orientation are settled."""
+
+    values: np.ndarray  # (i, j, k), the first index varies fastest in the file
+    affine: np.ndarray | None  # (4, 4) voxel index → RAS millimetres; None where the format cannot state it
+    unit: Unit | None  # None where the format cannot state it
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT in HU, (D, H, W): D superior→inferior, H anterior→posterior, W patient right→left."""
+
+    hounsfield: np.ndarray  # (D, H, W) int16 where the file holds whole numbers, else float32; padding included
+    spacing_mm: tuple[float, float, float]  # D, H, W order
+    centre_ras_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TakenAt:
+    """How an X-ray was taken."""
+
+    angle: float  # gantry angle in degrees: 270 is PA, 0 left lateral
+    mirrored: bool  # its columns are flipped from what the source sees
+
+
+@dataclass(frozen=True)
+class ScanSource:
+    """A CT that was found and not yet read."""
+
+    patient: str
+    series: str  # SeriesInstanceUID, or the name of the file
+    slices: int
+    format: str
+    path: Path  # of the file or the series' folder
+    files: tuple[Path, ...]
+    reader: Callable[["ScanSource"], Stored]
+    side_file: SideFile = NO_SIDE_FILE
+    view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
+    view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
+    view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
+
+    def read(self) -> Scan:
+        """The CT. Raises ScanError with the reason when it cannot be used."""
+        stored = self.reader(self)
+        try:
+            values, affine = self.side_file.settled(stored.values, stored.affine, stored.unit)
+        except ValueError as error:
+            raise ScanError(str(error)) from error
+        scan = oriented(values, affine)
+        check_hounsfield(scan.hounsfield)
+        return scan
+
+    def sha256(self) -> str:
+        """SHA-256 of the content; names and order of the files of a series do not matter."""
+        hashes = sorted(sha256_of(path) for path in self.files)
+        if self.side_file.path:
+            hashes.append(sha256_of(self.side_file.path))
+        return hashes[0] if len(hashes) == 1 else digest_of(hashes)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Something found that is not prepared, and why."""
+
+    path: Path
+    reason: str
+    expected: bool = False  # no CT at all (a segmentation, a radiograph, a scout): passed over, not a failure
+
+
+def library(name: str) -> ModuleType:
+    """Import a package of the extra `data`. Raises BenchError when it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BenchError(f"reading this format needs {name}; run: pip install 'ct-from-views-bench[data]'") from error
+
+
+def check_size(shape: Sequence[int], item_bytes: int, stored_bytes: int, *, compressed: bool = True) -> None:
+    """Raise ScanError when a header declares more than a CT holds, or more than its file can; before it is believed.
+
+    `stored_bytes` is what the file holds of it, `item_bytes` the size of a voxel.
+    """
+    voxels = math.prod(int(size) for size in shape)
+    text = " × ".join(map(str, shape))
+    if voxels > MAX_VOXELS:
+        raise ScanError(f"its header declares {text} voxels, more than a CT has; correct the header")
+    if voxels * item_bytes > stored_bytes * (MAX_RATIO if compressed else 1):
+        raise ScanError(f"it is damaged or cut short: {text} voxels declared in {stored_bytes} bytes; copy it again")
+
+
+def oriented(voxels: np.ndarray, affine: np.ndarray) -> Scan:
+    """The scan of an array (i, j, k) in HU whose `affine` (4, 4) maps voxel indices to RAS millimetres.
+
+    Axes are permuted and flipped; an array that stands oblique to the scanner, or sheared by a tilted gantry, is
+    resampled linearly onto the scanner's axes at its own spacing. Raises ScanError where the geometry is impossible.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = SPACING_MM
+    if not np.isfinite(affine).all() or not ((low <= spacing) & (spacing <= high)).all():
+        text = " × ".join(f"{value:g}" for value in spacing)
+        raise ScanError(f"voxel spacing {text} mm is not a CT's ({low:g} to {high:g} mm); correct the header")
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 0.1:
+        raise ScanError("the axes of its orientation are not independent; correct the header")
+    if min(voxels.shape) < MIN_VOXELS:
+        shape = " × ".join(map(str, voxels.shape))
+        raise ScanError(f"{shape} voxels are not a volume (at least {MIN_VOXELS} an axis)")
+
+    orientations = nibabel.orientations
+    current, wanted = orientations.io_orientation(affine), orientations.axcodes2ornt(("I", "P", "L"))
+    transform = orientations.ornt_transform(current, wanted)
+    affine = affine @ orientations.inv_ornt_aff(transform, voxels.shape)
+    voxels = _compact(orientations.apply_orientation(voxels, transform))
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs((affine[:3, :3] / spacing)[[2, 1, 0], [0, 1, 2]])
+    if np.degrees(np.arccos(np.clip(cosines, 0, 1))).max() > STRAIGHT_DEGREES:
+        voxels, affine = _straightened(voxels, affine, spacing)
+    centre = affine @ np.append((np.array(voxels.shape) - 1) / 2, 1.0)
+    return Scan(voxels, tuple(spacing.tolist()), tuple(centre[:3].tolist()))
+
+
+def bag_upright(scan: Scan) -> Scan:
+    """A bag (D, H, W) with D up→down, of a scan whose slices, as in DICOM, follow one another along D.
+
+    The slices cross the belt and stand upright on a screen: their rows run up→down, so D and H change places.
+    """
+    down, along, across = scan.spacing_mm
+    right, anterior, superior = scan.centre_ras_mm
+    volume = np.ascontiguousarray(scan.hounsfield.transpose(1, 0, 2))
+    return Scan(volume, (along, down, across), (right, superior, anterior))
+
+
+def _compact(voxels: np.ndarray) -> np.ndarray:
+    limits = np.iinfo(np.int16)
+    if voxels.dtype == np.int16:
+        return voxels
+    if voxels.dtype.kind in "iu" and voxels.min() >= limits.min and voxels.max() <= limits.max:
+        return voxels.astype(np.int16, copy=False)
+    return voxels.astype(np.float32, copy=False)
+
+
+def _straightened(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same scan (D, H, W) on axes parallel to the scanner's, in the box that holds all of it; air around it."""
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in voxels.shape])).reshape(3, -1)
+    world = affine[:3, :3] @ corners + affine[:3, 3:]
+    straight = np.eye(4)
+    straight[:3, :3] = -np.diag(spacing)[::-1]  # D, H, W run against S, A, R
+    straight[:3, 3] = world.max(axis=1)
+    extent = (world.max(axis=1) - world.min(axis=1))[::-1]
+    shape = tuple(math.ceil(size) + 1 for size in extent / spacing)
+    to_voxels = np.linalg.inv(affine) @ straight
+    result = ndimage.affine_transform(
+        voxels.astype(np.float32), to_voxels[:3, :3], to_voxels[:3, 3], shape, order=1, cval=AIR_HU
+    )
+    return result, straight
+
+
+def check_hounsfield(values: np.ndarray) -> None:
+    """Raise ScanError when (D, H, W) values cannot be the HU of a scanned body or bag."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ScanError("it holds NaN or infinite values; fill them with air (-1000 HU)")
+    low = float(values.min())
+    matter, dense = (sum(np.count_nonzero(plane > limit) for plane in values) / values.size for limit in (-500, 800))
+    if matter < 0.002:
+        raise ScanError(f"it is all air ({matter:.2%} of it above -500 HU)")
+    if low > -500:
+        raise ScanError(f"its lowest value {low:g} is no air: not HU; {OTHER_UNIT}")
+    if dense > 0.1:
+        raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; {OTHER_UNIT}")

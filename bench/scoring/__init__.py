@@ -1,0 +1,1 @@
+"""What a number means: protocols, and how predictions become rows under them."""

@@ -1,0 +1,240 @@
+"""Density, coverage, precision, recall (Naeem et al. 2020) in the feature spaces of several random encoders.
+
+What they cannot do: density grows when a set is blurred or collapsed, and coverage of paired reconstructions is near
+one for every method. So both are read against what real training cases score, and never ranked.
+"""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from prdc import compute_prdc
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.data.store import data_root
+from bench.dataset import Cases
+from bench.errors import BenchError
+from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, Norm, RandomEncoder, seeded_encoder
+from bench.scoring.cases import AXES
+from bench.scoring.released_codediff import stretched
+from bench.system.files import digest_of, read_json, sha256_of, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from bench.scoring.protocols import Fidelity
+
+NAMES = ("density", "coverage", "precision", "recall")
+FEATURES_VERSION = 1  # raise when encoding computes something else
+VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
+
+Features = dict[str, np.ndarray]
+"""`3d` and the projections `d`, `h`, `w` → (encoders, cases, features) float32."""
+
+
+class DegenerateFeatures(UserWarning):
+    """Features that do not vary, so that neighbourhoods have no size."""
+
+
+def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict[str, float]:
+    """Density ≥ 0 and coverage, precision, recall in [0, 1] of two sets (n, features), (m, features), as prdc has them.
+
+    Warns with DegenerateFeatures where a set does not vary. Raises ValueError under `nearest_k` + 2 rows, for features
+    of different length, NaN or infinity.
+    """
+    fewest = min(len(real), len(generated))
+    if fewest < nearest_k + 2:
+        raise ValueError(too_few(fewest, nearest_k))
+    if not (np.isfinite(real).all() and np.isfinite(generated).all()):
+        raise ValueError("the features hold NaN or infinity")
+    if reason := degenerate(real, generated):
+        warnings.warn(reason, DegenerateFeatures, stacklevel=2)
+    with calling_prdc():
+        scores = compute_prdc(real, generated, nearest_k)
+    return {name: float(scores[name]) for name in NAMES}
+
+
+@contextmanager
+def calling_prdc() -> Iterator[None]:
+    """Within it prdc prints no set sizes, and what its threads do to the filters of warnings ends with it.
+
+    It asks scikit-learn for eight, each of which replaces the process's filters for a while; now and then they put back
+    an empty list, and from then on every call of scikit-learn warns. One thread would round other distances.
+    """
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True):
+        yield
+
+
+def too_few(count: int, nearest_k: int, batch: int | None = None) -> str:
+    """Why `count` cases have no k-th neighbour distances to compare, or fill no batch."""
+    if batch is not None:
+        return f"{count} cases; a batch needs {batch}"
+    return f"{count} cases; k = {nearest_k} needs at least {nearest_k + 2}"
+
+
+def degenerate(real: np.ndarray, generated: np.ndarray) -> str:
+    """What does not vary in two sets of features (n, features); empty when both do."""
+    flat = [name for name, rows in (("real", real), ("generated", generated)) if not np.ptp(rows, axis=0).any()]
+    return f"all {' and '.join(flat)} features are equal" if flat else ""
+
+
+def encode(
+    volumes: Iterable[Tensor],
+    grid: int,
+    settings: "Fidelity",
+    device: torch.device,
+    advance: Callable[[], None] = lambda: None,
+) -> Features:
+    """Features of volumes (D, H, W) in [0, 1] of one `grid` a side, and of their projections, by every encoder.
+
+    Resampled trilinearly (projections bilinearly) to the protocol's side. `advance` is called after each volume.
+    """
+    side = settings.side(grid)
+    if side < SMALLEST_SIDE or side % SIDE_STEP:
+        raise BenchError(f"the encoder takes multiples of {SIDE_STEP} from {SMALLEST_SIDE} a side, not {side}")
+    norm = settings.spectral_norm
+    encoders = {d: [_encoder(seed, d, norm, device) for seed in settings.encoder_seeds] for d in (2, 3)}
+    batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
+    for batch in _batched(volumes, max(1, VOXELS_AT_ONCE // side**3)):
+        stacked = torch.stack(batch).to(device, torch.float32)
+        batches["3d"].append(_encode_batch(encoders[3], stacked, side))
+        for dimension, axis in enumerate(AXES, start=1):
+            batches[axis].append(_encode_batch(encoders[2], stacked.amax(dimension), side))
+        for _ in batch:
+            advance()
+    return {name: np.concatenate(parts, axis=1) for name, parts in batches.items()}
+
+
+def real_features(
+    cases: Cases,
+    indices: np.ndarray,
+    settings: "Fidelity",
+    device: torch.device,
+    advance: Callable[[], None] = lambda: None,
+    blur: float = 0.0,
+) -> Features:
+    """Features of some true volumes, from the cache under the data root when they were computed before.
+
+    `blur` is the σ in voxels of a Gaussian that the volumes are blurred by first. The cache is keyed by the data's
+    fingerprint, the split, the cases, the blur and the encoders; a damaged file is rebuilt.
+    """
+    path = _cache_path(cases, indices, settings, blur)
+    features = _cached(path)
+    if features is None:
+        whole = (cases.volumes([index])[0] for index in indices.tolist())
+        volumes = (on_scale(_blurred(volume, blur), volume, settings) for volume in whole)
+        features = encode(volumes, cases.card.size, settings, device, advance)
+        digest = write_atomic(path, lambda file: np.savez(file, **features))  # type: ignore[arg-type]
+        write_json(path.with_suffix(".json"), {"sha256": digest})
+    return features
+
+
+def on_scale(volume: Tensor, ct: Tensor, settings: "Fidelity") -> Tensor:
+    """A volume in [0, 1] of the window as it is encoded: as it is, or on the scale of its CT's own extremes."""
+    return volume if settings.values == "window" else torch.from_numpy(stretched(volume.numpy(), ct.numpy()))
+
+
+def uncached(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float = 0.0) -> int:
+    """How many of these volumes `real_features` has to encode: all or none."""
+    return len(indices) if _cached(_cache_path(cases, indices, settings, blur)) is None else 0
+
+
+def baseline_draws(training: int, count: int, settings: "Fidelity") -> np.ndarray:
+    """(draws, count) indices of training cases, without repetition within a draw; the same for every method."""
+    random = np.random.default_rng(settings.baseline_seed)
+    return np.stack([random.choice(training, count, replace=False) for _ in range(settings.baseline_draws)])
+
+
+def prdc_by_encoder(
+    real: np.ndarray, generated: np.ndarray, nearest_k: int, batch: int | None = None
+) -> list[dict[str, float]]:
+    """`prdc_scores` of features (encoders, n, f) and (encoders, m, f), one result an encoder.
+
+    With `batch`, the mean over whole batches of so many rows, in their order; the rows left over are dropped.
+    """
+    return [_in_batches(r, g, nearest_k, batch) for r, g in zip(real, generated, strict=True)]
+
+
+def mean_over_axes(per_axis: Mapping[str, list[dict[str, float]]]) -> list[dict[str, float]]:
+    """The mean of the three projections' scores, entry by entry."""
+    return [
+        {name: float(np.mean([scores[name] for scores in same])) for name in NAMES}
+        for same in zip(*(per_axis[axis] for axis in AXES), strict=True)
+    ]
+
+
+def _in_batches(real: np.ndarray, generated: np.ndarray, nearest_k: int, batch: int | None) -> dict[str, float]:
+    if batch is None:
+        return prdc_scores(real, generated, nearest_k)
+    starts = range(0, min(len(real), len(generated)) - batch + 1, batch)
+    if not starts:
+        raise ValueError(too_few(min(len(real), len(generated)), nearest_k, batch))
+    scores = [prdc_scores(real[i : i + batch], generated[i : i + batch], nearest_k) for i in starts]
+    return {name: float(np.mean([score[name] for score in scores])) for name in NAMES}
+
+
+def _blurred(volume: Tensor, sigma: float) -> Tensor:
+    return torch.from_numpy(gaussian_filter(volume.numpy(), sigma, mode="nearest")) if sigma else volume
+
+
+@lru_cache(maxsize=32)
+def _encoder(seed: int, dimensions: int, norm: Norm, device: torch.device) -> RandomEncoder:
+    return seeded_encoder(seed, dimensions, norm).to(device)
+
+
+def _batched(volumes: Iterable[Tensor], size: int) -> Iterable[list[Tensor]]:
+    batch: list[Tensor] = []
+    for volume in volumes:
+        batch.append(volume)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _encode_batch(encoders: list[RandomEncoder], images: Tensor, side: int) -> np.ndarray:
+    """(B, s, s[, s]) → (encoders, B, features)."""
+    dimensions = images.ndim - 1
+    images = images[:, None]
+    if images.shape[2:] != (side,) * dimensions:
+        mode = {2: "bilinear", 3: "trilinear"}[dimensions]
+        images = F.interpolate(images, size=(side,) * dimensions, mode=mode, align_corners=False)
+    images = images.contiguous(memory_format=CHANNELS_LAST[dimensions])
+    # full float32 on GPUs too, so that numbers do not depend on the device
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        return torch.stack([encoder(images) for encoder in encoders]).cpu().numpy()
+
+
+def _cache_path(cases: Cases, indices: np.ndarray, settings: "Fidelity", blur: float) -> Path:
+    other = {"blur": blur, "stretched": settings.values == "min-max", "norm": settings.spectral_norm != "exact"}
+    key = digest_of(
+        {
+            "version": FEATURES_VERSION,
+            "data": cases.card.fingerprint,
+            "split": cases.split,
+            "cases": [cases.names[index] for index in indices.tolist()],
+            "seeds": settings.encoder_seeds,
+            "side": settings.side(cases.card.size),
+            **{name: value for name, value in other.items() if value},  # so that caches without them stay good
+        }
+    )
+    return data_root() / "features" / f"{cases.card.name}-{cases.split}-{key[:16]}.npz"
+
+
+def _cached(path: Path) -> Features | None:
+    try:
+        if read_json(path.with_suffix(".json"))["sha256"] != sha256_of(path):
+            return None
+        with np.load(path) as archive:
+            return {name: archive[name] for name in ("3d", *AXES)}
+    except (BenchError, OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,349 @@
+"""From a folder of predictions to rows: case by case, then over the whole set, then the means.
+
+Our own runs and outside folders take the same way; nothing but the files is read. Case rows are kept as they are made,
+so that a scoring that was stopped goes on at the first case whose prediction it has not seen.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from bench.dataset import Cases, Split, to_unit
+from bench.errors import BenchError
+from bench.runs.predictions import (
+    Unit,
+    check_grid,
+    encoded_truth,
+    find_predictions,
+    read_manifest,
+    read_prediction,
+    read_renders,
+)
+from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
+from bench.scoring.cases import CaseScore, CaseVolumes
+from bench.scoring.protocols import Protocol
+from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, views_text, write_scores
+from bench.scoring.sets import SetScore, plan_set, set_scores
+from bench.scoring.xrays import drr_scores, turn_angles
+from bench.system.files import digest_of, read_json, sha256_of, write_json
+from bench.system.provenance import code_version
+
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`, called after each case that is scored or encoded."""
+
+SHOWN = 3  # predictions whose faults are told
+SAVE_EVERY = 8  # cases between two writes of the unfinished rows
+
+
+@dataclass(frozen=True)
+class PartSeconds:
+    """Measured times of one named part of a method."""
+
+    part: str
+    train_seconds: float | None = None
+    steps: int | None = None
+    infer_seconds: float | None = None  # a case
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What rows say of the run beside its numbers."""
+
+    run_id: str
+    method: str
+    origin: Literal["builtin", "plugin", "pretrained", "external"]
+    preset: str
+    seed: int | None
+    code_version: str
+    split: Split = "test"
+    seconds: tuple[PartSeconds, ...] = ()
+
+
+def score_predictions(
+    facts: RunFacts,
+    cases: Mapping[Split, Cases],
+    predictions: Path,
+    protocol: Protocol,
+    scores_csv: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    unit: Unit = "hu",
+    allow_missing: bool = False,
+    likelihood_csv: Path | None = None,
+    device: torch.device | None = None,
+) -> list[ScoreRow]:
+    """All rows of one split: of each case, of the set, their means, and the run's times.
+
+    `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
+    from `likelihood_csv`, by default the one beside the predictions. Raises BenchError as bench.runs.predictions does.
+    """
+    truth = cases[facts.split]
+    files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
+    hashes = _checked_hashes(files, predictions, truth, unit if facts.origin == "external" else None)
+    encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
+    for case, path in encoded.items():
+        hashes[case] += sha256_of(path)
+    plan = None
+    if protocol.fidelity:
+        plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
+    advance = _counter(progress, len(files) + (plan.work() if plan else 0))
+    make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
+    kept = _KeptRows(scores_csv, make)
+    rows: list[ScoreRow] = []
+    for index, (case, path) in enumerate(files.items(), start=1):
+        known = kept.of_case(case, hashes[case])
+        rows += known or _case_rows(make, path, truth, case, protocol, unit, device, encoded.get(case))
+        if not known and index % SAVE_EVERY == 0:
+            kept.save(rows, hashes)
+        advance()
+    if protocol.likelihood:
+        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
+    rows += _mean_rows(make, rows, len(truth))
+    if plan:
+        read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
+        rows += [make.of_set(s) for s in set_scores(plan, (torch.from_numpy(v).float() for v in read), advance)]
+    rows += _time_rows(make, len(files))
+    kept.save(rows, hashes)
+    return rows
+
+
+def part_seconds(record: Mapping[str, Any]) -> tuple[PartSeconds, ...]:
+    """From a run.json: training time of each stage and, where measured, inference time of each part."""
+    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
+    return tuple(
+        PartSeconds(
+            part,
+            stages[part]["seconds"] if part in stages else None,
+            stages[part]["steps"] if part in stages else None,
+            inference.get(part),
+        )
+        for part in dict.fromkeys((*stages, *inference))
+    )
+
+
+def external_run(
+    predictions: Path,
+    cases: Mapping[Split, Cases],
+    method: str,
+    preset: str,
+    split: Split,
+    seed: int | None,
+    *,
+    allow_missing: bool = False,
+) -> RunFacts:
+    """What to call predictions made elsewhere.
+
+    With a seed the run is named as ours are, so that seeds of one method stand in one row and a newer folder replaces
+    an older one; without a seed the name holds a hash of the files.
+    """
+    truth = cases[split]
+    files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
+    content = {case: sha256_of(path) for case, path in files.items()} if seed is None else None
+    digest = digest_of({"external": content, "data": truth.card.fingerprint, "split": split})
+    run_id = f"{method}-{truth.card.name}-{preset}-{'external' if seed is None else f's{seed}'}-{digest[:8]}"
+    return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
+
+
+def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
+
+    With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
+    """
+    manifest = read_manifest(predictions)
+    hashes: dict[str, str] = {}
+    faults: list[BenchError] = []
+    for case, path in files.items():
+        try:
+            if unit is None:
+                check_grid(path, truth, case)
+            else:
+                read_prediction(path, truth, case, unit)
+        except BenchError as error:
+            faults.append(error)
+            continue
+        hashes[case] = sha256_of(path)
+        if case in manifest and manifest[case].sha256 != hashes[case]:
+            faults.append(BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again"))
+        if case in manifest:
+            hashes[case] += manifest[case].renders_sha256
+    if len(faults) > 1:
+        first = " | ".join(map(str, faults[:SHOWN])) + (f" | and {len(faults) - SHOWN} more" if faults[SHOWN:] else "")
+        raise BenchError(f"{len(faults)} of {len(files)} predictions are refused: {first}")
+    if faults:
+        raise faults[0]
+    return hashes
+
+
+def _case_rows(
+    make: "_RowMaker",
+    path: Path,
+    truth: Cases,
+    case: str,
+    protocol: Protocol,
+    unit: Unit,
+    device: torch.device | None,
+    encoded: Path | None,
+) -> list[ScoreRow]:
+    volume, note = read_prediction(path, truth, case, unit)
+    hounsfield = truth.hounsfield[truth.names.index(case)]
+    exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
+    volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
+    rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
+    if protocol.turn:
+        card = truth.card
+        shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
+        own = read_renders(path.parent, case, shape)
+        rows += [make.of_case(case, score) for score in drr_scores(exact, volume, card, protocol.turn, own, device)]
+    return rows
+
+
+def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[ScoreRow]:
+    likelihoods = read_likelihoods(path)
+    missing = [name for name in names if name not in likelihoods]
+    if likelihoods and missing:
+        raise BenchError(f"{path} has no line for {missing[0]}; it needs one for each predicted case")
+    return [
+        make.of_case(name, score)
+        for name in names
+        for score in (likelihood_scores(likelihoods[name]) if likelihoods else no_likelihood_scores())
+    ]
+
+
+def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) -> list[ScoreRow]:
+    """Mean and sample standard deviation over the cases where a metric is defined."""
+    groups: dict[tuple[Any, str, str], list[ScoreRow]] = defaultdict(list)
+    for row in case_rows:
+        groups[row.space, row.axis, row.metric].append(row)
+    result = []
+    for (space, axis, metric), group in groups.items():
+        values = [row.value for row in group if row.value is not None]
+        notes = {row.note for row in group}
+        note = next(iter(notes)) if len(notes) == 1 else ""
+        if len(values) < len(group):
+            reason = next(row.note for row in group if row.value is None)
+            note = f"{len(group) - len(values)} of {expected} cases left out: {reason}" if values else reason
+        mean = float(np.mean(values)) if values else None
+        result.append(make.of_set(SetScore(space, axis, metric, "mean", mean, len(values), note=note)))
+        if len(values) > 1:
+            spread = float(np.std(values, ddof=1))
+            result.append(make.of_set(SetScore(space, axis, metric, "sd", spread, len(values), note=note)))
+    return result
+
+
+def _time_rows(make: "_RowMaker", cases: int) -> list[ScoreRow]:
+    result = []
+    for part in make.facts.seconds:
+        place = {"space": "time", "axis": part.part, "level": "run", "stat": "value"}
+        if part.train_seconds is not None:
+            result.append(make(**place, metric="train_hours", value=part.train_seconds / 3600, n=part.steps))
+        if part.infer_seconds is not None:
+            result.append(make(**place, metric="infer_seconds", value=part.infer_seconds, n=cases))
+    return result
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(min(done, total), total)
+
+    return advance
+
+
+class _RowMaker:
+    """Makes rows: holds what all rows of one scoring share."""
+
+    def __init__(self, facts: RunFacts, truth: Cases, protocol: Protocol, unit: Unit, partial: bool) -> None:
+        self.facts, self.expected, self.partial = facts, len(truth), partial
+        self.shared: dict[str, Any] = {
+            "run_id": facts.run_id,
+            "protocol": protocol.id,
+            "protocol_hash": protocol.sha256(),
+            "method": facts.method,
+            "origin": facts.origin,
+            "dataset": truth.card.name,
+            "source": truth.card.source,
+            "split": facts.split,
+            "preset": facts.preset,
+            "seed": facts.seed,
+            "views": views_text(truth.card.angles),
+            "code_version": facts.code_version,
+        }
+        self.context = digest_of({**self.shared, "data": truth.card.fingerprint, "unit": unit})
+
+    def __call__(self, **own: Any) -> ScoreRow:
+        return ScoreRow(**self.shared, **own)
+
+    def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> ScoreRow:
+        own = asdict(score) | {"note": "; ".join(part for part in (score.note, extra_note) if part)}
+        status = "ok" if score.value is not None else "na"
+        return self(**own, level="case", case=case, stat="value", n=1, status=status)
+
+    def of_set(self, score: SetScore) -> ScoreRow:
+        own = asdict(score)
+        if score.value is None:
+            return self(**own, level="set", status="na")
+        if not self.partial:
+            return self(**own, level="set")
+        own["note"] = "; ".join(part for part in (f"of {self.expected} cases in the split", score.note) if part)
+        return self(**own, level="set", status="partial")
+
+
+class _KeptRows:
+    """The scores.csv of a run: rows that need not be made again, and rows of other protocols and splits to keep.
+
+    A JSON file beside it says which predictions the rows of each protocol and split belong to, and has their hash: a
+    kill between the two writes costs the rows that were being made, and no others.
+    """
+
+    def __init__(self, path: Path | None, make: _RowMaker) -> None:
+        self.path, self.context = path, make.context
+        self.scope = f"{make.shared['protocol']}/{make.shared['split']}"
+        self.others: list[ScoreRow] = []
+        self.cases: dict[str, list[ScoreRow]] = defaultdict(list)
+        self.record: dict[str, Any] = {}
+        if path is not None and path.exists():
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        rows: dict[str, list[ScoreRow]] = defaultdict(list)
+        try:
+            record = read_json(_beside(path))["scored"]
+            for row in read_score_rows(path):
+                rows[f"{row.protocol}/{row.split}"].append(row)
+            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == rows_sha256(rows[scope]))
+            self.record = {scope: record[scope] for scope in whole}
+        except (BenchError, KeyError, TypeError, AttributeError):
+            return  # damaged or of another version: everything is scored anew
+        self.others = [row for scope in self.record if scope != self.scope for row in rows[scope]]
+        for row in rows[self.scope] if self.scope in self.record else []:
+            if row.level == "case" and not row.metric.startswith("nll_"):
+                self.cases[row.case].append(row)
+
+    def of_case(self, case: str, sha256: str) -> list[ScoreRow]:
+        """The rows of a case if they were made of the same prediction in the same context; else none."""
+        mine = self.record.get(self.scope, {})
+        same = mine.get("context") == self.context and mine.get("predictions", {}).get(case) == sha256
+        return self.cases.get(case, []) if same else []
+
+    def save(self, rows: Sequence[ScoreRow], hashes: Mapping[str, str]) -> None:
+        """Write the rows, then beside them what they belong to."""
+        if self.path is None:
+            return
+        write_scores(self.path, [*self.others, *rows])
+        scored = sorted({row.case for row in rows if row.level == "case"})
+        mine = {"context": self.context, "predictions": {case: hashes[case] for case in scored}}
+        record = {**self.record, self.scope: {**mine, "rows": rows_sha256(rows)}}
+        write_json(_beside(self.path), {"scored": record})
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")

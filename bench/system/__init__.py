@@ -1,0 +1,1 @@
+"""What the harness needs of the machine: files that are whole or absent, the terminal, signals, seeds, provenance."""

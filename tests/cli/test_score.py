@@ -1,0 +1,86 @@
+"""`bench score`: predictions that were made elsewhere, from the folder to the table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bench.cli import run_command
+from bench.dataset import Cases
+from bench.results.tables import build_tables
+from bench.runs.predictions import write_prediction
+from bench.scoring.cases import windowed_scores
+from bench.scoring.protocols import get_protocol
+from bench.scoring.rows import read_scores
+
+
+@pytest.fixture
+def toy(make_data, monkeypatch) -> dict[str, Cases]:
+    """The command's data set, without its files: a toy in place of what the loader would build."""
+    from bench.data import cases as loading
+    from bench.plugins import registry
+    from bench.scoring import protocols
+
+    data = make_data(train=2, test=3)
+
+    class Spec:
+        name = "toy"
+        presets = {"tiny": None}  # noqa: RUF012
+
+    monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
+    monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
+    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
+    monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
+    return data
+
+
+def test_every_prediction_that_is_refused_is_named_with_its_reason(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases = toy["test"]
+    for case, volume in zip(cases.names, cases.volumes(range(3)).numpy(), strict=True):
+        write_prediction(tmp_path / "p", case, volume, cases, seconds=0.0, seed=None)
+    bad = np.zeros((16, 16, 16), np.float32)
+    bad[3, 4, 5] = np.nan
+    nib.save(nib.Nifti1Image(bad, cases.affines[0]), tmp_path / "p" / "test-000.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((16, 16, 15), np.float32), cases.affines[0]), tmp_path / "p" / "test-002.nii.gz")
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "mine"]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "2 of 3 predictions are refused" in message
+    assert "test-000.nii.gz: 1 of 4096 voxels are NaN" in message
+    assert "test-002.nii.gz has (16, 16, 15) voxels" in message
+    assert "test-001" not in message
+    assert not (tmp_path / "results").exists()
+
+
+def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for case, volume in zip(toy["test"].names, toy["test"].volumes(range(3)).numpy(), strict=True):
+        write_prediction(tmp_path / "p", case, volume * 0.9, toy["test"], seconds=0.0, seed=None)
+    command = ["score", "p", "--dataset", "toy", "--method", "mine"]
+    assert run_command(command) == 0
+    assert "psnr" in capsys.readouterr().out
+    first = (tmp_path / "results" / "scores.csv").read_bytes()
+    assert run_command(command) == 0
+    assert (tmp_path / "results" / "scores.csv").read_bytes() == first
+    frame = read_scores(tmp_path / "results")
+    assert set(frame["origin"]) == {"external"}
+    assert frame["run_id"].nunique() == 1
+    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}
+    block = shown["toy-3d"].blocks[0]
+    (row,) = (row for row in block.methods if row.title == "mine (outside predictions)")
+    cell = next(cell for cell in row.cells if cell.metric == "mse")
+    assert cell.value == pytest.approx(
+        frame.query("metric == 'mse' and space == '3d' and level == 'case'")["value"].mean()
+    )
+
+    (tmp_path / "p" / "test-001.nii.gz").unlink()
+    assert run_command(command) == 1
+    assert "1 of 3 cases have no file: test-001" in capsys.readouterr().err
+    assert run_command([*command, "--allow-missing"]) == 0
+    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}["toy-3d"]
+    assert any("2 of 3 cases in the split; not ranked" in note for note in shown.footnotes)
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2

@@ -1,0 +1,86 @@
+"""Runs and results for tests of the report: made by hand, with names that try to break out of the page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.dataset import Cases, to_unit
+from bench.metrics.distortion import mae, mse, psnr
+from bench.metrics.ssim import ssim
+from bench.pipeline.reopen import StoredRun
+from bench.report import collect
+from bench.results import tables
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import write_prediction
+from bench.scoring.rows import ScoreRow, merge_rows, merge_run
+from bench.scoring.score import RunFacts
+
+from .score_rows import run_facts
+
+HOSTILE_METHOD = "</script><script>alert('method')</script>"
+HOSTILE_CASE = "<img src=x onerror=alert(1)>&quot;"
+FLOOR = "floor"
+
+
+def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Cases]:
+    """Make `floor` a floor and let every run be one of `data`, whose first test case gets a hostile name."""
+    names = (HOSTILE_CASE, *data["test"].names[1:])
+    mine = {**data, "test": replace(data["test"], names=names)}
+
+    class Card:
+        capabilities = frozenset({"volume"})
+
+        def __init__(self, name: str) -> None:
+            self.title, self.kind = name, "floor" if name == FLOOR else "method"
+
+    def opened(folder: RunFolder, report: object) -> StoredRun:
+        facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")
+        return StoredRun(folder, facts, mine)
+
+    patch.setattr(tables, "method_card", Card)
+    patch.setattr(tables, "installed_dataset", lambda name: None)
+    patch.setattr(collect, "installed_dataset", lambda name: None)
+    patch.setattr(collect, "open_stored", opened)
+    return mine
+
+
+def truth_of(cases: Cases, case: str) -> np.ndarray:
+    return to_unit(np.asarray(cases.hounsfield[cases.names.index(case)], dtype=np.float64), cases.card.window)
+
+
+def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, variant: str = "aaaaaaaa") -> RunFolder:
+    """A finished run: predictions that are off by noise of size `error`, run.json, and its rows in the results."""
+    name = "".join(character for character in method if character.isalnum())
+    run_id = f"{name}-toy-tiny-s{seed}-{variant}"
+    folder = RunFolder(root / "runs" / "toy" / name / run_id)
+    random = np.random.default_rng((seed, len(method)))
+    shared = run_facts(method, run_id=run_id, dataset="toy", source=cases.card.source, seed=seed)
+    rows, scores = [], []
+    for case in cases.names:
+        truth = truth_of(cases, case)
+        made = np.clip(truth + random.normal(0, error, truth.shape), 0, 1)
+        write_prediction(folder.predictions("test"), case, made, cases, seconds=0.1, seed=seed)
+        values = {"psnr": psnr(truth, made, data_range=1.0), "ssim": ssim(truth, made, data_range=1.0)}
+        values |= {"mse": mse(truth, made), "mae": mae(truth, made)}
+        scores.append(values)
+        rows += [
+            ScoreRow(**shared, metric=k, level="case", case=case, stat="value", value=v, n=1) for k, v in values.items()
+        ]
+    for metric in scores[0]:
+        mean = float(np.mean([values[metric] for values in scores]))
+        rows.append(ScoreRow(**shared, metric=metric, level="set", stat="mean", value=mean, n=len(scores)))
+    merge_rows(root / "results", rows)
+    data = {"fingerprint": cases.card.fingerprint, "source": cases.card.source}
+    folder.update(run_id=run_id, status="done", data=data, config={"method": method}, split="test")
+    facts = {
+        "status": "done",
+        "method": method,
+        "dataset": "toy",
+        "preset": "tiny",
+        "seed": seed,
+        "size": cases.card.size,
+    }
+    merge_run(root / "results", {"run_id": run_id, "data_fingerprint": cases.card.fingerprint, **facts})
+    return folder

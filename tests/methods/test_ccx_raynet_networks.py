@@ -1,0 +1,180 @@
+"""CCX-rayNet's blocks, generators and losses are those of the author's code, and the parts can be left out."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bench.errors import UsageError
+from bench.fingerprint import compare, compute_path, entries
+from bench.methods.ccx_raynet import CcxRayGanConfig, CcxRayNetConfig, fingerprint
+from bench.methods.ccx_raynet.blocks import AdaptiveFusion, FeatureTransform, ScaleShift, SpatialGate
+from bench.methods.ccx_raynet.generator import CcxGeneratorConfig, GatedLink, build, conditioned
+from bench.methods.ccx_raynet.stage import rate_in_epoch
+from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL
+from bench.methods.x2ctgan.generator import BiplanarGenerator, build_generator
+from bench.methods.x2ctgan.layers import GeneratorConfig
+from bench.system.files import read_json
+
+SMALL: dict[str, Any] = {"stem": 4, "layers": (1, 6), "growth": 4, "bridge": 8, "links": (8, 8), "dropout": 0.0}
+LIGHT = [entry for entry in entries(fingerprint) if "/rule" not in entry]
+RUNS = [entry for entry in entries(fingerprint) if "/rule" in entry and entry not in fingerprint.SLOW]
+QUICK = ["single_dft_a_64/ruleB_running_stats", "single_dac_64/ruleB_instance_stats"]
+
+
+def differing(entry: str) -> list[str]:
+    """Keys of an entry whose values are not the author's."""
+    rows = compare(fingerprint, entry)
+    assert rows
+    return [f"{row.key}: {row.value} is not {row.golden}" for row in rows if not row.ok]
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("entry", LIGHT)
+def test_counts_blocks_and_losses_equal_the_authors_code(entry: str) -> None:
+    assert differing(entry) == []
+
+
+@pytest.mark.parametrize("entry", QUICK)
+def test_generators_equal_the_authors(entry: str) -> None:
+    assert differing(entry) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [entry for entry in RUNS if entry not in QUICK])
+def test_every_quick_entry_equals_the_authors_code(entry: str) -> None:
+    assert differing(entry) == []
+
+
+def test_what_is_left_out_of_the_golden_file_is_named() -> None:
+    left = {"_about", "metrics", "_self_check_decode_matches_official"}  # remarks, and the harness's protocols
+    left |= {f"units/{name}" for name in ("AFF_maxpool", "channel_attention_2d_16_r8", "STN_identity_init")}
+    left |= {"units/STN_after_official_init_net", "single_channel_attention_64", "single_sft_published_64/error"}
+    left |= {"single_dft_a_ca_64", "n_params_128/single_sft_a_ca", "discriminators/note"}
+    left |= {"n_params_128/singleview_network_denseUNet_transposed_attention"}
+    left |= {"n_params_128/multiview_network_denseUNetFuse_transposed"}  # with the spatial transformer
+    left |= {f"multi_published_128/{name}" for name in ("status", "n_params", "sub_modules", "shapes")}
+    known = entries(fingerprint)
+
+    def check(node: Any, path: str) -> None:
+        name = path.rpartition("/")[2]
+        if path in left or path in known or name in {"status", "netG"} or "spatial_transform" in name:
+            return
+        if path.startswith("multi_published_128") and name == "out_fused":  # after the spatial transformer
+            return
+        assert isinstance(node, dict), f"{path} is neither computed nor left out"
+        for key, value in node.items():
+            check(value, f"{path}/{key}" if path else key)
+
+    check(read_json(fingerprint.GOLDEN), "")
+    assert set(known) >= fingerprint.SLOW
+
+
+def test_entries_nobody_recorded_are_computed_with_the_keys_of_their_siblings() -> None:
+    values = compute_path(fingerprint, "units/DAC_linker_8to24_instance")
+    assert set(values) == {"n_params", "out"}
+    assert values["n_params"] == 8 * 24 + 24 + 24 * 3 + 3 + 3 + 1 + 27 * 24 * 24 + 24
+    assert compute_path(fingerprint, "single_dft_a_96/n_params") == 19770598 + (27 - 8) * 256 * 705
+    with pytest.raises(UsageError, match="multiple of 32 and at least 64"):
+        compute_path(fingerprint, "single_dac_80/n_params")
+    with pytest.raises(UsageError, match="no entry"):
+        compute_path(fingerprint, "single_recommended_64/n_params")  # one view has no fusion
+
+
+def test_the_paper_preset_trains_what_is_compared() -> None:
+    recommended = CcxGeneratorConfig(**fingerprint.VARIANTS["recommended"])
+    assert CcxRayNetConfig().generator == recommended == CcxRayGanConfig().generator
+    assert CcxRayNetConfig().training.adversarial_weight == 0
+    assert CcxRayGanConfig().training.adversarial_weight == 0.1
+
+
+def test_a_condition_of_no_effect_leaves_features_as_they_are() -> None:
+    features, condition = random(2, 6, 5, 5), random(2, 3, 5, 5, seed=1)
+    layer = ScaleShift(3, 6)
+    for last in (layer.scale[-1], layer.shift[-1]):
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    assert torch.equal(layer(features, condition), features)
+    torch.nn.init.constant_(layer.scale[-1].bias, 1.0)
+    torch.nn.init.constant_(layer.shift[-1].bias, -0.5)
+    assert torch.allclose(layer(features, condition), 2 * features - 0.5)
+
+
+def test_the_transform_adds_to_the_features() -> None:
+    features, condition = random(1, 6, 5, 5), random(1, 3, 5, 5, seed=1)
+    transform = FeatureTransform(3, 6)
+    torch.nn.init.zeros_(transform.last.weight)
+    torch.nn.init.constant_(transform.last.bias, 0.25)
+    assert torch.allclose(transform(features, condition), features + 0.25)
+
+
+def test_fusion_weighs_by_similarity_and_halves_without_weights() -> None:
+    first, second = random(1, 3, 2, 2, 2), random(1, 3, 2, 2, 2, seed=1)
+    fusion = AdaptiveFusion()
+    for weight in fusion.weights:
+        torch.nn.init.zeros_(weight.weight)
+        torch.nn.init.zeros_(weight.bias)
+    assert torch.allclose(fusion(first, second), (first + second) / 2)
+    torch.nn.init.constant_(fusion.weights[0].weight, 2.0)
+    alike = torch.sigmoid(2 * torch.einsum("bcdhw,bcdhw->bdhw", first, second))[:, None]
+    assert torch.allclose(fusion(first, second), alike * first + second / 2)
+
+
+def test_the_gate_of_a_link_does_not_vary_along_the_new_axis() -> None:
+    gate = SpatialGate(16)
+    repeated = random(1, 16, 1, 4, 4).expand(-1, -1, 5, -1, -1)
+    assert float((gate(repeated) / repeated).detach().std(dim=2).max()) < 1e-6
+    link = GatedLink(3, 16, "sample")
+    features = random(2, 3, 8, 8)
+    flat = link.flat(features).unsqueeze(2).expand(-1, -1, 8, -1, -1)
+    assert torch.allclose(link(features), link.deep(link.gate(flat)), atol=1e-5)
+
+
+def test_conditioned_batches_are_not_mixed() -> None:
+    torch.manual_seed(0)
+    generator = build(CcxGeneratorConfig(**SMALL), 16, (FRONTAL, LATERAL)).eval()
+    views = conditioned([random(2, 1, 16, 16, seed=i) for i in (1, 2)], random(2, 2, 16, 16, seed=3), "method")
+    together = generator(views)
+    assert together.shape == (2, 1, 16, 16, 16)
+    assert torch.allclose(generator([view[1:] for view in views]), together[1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("condition", ["shared", "pooled"])
+def test_the_mask_reaches_the_volume(condition: str) -> None:
+    torch.manual_seed(0)
+    generator = build(CcxGeneratorConfig(**SMALL, condition=condition), 16, (FRONTAL,)).eval()
+    view, mask = random(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    plain = generator(conditioned([view], mask, "method"))
+    mask[..., :8] = 1
+    assert not torch.allclose(generator(conditioned([view], mask, "method")), plain, atol=1e-3)
+
+
+def test_without_its_parts_the_generator_is_that_of_x2ct_gan() -> None:
+    bare = build(CcxGeneratorConfig(**SMALL, dft=False, dac=False, aff=False), 16, (FRONTAL, LATERAL))
+    original = build_generator(GeneratorConfig(**SMALL), 16, (FRONTAL, LATERAL))
+    original.load_state_dict(bare.state_dict())
+    views = [random(1, 1, 16, 16, seed=i) for i in (1, 2)]
+    assert torch.equal(bare.eval()(views), original.eval()(views))
+
+
+def test_one_fusion_serves_all_levels() -> None:
+    generator = build(CcxGeneratorConfig(**SMALL), 16, (FRONTAL, LATERAL))
+    assert isinstance(generator, BiplanarGenerator)
+    assert sum(parameter.numel() for parameter in generator.fusion.parameters()) == 4
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (1, 2, 16, 16), (2, 2, 8, 16), (2, 2, 16)])
+def test_class_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    views = [random(2, 1, 16, 16), random(2, 1, 16, 16)]
+    with pytest.raises(UsageError, match=r"ccx_raynet: class masks must be of shape \(2, 2, 16, 16\)"):
+        conditioned(views, torch.zeros(shape), "ccx_raynet")
+
+
+def test_the_rate_falls_after_fifty_epochs_and_never_reaches_zero() -> None:
+    # the published rule: 1 − max(0, e − 50) / 51 in epoch e
+    assert [rate_in_epoch(epoch) for epoch in (1, 50)] == [1.0, 1.0]
+    assert rate_in_epoch(51) == pytest.approx(50 / 51)
+    assert rate_in_epoch(100) == pytest.approx(1 / 51)

@@ -1,0 +1,231 @@
+"""CodeDiff3D's autoencoders, quantiser and transformer are the published ones and refuse what they cannot do."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.fingerprint import chirp, compare, deviation_of, entries, fill, ramp, statistics
+from bench.methods.codediff import fingerprint
+from bench.methods.codediff import fingerprint_autoencoder as golden_autoencoder
+from bench.methods.codediff.autoencoder import AutoencoderConfig, VectorQuantisedAutoencoder
+from bench.methods.codediff.quantiser import VectorQuantiser, nearest_codes
+from bench.methods.codediff.transformer import CodeTransformer, TransformerConfig
+from bench.system.files import read_json
+
+GOLDEN = read_json(fingerprint.GOLDEN)
+SMALL = AutoencoderConfig(
+    size=16, channels=4, multipliers=(1, 2, 4), blocks=1, attention_sizes=(4,), codes=16, code_width=8
+)
+
+
+def differing(entry: str) -> list[str]:
+    """Keys of an entry whose values are not the official code's."""
+    rows = compare(fingerprint, entry)
+    assert rows
+    return [f"{row.key}: {row.value} is not {row.golden}" for row in rows if not row.ok]
+
+
+def assert_statistics(tensor: Tensor, golden: dict[str, Any]) -> None:
+    scale = max(abs(golden["min"]), abs(golden["max"]))
+    for key, value in statistics(tensor).items():
+        assert deviation_of(value, golden[key], scale) < 1e-6, key
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "ae3d/params",
+        "ae3d/param_count_variants",
+        "ae2d/params",
+        "ae2d/param_count_variants",
+        "transformer_and_diffusion/params",
+        "transformer_and_diffusion/param_count_variants",
+        "ae3d/quantiser_order_and_beta_check",
+        "ae3d/quantiser_alone_ramp_step0.37",
+    ],
+)
+def test_counts_and_quantiser_equal_the_official_code(entry: str) -> None:
+    assert differing(entry) == []
+
+
+@pytest.mark.parametrize(("network", "size"), [("ae3d", 32), ("ae2d", 64)])
+def test_autoencoders_equal_the_official_ones(network: str, size: int) -> None:
+    config = golden_autoencoder.VOLUME if network == "ae3d" else golden_autoencoder.VIEW
+    model = VectorQuantisedAutoencoder(config).double().eval()
+    fill(golden_autoencoder.official_layout(model), chirp)
+    wanted = GOLDEN[network][f"run{size}_f64_chirp"]
+    with torch.no_grad():
+        latents = model.encoder(ramp((1, 1, *(size,) * config.dimensions), torch.float64))
+        quantised = model.quantiser(latents)
+        image = model.decode_codes(quantised.codes)
+    assert_statistics(latents, wanted["encoder_out"])
+    codes = quantised.codes.flatten()
+    assert codes[:16].tolist() == wanted["quantiser_on_encoder_out"]["indices_first16"]
+    assert int(codes.sum()) == wanted["quantiser_on_encoder_out"]["indices_sum"]
+    assert_statistics(image, wanted["full_autoencoder_out"])
+
+
+@pytest.mark.parametrize("case", ["with_context", "views_swapped"])
+def test_the_transformer_equals_the_official_one(case: str) -> None:
+    assert differing(f"transformer_and_diffusion/chirp_role_phase_fill/float32/{case}") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [entry for entry in entries(fingerprint) if entry not in fingerprint.SLOW])
+def test_every_quick_entry_equals_the_official_code(entry: str) -> None:
+    assert differing(entry) == []
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(("multipliers", "size"), [((1,), 5), ((1, 2), 6), ((1, 2, 2, 3), 24)])
+def test_any_list_of_levels_and_any_size_is_encoded_and_decoded(
+    dimensions: int, multipliers: tuple[int, ...], size: int
+) -> None:
+    lowest = size // 2 ** (len(multipliers) - 1)
+    changes = {"dimensions": dimensions, "multipliers": multipliers, "size": size, "attention_sizes": (lowest,)}
+    config = SMALL.model_copy(update=changes)
+    model = VectorQuantisedAutoencoder(config).eval()
+    image = torch.rand(2, 1, *(size,) * dimensions)
+    made = model(image)
+    assert made.image.shape == image.shape
+    assert made.quantised.codes.shape == (2, *config.latent_shape)
+    assert made.quantised.codes[0].numel() == config.tokens
+    assert torch.allclose(model.decode_codes(made.quantised.codes), made.image, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 100}, "size 100 cannot be halved 4 times"),
+        ({"channels": 20, "multipliers": (1, 2), "size": 8}, "40 channels"),
+    ],
+)
+def test_shapes_that_cannot_be_built_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        AutoencoderConfig(**changes)
+
+
+def test_channels_last_gives_the_same_output() -> None:
+    torch.manual_seed(0)
+    model = VectorQuantisedAutoencoder(SMALL).eval()
+    image = torch.rand(2, 1, 16, 16, 16)
+    with torch.no_grad():
+        expected = model.encoder(image)
+        model.to(memory_format=torch.channels_last_3d)
+        given = model.encoder(image.contiguous(memory_format=torch.channels_last_3d))
+    assert torch.allclose(given, expected, atol=1e-5)
+
+
+def test_log_sigma_comes_from_the_decoder_features_and_has_one_channel() -> None:
+    model = VectorQuantisedAutoencoder(SMALL.model_copy(update={"log_sigma": "repaired"})).eval()
+    vectors = model.encode(torch.rand(1, 1, 16, 16, 16)).vectors
+    features = model.features(vectors)
+    assert torch.equal(model.image_of(features), model.decode(vectors))
+    assert model.log_sigma(features).shape == (1, 1, 16, 16, 16)
+
+
+def test_of_equally_near_codes_the_first_is_taken() -> None:
+    codebook = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    assert nearest_codes(torch.tensor([[0.0, 5.0], [0.3, 0.0]]), codebook).tolist() == [0, 0]
+
+
+def test_nearest_codes_are_those_of_all_distances() -> None:
+    vectors, codebook = torch.randn(500, 6).double(), torch.randn(40, 6).double()
+    assert torch.equal(nearest_codes(vectors, codebook), torch.cdist(vectors, codebook).argmin(1))
+
+
+def test_gradients_pass_straight_through_the_quantiser() -> None:
+    quantiser = VectorQuantiser(16, 4)
+    latents = torch.randn(2, 4, 3, 3, 3, requires_grad=True)
+    weights = torch.randn(2, 4, 3, 3, 3)
+    quantised = quantiser(latents)
+    (quantised.vectors * weights).sum().backward()
+    assert torch.equal(latents.grad, weights)
+    assert quantiser.codebook.grad is None
+    assert torch.allclose(quantised.vectors, quantiser.lookup(quantised.codes), atol=1e-6)
+
+
+@pytest.mark.parametrize(("weighting", "ratio"), [("released", 0.25), ("paper", 4.0)])
+def test_beta_weighs_the_codebook_as_released_or_the_encoder_as_in_the_paper(weighting: str, ratio: float) -> None:
+    torch.manual_seed(0)
+    quantiser = VectorQuantiser(1024, 4, beta=0.25, weighting=weighting).double()
+    # every latent has a code of its own, so that both gradients hold the same differences
+    rows = torch.randn(30, 4).double()
+    quantiser.codebook.data[:30] = rows + 1e-3
+    quantiser.codebook.data[30:] = 100.0
+    latents = rows.T[None].clone().requires_grad_()
+    quantiser(latents).loss.backward()
+    assert float(quantiser.codebook.grad.norm() / latents.grad.norm()) == pytest.approx(ratio)
+
+
+def test_the_quantiser_keeps_float32_under_autocast() -> None:
+    quantiser = VectorQuantiser(64, 8)
+    latents = torch.randn(1, 8, 4, 4, 4) / 64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        quantised = quantiser(latents)
+    assert quantised.loss.dtype == torch.float32
+    assert torch.equal(quantised.codes, quantiser(latents).codes)
+
+
+def test_perplexity_counts_codes_in_use() -> None:
+    quantiser = VectorQuantiser(8, 2)
+    quantiser.codebook.data = torch.arange(8.0)[:, None].expand(-1, 2).clone()
+    latents = torch.tensor([0.0, 1.0, 2.0, 3.0]).expand(1, 2, 4)
+    assert float(quantiser(latents).perplexity) == pytest.approx(4.0)
+
+
+def small_prior(causal: bool) -> CodeTransformer:
+    torch.manual_seed(0)
+    config = TransformerConfig(codes=7, context_width=5, width=16, heads=2, layers=2, block_size=12, causal=causal)
+    model = CodeTransformer(config).eval()
+    torch.nn.init.normal_(model.position)
+    return model
+
+
+def test_a_sequence_longer_than_the_position_table_is_refused() -> None:
+    with pytest.raises(UsageError, match="raise block_size to at least 13"):
+        small_prior(causal=False)(torch.zeros(1, 6, dtype=torch.long), torch.zeros(1, 7, 5))
+
+
+def test_the_causal_prior_sees_all_views_and_no_later_code() -> None:
+    model = small_prior(causal=True)
+    codes, context = torch.randint(7, (1, 6)), torch.randn(1, 6, 5)
+    logits = model(codes, context)
+    changed = codes.clone()
+    changed[0, 3] = (changed[0, 3] + 1) % 7
+    later = (model(changed, context) - logits).abs().amax(dim=(0, 2))
+    assert torch.all(later[:4] < 1e-6)  # logits at 3 are those that predict code 3
+    assert torch.all(later[4:] > 1e-4)
+    other = context.clone()
+    other[0, 5] += 1
+    assert torch.all((model(codes, other) - logits).abs().amax(dim=(0, 2)) > 1e-4)
+
+
+def test_the_denoiser_sees_every_code() -> None:
+    model = small_prior(causal=False)
+    codes = torch.randint(7, (1, 6))
+    changed = codes.clone()
+    changed[0, 5] = model.mask_code
+    assert torch.all((model(changed) - model(codes)).abs().amax(dim=(0, 2)) > 1e-4)
+
+
+def test_a_codebook_that_starts_at_clusters_serves_all_latents_with_all_codes() -> None:
+    torch.manual_seed(0)
+    quantiser, latents = VectorQuantiser(16, 3), torch.randn(2000, 3)
+
+    def error() -> float:
+        return float(torch.cdist(latents, quantiser.codebook.detach()).min(1).values.square().mean())
+
+    from_noise = error()
+    quantiser.start_at(latents, seed=0)
+    assert error() < 0.3 * from_noise
+    assert nearest_codes(latents, quantiser.codebook.detach()).unique().numel() == 16
+    own = nearest_codes(latents, quantiser.codebook.detach())
+    centres = torch.stack([latents[own == code].mean(0) for code in range(16)])
+    assert torch.dist(centres, quantiser.codebook.detach()) < 0.5  # Lloyd's fixed point, nearly
+    with pytest.raises(UsageError, match="15 latents cannot start 16 codes"):
+        quantiser.start_at(latents[:15], seed=0)

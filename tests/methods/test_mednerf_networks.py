@@ -1,0 +1,299 @@
+"""MedNeRF's networks and rendering: against golden numbers, closed forms and the projector's own rays."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from bench.dataset import Geometry
+from bench.fingerprint import UnknownEntry, compare, compute, compute_path, entries
+from bench.methods.mednerf import fingerprint, fingerprint_discriminator, losses, patches, render
+from bench.methods.mednerf.camera import box_bounds, matched_camera, official_camera, turn, voxel_centres
+from bench.methods.mednerf.discriminator import DiscriminatorConfig, build_discriminator
+from bench.methods.mednerf.field import FieldConfig, RadianceField, positional_code
+from bench.methods.mednerf.fingerprint_filling import hashed
+from bench.plugins.config import method_settings
+from bench.plugins.registry import get_method
+from bench.projector import rays
+from bench.system.files import read_json
+
+CHEST = Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0)
+SMALL = FieldConfig(width=8, depth=3, skip=1, position_frequencies=2, direction_frequencies=1, shape_width=4)
+
+
+@pytest.mark.parametrize("entry", entries(fingerprint))
+def test_an_entry_is_the_official_one(entry: str) -> None:
+    assert [row for row in compare(fingerprint, entry) if not row.ok] == []
+
+
+def test_all_golden_numbers_are_computed() -> None:
+    recorded = {
+        *("_meta", "positional_encoding/note", "positional_encoding/points", "camera/focal_formula"),
+        *(f"raw2outputs/{name}" for name in ("raw", "z_vals", "rays_d", "noise")),
+        *("camera/render_poses_72/azimuth_deg", "flex_patch/grid", "flex_patch/offset", "dag_augmentation/input_2x2"),
+        *(f"render_8x8/{name}" for name in ("pose", "z", "perturb", "noise", "hash_note")),
+        "discriminator_graf_parent/note",
+    }
+
+    def check(node: Any, path: str) -> None:
+        if path in recorded or path in entries(fingerprint):
+            return
+        assert isinstance(node, dict), f"{path} is neither computed nor a remark"
+        for key, value in node.items():
+            check(value, f"{path}/{key}" if path else key)
+
+    check(read_json(fingerprint.GOLDEN), "")
+
+
+def test_entries_nobody_recorded_are_computed() -> None:
+    assert compute_path(fingerprint, "positional_encoding/L6_dim") == 39
+    assert compute_path(fingerprint, "render_16x16/focal") == pytest.approx(8 / math.tan(math.radians(5)))
+    assert len(compute_path(fingerprint, "nerf_mlp/query_hash/ray1")) == 5
+    smaller = compute_path(fingerprint, "render_4x4/result_hash/radius=10")
+    assert smaller["near_far_used"] == pytest.approx([7.0, 12.0])
+    assert smaller["acc_[-1,1]"]["n"] == 16
+    turned = compute_path(fingerprint, "camera/render_poses_36/i=9")
+    assert np.allclose(turned, compute_path(fingerprint, "camera/render_poses_72")["i=18"])
+    with pytest.raises(UnknownEntry):
+        compute(fingerprint, "render_8x8/results")
+
+
+def test_a_wrong_network_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = fingerprint.RadianceField._trunk
+
+    def other_order(self: RadianceField, codes: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+        joined = self.trunk[self.config.skip + 1]
+        width = joined.weight.shape[1] - self.config.width
+        kept = joined.weight.detach().clone()
+        joined.weight.copy_(torch.cat([kept[:, width:], kept[:, :width]], dim=1))
+        result = released(self, codes, shape)
+        joined.weight.copy_(kept)
+        return result
+
+    before = compute(fingerprint, "nerf_mlp/raw_forward_hash")
+    monkeypatch.setattr(RadianceField, "_trunk", other_order)
+    assert compute(fingerprint, "nerf_mlp/raw_forward_hash") != before
+
+
+def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
+    settings: Any = method_settings(get_method("mednerf"), "paper", "lidc")
+    assert settings.field.network == fingerprint.FIELD
+    assert settings.field.patches == fingerprint.PATCH
+    assert settings.samples == fingerprint.SAMPLES
+    assert settings.field.discriminator == fingerprint_discriminator.DISCRIMINATORS["mednerf"]
+
+
+def test_hashed_numbers_are_those_of_the_stated_rule() -> None:
+    h = 5 * 2654435761 % 2**32
+    h = (h ^ (h >> 16)) * 2246822519 % 2**32
+    h ^= h >> 13
+    assert hashed((2, 4))[1, 1] == pytest.approx(h / 2**31 - 1)
+
+
+def test_multiplying_parts_apart_changes_nothing() -> None:
+    torch.manual_seed(0)
+    field = RadianceField(SMALL).double()
+    points, directions = torch.randn(2, 5, 3, 3).double(), torch.randn(2, 5, 3).double()
+    latents = torch.randn(2, SMALL.latent_width).double()
+    shape, appearance = latents.split([4, 128], dim=1)
+    code = torch.cat([positional_code(points, 2), shape[:, None, None].expand(-1, 5, 3, -1)], dim=-1)
+    h = field.trunk[0](code).relu()
+    h = field.trunk[1](h).relu()
+    h = field.trunk[2](torch.cat([code, h], dim=-1)).relu()
+    view = torch.cat([positional_code(directions, 1), appearance[:, None].expand(-1, 5, -1)], dim=-1)
+    view = view[:, :, None].expand(-1, -1, 3, -1)
+    colour = field.colour_head(field.colour_trunk[0](torch.cat([field.feature(h), view], dim=-1)).relu())
+    made = field(points, directions, latents)
+    assert torch.allclose(made[..., :3], colour)
+    assert torch.allclose(made[..., 3:], field.density_head(h))
+    assert torch.allclose(field.density(points.flatten(1, 2), latents), made[..., 3].relu().flatten(1))
+
+
+def test_density_sees_neither_direction_nor_appearance() -> None:
+    field = RadianceField(SMALL)
+    points, latents = torch.randn(1, 4, 2, 3), torch.randn(1, SMALL.latent_width)
+    other = torch.cat([latents[:, :4], torch.randn(1, 128)], dim=1)
+    first = field(points, torch.randn(1, 4, 3), latents)
+    second = field(points, torch.randn(1, 4, 3), other)
+    assert torch.equal(first[..., 3], second[..., 3])
+    assert not torch.allclose(first[..., :3], second[..., :3])
+
+
+@pytest.mark.parametrize("angle", [0.0, 33.0, 270.0])
+def test_matched_rays_are_those_of_the_projector(angle: float) -> None:
+    camera = matched_camera(CHEST, 320.0)
+    start, end = rays(CHEST, angle, 6)
+    origins, directions = camera.rays(
+        camera.poses_at(torch.tensor([-angle])), render.pixel_grid(6)[None].double(), side=6
+    )
+    assert torch.allclose(origins[0] * camera.unit_mm, start.view(-1, 3), atol=1e-4)
+    expected = (end - start).view(-1, 3)
+    cosine = torch.cosine_similarity(directions[0], expected)
+    assert torch.allclose(cosine, torch.ones_like(cosine), atol=1e-12)
+
+
+def test_the_official_unit_is_what_the_panel_shows() -> None:
+    assert official_camera(CHEST).unit_mm * 10.5 / 10 == pytest.approx(162.9, abs=0.05)
+
+
+def test_random_poses_keep_to_their_ranges() -> None:
+    torch.manual_seed(0)
+    poses = official_camera(CHEST).random_poses(2000)
+    radius = poses[:, :, 3].norm(dim=1)
+    cosine = poses[:, 2, 2]
+    assert 9.5 <= radius.min() <= radius.max() <= 10.5
+    low, high = math.cos(math.radians(85)), math.cos(math.radians(70))
+    assert low - 1e-6 <= cosine.min() <= cosine.max() <= high + 1e-6
+    assert cosine.mean() == pytest.approx((low + high) / 2, abs=0.01)
+    azimuth = torch.atan2(poses[:, 1, 2], poses[:, 0, 2])
+    assert torch.histc(azimuth, 4).min() > 400
+
+
+def test_box_bounds_are_where_a_ray_meets_the_faces() -> None:
+    origins = torch.tensor([[[3.0, 0.0, 0.0], [3.0, 0.0, 0.0], [3.0, 0.5, 0.0]]])
+    directions = torch.tensor([[[-1.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-2.0, 0.5, 0.0]]])
+    near, far = box_bounds(origins, directions)
+    assert near[0].tolist() == pytest.approx([2.0, 2.0, 1.0])
+    assert far[0].tolist() == pytest.approx([4.0, 2.0, 1.0])  # the second misses; the third leaves by y = 1
+
+
+def test_compositing_a_uniform_cube_follows_beer_and_lambert() -> None:
+    camera = matched_camera(CHEST, 320.0)
+    both = camera.rays(camera.poses_at(torch.tensor([90.0])).float(), render.pixel_grid(9)[None], 9)
+
+    def query(points: torch.Tensor, directions: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        raw = torch.zeros(*points.shape[:-1], 4)
+        raw[..., 3] = 0.7
+        return raw
+
+    near, far = camera.bounds(*both)
+    path = (far - near) * both[1].norm(dim=-1)
+    made = render.render(query, torch.zeros(1, 1), camera, both, render.Sampling(16), None)
+    assert torch.allclose(made[0, :, 0], 2 * 0.5 * (1 - torch.exp(-0.7 * path[0])) - 1, atol=1e-5)
+    summed = render.render(query, torch.zeros(1, 1), camera, both, render.Sampling(16, "line_integral"), None)
+    assert torch.allclose(summed[0, :, 0], 2 * 0.7 * path[0] - 1, atol=1e-5)
+
+
+def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    camera, field, latents = matched_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
+    both = camera.rays(camera.poses_at(torch.tensor([10.0])).float(), render.pixel_grid(8)[None], 8)
+
+    def gradient() -> torch.Tensor:
+        drawn = render.render(field, latents, camera, both, render.Sampling(4), None)
+        return torch.autograd.grad(drawn.square().sum(), field.trunk[0].weight)[0]
+
+    whole = gradient()
+    monkeypatch.setattr(render, "RAYS_AT_ONCE", 10)
+    assert torch.allclose(gradient(), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_jittered_samples_stay_in_their_intervals() -> None:
+    torch.manual_seed(0)
+    near, far = torch.full((1, 50), 2.0), torch.full((1, 50), 4.0)
+    depths, spacing = render.ray_depths(near, far, render.Sampling(8, jitter=True), ends=False)
+    assert torch.equal(((depths - 2) / 0.25).floor(), torch.arange(8.0).expand(1, 50, 8))
+    assert torch.allclose(spacing.sum(-1), far - near)
+    depths, _ = render.ray_depths(near, far, render.Sampling(8, jitter=True), ends=True)
+    edges = torch.linspace(2, 4, 8)
+    middles = (edges[1:] + edges[:-1]) / 2
+    assert (depths[..., 1:-1] >= middles[:-1]).all()
+    assert (depths[..., 1:-1] <= middles[1:]).all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
+    """A turned frame equals a camera moved the other way; a mirrored one equals a flipped image from across."""
+    torch.manual_seed(1)
+    camera, field, latents = matched_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
+
+    def density_image(azimuth: float, gauge: torch.Tensor | None) -> torch.Tensor:
+        both = camera.rays(camera.poses_at(torch.tensor([azimuth])).float(), render.pixel_grid(6)[None], 6)
+        raw, _, lengths = render.march(field, latents, camera, both, render.Sampling(4), gauge)
+        return (render.density(raw) * lengths).sum(-1).view(6, 6)
+
+    # a frame turned about z turns the box with it; rays through the middle are cut alike only at right angles
+    gauge = turn(torch.tensor([90.0]), torch.tensor([mirrored])).float()
+    moved = density_image(20.0, gauge)
+    expected = density_image(90.0 - 20.0, None).flip(1) if mirrored else density_image(110.0, None)
+    assert torch.allclose(moved, expected, atol=1e-4)
+
+
+def test_a_point_is_seen_where_it_falls_on_the_panel() -> None:
+    """By similar triangles, case by case; the middle is seen from everywhere and the corner from few places."""
+    camera = matched_camera(CHEST, 320.0)
+    points = torch.tensor([[0.0, 0.0, 0.9], [0.95, 0.95, 0.0], [0.5, -0.9, 0.0]])
+    angles = np.arange(36) * np.pi / 18
+    for point, share in zip(points.tolist(), camera.seen_share(points, 36).tolist(), strict=True):
+        x, y = 160 * point[0], 160 * point[1]
+        hits = [abs(y * np.cos(a) - x * np.sin(a)) * 949 / (541 - x * np.cos(a) - y * np.sin(a)) <= 250 for a in angles]
+        assert share == pytest.approx(np.mean(hits))
+    assert camera.seen_share(points)[0] == 1
+    assert camera.seen_share(points)[1] < 0.5
+
+
+def test_voxel_centres_follow_the_axes_of_the_volume() -> None:
+    centres = voxel_centres(4, 80.0, 160.0)
+    assert centres[0, 0, 0].tolist() == pytest.approx([-0.75, -0.75, 0.75])  # right, front, top
+    assert centres[1, 2, 3].tolist() == pytest.approx([0.75, 0.25, 0.25])
+
+
+def test_patches_lie_within_the_image_and_cover_the_drawn_share() -> None:
+    chance = torch.Generator().manual_seed(4)
+    drawn = patches.draw_patches(200, 8, 0.3, chance)
+    assert drawn.abs().max() <= 1 + 1e-6
+    width, height = drawn[:, 0, -1, 0] - drawn[:, 0, 0, 0], drawn[:, -1, 0, 1] - drawn[:, 0, 0, 1]
+    assert torch.allclose(width, height, atol=1e-5)
+    assert 0.6 <= width.min() < 0.7
+    assert 1.9 < width.max() <= 2
+    assert drawn[:, 0, 0, 0].std() > 0.1
+    line = torch.linspace(-1, 1, 16)
+    image = torch.stack(torch.meshgrid(line, line, indexing="ij"))[None].flip(1).expand(200, -1, -1, -1)
+    assert torch.allclose(patches.read_patches(image, drawn).movedim(1, -1), drawn, atol=1e-5)
+
+
+def test_the_discriminators_take_the_sides_they_say() -> None:
+    for kind, sides in (("mednerf", (16, 24)), ("graf", (32, 40))):
+        network = build_discriminator(DiscriminatorConfig(kind=kind, channels=8, decoded_side=16))
+        for side in sides:
+            images = torch.randn(2, 3, side, side)
+            logits = network(images, 0) if kind == "mednerf" else network(images)
+            assert logits.isfinite().all()
+    with pytest.raises(ValidationError, match="decoded_side"):
+        DiscriminatorConfig(decoded_side=48)
+    with pytest.raises(ValidationError, match="skip"):
+        FieldConfig(depth=4, skip=3)
+
+
+def test_redrawing_aims_at_the_quarter_whose_features_it_sees() -> None:
+    network = build_discriminator(DiscriminatorConfig(channels=8, decoded_side=16))
+    patch = torch.arange(1024.0).view(1, 1, 32, 32).expand(1, 3, 32, 32)
+    assert torch.equal(network.redraw_targets(patch, 3).part, patch[..., 16:, 16:])
+    released = build_discriminator(DiscriminatorConfig(channels=8, decoded_side=32, crops="released"))
+    assert released.redraw_targets(patch, 3).part[0, 0, 0, 0] == patch[0, 0, 8, 8]
+
+
+def test_losses_are_their_closed_forms() -> None:
+    logits = torch.tensor([2.0, -1.0, 0.2, 0.4])
+    assert losses.hinge(logits, 1.0, 0.9) == pytest.approx(0.5)
+    assert losses.hinge(logits, -1.0, 0.9) == pytest.approx(1.3)
+    assert losses.hinge(logits, 1.0, 0.9, "logit") == pytest.approx((0 + 1.9 + 0.7 + 0.5) / 4)
+    means = [torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)]
+    assert losses.generator_loss(means) == pytest.approx(-1 - 0.2 / 3 * 9)
+    image = torch.zeros(1, 3, 4, 4)
+    assert losses.psnr(image, image + 0.2) == pytest.approx(20.0, abs=1e-4)
+
+
+def test_the_gradient_penalty_of_the_ablation_is_ten_times_the_squared_norm() -> None:
+    class Weighed(nn.Module):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            return 0.5 * patches.flatten(1).sum(1)
+
+    real = torch.zeros(2, 3, 4, 4)
+    loss, penalty = losses.graf_discriminator_loss(Weighed(), real, real)  # type: ignore[arg-type]
+    assert penalty == pytest.approx(10 * 48 * 0.25)
+    assert (loss - penalty).item() == pytest.approx(2 * math.log(2), abs=1e-4)

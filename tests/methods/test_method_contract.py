@@ -1,0 +1,282 @@
+"""What every registered method keeps to, floors and ceilings included: shapes, range, seeds, weights, refusals."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.data.cases import load_dataset
+from bench.dataset import Cases, Split, Views
+from bench.errors import BenchError, UsageError
+from bench.method import Method, Settings, Stage
+from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
+from bench.plugins.config import FitConfig, method_settings, resolve
+from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
+from bench.runs.folder import RunFolder
+from bench.system.progress import Reporter
+
+METHODS = sorted(discover_methods()[0])
+VARIANTS = sorted(variant for name in METHODS for variant in variants_of(get_method(name)))
+SEEDS = (11, 12, 13)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[Split, Cases]]:
+    """The smoke preset's phantoms, views at their two default angles."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
+        spec = get_dataset("lidc")
+        yield load_dataset(spec, spec.presets["smoke"], "phantom")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(name: str, data: Mapping[Split, Cases], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run folder in which the method was fitted."""
+    root = RunFolder(tmp_path_factory.mktemp(name))
+    fit(build(name, data), data, root)
+    return root
+
+
+def build(name: str, data: Mapping[Split, Cases], device: str = "cpu") -> Method:
+    torch.manual_seed(3)
+    method_class = get_method(name)
+    method = method_class(method_settings(method_class, "smoke", "lidc"), data["test"].card)
+    for stage in method.stages():
+        for network in stage.networks.values():
+            network.to(device).eval()
+    return method
+
+
+def fit(method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu") -> None:
+    fit_stages(method.stages(), data, folder, FitConfig(), 0, make_accelerator(device), Reporter())
+
+
+def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
+    method = build(name, data)
+    load_stages(method.stages(), data, folder, Reporter())
+    return method
+
+
+def output(
+    method: Method, data: Mapping[Split, Cases], cases: tuple[int, ...] = (0, 1, 2), device: str = "cpu"
+) -> torch.Tensor:
+    with torch.inference_mode():
+        if method.card.kind == "ceiling":
+            return method.reconstruct_truth(data["test"].volumes(cases).to(device))
+        views = data["test"].views(cases)
+        moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
+        return method.reconstruct(moved, seeds=[SEEDS[i] for i in cases])
+
+
+def test_a_reconstruction_is_a_volume_in_the_unit_range(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder
+) -> None:
+    made = output(restored(name, data, folder), data)
+    assert made.shape == (3, 16, 16, 16)
+    assert made.isfinite().all()
+    assert 0 <= float(made.min()) <= float(made.max()) <= 1
+    assert made.std() > 0
+
+
+def test_restored_weights_give_the_same_output_again(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
+    first, second = (output(restored(name, data, folder), data) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_second_fit_with_the_same_seed_gives_the_same_output(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder, tmp_path: Path
+) -> None:
+    again = build(name, data)
+    fit(again, data, RunFolder(tmp_path))
+    assert torch.equal(output(again, data), output(restored(name, data, folder), data))
+
+
+def test_a_case_does_not_depend_on_its_company(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
+    method = restored(name, data, folder)
+    together, alone = output(method, data), output(method, data, (1,))
+    assert torch.allclose(together[1], alone[0], atol=2e-4)
+
+
+def test_all_training_changes_the_weights_and_stays_finite(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder
+) -> None:
+    fresh, trained = build(name, data), restored(name, data, folder)
+    for before, after in zip(fresh.stages(), trained.stages(), strict=True):
+        left, right = (
+            {f"{n}.{k}": t for n, net in stage.networks.items() for k, t in net.state_dict().items()}
+            for stage in (before, after)
+        )
+        assert any(not torch.equal(left[key], right[key]) for key in left), before.name
+        assert all(t.isfinite().all() for t in right.values() if t.is_floating_point()), after.name
+
+
+def test_the_loss_of_every_stage_falls_on_one_batch_repeated(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder, tmp_path: Path
+) -> None:
+    method = restored(name, data, folder)  # later stages need what earlier ones left
+    for stage in method.stages():
+        if not isinstance(stage, Stage):
+            continue
+        losses = losses_on_one_batch(stage, data, tmp_path, steps=30)
+        assert min(losses[-5:]) < losses[0], (stage.name, losses)
+
+
+def losses_on_one_batch(stage: Stage, data: Mapping[Split, Cases], cache: Path, steps: int) -> list[float]:
+    stage.prepare(data, cache, torch.device("cpu"))
+    items = stage.batches("train")
+    batch = torch.utils.data.default_collate([items[i] for i in range(min(4, len(items)))])
+    optimizers = stage.optimizers()
+
+    def update(which: str, loss: torch.Tensor) -> None:
+        optimizers[which].zero_grad(set_to_none=True)
+        loss.backward()
+        optimizers[which].step()
+
+    for network in stage.networks.values():
+        network.train()
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(0)  # the same masks and augmentations, so that only the weights differ
+        losses.append(float(stage.step(batch, update, step)["loss"]))
+    return losses
+
+
+def built_or_refused(name: str, settings: Settings, cases: Mapping[Split, Cases]) -> Method | None:
+    """The method, or None when it refuses these data in one line that names it."""
+    try:
+        return get_method(name)(settings, cases["test"].card)
+    except UsageError as refusal:
+        message = str(refusal)
+    assert name in message
+    assert "\n" not in message
+    return None
+
+
+@pytest.mark.parametrize("angles", [(270.0,), (270.0, 0.0, 45.0)], ids=["one view", "three views"])
+def test_other_numbers_of_views_work_or_are_refused_in_one_line(
+    name: str, angles: tuple[float, ...], data: Mapping[Split, Cases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    spec, method_class = get_dataset("lidc"), get_method(name)
+    config, settings = resolve(method_class, spec, "smoke", [f"data.angles={list(angles)}", "data.phantoms=[4, 2, 3]"])
+    cases = load_dataset(spec, config.data, "phantom")
+    torch.manual_seed(3)
+    method = method_class(settings, cases["test"].card) if len(angles) == 1 else built_or_refused(name, settings, cases)
+    if method is None:
+        return
+    fit(method, cases, RunFolder(tmp_path / "run"))
+    made = output(method, cases)
+    assert made.shape == (3, 16, 16, 16)
+    assert 0 <= float(made.min()) <= float(made.max()) <= 1
+
+
+def test_views_of_another_number_than_trained_on_are_refused(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder
+) -> None:
+    method = restored(name, data, folder)
+    views = data["test"].views([0])
+    one = Views(views.images[:, :1], views.angles[:1], views.mirrored[:1], views.geometry)
+    if name in ("mean", "backprojection"):  # ignores views, or takes any number of them
+        assert method.reconstruct(one, seeds=[0]).shape == (1, 16, 16, 16)
+        return
+    with pytest.raises(UsageError, match=name), torch.inference_mode():
+        method.reconstruct(one, seeds=[0])
+
+
+def test_a_missing_stage_is_named(name: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
+    method = build(name, data)
+    if not method.stages():
+        load_stages(method.stages(), data, RunFolder(tmp_path), Reporter())
+        return
+    with pytest.raises(BenchError, match=method.stages()[0].name):
+        load_stages(method.stages(), data, RunFolder(tmp_path), Reporter())
+
+
+@pytest.mark.parametrize("dataset", ["lidc", "baggage"])
+@pytest.mark.parametrize("preset", ["smoke", "tiny", "small", "paper"])
+def test_every_preset_is_valid_and_complete(name: str, preset: str, dataset: str) -> None:
+    settings = method_settings(get_method(name), preset, dataset)
+    assert json.loads(settings.model_dump_json()) == json.loads(
+        settings.model_validate_json(settings.model_dump_json()).model_dump_json()
+    )
+
+
+def test_the_card_says_who_made_the_method_and_how_this_code_differs(name: str) -> None:
+    card = get_method(name).card
+    assert card.title
+    assert card.paper
+    assert 2014 <= card.year <= 2030
+    if card.kind == "method":
+        assert "@" in card.bibtex
+        assert card.deviations
+        assert "volume" in card.capabilities
+    shown = CliRunner().invoke(app, ["show", name])
+    assert shown.exit_code == 0
+    assert card.title in shown.output
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dataset", ["lidc", "baggage"])
+def test_a_variant_has_a_configuration_of_its_own_in_every_preset(variant: str, dataset: str) -> None:
+    plain, spec = get_method(variant.partition("+")[0]), get_dataset(dataset)
+    for preset in spec.presets:
+        config, _ = resolve(get_method(variant), spec, preset)
+        other, _ = resolve(plain, spec, preset)
+        assert config.method == variant
+        assert (config.options, config.data) != (other.options, other.data)
+        assert config.model_copy(update={"method": plain.card.name}).sha256() != other.sha256()
+
+
+@pytest.mark.parametrize(
+    "variant", [name for name in VARIANTS if not name.startswith("ccx_raygan+")]
+)  # as ccx_raynet's
+def test_a_variant_trains_and_reconstructs(
+    variant: str, data: Mapping[Split, Cases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, method_class = get_dataset("lidc"), get_method(variant)
+    config, settings = resolve(method_class, spec, "smoke")
+    if config.data != spec.presets["smoke"]:
+        monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+        config, settings = resolve(method_class, spec, "smoke", ["data.phantoms=[4, 2, 3]"])
+        data = load_dataset(spec, config.data, "phantom")
+    torch.manual_seed(3)
+    method = method_class(settings, data["test"].card)
+    fit(method, data, RunFolder(tmp_path / "run"))
+    made = output(method, data)
+    assert made.shape == (3, 16, 16, 16)
+    assert 0 <= float(made.min()) < float(made.max()) <= 1
+
+
+def test_the_readme_of_every_method_sets_paper_code_and_this_side_by_side() -> None:
+    folders = {Path(str(sys.modules[get_method(name).__module__].__file__)).parent for name in METHODS}
+    for folder in folders:
+        names = [name for name in METHODS if folder.name in get_method(name).__module__.split(".")]
+        text = (folder / "README.md").read_text()
+        if any(get_method(name).card.kind == "method" for name in names):
+            assert re.search(r"^\| *\| paper.*\| .*code \| here \|$", text, re.MULTILINE), folder.name
+        for name in names:
+            assert f"`{name}`" in text or f"--method {name}`" in text or f"fingerprint {name}`" in text, name
+            for variant in variants_of(get_method(name)):
+                assert variant in text or variant.replace("raygan", "raynet") in text, variant
+
+
+@pytest.mark.gpu
+def test_the_gpu_agrees_with_the_cpu(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
+    method = restored(name, data, folder)
+    on_cpu = output(method, data)
+    for stage in method.stages():
+        for network in stage.networks.values():
+            network.to("cuda")
+    on_gpu = output(method, data, device="cuda").cpu()
+    assert (on_cpu - on_gpu).abs().mean() < 5e-3

@@ -1,0 +1,356 @@
+"""`bench export` and `bench import`: a run goes out and comes back whole, and nothing else comes in."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from bench.cli import run_command
+from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import read_scores
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with data and one finished run of a floor, under the protocol without its slow parts."""
+    folder = tmp_path_factory.mktemp("archive")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(folder / "data"))
+        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
+        places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
+        small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
+        assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    return next((home / "runs" / "lidc" / "mean").iterdir())
+
+
+@pytest.fixture(scope="module")
+def archive(home: Path, run: Path) -> Path:
+    out = home / "run.bench.zip"
+    assert run_command(["export", run.name, "--runs-dir", str(home / "runs"), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def bring(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
+    """Import an archive into empty folders: exit code and message."""
+
+    def call(file: Path, *options: str) -> tuple[int, str]:
+        capsys.readouterr()
+        places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+        code = run_command(["import", str(file), *options, *places])
+        return code, capsys.readouterr().err
+
+    return call
+
+
+def members(archive: Path) -> Files:
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def indexed(files: Files) -> Files:
+    """The same files with the hashes that they now have."""
+    others = {name: content for name, content in files.items() if name != "index.json"}
+    index = json.loads(files["index.json"])
+    index["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
+    return {"index.json": json.dumps(index).encode(), **others}
+
+
+def packed(path: Path, files: Files, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, compression)
+    return path
+
+
+def nothing_is_left(folder: Path) -> bool:
+    return not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".zip"]
+
+
+def test_a_run_goes_out_and_comes_back(home: Path, run: Path, archive: Path, tmp_path: Path, bring) -> None:
+    assert bring(archive) == (0, "")
+    back = tmp_path / "runs" / "lidc" / "mean" / run.name
+    kept = [path.relative_to(back) for path in back.rglob("*") if path.is_file()]
+    assert all((back / name).read_bytes() == (run / name).read_bytes() for name in kept)
+    assert {"run.json", "scores.csv", "checkpoints/mean.safetensors"} <= {name.as_posix() for name in kept}
+    assert sum(name.suffixes == [".nii", ".gz"] for name in kept) == 3
+    assert read_scores(tmp_path / "results").equals(read_scores(home / "results"))
+    verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+    assert run_command(verify) == 0
+    assert bring(archive) == (0, "")
+    assert not list((tmp_path / "runs").glob(".import-*"))
+
+
+def test_equal_runs_give_equal_archives(home: Path, run: Path, archive: Path, tmp_path: Path) -> None:
+    assert run_command(["export", str(run), "--out", str(tmp_path / "again.zip")]) == 0
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.csv",
+        "predictions/../../evil.csv",
+        "/etc/evil.csv",
+        "C:\\evil.csv",
+        "predictions\\test\\evil.nii.gz",
+        "predictions/test/../evil.nii.gz",
+        "evil.sh",
+        "scores.csv/evil",
+        "predictions/test/.evil.nii.gz",
+    ],
+)
+def test_names_outside_the_run_are_refused(name: str, archive: Path, tmp_path: Path, bring) -> None:
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: b"evil"})))
+    assert code == 1
+    assert "evil" in error
+    assert nothing_is_left(tmp_path)
+    assert not (tmp_path.parent / "evil.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints/mean.pt", "model.pkl", "checkpoints/x.ckpt"])
+def test_pickles_are_refused_by_name(name: str, archive: Path, tmp_path: Path, bring) -> None:
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: pickle.dumps(1)})))
+    assert code == 1
+    assert name in error
+    assert "pickle" in error
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_pickle_under_another_name_is_refused(archive: Path, tmp_path: Path, bring) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    case = next(name for name in members(archive) if name.endswith(".nii.gz")).removesuffix(".nii.gz")
+    for name, content in (
+        ("checkpoints/mean.safetensors", pickle.dumps([1.0])),
+        (f"{case}.renders.npy", buffer.getvalue()),
+        (f"{case}.nii.gz", pickle.dumps([1.0])),
+    ):
+        code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: content})))
+        assert code == 1
+        assert name in error
+        assert nothing_is_left(tmp_path)
+
+
+def test_a_link_is_refused(archive: Path, tmp_path: Path, bring) -> None:
+    files = indexed(members(archive))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            if name == "train.csv" or name == "run.json":
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                content = b"/etc/passwd"
+            made.writestr(info, content)
+    code, error = bring(tmp_path / "a.zip")
+    assert code == 1
+    assert "link" in error
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_file_that_is_not_the_one_indexed_is_refused(archive: Path, tmp_path: Path, bring) -> None:
+    files = members(archive)
+    name = next(name for name in files if name.endswith(".nii.gz"))
+    code, error = bring(packed(tmp_path / "a.zip", {**files, name: files[name][:-1] + b"x"}))
+    assert code == 1
+    assert name in error
+    missing = {key: content for key, content in files.items() if key != name}
+    assert bring(packed(tmp_path / "a.zip", missing))[0] == 1
+    assert bring(packed(tmp_path / "a.zip", indexed(missing)))[0] == 1
+    assert nothing_is_left(tmp_path)
+
+
+def test_other_weights_than_run_json_names_are_refused(archive: Path, tmp_path: Path, bring) -> None:
+    other = save({"volume.mean": np.zeros((16, 16, 16), np.float32)})
+    code, error = bring(
+        packed(tmp_path / "a.zip", indexed({**members(archive), "checkpoints/mean.safetensors": other}))
+    )
+    assert code == 1
+    assert "weights mean" in error
+    assert nothing_is_left(tmp_path)
+
+
+def test_what_blows_up_is_refused_unread(archive: Path, tmp_path: Path, bring) -> None:
+    files = members(archive)
+    zeros = bytes(2**24)
+    bomb = packed(tmp_path / "a.zip", indexed({**files, "train.csv": zeros}), zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < len(zeros) / 10
+    code, error = bring(bomb)
+    assert code == 1
+    assert "blow up" in error
+    name = next(name for name in files if name.endswith(".nii.gz"))
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, name: gzip.compress(zeros)})))
+    assert code == 1
+    assert name in error
+    assert "more than" in error
+    assert nothing_is_left(tmp_path)
+
+
+def test_members_that_overlap_or_repeat_are_refused(archive: Path, tmp_path: Path, bring) -> None:
+    files = indexed(members(archive))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            made.writestr("run.json", b"{}")
+    assert bring(tmp_path / "a.zip")[0] == 1
+    content = archive.read_bytes()
+    (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
+    assert bring(tmp_path / "a.zip")[0] == 1
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    assert bring(tmp_path / "a.zip")[0] == 1
+    assert bring(tmp_path / "none.zip")[0] == 2
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", '+cmd|"/C calc"!A0', "-2+3+cmd", "\t=1", "|x"])
+def test_cells_that_a_spreadsheet_would_compute_are_refused(cell: str, archive: Path, tmp_path: Path, bring) -> None:
+    files = members(archive)
+    rows = list(csv.reader(io.StringIO(files["scores.csv"].decode())))
+    rows[1][rows[0].index("note")] = cell
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "scores.csv": text.getvalue().encode()})))
+    assert code == 1
+    assert "spreadsheet" in error
+    assert "scores.csv" in error
+    record = json.loads(files["run.json"])
+    record["provenance"]["device"] = cell
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "run.json": json.dumps(record).encode()})))
+    assert code == 1
+    assert "spreadsheet" in error
+    assert nothing_is_left(tmp_path)
+
+
+def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, tmp_path: Path, bring) -> None:
+    files = members(archive)
+    rows = list(csv.DictReader(io.StringIO(files["scores.csv"].decode())))
+    better = next(r for r in rows if (r["metric"], r["space"], r["level"], r["stat"]) == ("ssim", "3d", "set", "mean"))
+    better["value"] = "0.99"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "scores.csv": text.getvalue().encode()})))
+    assert code == 1
+    assert "ssim" in error
+    assert "0.99 is stated" in error
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("config", "dataset"), "../../x"),
+        (("config", "method"), "other"),
+        (("run_id",), "../x"),
+        (("seed",), 5),
+        (("status",), "failed"),
+        (("data", "fingerprint"), "0" * 64),
+        (("stages",), None),
+        (("scored",), {}),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(
+    place: tuple[str, ...], value: object, archive: Path, tmp_path: Path, bring
+) -> None:
+    files = members(archive)
+    record = json.loads(files["run.json"])
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "run.json": json.dumps(record).encode()})))
+    assert code == 1
+    assert len(error.strip().splitlines()) == 1
+    assert nothing_is_left(tmp_path)
+
+
+def test_another_run_of_the_same_name_is_kept(run: Path, archive: Path, tmp_path: Path, bring) -> None:
+    assert bring(archive)[0] == 0
+    mine = tmp_path / "runs" / "lidc" / "mean" / run.name / "run.json"
+    record = json.loads(mine.read_text())
+    record["predictions_sha256"] = "0" * 64
+    mine.write_text(json.dumps(record))
+    before = mine.read_bytes()
+    code, error = bring(archive)
+    assert code == 1
+    assert "differs" in error
+    assert mine.read_bytes() == before
+
+
+def test_a_run_without_its_data_is_added_only_when_asked(archive: Path, tmp_path: Path, bring, monkeypatch) -> None:
+    from bench.data import cases as loading
+
+    monkeypatch.setattr(loading, "CACHE_VERSION", 99)  # the same cases, projected otherwise
+    code, error = bring(archive)
+    assert code == 1
+    assert "--unscored" in error
+    assert nothing_is_left(tmp_path)
+    assert bring(archive, "--unscored")[0] == 0
+
+
+def test_an_unfinished_or_damaged_run_is_not_exported(archive: Path, tmp_path: Path, run: Path, bring) -> None:
+    assert bring(archive)[0] == 0
+    folder = tmp_path / "runs" / "lidc" / "mean" / run.name
+    file = next((folder / "predictions" / "test").glob("*.nii.gz"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert run_command(["export", str(folder), "--out", str(tmp_path / "o.zip")]) == 1
+    file.write_bytes(whole)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "status": "stopped"}))
+    assert run_command(["export", str(folder), "--out", str(tmp_path / "o.zip")]) == 2
+    assert run_command(["export", "no-such-run", "--runs-dir", str(tmp_path / "runs")]) == 2
+    assert not (tmp_path / "o.zip").exists()
+
+
+def test_what_a_killed_import_left_goes_with_the_next_but_not_what_a_living_one_holds(
+    archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]]
+) -> None:
+    runs = tmp_path / "runs"
+    script = f"""
+import os, pathlib, signal, sys
+from bench.pipeline.archive import import_run
+stop = {{"kill": signal.SIGKILL, "pause": signal.SIGSTOP}}[sys.argv[1]]
+import_run(*map(pathlib.Path, {[str(archive), str(runs), str(tmp_path / "other")]!r}),
+           check=lambda run: os.kill(os.getpid(), stop))
+"""
+    killed = subprocess.run([sys.executable, "-c", script, "kill"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = runs.glob(".import-*")
+    assert any(left.rglob("*.nii.gz"))
+    paused = subprocess.Popen([sys.executable, "-c", script, "pause"])
+    os.waitid(os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        (held,) = runs.glob(".import-*")
+        assert held != left
+        assert bring(archive)[0] == 0
+        assert list(runs.glob(".import-*")) == [held]
+        assert any(held.rglob("*.nii.gz"))
+    finally:
+        paused.kill()
+        paused.wait()
+    assert bring(archive)[0] == 0
+    assert not list(runs.glob(".import-*"))

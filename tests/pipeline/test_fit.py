@@ -1,0 +1,201 @@
+"""The training loop: exact resumption, averages, selection by validation, damaged checkpoints, divergence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.errors import BenchError, StoppedError
+from bench.method import Items, Loop, Stage, Update
+from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
+from bench.plugins.config import FitConfig
+from bench.runs.folder import RunFolder
+from bench.system.progress import Reporter
+from bench.system.seeding import BatchOrder
+
+
+class Line(Stage):
+    """Fits y = 2x − 1 with noise from the loop's seed, so that a wrong resumption shows."""
+
+    name = "line"
+    averaged = ("line",)
+
+    def __init__(self, loop: Loop, at_step: Callable[[int], None] = lambda step: None) -> None:
+        torch.manual_seed(0)
+        self.loop, self.at_step = loop, at_step
+        self.networks = {"line": nn.Linear(1, 1)}
+        self.seen = 0
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        return Items(7, lambda i: torch.tensor([float(i) / 7]))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"line": torch.optim.Adam(self.networks["line"].parameters(), 0.05)}
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        self.at_step(step)
+        self.seen += len(batch)
+        target = 2 * batch - 1 + 0.1 * torch.randn(batch.shape)
+        loss = (self.networks["line"](batch) - target).square().mean()
+        update("line", loss)
+        return {"loss": loss.detach()}
+
+    def validation_loss(self, batch: Tensor) -> Tensor:
+        return (self.networks["line"](batch) - (2 * batch - 1)).square().mean()
+
+    def state(self) -> dict:
+        return {"seen": self.seen}
+
+    def load_state(self, state: dict) -> None:
+        self.seen = state["seen"]
+
+
+LOOP = Loop(steps=40, batch_size=3, average_decay=0.9, average_every=2, checkpoint_every=10, gradient_clip=1.0)
+
+
+def fit(stage: Stage, folder: Path) -> dict:
+    run = RunFolder(folder)
+    return fit_stages([stage], {}, run, FitConfig(), 3, make_accelerator("cpu"), Reporter())
+
+
+def weights(stage: Stage) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().ravel() for p in stage.networks["line"].parameters()])
+
+
+def test_a_run_that_crashed_and_was_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+    def crash(step: int) -> None:
+        if step == 25:
+            raise KeyboardInterrupt
+
+    whole = Line(LOOP)
+    fit(whole, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(LOOP, crash), tmp_path / "broken")
+    resumed = Line(LOOP)
+    fit(resumed, tmp_path / "broken")
+    assert np.array_equal(weights(whole), weights(resumed))
+    assert resumed.seen == whole.seen == 40 * 3
+    logs = [(tmp_path / name / "train.csv").read_text() for name in ("whole", "broken")]
+    assert logs[0] == logs[1]
+
+
+def test_the_average_is_the_published_recursion(tmp_path: Path) -> None:
+    track: list[np.ndarray] = []
+    stage = Line(LOOP)
+    stage.at_step = lambda step: track.append(weights(stage))
+    fit(stage, tmp_path)
+    plain = Line(LOOP.model_copy(update={"average_decay": None}))
+    fit(plain, tmp_path / "plain")
+    after = [*track[1:], weights(plain)]  # the weights after each step; the average does not influence them
+    average = track[0]
+    for step, value in enumerate(after, start=1):
+        if step % 2 == 0:
+            average = 0.9 * average + 0.1 * value
+    assert np.allclose(weights(stage), average, atol=1e-6)
+
+
+def test_the_best_weights_by_validation_are_kept(tmp_path: Path) -> None:
+    loop = LOOP.model_copy(update={"keep": "best", "validate_every": 5, "average_decay": None})
+    stage = Line(loop)
+    fit(stage, tmp_path)
+    rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()]
+    lowest = min(float(row[3]) for row in rows if row[2] == "validation_loss")
+    batch = torch.arange(7.0)[:, None] / 7
+    assert float(stage.validation_loss(batch).detach()) == pytest.approx(lowest, rel=1e-4)
+
+
+def test_networks_are_in_training_mode_at_every_step_and_at_no_validation(tmp_path: Path) -> None:
+    modes: dict[str, list[bool]] = {"step": [], "validation": []}
+    stage = Line(LOOP.model_copy(update={"validate_every": 5}))
+    stage.networks["line"].eval()
+    validate = stage.validation_loss
+
+    def watched(batch: Tensor) -> Tensor:
+        modes["validation"].append(stage.networks["line"].training)
+        return validate(batch)
+
+    stage.at_step = lambda step: modes["step"].append(stage.networks["line"].training)
+    stage.validation_loss = watched  # type: ignore[method-assign]
+    fit(stage, tmp_path)
+    assert modes["step"] == [True] * 40
+    assert modes["validation"] == [False] * len(modes["validation"])
+    assert len(modes["validation"]) >= 40 / 5
+    assert not stage.networks["line"].training
+
+
+def test_a_finished_stage_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
+    first = Line(LOOP)
+    fit(first, tmp_path)
+    second = Line(LOOP, at_step=lambda step: pytest.fail("trained again"))
+    fit(second, tmp_path)
+    assert np.array_equal(weights(first), weights(second))
+
+
+def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    first = Line(LOOP)
+    fit(first, tmp_path)
+    file = tmp_path / "checkpoints" / "line.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(BenchError, match="stage line"):
+        load_stages([Line(LOOP)], {}, RunFolder(tmp_path), Reporter())
+    again = Line(LOOP)
+    fit(again, tmp_path)
+    assert "line.safetensors is missing or damaged" in capsys.readouterr().out
+    assert np.array_equal(weights(first), weights(again))
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def crash(step: int) -> None:
+        if step == 25:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(LOOP, crash), tmp_path)
+    checkpoint = next((tmp_path / "checkpoints").glob("*.pt"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    resumed, whole = Line(LOOP), Line(LOOP)
+    fit(resumed, tmp_path)
+    fit(whole, tmp_path / "whole")
+    assert "is damaged" in capsys.readouterr().out
+    assert np.array_equal(weights(resumed), weights(whole))
+
+
+def test_sigterm_writes_a_checkpoint_first(tmp_path: Path) -> None:
+    import os
+    import signal
+
+    def ask(step: int) -> None:
+        if step == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedError, match="step 14"):
+        fit(Line(LOOP, ask), tmp_path)
+    assert [p.name.split(".")[1] for p in (tmp_path / "checkpoints").glob("*.pt")] == ["000000014"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    class Broken(Line):
+        def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+            return {"loss": float("nan")}
+
+    with pytest.raises(BenchError, match="not finite"):
+        fit(Broken(LOOP), tmp_path)
+
+
+def test_every_epoch_sees_every_case_once_and_workers_share_it() -> None:
+    def order(**changes: int) -> list[list[int]]:
+        return list(BatchOrder(**{"length": 10, "batch": 5, "seed": 1, "start": 0, "steps": 4, **changes}))
+
+    whole = order()
+    assert sorted(whole[0] + whole[1]) == sorted(whole[2] + whole[3]) == list(range(10))
+    assert order(start=2) == whole[2:]
+    halves = [order(batch=5, world=2, rank=rank, steps=2) for rank in (0, 1)]
+    assert [halves[0][0], halves[1][0], halves[0][1], halves[1][1]] == whole
+    assert order(seed=2) != whole

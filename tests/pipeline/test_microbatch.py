@@ -1,0 +1,188 @@
+"""Batches taken in parts: the gradients of the whole batch, one step of each optimiser, also after memory ran out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from bench.errors import BenchError, UsageError
+from bench.method import Items, Loop, Stage, Update
+from bench.pipeline.fit import fit_stages, make_accelerator
+from bench.pipeline.microbatch import recomputed, split
+from bench.plugins.config import FitConfig, method_settings
+from bench.plugins.registry import discover_methods, get_method
+from bench.runs.folder import RunFolder
+from bench.system.progress import Reporter
+
+
+class Pair(Stage):
+    """Two networks that are updated one after the other; the second loss also reaches the first network."""
+
+    name = "pair"
+
+    def __init__(self, loop: Loop, before: Callable[[str, int], None] = lambda network, items: None) -> None:
+        torch.manual_seed(0)
+        self.loop, self.before = loop, before
+        self.networks = {"first": nn.Linear(3, 3).double(), "second": nn.Linear(3, 1).double()}
+        self.optimizer_steps = {"first": 0, "second": 0}
+
+    def batches(self, split: Literal["train", "validation"]) -> Dataset:
+        items = torch.randn(11, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        return Items(len(items), lambda i: items[i])
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: Counted(network, name, self.optimizer_steps) for name, network in self.networks.items()}
+
+    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
+        first, second = self.networks["first"], self.networks["second"]
+        self.before("first", len(batch))
+        own = first(batch).square().mean()
+        hidden = first(batch)  # taken before the first network is updated, so that parts do not differ
+        update("second", (second(hidden.detach()) - 1).square().mean())
+        self.before("second", len(batch))
+        update("first", own)
+        return {"loss": own.detach()}
+
+    def recomputable(self) -> list[nn.Module]:
+        return [self.networks["first"]]
+
+
+class Counted(torch.optim.SGD):
+    def __init__(self, network: nn.Module, name: str, counts: dict[str, int]) -> None:
+        super().__init__(network.parameters(), 0.1, momentum=0.9)
+        self.name, self.counts = name, counts
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        self.counts[self.name] += 1
+        super().step(closure)
+
+
+LOOP = Loop(steps=6, batch_size=7)
+
+
+def fit(stage: Stage, folder: Path) -> dict:
+    return fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Reporter())
+
+
+def weights(stage: Stage) -> Tensor:
+    return torch.cat([p.detach().flatten() for network in stage.networks.values() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_in_parts_trains_as_the_whole_one(parts: int, tmp_path: Path) -> None:
+    whole, divided = Pair(LOOP), Pair(LOOP.model_copy(update={"accumulate": parts}))
+    fit(whole, tmp_path / "whole")
+    record = fit(divided, tmp_path / "parts")
+    assert torch.allclose(weights(whole), weights(divided), rtol=1e-12, atol=1e-14)
+    assert divided.optimizer_steps == {"first": 6, "second": 6}
+    assert record["pair"]["parts"] == parts
+    logged = [(tmp_path / name / "train.csv").read_text() for name in ("whole", "parts")]
+    assert logged[0] == logged[1]
+
+
+@pytest.mark.parametrize("where", ["first", "second"])
+def test_when_memory_runs_out_the_batch_goes_on_in_parts_and_no_optimiser_steps_twice(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def least(network: str, items: int) -> None:
+        if network == where and items > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    whole, narrow = Pair(LOOP), Pair(LOOP, least)
+    fit(whole, tmp_path / "whole")
+    record = fit(narrow, tmp_path / "narrow")
+    assert torch.allclose(weights(whole), weights(narrow), rtol=1e-12, atol=1e-14)
+    assert narrow.optimizer_steps == {"first": 6, "second": 6}
+    assert record["pair"]["parts"] == 4
+    assert "batches of 7 go on in 4 parts" in capsys.readouterr().out
+
+
+def test_a_resumed_run_takes_batches_in_as_many_parts_as_before(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def least(network: str, items: int) -> None:
+        seen.append(items)
+        if items > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        if len(seen) == 17:
+            raise KeyboardInterrupt
+
+    loop = LOOP.model_copy(update={"checkpoint_every": 2})
+    with pytest.raises(KeyboardInterrupt):
+        fit(Pair(loop, least), tmp_path)
+    sizes: list[int] = []
+    record = fit(Pair(loop, lambda network, items: sizes.append(items)), tmp_path)
+    assert max(sizes) == 4
+    assert record["pair"]["parts"] == 2
+
+
+def test_one_case_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    def never(network: str, items: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried")
+
+    with pytest.raises(BenchError, match=r"pair ran out of memory at step 0 \(CUDA out of memory\).*checkpoint_acti"):
+        fit(Pair(LOOP, never), tmp_path)
+
+
+def test_activations_computed_again_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
+    block = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Dropout(0.5), nn.Linear(64, 8))
+    x = torch.randn(5, 8)
+    found, kept = [], []
+    for blocks in ([], [block]):
+        saved: list[int] = []
+
+        def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        torch.manual_seed(4)
+        block.zero_grad()
+        with recomputed(blocks):
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                loss = block(x).square().sum()
+            loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in block.parameters() if p.grad is not None]))
+        kept.append(sum(saved))
+    assert torch.equal(*found)
+    assert kept[1] < kept[0] / 2
+    assert "forward" not in vars(block)
+    whole, spared = Pair(LOOP), Pair(LOOP.model_copy(update={"checkpoint_activations": True}))
+    fit(whole, tmp_path / "whole")
+    fit(spared, tmp_path / "spared")
+    assert torch.equal(weights(whole), weights(spared))
+
+
+def test_a_stage_that_cannot_compute_again_says_so(tmp_path: Path) -> None:
+    class Plain(Pair):
+        recomputable = Stage.recomputable  # type: ignore[assignment]
+
+    with pytest.raises(UsageError, match="stage pair cannot compute activations again"):
+        fit(Plain(LOOP.model_copy(update={"checkpoint_activations": True})), tmp_path)
+
+
+def test_a_batch_is_divided_along_its_first_axis_whatever_holds_it() -> None:
+    batch = {"a": torch.arange(5), "b": [torch.arange(10).view(5, 2), torch.zeros(5)]}
+    parts = split(batch, 2)
+    assert [part["a"].tolist() for part in parts] == [[0, 1, 2], [3, 4]]
+    assert [part["b"][0].tolist() for part in parts] == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9]]]
+    assert split(batch, 1) == [batch]
+
+
+def test_more_parts_than_items_are_refused() -> None:
+    with pytest.raises(ValidationError, match="batch of 4 cannot be taken in 5 parts"):
+        Loop(batch_size=4, accumulate=5)
+
+
+def test_what_saves_memory_and_is_not_used_does_not_rename_runs() -> None:
+    assert {"accumulate", "checkpoint_activations"}.isdisjoint(Loop().model_dump())
+    assert Loop(accumulate=2).model_dump()["accumulate"] == 2
+    assert Loop.model_validate(Loop(checkpoint_activations=True).model_dump()).checkpoint_activations
+    assert Loop.model_validate_json(Loop(accumulate=3).model_dump_json()).accumulate == 3
+    for name in sorted(discover_methods()[0]):
+        dumped = method_settings(get_method(name), "tiny", "lidc").model_dump_json()
+        assert "accumulate" not in dumped

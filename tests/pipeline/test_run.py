@@ -1,0 +1,174 @@
+"""A whole run of the smallest preset, as a user types it: what it leaves, and that it can be stopped and repeated."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from bench.cli import run_command
+from bench.scoring.protocols import PROTOCOLS
+
+SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
+STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
+    rest = [part for option, value in SMALL.items() if option not in more for part in (option, value)]
+    return ["run", *rest, "--set", "data.phantoms=[8,2,7]", *places, *more]
+
+
+def values(folder: Path) -> pd.DataFrame:
+    scores = pd.read_csv(folder / "results" / "scores.csv", keep_default_na=False)
+    return scores[scores["space"] != "time"].drop(columns=["run_id", "code_version"]).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for all tests; density and coverage by one encoder and one draw, to save time."""
+    home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS["ct3d-1"]
+    assert protocol.fidelity is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(home / "data"))
+        short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1)
+        patch.setitem(PROTOCOLS, "ct3d-1", replace(protocol, fidelity=short))
+        yield home
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Path:
+    assert run_command(arguments(home)) == 0
+    return next((home / "runs" / "lidc" / "codediff").iterdir())
+
+
+def test_a_run_leaves_weights_predictions_scores_and_pictures(finished: Path, home: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["status"] == "done"
+    assert record["data"]["source"] == "phantom"
+    assert set(record["stages"]) == set(STAGES)
+    assert len(list((finished / "predictions" / "test").glob("*.nii.gz"))) == 7
+    assert len(list((finished / "previews").glob("*.png"))) == 3
+    assert not list((finished / "checkpoints").glob("*.pt"))
+    scores = values(home)
+    wanted = {"mse", "mae", "psnr", "ssim", "density", "coverage", "nll_bits_per_voxel", "nll_bits_per_code"}
+    assert wanted <= set(scores["metric"])
+    assert set(scores["source"]) == {"phantom"}
+    runs = pd.read_csv(home / "results" / "runs.csv")
+    assert runs["run_id"].tolist() == [finished.name]
+    assert runs["peak_memory_mib"].item() > 100
+
+
+def test_nothing_personal_is_recorded(finished: Path) -> None:
+    text = (finished / "run.json").read_text()
+    for secret in (os.uname().nodename, str(Path.home()), str(finished)):
+        assert secret not in text
+
+
+def test_a_finished_run_is_not_repeated(finished: Path, home: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (finished / "run.json").read_bytes()
+    assert run_command(arguments(home)) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_that_the_results_lack_is_put_back_without_training(finished: Path, home: Path) -> None:
+    before, weights = values(home), sorted((finished / "checkpoints").glob("*.safetensors"))
+    times = [file.stat().st_mtime_ns for file in weights]
+    shutil.rmtree(home / "results")
+    assert run_command(arguments(home)) == 0
+    pd.testing.assert_frame_equal(values(home), before)
+    assert weights
+    assert [file.stat().st_mtime_ns for file in weights] == times
+
+
+def test_scoring_again_gives_the_same_rows(finished: Path, home: Path) -> None:
+    before = values(home)
+    (finished / "scores.csv").unlink()
+    assert run_command(arguments(home, "--only", "score")) == 0
+    pd.testing.assert_frame_equal(values(home), before)
+
+
+def test_a_damaged_prediction_is_made_again(finished: Path, home: Path) -> None:
+    file = next((finished / "predictions" / "test").glob("*.nii.gz"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    assert run_command(arguments(home, "--only", "score")) == 1
+    assert run_command(arguments(home)) == 0
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--method", "codedif"], "codediff"),
+        (["--dataset", "lid"], "lidc"),
+        (["--preset", "tinny"], "tiny"),
+        (["--set", "transformer.layer=2"], "transformer.layers"),
+        (["--protocol", "ct3d-2"], "ct3d-1"),
+        (["--seeds", "a"], "whole numbers"),
+        (["--set", "data.size=256"], "128"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_one_line(
+    changes: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run_command(arguments(tmp_path, *changes)) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_data_that_are_not_there_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "empty"))
+    assert run_command(arguments(tmp_path, "--source", "real")) == 1
+    error = capsys.readouterr().err
+    assert "bench data prepare lidc --from DIR" in error
+    assert "--source phantom" in error
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_stage_ends_with_the_scores_of_an_undisturbed_one(home: Path) -> None:
+    other, whole = home / "killed", home / "whole"  # by processes of their own, whose protocol is not shortened
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    for stage in (*STAGES, "reconstruct", "score"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments(other)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 300
+        marker = {"reconstruct": "transformer.safetensors", "score": "manifest.csv"}.get(stage)
+        while process.poll() is None and time.monotonic() < deadline:
+            seen = list(other.rglob(marker)) if marker else list(other.rglob(f"{stage}.*.pt"))
+            if seen:
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    for folder in (other, whole):
+        subprocess.run([sys.executable, "-m", "bench", *arguments(folder)], check=True, stdout=subprocess.DEVNULL)
+    pd.testing.assert_frame_equal(values(other), values(whole))
+
+
+@pytest.mark.gpu
+def test_cuda_and_cpu_agree_on_a_reconstruction(finished: Path, home: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    folder = home / "cuda"
+    assert run_command(arguments(folder, "--device", "cuda", "--set", "fit.precision=fp32")) == 0
+    ours = values(folder).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
+    theirs = values(home).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
+    assert float(ours.iloc[0]) == pytest.approx(float(theirs.iloc[0]), abs=1.0)

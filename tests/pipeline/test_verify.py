@@ -1,0 +1,165 @@
+"""`bench verify`: a run that is what it says passes, and every kind of change is found and named."""
+
+import csv
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from bench.cli import run_command
+from bench.runs.predictions import MANIFEST
+from bench.runs.record import name_of_record
+from bench.scoring.protocols import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs and results of one floor, under the protocol without its slow parts."""
+    folder = tmp_path_factory.mktemp("verify")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(folder / "data"))
+        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
+        places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
+        small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
+        assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
+        yield folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    shutil.copytree(made / "results", tmp_path / "results")
+    return next((tmp_path / "runs" / "lidc" / "mean").iterdir())
+
+
+@pytest.fixture
+def verify(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[[Path], tuple[int, str]]:
+    """Verify a run: exit code, and the line on standard error."""
+
+    def call(run: Path) -> tuple[int, str]:
+        capsys.readouterr()
+        places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+        return run_command(["verify", run.name, *places]), capsys.readouterr().err
+
+    return call
+
+
+def change(file: Path, **values: object) -> dict:
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, **values}))
+    return record
+
+
+def rewrite(file: Path, wanted: dict[str, str], value: str) -> None:
+    """Set `value` in the first row that has the wanted cells."""
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    next(row for row in rows if wanted.items() <= row.items())["value"] = value
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_an_untouched_run_passes_twice_and_is_not_changed(run: Path, verify) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert verify(run) == (0, "")
+    assert verify(run) == (0, "")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_other_weights_are_found(run: Path, verify) -> None:
+    file = run / "checkpoints" / "mean.safetensors"
+    tensors = load_file(file)
+    save_file({name: value + np.float32(1e-7) for name, value in tensors.items()}, file)
+    code, error = verify(run)
+    assert code == 1
+    assert "weights mean" in error
+
+
+def test_another_prediction_is_found_even_with_a_manifest_that_agrees(run: Path, verify) -> None:
+    folder = run / "predictions" / "test"
+    file = sorted(folder.glob("*.nii.gz"))[0]
+    old = hashlib.sha256(file.read_bytes()).hexdigest()
+    image = nib.load(file)
+    better = nib.Nifti1Image(np.asarray(image.dataobj) + np.float32(5), image.affine)
+    file.write_bytes(gzip.compress(better.to_bytes()))
+    code, error = verify(run)
+    assert code == 1
+    assert file.name.removesuffix(".nii.gz") in error
+    manifest = folder / MANIFEST
+    manifest.write_text(manifest.read_text().replace(old, hashlib.sha256(file.read_bytes()).hexdigest(), 1))
+    code, error = verify(run)
+    assert code == 1
+    assert "the manifest is not the one that was scored" in error
+
+
+def test_missing_and_additional_predictions_are_found(run: Path, verify) -> None:
+    file = sorted((run / "predictions" / "test").glob("*.nii.gz"))[0]
+    shutil.copy(file, file.with_name("extra.nii.gz"))
+    code, error = verify(run)
+    assert code == 1
+    assert "extra.nii.gz" in error
+    file.with_name("extra.nii.gz").unlink()
+    file.unlink()
+    code, error = verify(run)
+    assert code == 1
+    assert file.name.removesuffix(".nii.gz") in error
+
+
+@pytest.mark.parametrize("place", ["run", "results"])
+def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, verify) -> None:
+    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores.csv"
+    rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "mean"}, "0.9")
+    code, error = verify(run)
+    assert code == 1
+    assert "ssim" in error
+    assert "0.9" in error
+
+
+def test_a_row_that_was_left_out_is_found(run: Path, verify) -> None:
+    lines = (run / "scores.csv").read_text().splitlines(keepends=True)
+    (run / "scores.csv").write_text("".join(line for line in lines if ",mae,case," not in line))
+    code, error = verify(run)
+    assert code == 1
+    assert "rows on one side only" in error
+
+
+@pytest.mark.parametrize("key", ["seed", "split", "config_sha256", "plugin_sha256"])
+def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, verify) -> None:
+    change(run / "run.json", **{key: {"seed": 7, "split": "train"}.get(key, "0" * 64)})
+    code, error = verify(run)
+    assert code == 1
+    assert "name" in error
+
+
+def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, verify, monkeypatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], peak=2.0))
+    code, error = verify(run)
+    assert code == 1
+    assert "protocol" in error
+
+
+def test_where_there_is_no_run_the_error_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run_command(["verify", "nothing", "--runs-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"unknown run 'nothing'; there is none in {tmp_path}, `bench run` makes one" in said
+
+
+def test_an_unknown_run_is_wrong_usage(run: Path, verify) -> None:
+    assert verify(run.with_name("nothing-like-it"))[0] == 2
+
+
+def test_the_name_is_the_one_the_run_was_given(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    assert name_of_record(record) == run.name
+    assert name_of_record({**record, "plugin_sha256": "a"}) != run.name

@@ -1,0 +1,47 @@
+"""A dataset given as a file is run, scored again, and tabulated like a built-in one."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.cli import run_command
+from bench.plugins.registry import get_dataset
+
+FILE = """
+from dataclasses import replace
+from bench.datasets.lidc import DATASET as chests
+DATASET = replace(chests, name="{name}")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "other"):
+        (tmp_path / f"{name}.py").write_text(FILE.format(name=name))
+    return tmp_path
+
+
+def test_the_dataset_that_a_file_defines_is_taken_and_not_one_it_imports(own: Path) -> None:
+    assert get_dataset("./mine.py").name == "mine"
+    assert get_dataset("./mine.py:chests").name == "lidc"
+
+
+def test_its_runs_are_scored_again_by_its_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,7]"]
+    assert run_command(["run", "--method", "mean", "--dataset", "./mine.py", "--only", "fit", *small]) == 0
+    assert run_command(["run", "--method", "mean", "--dataset", "./mine.py", "--only", "predict", *small]) == 0
+    (run,) = (own / "runs" / "mine" / "mean").iterdir()
+    again = ["score", run.name, "--protocol", "x2ct-2019"]
+    assert run_command(again) == 2
+    assert f"bench score {run.name} --dataset FILE.py" in capsys.readouterr().err
+    assert run_command([*again, "--dataset", "./other.py"]) == 2
+    assert "was made on the dataset mine, not on other" in capsys.readouterr().err
+    assert run_command([*again, "--dataset", "./mine.py"]) == 0
+    scores = pd.read_csv(own / "results" / "scores.csv", keep_default_na=False)
+    assert set(scores["protocol"]) == {"x2ct-2019"}
+    assert set(scores["dataset"]) == {"mine"}
+    assert run_command(["table"]) == 0

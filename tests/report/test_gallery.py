@@ -1,0 +1,64 @@
+"""The gallery: a picture of the truth beside what each finished run made of it, in the order of the leaderboard."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from bench.cli import run_command
+from bench.dataset import Cases
+
+from ..helpers.report_data import FLOOR, add_run, install, truth_of
+
+
+@pytest.fixture
+def home(tmp_path: Path, make_data: Callable[..., dict[str, Cases]], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results and runs of two methods and a floor on one data set."""
+    cases = install(monkeypatch, make_data())["test"]
+    for method, error in (("worse", 0.2), ("better", 0.05), (FLOOR, 0.1)):
+        add_run(tmp_path, cases, method, error)
+    return tmp_path
+
+
+def command(home: Path, *more: str) -> list[str]:
+    places = ["--results-dir", str(home / "results"), "--runs-dir", str(home / "runs")]
+    return ["gallery", "--out", str(home / "gallery.png"), *places, *more]
+
+
+def test_columns_are_the_truth_then_the_best_method_then_the_others_then_floors(
+    home: Path, make_data: Callable[..., dict[str, Cases]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    drawn = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), drawn(self, *a, **k))[1])
+    assert run_command(command(home, "--case", "1")) == 0
+    axes = figures[0].axes
+    titles = [axis.get_title().split("\n")[0] for axis in axes if axis.get_title()]
+    assert titles == ["truth", "better", "worse", FLOOR]
+    cases = make_data()["test"]
+    truth = truth_of(cases, cases.names[1])
+    shown = np.asarray(axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown, truth[truth.shape[0] // 2])
+    made = np.asarray(axes[1].images[0].get_array())
+    assert 0 < np.abs(made - shown).max() < 0.5
+
+
+def test_the_picture_is_not_blank(home: Path) -> None:
+    assert run_command(command(home)) == 0
+    assert imread(home / "gallery.png")[..., :3].std() > 0.05
+
+
+def test_nothing_to_draw_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(home / "runs")
+    assert run_command(command(home)) == 2
+    assert "there is no run to draw" in capsys.readouterr().err
+    assert not (home / "gallery.png").exists()
+
+
+def test_a_case_that_is_not_there_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command(home, "--case", "8")) == 2
+    assert "has 8 cases; there is no case 8" in capsys.readouterr().err

@@ -1,0 +1,396 @@
+"""The report: one page that says what was measured and what is missing, and that nothing in it can break out of."""
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from matplotlib.image import imread, imsave
+
+from bench.cli import run_command
+from bench.dataset import Cases
+from bench.errors import BenchError
+from bench.metrics.stats import mean_intervals
+from bench.pipeline.trainlog import TrainLog
+from bench.report.charts import Cloud, Line, cloud_chart, fitted, line_chart
+from bench.report.curves import read_curves
+from bench.report.markup import json_for_script, script_text
+from bench.report.page import ReportRequest, write_report
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import write_prediction
+from bench.scoring.protocols import PROTOCOLS
+from bench.study.points import Point, write_points
+from bench.system.progress import Reporter
+
+from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install, truth_of
+
+VENDORED = files("bench.report").joinpath("niivue")
+
+
+class Read(HTMLParser):
+    """A page as a browser's tokeniser splits it: elements with attributes, and text by element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str, str]] = []  # type, content
+        self.rows: list[tuple[str, list[str]]] = []  # class of the body, cells
+        self.text = ""
+        self._body, self._in = "", ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.elements.append((tag, given))
+        self._in = tag
+        if tag == "script":
+            self.scripts.append((given.get("type") or "", ""))
+        if tag == "tbody":
+            self._body = given.get("class") or ""
+        if tag == "tr":
+            self.rows.append((self._body, []))
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1][1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = "" if tag in ("script", "style") else self._in
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "script":
+            kind, content = self.scripts[-1]
+            self.scripts[-1] = (kind, content + data)
+        elif self._in != "style":
+            self.text += data
+            if self.rows and self.rows[-1][1]:
+                self.rows[-1][1][-1] += data
+
+
+@pytest.fixture
+def cases(monkeypatch: pytest.MonkeyPatch, make_data: Callable[..., dict[str, Cases]]) -> Cases:
+    return install(monkeypatch, make_data(test=4))["test"]
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[..., Read]:
+    """Make the report of what lies in `tmp_path` and read it."""
+
+    def call(**options: object) -> Read:
+        places = {"results_dir": tmp_path / "results", "runs_dir": tmp_path / "runs"}
+        request = ReportRequest(tmp_path / "report.html", **{**places, **options})
+        size = write_report(request, Reporter())
+        assert size == request.out.stat().st_size
+        return Read(request.out.read_text())
+
+    return call
+
+
+def decoded(address: str) -> np.ndarray:
+    """The pixels (H, W, 4) in [0, 1] of a data: address of a PNG."""
+    return imread(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+
+
+def test_the_viewer_is_the_build_its_sums_name() -> None:
+    digest, name = VENDORED.joinpath("SHA256SUMS").read_text().split()
+    assert hashlib.sha256(VENDORED.joinpath(name).read_bytes()).hexdigest() == digest
+    licence = VENDORED.joinpath("LICENSE").read_text()
+    assert "Copyright (c) 2021, Niivue" in licence
+    assert "Redistributions in binary form must reproduce" in licence
+    version = re.search(r"NiiVue (\d+\.\d+\.\d+)", licence)[1]
+    assert version in VENDORED.joinpath("README.md").read_text()
+    assert version in VENDORED.joinpath(name).read_text()
+
+
+def test_names_are_text_and_never_markup(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    folder = add_run(tmp_path, cases, HOSTILE_METHOD, 0.1)
+    add_run(tmp_path, cases, FLOOR, 0.2)
+    folder.train_csv.write_text(f'stage,step,name,value\n"{HOSTILE_CASE}",1,loss,1\n"{HOSTILE_CASE}",2,loss,2\n')
+    read = page()
+    assert read.text.count(HOSTILE_METHOD) >= 4  # table, pictures, curves, runs
+    assert HOSTILE_CASE in read.text
+    for tag, given in read.elements:
+        assert not [name for name in given if name.startswith("on") or name == "style"], (tag, given)
+        assert tag not in ("base", "iframe", "object", "embed", "form", "link")
+        for name in ("src", "href"):
+            assert (given.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    assert [kind for kind, _ in read.scripts] == ["application/json", "", ""]
+    volumes = json.loads(read.scripts[0][1])[0]
+    assert volumes["case"] == HOSTILE_CASE
+    assert HOSTILE_METHOD in [volume["title"] for volume in volumes["volumes"]]
+
+
+def test_the_policy_allows_the_pages_own_scripts_alone(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    read = page()
+    policy = next(given["content"] for tag, given in read.elements if given.get("http-equiv"))
+    rules = {name: values for name, *values in (rule.split() for rule in policy.split(";"))}
+    assert rules["default-src"] == ["'none'"]
+    assert rules["img-src"] == ["data:"]
+    assert not {"connect-src", "'unsafe-inline'", "'unsafe-eval'"} & set(policy.replace(";", " ").split())
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for _, text in read.scripts[1:]]
+    assert rules["script-src"] == [f"'sha256-{digest}'" for digest in hashes]
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "<script", "a\u2028b", "&lt;", '"\\', "é\x00"])
+def test_data_of_a_script_comes_back_as_it_was(text: str) -> None:
+    written = str(json_for_script({"name": text}))
+    assert json.loads(written) == {"name": text}
+    assert not set("<>&\u2028") & set(written)
+
+
+@pytest.mark.parametrize("text", ["let a = '</SCRIPT>'", "a <!-- b"])
+def test_a_script_that_would_end_its_element_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="end its element"):
+        script_text(text)
+
+
+def test_tables_rank_methods_and_keep_floors_apart(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    for method, error in (("worse", 0.2), ("better", 0.05), (FLOOR, 0.01)):
+        add_run(tmp_path, cases, method, error)
+    rows = [row for row in page(viewer_mib=0).rows if row[1] and row[1][0].strip()]
+    ranked = [cells for body, cells in rows if body == "" and re.match(r"\d", cells[0])]
+    assert [cells[0] for cells in ranked] == ["1better", "2worse"]
+    apart = [cells[0] for body, cells in rows if body == "references"]
+    assert any(name.startswith(FLOOR) for name in apart)
+    assert not any(FLOOR in cells[0] for cells in ranked)
+    psnr = np.array(
+        [
+            -10 * np.log10(((truth_of(cases, c) - prediction(tmp_path, cases, "better", c)) ** 2).mean())
+            for c in cases.names
+        ]
+    )
+    found = mean_intervals(psnr[:, None])
+    assert f"{psnr.mean():.2f}[{found.low[0]:.2f}, {found.high[0]:.2f}]" in [cell.strip() for cell in ranked[0]]
+
+
+def prediction(root: Path, cases: Cases, method: str, case: str) -> np.ndarray:
+    """What a run stored, read and brought to [0, 1] without the harness."""
+    path = next((root / "runs").glob(f"toy/{method}/*/predictions/test/{case}.nii.gz"))
+    low, high = cases.card.window
+    return (np.clip(nib.load(path).get_fdata().T, low, high) - low) / (high - low)
+
+
+def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    folder = add_run(tmp_path, cases, "mine", 0.1)
+    truth = truth_of(cases, cases.names[0])
+    made = np.clip(truth + 0.1, 0, 1)
+    write_prediction(folder.predictions("test"), cases.names[0], made, cases, seconds=0.1, seed=0)
+    images = [given for tag, given in page(viewer_mib=0, cases=1).elements if tag == "img"]
+    first = {given["alt"]: given["src"] for given in reversed(images)}  # the first of six, an axial slice
+    middle, white = truth.shape[0] // 2, np.percentile(truth, 99.95)
+    shown = decoded(first[f"truth of {cases.names[0]}"])
+    assert np.abs(shown[..., 0] - np.clip(truth[middle] / white, 0, 1)).max() <= 2 / 255  # one of 256 greys
+    difference = decoded(first[f"mine: reconstruction − truth of {cases.names[0]}"])
+    above = truth[middle] < 0.9
+    assert (difference[above][:, 0] > difference[above][:, 2]).all()  # red where too much
+
+
+def test_a_method_that_collapsed_is_called_so(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    folder = add_run(tmp_path, cases, "mine", 0.1)
+    empty = np.zeros(cases.hounsfield.shape[1:])
+    write_prediction(folder.predictions("test"), cases.names[1], empty, cases, seconds=0.1, seed=0)
+    assert page(viewer_mib=0).text.count("one value everywhere") == 1
+
+
+def test_the_viewer_gets_hounsfield_units_on_the_grid_of_the_case(
+    cases: Cases, tmp_path: Path, page: Callable[..., Read]
+) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    entries = json.loads(page(cases=2).scripts[0][1])
+    assert [entry["case"] for entry in entries] == list(cases.names[:2])
+    for index, entry in enumerate(entries):
+        truth, made = (read_nifti(volume["data"]) for volume in entry["volumes"])
+        expected = np.clip(cases.hounsfield[index], *cases.card.window)
+        assert np.array_equal(truth.get_fdata().T, expected)
+        assert np.allclose(truth.affine, cases.affines[index])
+        assert np.abs(made.get_fdata().T - expected).mean() > 50
+
+
+def read_nifti(data: str) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(data)))
+
+
+def test_volumes_over_the_cap_are_left_out_and_named(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    size = sum(len(volume["data"]) for volume in json.loads(page(cases=1).scripts[0][1])[0]["volumes"])
+    read = page(cases=2, viewer_mib=1.5 * size / 2**20)
+    assert [entry["case"] for entry in json.loads(read.scripts[0][1])] == [cases.names[0]]
+    assert f"{cases.names[1]} needs" in read.text
+    without = page(cases=2, viewer_mib=0)
+    assert "No volumes are in this page" in without.text
+    assert [kind for kind, _ in without.scripts] == [""]  # the viewer itself is left out too
+
+
+def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    add_run(tmp_path, cases, "good", 0.1)
+    for method in ("gone", "damaged", "stopped", "other", "partial", "broken"):
+        add_run(tmp_path, cases, method, 0.2)
+    runs = tmp_path / "runs" / "toy"
+    folders = {path.name: RunFolder(next(path.iterdir())) for path in runs.iterdir()}
+    folders["gone"].root.rename(tmp_path / "elsewhere")
+    folders["damaged"].run_json.write_text("{")
+    folders["stopped"].update(status="stopped")
+    folders["other"].update(data={"fingerprint": "another"})
+    (folders["partial"].predictions("test") / f"{cases.names[1]}.nii.gz").unlink()
+    (folders["broken"].predictions("test") / f"{cases.names[1]}.nii.gz").write_bytes(b"\x1f\x8bnot a volume")
+    folders["good"].train_csv.write_text("stage,step,name,value\na,b,c,d\n")
+    studies = tmp_path / "results" / "studies"
+    studies.mkdir()
+    (studies / "views-x.csv").write_text("not,a,study\n")
+    text = " ".join(page().text.split())
+    for folder in (folders[name].root.name for name in ("damaged", "stopped", "other")):
+        assert text.count(f"is not shown: {folder}: ") == 1  # of all cases at once
+    assert text.count("the runs of gone") == 1
+    assert "good" not in text.partition("the runs of ")[2].partition(".")[0]
+    for reason in (
+        f"Not in {tmp_path / 'runs'}, so without pictures and volumes: the runs of gone.",
+        "run.json is not readable JSON",
+        "the run is stopped",
+        "it was made of other data",
+        f"{folders['partial'].root.name} has no prediction of {cases.names[1]}",
+        f"{cases.names[1]}.nii.gz cannot be read as NIfTI",
+        "train.csv line 2 is not a step and a value of a stage",
+        "views-x.csv has other columns",
+    ):
+        assert reason in text, reason
+
+
+def test_studies_come_with_picture_numbers_and_notes(tmp_path: Path, page: Callable[..., Read]) -> None:
+    facts = dict.fromkeys(("run_id", "source", "preset", "seed"), "0") | {"method": HOSTILE_METHOD, "dataset": "toy"}
+    values = [{"psnr": {f"case {index}": level + index for index in range(5)}} for level in (20.0, 17.5)]
+    points = [Point(facts, "steps", str(step), own) for step, own in zip((4, 8), values, strict=True)]
+    path = tmp_path / "results" / "studies" / "steps-toy.csv"
+    path.parent.mkdir(parents=True)
+    write_points(path, "steps", [*points, Point(facts, "steps", "16", {}, note="refused: at most 8 steps")])
+    buffer = io.BytesIO()
+    imsave(buffer, np.eye(4), format="png")
+    path.with_suffix(".png").write_bytes(buffer.getvalue())
+    read = page()
+    shown = [given["src"] for tag, given in read.elements if tag == "img"]
+    assert [base64.b64decode(address.partition(",")[2]) for address in shown] == [buffer.getvalue()]
+    numbers = {cells[3]: cells for _, cells in read.rows if cells and cells[0] == HOSTILE_METHOD}
+    assert numbers["4"][6:8] == ["5", "22.00"]
+    assert numbers["8"][7] == "19.50"
+    assert numbers["8"][9].startswith("-2.50")
+    assert "refused: at most 8 steps" in read.text
+    path.with_suffix(".png").write_bytes(b"<svg onload=alert(1)>")
+    assert "is no PNG" in page().text
+
+
+def test_data_that_are_not_there_leave_the_tables(
+    cases: Cases, tmp_path: Path, page: Callable[..., Read], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+
+    def refuse(*_: object) -> None:
+        raise BenchError("prepare the same data, or run it again")
+
+    monkeypatch.setattr("bench.report.collect.open_stored", refuse)
+    read = page()
+    assert "Pictures and volumes of these cases are missing: prepare the same data" in " ".join(read.text.split())
+    assert any(cells[0] == "1mine" for _, cells in read.rows if cells)
+
+
+def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    secret = RunFolder(tmp_path / "secret-toy-tiny-s0-aaaaaaaa")
+    secret.update(note="TOP SECRET")
+    for file in ("scores.csv", "runs.csv"):
+        path = tmp_path / "results" / file
+        path.write_text(path.read_text().replace("mine-toy-tiny-s0-aaaaaaaa", f"../../../{secret.root.name}"))
+    read = page()
+    assert "so without pictures and volumes: the runs of mine." in read.text
+    assert "TOP SECRET" not in read.text
+
+
+def test_nothing_measured_is_a_page_too(tmp_path: Path, page: Callable[..., Read]) -> None:
+    assert "Nothing has been measured yet" in page().text
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(cases: Cases, tmp_path: Path) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    (tmp_path / "file").write_text("in the way")
+    request = ReportRequest(tmp_path / "file" / "report.html", tmp_path / "results", tmp_path / "runs", viewer_mib=0)
+    with pytest.raises(BenchError, match="cannot write"):
+        write_report(request, Reporter())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "results", "runs"]
+
+
+def test_spread_is_that_of_seeds_and_of_kept_samples(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+    for seed in range(3):
+        add_run(tmp_path, cases, "mine", 0.1, seed=seed)
+    folder = RunFolder(tmp_path / "runs/toy/mine/mine-toy-tiny-s0-aaaaaaaa")
+    drawn = [np.full(cases.hounsfield.shape[1:], level) for level in (0.2, 0.4, 0.6, 0.4)]
+    for index, volume in enumerate(drawn):
+        write_prediction(folder.samples("test", index), cases.names[1], volume, cases, seconds=0, seed=0)
+    text = " ".join(page(viewer_mib=0).text.split())
+    assert (
+        f"4 samples of one trained model; standard deviation of a voxel {np.std([0.2, 0.4, 0.6, 0.4], ddof=1):.4f}"
+        in text
+    )
+    made = [
+        nib.load(path).get_fdata()
+        for path in sorted(tmp_path.glob(f"runs/toy/mine/*/predictions/test/{cases.names[0]}.nii.gz"))
+    ]
+    expected = (np.clip(np.stack(made), -1000, 1000) / 2000).std(0, ddof=1).mean()
+    assert f"3 runs with different seeds, trained anew; standard deviation of a voxel {expected:.4f}" in text
+
+
+def test_curves_are_what_the_training_log_wrote(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    log = TrainLog(folder, "first", every=2)
+    for step in (2, 4, 6):
+        log.write(step, {"loss": 1.0 / step})
+    log.flush()
+    assert read_curves(folder.train_csv) == {("first", "loss"): [(2, 0.5), (4, 0.25), (6, pytest.approx(1 / 6, 1e-5))]}
+
+
+def test_lines_lie_where_their_values_are() -> None:
+    chart = str(line_chart([Line("a", 1, [(0, 1.0), (5, float("nan")), (10, 100.0)])], "step", "loss", "title"))
+    path = re.search(r'd="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)"', chart)  # two points: the third is not finite
+    ticks = dict(re.findall(r'y="([\d.]+)" text-anchor="end">(\S+?)</text>', chart))
+    places = {float(text): float(y) - 4 for y, text in ticks.items()}
+    assert float(path[2]) == pytest.approx(places[1.0], abs=0.2)  # a logarithmic axis
+    assert float(path[4]) == pytest.approx(places[100.0], abs=0.2)
+    assert places[10.0] == pytest.approx((places[1.0] + places[100.0]) / 2, abs=0.2)
+    assert line_chart([Line("a", 1, [(0, float("inf"))])], "step", "loss", "title") == ""
+
+
+def test_a_cloud_is_centred_on_its_values() -> None:
+    values = [(f"case {index}", float(index)) for index in range(5)]
+    chart = str(cloud_chart([[Cloud("m", 1, values, 2.0, 1.0, 3.0)], []], "PSNR", 2, "title"))
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', chart)]
+    assert np.allclose(np.diff(dots), dots[1] - dots[0], atol=0.2)
+    assert f'class="mean" x1="{dots[2]:.1f}"' in chart
+    assert f'class="interval" x1="{dots[1]:.1f}" x2="{dots[3]:.1f}"' in chart
+
+
+def test_an_axis_of_one_value_has_a_width() -> None:
+    axis = fitted([5.0], 0.0, 100.0)
+    assert axis(5.0) == pytest.approx(50.0)
+    assert fitted([-1.0, 1000.0], 0.0, 100.0, log=True).log is False
+
+
+def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
+    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+    small = ["--preset", "smoke", "--set", "data.phantoms=[6,2,3]", "--source", "phantom"]
+    assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
+    out = tmp_path / "page" / "report.html"
+    assert run_command(["report", "--out", str(out), "--cases", "1", *places]) == 0
+    read = Read(out.read_text())
+    assert "It supports no claim about patients" in " ".join(read.text.split())
+    (entry,) = json.loads(read.scripts[0][1])
+    assert [volume["title"] for volume in entry["volumes"]] == ["Truth", "mean training volume"]
+    assert run_command(["report", "--out", str(out), "--by", "density", *places]) == 2

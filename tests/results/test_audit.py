@@ -1,0 +1,288 @@
+"""One prediction under every protocol; a run scored again from its files; what is printed of the published tables."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from bench.cli import run_command
+from bench.data import cases as loading
+from bench.dataset import Cases, DataConfig, to_unit
+from bench.errors import BenchError, UsageError
+from bench.method import Method, MethodCard
+from bench.pipeline import reopen as storedrun
+from bench.pipeline.predict import predict
+from bench.pipeline.reopen import find_run, open_stored
+from bench.plugins import registry
+from bench.plugins.config import FitConfig, RunConfig
+from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
+from bench.runs.folder import RunFolder
+from bench.runs.predictions import ENCODED_TRUTH, read_manifest, write_prediction
+from bench.scoring.cases import CaseVolumes
+from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
+from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.rows import read_runs, read_score_rows, read_scores
+from bench.system.progress import Reporter
+
+RUN_ID = "toy_method-toy-tiny-s3-01234567"
+
+
+class Halved(Method):
+    """Reconstructs half of a grey volume; encodes the truth as 0.9 of it."""
+
+    calls = 0
+    card = MethodCard("halved", "Halved", "", 2024, "", "", frozenset({"volume", "oracle"}))
+
+    def __init__(self, config, data) -> None:
+        self.size = data.size
+
+    def stages(self):
+        return []
+
+    def reconstruct(self, views, *, seeds):
+        Halved.calls += 1
+        return torch.full((len(seeds), *(self.size,) * 3), 0.5)
+
+    def reconstruct_truth(self, volume):
+        return 0.9 * volume
+
+
+def predicted(truth: np.ndarray) -> np.ndarray:
+    return 0.1 + 0.8 * truth**2
+
+
+def encoded(truth: np.ndarray) -> np.ndarray:
+    return 0.9 * truth**1.5
+
+
+@pytest.fixture
+def data(make_data) -> dict[str, Cases]:
+    return make_data(train=10, test=9)
+
+
+@pytest.fixture
+def run(tmp_path: Path, data, monkeypatch) -> RunFolder:
+    """A finished run in files only; its data set is the toy one."""
+    folder = RunFolder(tmp_path / "runs" / "toy" / "toy_method" / RUN_ID)
+    cases = data["test"]
+    config = RunConfig(
+        method="toy_method", dataset="toy", preset="tiny", data=DataConfig(size=16), fit=FitConfig(), options={}
+    )
+    for index, case in enumerate(cases.names):
+        truth = cases.volumes([index])[0].numpy()
+        target = folder.predictions("test")
+        write_prediction(target, case, predicted(truth), cases, seconds=0.5, seed=3)
+        write_prediction(target / ENCODED_TRUTH, case, encoded(truth), cases, seconds=0.0, seed=None)
+    folder.update(
+        run_id=RUN_ID,
+        status="done",
+        seed=3,
+        split="test",
+        config=config.model_dump(mode="json"),
+        config_sha256="c",
+        data={"source": "phantom", "fingerprint": cases.card.fingerprint},
+        protocol={"id": "ct3d-1", "sha256": get_protocol("ct3d-1").sha256()},
+        provenance={"code_version": "0", "device": "cpu", "packages": {"torch": "2"}},
+        parameters=1,
+        seconds={},
+        scored={},
+        stages={"only": {"seconds": 7.0, "steps": 5}},
+    )
+
+    class Spec:
+        name = "toy"
+        presets = {"tiny": None}  # noqa: RUF012
+
+    monkeypatch.setattr(storedrun, "installed_dataset", lambda name: Spec)
+    monkeypatch.setattr(storedrun, "get_dataset", lambda name: Spec)
+    monkeypatch.setattr(storedrun, "load_dataset", lambda *_: data)
+    monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    return folder
+
+
+def test_a_run_is_scored_again_from_its_files_under_any_protocol(run: RunFolder, tmp_path: Path, data, capsys) -> None:
+    assert run_command(["score", RUN_ID, "--protocol", "x2ct-2019"]) == 0
+    assert run_command(["score", str(run.root), "--protocol", "paper-2023"]) == 0
+    assert "psnr" in capsys.readouterr().out
+    frame = read_scores(tmp_path / "results")
+    assert set(frame["protocol"]) == {"x2ct-2019", "paper-2023"}
+    assert set(frame["run_id"]) == {RUN_ID}
+    assert set(frame["seed"]) == {3}
+    assert "time" not in set(frame["space"])  # times stand under the protocol the run was made with
+    hashes = {name: PROTOCOLS[name].sha256() for name in ("x2ct-2019", "paper-2023")}
+    assert run.record()["scored"] == hashes
+    assert read_runs(tmp_path / "results")["protocol"].tolist() == ["paper-2023+x2ct-2019"]
+
+    x2ct = frame[(frame["protocol"] == "x2ct-2019") & (frame["metric"] == "mse") & (frame["level"] == "case")]
+    for index, case in enumerate(data["test"].names):
+        truth = to_unit(data["test"].hounsfield[index].astype(np.float64), (-1000.0, 1000.0))
+        expected = np.mean((predicted(truth) - truth) ** 2)
+        assert x2ct.loc[x2ct["case"] == case, "value"].item() == pytest.approx(expected, rel=1e-4)
+    paper = frame[(frame["protocol"] == "paper-2023") & (frame["space"] == "3d") & (frame["axis"] == "all")]
+    notes = paper[paper["stat"] == "mean"].set_index("metric")["note"]
+    assert (notes["psnr"], notes["l1_sample"]) == (TRUTH_ENCODED, TRUTH_CT)
+    assert not frame["metric"].str.startswith("nll").any()
+
+    before = (tmp_path / "results" / "scores.csv").read_bytes()
+    assert run_command(["score", RUN_ID, "--protocol", "x2ct-2019"]) == 0
+    assert (tmp_path / "results" / "scores.csv").read_bytes() == before
+    assert {r.protocol for r in read_score_rows(run.scores_csv)} == {"x2ct-2019", "paper-2023"}
+
+
+def test_means_are_of_one_protocol_only(run: RunFolder, tmp_path: Path) -> None:
+    for protocol in ("x2ct-2019", "ccx-2021"):
+        assert run_command(["score", RUN_ID, "--protocol", protocol]) == 0
+    frame = read_scores(tmp_path / "results").query("space == '3d' and axis == 'all' and metric == 'psnr'")
+    for name, rows in frame.groupby("protocol"):
+        mean = rows.loc[rows["stat"] == "mean", "value"].item()
+        assert mean == pytest.approx(rows.loc[rows["level"] == "case", "value"].mean())
+        assert set(rows["protocol_hash"]) == {PROTOCOLS[name].sha256()}
+    assert frame[frame["stat"] == "mean"]["value"].nunique() == 2
+
+
+def test_a_run_that_is_not_finished_or_of_other_data_is_refused(run: RunFolder, data, monkeypatch) -> None:
+    assert find_run("no-such-run", run.root.parents[2]) is None
+    assert run_command(["score", "no-such-run"]) == 2
+    assert run_command(["score", RUN_ID, "--method", "mine"]) == 2
+    run.update(status="stopped")
+    with pytest.raises(UsageError, match="is stopped; finish it with `bench run` first"):
+        open_stored(run, Reporter())
+    run.update(status="done", data={"source": "phantom", "fingerprint": "another"})
+    with pytest.raises(BenchError, match="was made of other toy data"):
+        open_stored(run, Reporter())
+
+
+def test_a_damaged_encoding_of_the_truth_is_refused(run: RunFolder, data, capsys) -> None:
+    folder = run.predictions("test") / ENCODED_TRUTH
+    first, second = (folder / f"{name}.nii.gz" for name in data["test"].names[:2])
+    first.write_bytes(second.read_bytes())
+    assert run_command(["score", RUN_ID, "--protocol", "paper-2023"]) == 1
+    assert "test-000 is missing or not the file its manifest describes" in capsys.readouterr().err
+    assert run_command(["score", RUN_ID, "--protocol", "x2ct-2019"]) == 0  # takes no such truth
+
+
+def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFolder, data, tmp_path, capsys) -> None:
+    case = data["test"].names[4]
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    command = ["audit", RUN_ID, "--case", case, "--format", "md"]
+    assert run_command([*command, "--readme", str(readme)]) == 0
+    text = capsys.readouterr().out
+    lines = {
+        part[1]: part[2:-1]
+        for part in ([p.strip() for p in line.split("|")] for line in text.splitlines())
+        if len(part) > 4
+    }
+    truth = to_unit(data["test"].hounsfield[4].astype(np.float64), (-1000.0, 1000.0))
+    volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
+    for column, protocol in enumerate(PROTOCOLS.values()):
+        (psnr,) = [
+            s.value
+            for s in protocol.case_scores(volumes, protocol)
+            if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
+        ]
+        assert float(lines["PSNR, dB"][column]) == pytest.approx(psnr, abs=0.011)
+    assert lines["scored against"] == ["the CT", "its own encoding of the CT", "the CT", "the CT"]
+    assert lines["PSNR of slices, dB"][:2] == ["–", "–"]
+    written = readme.read_text()
+    assert written.startswith(f"before\n{START}\n{RUN_ID}")
+    assert written.endswith(f"{END}\nafter\n")
+    assert "old" not in written
+    assert run_command(["audit", RUN_ID, "--case", "nobody"]) == 2
+
+
+@pytest.mark.usefixtures("run")
+def test_audit_of_predictions_made_elsewhere(data, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
+    cases = data["test"]
+    for index, case in enumerate(cases.names):
+        truth = cases.volumes([index])[0].numpy()
+        write_prediction(tmp_path / "outside", case, predicted(truth), cases, seconds=0.0, seed=None)
+    assert run_command(["audit", "outside", "--dataset", "toy", "--case", cases.names[0], "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert "outside (toy, tiny), phantom data, case test-000" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| scored against")]
+    assert "encoding" not in line  # nobody stored one
+    assert run_command(["audit", "outside"]) == 2
+    assert "a folder of predictions made elsewhere needs --dataset" in capsys.readouterr().err
+    assert run_command(["audit", "outside", "--dataset", "toy", "--preset", "huge"]) == 2
+
+
+@pytest.mark.usefixtures("run")
+def test_audit_of_a_run_shows_the_means_of_the_set(data, tmp_path: Path, monkeypatch, capsys) -> None:
+    from dataclasses import replace
+
+    from bench.scoring import protocols
+
+    few = Fidelity(nearest_k=3, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48)
+    small = {
+        name: replace(p, turn=None, fidelity=p.fidelity and replace(few, batch=p.fidelity.batch))
+        for name, p in PROTOCOLS.items()
+    }
+    for name, protocol in small.items():
+        monkeypatch.setitem(protocols.PROTOCOLS, name, protocol)
+    assert run_command(["audit", RUN_ID, "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert f"{RUN_ID}, phantom data, test split, mean of 9 cases" in text
+    density = next(line for line in text.splitlines() if line.startswith("| Density "))
+    cells = [cell.strip() for cell in density.split("|")[2:-1]]
+    assert cells[2:] == ["–", "–"]
+    assert all(float(cell) > 0 for cell in cells[:2])
+    assert any(line.startswith("| Density, blurred ") for line in text.splitlines())
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_terminal_shows_the_published_numbers_that_cannot_be(capsys) -> None:
+    assert run_command(["audit"]) == 0
+    text = capsys.readouterr().out
+    assert "0.048" in text
+    assert "cannot both hold" in text
+    assert run_command(["audit", "--case", "x"]) == 2
+
+
+def test_the_doubtful_prints_are_those_found_by_computation() -> None:
+    cells = {(line[0], line[2], line[3]) for line in doubtful_prints().lines}
+    assert cells == {
+        ("1", "NLL", "0.007"),
+        ("2", "NLL", "0.10"),
+        ("2", "MSE", "0.048"),
+        ("2", "MAE", "0.013"),
+        ("3b", "PSNR, dB", "25.25"),
+    }
+
+
+def test_the_decibels_of_a_printed_mse_are_computed() -> None:
+    lines = {(line[0], line[1]): line for line in printed_psnr_and_mse().lines}
+    assert len(lines) == 6
+    assert lines["2", "CodeDiff3D"][2:] == ("25.05", "0.048", "13.19 (+11.86)", "19.21 (+5.84)")
+    assert "| 2 " in markdown(printed_psnr_and_mse())
+
+
+@pytest.mark.parametrize("content", ["", START, f"{END} {START}", f"{START} {START} {END}", f"{START} {END} {END}"])
+def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "README.md").write_text(content)
+    with pytest.raises(UsageError, match="needs one line"):
+        replace_block(tmp_path / "README.md", "x")
+    assert (tmp_path / "README.md").read_text() == content
+
+
+def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_path: Path, data) -> None:
+    folder, cases = RunFolder(tmp_path), data["test"]
+    method, accelerator = Halved(None, cases.card), Accelerator(cpu=True)
+    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 9
+    inner = folder.predictions("test") / ENCODED_TRUTH
+    assert set(read_manifest(inner)) == set(cases.names)
+    from bench.runs.predictions import read_prediction
+
+    volume, _ = read_prediction(inner / f"{cases.names[2]}.nii.gz", cases, cases.names[2])
+    np.testing.assert_allclose(volume, 0.9 * cases.volumes([2])[0].numpy(), atol=1e-6)
+
+    made = Halved.calls
+    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 0
+    (inner / f"{cases.names[8]}.nii.gz").unlink()
+    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 1  # the group of the last case
+    assert Halved.calls == made + 1

@@ -1,0 +1,319 @@
+"""Tables: what may stand together, what is best, what is never ranked, and the same facts in every form."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.errors import UsageError
+from bench.metrics import METRICS
+from bench.results.renderers import render
+from bench.results.table_model import Cell, Row, ranked
+from bench.results.tables import Filters, build_tables
+from bench.scoring.protocols import PROTOCOLS, get_protocol
+from bench.scoring.rows import ScoreRow, merge_rows, read_scores
+
+from ..helpers.score_rows import HASH
+from ..helpers.table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
+
+pytestmark = pytest.mark.usefixtures("cards")
+
+
+# --- without results
+
+
+def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -> None:
+    shown = build_tables("all", tmp_path)
+    assert [t.id for t in shown] == ["1", "2", "3a", "3b", "4"]
+    assert all(cell.value is None for t in shown for b in t.blocks for r in b.methods for cell in r.cells)
+    chest = shown[1].blocks[0]
+    assert [row.title for row in chest.methods] == ["X2CT-GAN", "CCX-rayNet", "CodeDiff3D"]
+    assert cell_of(chest, "CodeDiff3D", "psnr").published == "25.05"
+    assert cell_of(chest, "CodeDiff3D", "psnr").state == "not_run"
+    assert cell_of(chest, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
+
+
+def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
+    assert [t.id for t in build_tables("3", tmp_path)] == ["3a", "3b"]
+    assert [t.id for t in build_tables("all", tmp_path, Filters(dataset="lidc"))] == ["2", "3b", "4"]
+    with pytest.raises(UsageError, match="unknown table '6'"):
+        build_tables("6", tmp_path)
+
+
+# --- what stands together
+
+
+def test_our_number_stands_beside_the_published_one(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    (block,) = table(tmp_path).blocks
+    cell = cell_of(block, "CodeDiff3D", "psnr")
+    assert (cell.value, cell.published, cell.n) == (25.0, "25.05", 48)
+    assert cell_of(block, "X2CT-GAN", "psnr").state == "not_run"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": "real"},
+        {"preset": "small"},
+        {"split": "validation"},
+        {"views": "270"},
+        {"dataset": "lidc-x2ct"},
+        {"protocol_hash": "0" * 64},
+        {"fingerprint": "f1"},
+    ],
+)
+def test_rows_that_must_not_be_compared_never_share_a_block(tmp_path: Path, other: dict[str, str]) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 25.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, **other)
+    blocks = table(tmp_path).blocks
+    assert len(blocks) == 2
+    for block in blocks:
+        values = [cell_of(block, title, "psnr").value for title in ("CodeDiff3D", "X2CT-GAN")]
+        assert sorted(values, key=str) in ([20.0, None], [25.0, None])
+        assert all(cell.rank is None for row in block.methods for cell in row.cells)
+
+
+def test_two_protocols_never_share_a_block(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "other-1", replace(get_protocol("ct3d-1"), id="other-1"))
+    add(tmp_path, "codediff", numbers={"psnr": 25.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, protocol="other-1")
+    assert [block.facts["protocol"] for block in table(tmp_path).blocks] == ["ct3d-1", "other-1"]
+
+
+def test_the_header_says_what_the_rows_share(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", run={"window_low": -1000.0, "window_high": 1000.0})
+    (block,) = table(tmp_path).blocks
+    assert block.header == (
+        f"ct3d-1 ({HASH[:8]}) · lidc, phantom data · preset tiny, grid 32³ · test n=48 · views 270+0 · "
+        "window [-1000, 1000] HU · k=5, 5 encoders at 64³ · data f0"
+    )
+
+
+def test_filters_choose_and_say_what_there_is(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    add(tmp_path, "codediff", source="real", variant="bbbbbbbb", fingerprint="f1")
+    assert [b.facts["source"] for b in table(tmp_path).blocks] == ["phantom", "real"]
+    assert [b.facts["source"] for b in table(tmp_path, source="real").blocks] == ["real"]
+    with pytest.raises(UsageError, match="has no rows of preset paper; it has preset tiny"):
+        table(tmp_path, preset="paper")
+
+
+def test_seeds_of_one_configuration_are_one_row_with_their_spread(tmp_path: Path) -> None:
+    for seed, psnr in enumerate((20.0, 22.0, 27.0)):
+        add(tmp_path, "codediff", seed, {"psnr": psnr, "density": 1.2 + seed})
+    row = row_of(table(tmp_path).blocks[0], "CodeDiff3D")
+    psnr = next(cell for cell in row.cells if cell.metric == "psnr")
+    assert row.seeds == 3
+    assert psnr.value == pytest.approx(23.0)
+    assert psnr.sd == pytest.approx(pd.Series([20.0, 22.0, 27.0]).std(ddof=1))
+
+
+def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 20.0})
+    add(tmp_path, "codediff", numbers={"psnr": 30.0}, variant="bbbbbbbb")
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "CodeDiff3D · aaaaaaaa", "psnr").value == 20.0
+    assert cell_of(block, "CodeDiff3D · bbbbbbbb", "psnr").value == 30.0
+    assert "CodeDiff3D" not in [row.title for row in block.methods]
+
+
+def test_of_several_configurations_the_newest_says_so(tmp_path: Path) -> None:
+    for variant, finished in (("aaaaaaaa", "2026-01-03"), ("bbbbbbbb", "2026-01-01"), ("failed", "")):
+        add(tmp_path, "codediff", variant=variant, run={"finished": f"{finished}T00:00:00Z" if finished else None})
+    titles = [row.title for row in table(tmp_path).blocks[0].methods if row.method == "codediff"]
+    assert titles == ["CodeDiff3D · aaaaaaaa, newest", "CodeDiff3D · bbbbbbbb", "CodeDiff3D · failed"]
+
+
+def test_outside_predictions_are_never_taken_for_our_run_of_a_method(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 30.0}, origin="external")
+    (block,) = table(tmp_path).blocks
+    outside = cell_of(block, "CodeDiff3D (outside predictions)", "psnr")
+    assert (outside.value, outside.published) == (30.0, "")
+    assert cell_of(block, "CodeDiff3D", "psnr").state == "not_run"
+
+
+# --- best and second
+
+
+def test_best_and_second_are_computed_in_the_right_direction(tmp_path: Path) -> None:
+    for method, psnr, mse in (("a", 20.0, 0.01), ("b", 25.0, 0.005), ("c", 22.5, 0.02)):
+        add(tmp_path, method, numbers={"psnr": psnr, "mse": mse})
+    (block,) = table(tmp_path).blocks
+    ranks = {title: [cell_of(block, title, m).rank for m in ("psnr", "mse")] for title in "abc"}
+    assert ranks == {"a": [None, 2], "b": [1, 1], "c": [2, None]}
+
+
+def test_density_coverage_floors_ceilings_and_printed_numbers_are_never_ranked(tmp_path: Path) -> None:
+    best = {"psnr": 40.0, "ssim": 0.99, "density": 5.0, "coverage": 1.0}
+    add(tmp_path, "codediff", numbers={**NUMBERS, "psnr": 10.0, "mse": 0.1, "mae": 0.2})
+    add(tmp_path, "x2ctgan", numbers={**NUMBERS, "psnr": 11.0, "mse": 0.09, "mae": 0.2})
+    add(tmp_path, "mean", numbers=best)
+    add(tmp_path, "codediff-oracle", numbers=best)
+    (block,) = table(tmp_path).blocks
+    assert [cell_of(block, "CodeDiff3D", m).rank for m in ("psnr", "density", "coverage")] == [2, None, None]
+    assert cell_of(block, "X2CT-GAN", "psnr").rank == 1  # though 25.05 is printed for another
+    titles = [row.title for row in block.references]
+    assert titles == ["Mean volume", "CodeDiff3D, its own encoding of the truth", "real training cases"]
+    assert all(cell.rank is None for row in block.references for cell in row.cells)
+
+
+def test_numbers_that_look_equal_share_a_rank_and_one_alone_has_none() -> None:
+    def rows(*values: float | None) -> tuple[Row, ...]:
+        cells = [Cell("psnr", "not_run" if v is None else "value", value=v) for v in values]
+        return tuple(Row(str(i), str(i), "method", "", 1, (cell,)) for i, cell in enumerate(cells))
+
+    assert [r.cells[0].rank for r in ranked(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
+    assert [r.cells[0].rank for r in ranked(rows(20.0, None))] == [None, None]
+    assert ranked(()) == ()
+
+
+def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> None:
+    add(tmp_path, "a", numbers={"psnr": 20.0})
+    add(tmp_path, "b", numbers={"psnr": 21.0})
+    add(tmp_path, "c", numbers={"psnr": 90.0}, status="partial", note="of 48 cases in the split", n=7)
+    shown = table(tmp_path)
+    (block,) = shown.blocks
+    assert [cell_of(block, title, "psnr").rank for title in "abc"] == [2, 1, None]
+    (mark,) = cell_of(block, "c", "psnr").marks
+    assert shown.footnotes[mark - 1] == "c: 7 of 48 cases in the split; not ranked"
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_pretrained_weights_are_shown_with_a_note_and_not_ranked(trained: bool, tmp_path: Path) -> None:
+    if trained:
+        add(tmp_path, "codediff", numbers={"psnr": 24.0})
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0})
+    add(tmp_path, "a", numbers={"psnr": 19.0})
+    run = {"pretrained_of": "codediff-lidc-tiny-s0-aaaaaaaa"}
+    add(tmp_path, "codediff", numbers={"psnr": 25.0}, variant="bbbbbbbb", origin="pretrained", run=run)
+    shown = table(tmp_path)
+    given = row_of(shown.blocks[0], "CodeDiff3D (pretrained weights)")
+    assert [(cell.value, cell.rank) for cell in given.cells if cell.metric == "psnr"] == [(25.0, None)]
+    ranks = [cell_of(shown.blocks[0], title, "psnr").rank for title in ("X2CT-GAN", "a")]
+    assert ranks == ([2, None] if trained else [1, 2])
+    notes = [shown.footnotes[mark - 1] for cell in given.cells for mark in cell.marks]
+    assert any("weights of codediff-lidc-tiny-s0-aaaaaaaa" in note and "not ranked" in note for note in notes)
+
+
+# --- what a number means
+
+
+def test_density_is_shown_with_its_distance_from_real_cases(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add(tmp_path, "codediff", seed, {"density": 1.3 + 0.2 * seed, "density_baseline": 1.0 + 0.1 * seed})
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "CodeDiff3D", "density").distance == pytest.approx((0.3 + 0.4) / 2)
+    assert cell_of(block, "real training cases", "density").value == pytest.approx(1.05)
+    assert cell_of(block, "real training cases", "psnr").state == "blank"
+    assert cell_of(block, "CodeDiff3D", "psnr").distance is None
+
+
+def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path) -> None:
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0, "nll_bits_per_voxel": None}, note="the method has no likelihood")
+    (block,) = table(tmp_path).blocks
+    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
+    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").marks == ()
+    assert cell_of(block, "CodeDiff3D", "nll_bits_per_voxel").state == "not_run"
+
+
+def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Path) -> None:
+    add(tmp_path, "mine", numbers={"psnr": None, "ssim": None}, note="error: it broke")
+    rows = read_scores(tmp_path).query("metric in ['psnr', 'ssim']").to_dict("records")
+    status = {"psnr": "error", "ssim": "na"}
+    merge_rows(tmp_path, [ScoreRow(**{**row, "value": None, "status": status[row["metric"]]}) for row in rows])
+    shown = table(tmp_path)
+    states = {metric: cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim", "mse", "mae")}
+    assert states == {"psnr": "error", "ssim": "cannot", "mse": "error", "mae": "error"}  # nothing was left undone
+    (mark,) = cell_of(shown.blocks[0], "mine", "psnr").marks
+    assert shown.footnotes[mark - 1] == "mine, PSNR: error: it broke"
+    text = render([shown], "md")
+    assert f" error<sup>{mark}</sup> |" in text
+    assert "error: the run failed" in " ".join(text.split())
+
+
+def test_controls_without_a_value_are_left_out(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 20.0}, space="drr", axis="heldout")
+    add(tmp_path, "codediff", numbers={"psnr": 20.0}, dataset="baggage")
+    assert table(tmp_path, "5b").blocks[0].references == ()
+    assert [row.title for row in table(tmp_path, "1").blocks[0].references] == ["real training cases"]
+
+
+def test_the_reason_why_a_number_is_missing_becomes_a_footnote(tmp_path: Path) -> None:
+    reason = "4 cases; k = 5 needs at least 7"
+    add(tmp_path, "codediff", numbers={"density": None, "psnr": 20.0}, note=reason)
+    shown = table(tmp_path)
+    (mark,) = cell_of(shown.blocks[0], "CodeDiff3D", "density").marks
+    assert shown.footnotes[mark - 1] == f"CodeDiff3D, Density: {reason}"
+
+
+def test_doubtful_prints_carry_their_footnotes_wherever_they_stand(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    shown = table(tmp_path)
+    notes = {
+        m: [shown.footnotes[i - 1] for i in cell_of(shown.blocks[0], "CodeDiff3D", m).marks]
+        for m in METRICS
+        if m in ("nll_bits_per_voxel", "mse", "mae", "psnr")
+    }
+    assert "mean absolute error" in notes["nll_bits_per_voxel"][0]
+    assert (
+        notes["mse"]
+        == notes["mae"]
+        == ["MSE 0.048 and MAE 0.013 cannot both hold: MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"]
+    )
+    assert notes["psnr"] == []
+
+
+def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
+    for axis, psnr in (("d", 10.0), ("mean", 20.0)):
+        add(tmp_path / axis, "mednerf", numbers={"psnr": psnr}, space="mip", axis=axis)
+    merged = [row for axis in ("d", "mean") for row in read_scores(tmp_path / axis).to_dict("records")]
+    assert len(merged) == 6
+    (block,) = table(tmp_path / "mean", "3b").blocks
+    assert cell_of(block, "MedNeRF", "psnr").value == 20.0
+    (empty,) = table(tmp_path / "d", "3b").blocks
+    assert empty.header == "no run yet; published numbers alone"
+
+
+def test_other_data_sets_get_tables_of_their_own(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", dataset="knees")
+    shown = {t.id: t for t in build_tables("all", tmp_path)}
+    assert list(shown) == ["1", "2", "3a", "3b", "4", "knees-3d"]
+    cell = cell_of(shown["knees-3d"].blocks[0], "CodeDiff3D", "psnr")
+    assert (cell.value, cell.published) == (25.0, "")
+
+
+# --- times
+
+
+def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp_path: Path) -> None:
+    shared = {"space": "time", "level": "run", "stat": "value", "axis": "transformer"}
+    for seed, device, hours in ((0, "H200", 0.5), (1, "H200", 0.7), (2, "CPU", 9.0)):
+        run_id = add(tmp_path, "codediff", seed, run={"device": device})
+        base = read_scores(tmp_path).query("run_id == @run_id").iloc[0].to_dict()
+        common = {k: base[k] for k in ("protocol", "protocol_hash", "method", "origin", "dataset", "source", "split")}
+        stamp = {**common, "run_id": run_id, "preset": "tiny", "seed": seed, "views": "270+0", "code_version": "0"}
+        rows = [
+            ScoreRow(**stamp, **shared, metric="train_hours", value=hours, n=20_000),
+            ScoreRow(**stamp, **shared, metric="infer_seconds", value=1.0 + seed, n=48),
+        ]
+        merge_rows(tmp_path, rows)
+    cpu, gpu = table(tmp_path, "4").blocks
+    train = cell_of(gpu, "CodeDiff3D: Transformer", "train_hours")
+    assert (train.value, train.published) == (pytest.approx(3.0), "~4.5")
+    assert train.sd == pytest.approx(pd.Series([2.5, 3.5]).std(ddof=1))
+    assert cell_of(gpu, "CodeDiff3D: Transformer", "infer_seconds").value == pytest.approx(1.5)
+    assert cell_of(cpu, "CodeDiff3D: Transformer", "train_hours").value == pytest.approx(45.0)
+    assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"
+    assert gpu.header.startswith("H200 · lidc, phantom data")
+    assert "wall time" in render([table(tmp_path, "4")], "md")
+
+
+def test_images_at_angles_not_given_have_a_table_of_their_own(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 21.5}, space="drr", axis="heldout")
+    add(tmp_path, "x2ctgan", numbers={"psnr": 99.0}, space="drr", axis="input")
+    (block,) = table(tmp_path, "5b").blocks
+    assert cell_of(block, "CodeDiff3D", "psnr").value == 21.5
+    assert [row.method for row in block.methods] == ["codediff"]
+    assert build_tables("5", tmp_path)[0].id == "5a"

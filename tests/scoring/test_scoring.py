@@ -1,0 +1,274 @@
+"""From predictions to rows: every number in its place, only files are read, and a stopped scoring goes on."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.dataset import Cases, to_unit
+from bench.errors import BenchError
+from bench.runs.predictions import write_prediction
+from bench.scoring import score as scoring
+from bench.scoring.bits import CaseLikelihood, write_likelihoods
+from bench.scoring.cases import windowed_scores
+from bench.scoring.protocols import Fidelity, get_protocol
+from bench.scoring.rows import check_rows, merge_rows, read_score_rows, read_scores
+from bench.scoring.score import PartSeconds, RunFacts, score_predictions
+
+PLAIN = replace(get_protocol("ct3d-1"), fidelity=None)
+FACTS = RunFacts("mine-toy-tiny-s3-0123abcd", "mine", "builtin", "tiny", 3, "0.1.0")
+
+
+@pytest.fixture
+def data(make_data) -> dict[str, Cases]:
+    return make_data(train=8, test=7)
+
+
+def truth(cases: Cases) -> np.ndarray:
+    return to_unit(cases.hounsfield.astype(np.float64), cases.card.window)
+
+
+def predict(folder: Path, cases: Cases, change: Callable[[np.ndarray, int], np.ndarray]) -> Path:
+    for index, (case, volume) in enumerate(zip(cases.names, truth(cases), strict=True)):
+        write_prediction(folder, case, change(volume, index), cases, seconds=0.5, seed=index)
+    return folder
+
+
+def towards_grey(volume: np.ndarray, index: int) -> np.ndarray:
+    return volume + (0.5 - volume) * 0.1 * (index + 1)
+
+
+def values(rows, **wanted) -> list[float | None]:
+    return [r.value for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
+
+
+def test_every_case_has_its_own_numbers_in_3d_and_on_projections(tmp_path: Path, data) -> None:
+    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    check_rows(rows)
+    for index, case in enumerate(data["test"].names):
+        exact = truth(data["test"])[index]
+        error = (exact - towards_grey(exact, index)).ravel()
+        (mse,) = values(rows, case=case, space="3d", metric="mse")
+        (l1,) = values(rows, case=case, space="3d", metric="l1_sample")
+        assert mse == pytest.approx(np.mean(error**2), rel=1e-5)
+        assert l1 == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
+        for number, axis in enumerate("dhw"):
+            flat = exact.max(number) - towards_grey(exact, index).max(number)
+            (psnr,) = values(rows, case=case, space="mip", axis=axis, metric="psnr")
+            assert psnr == pytest.approx(-10 * math.log10(np.mean(flat**2)), rel=1e-5)
+        per_axis = [values(rows, case=case, space="mip", axis=a, metric="ssim")[0] for a in ("d", "h", "w", "mean")]
+        assert per_axis[3] == pytest.approx(np.mean(per_axis[:3]))
+
+
+def test_means_are_those_of_the_case_rows(tmp_path: Path, data) -> None:
+    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    for space, axis, metric in (("3d", "all", "psnr"), ("mip", "mean", "ssim"), ("mip", "w", "mae")):
+        per_case = values(rows, space=space, axis=axis, metric=metric, level="case")
+        assert len(per_case) == 7
+        (mean,) = values(rows, space=space, axis=axis, metric=metric, level="set", stat="mean")
+        (spread,) = values(rows, space=space, axis=axis, metric=metric, level="set", stat="sd")
+        assert mean == pytest.approx(np.mean(per_case))
+        assert spread == pytest.approx(np.std(per_case, ddof=1))
+
+
+def test_every_row_says_where_it_comes_from(tmp_path: Path, data) -> None:
+    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    stamps = {(r.run_id, r.protocol, r.protocol_hash, r.method, r.dataset, r.source, r.preset, r.views) for r in rows}
+    assert stamps == {(FACTS.run_id, "ct3d-1", PLAIN.sha256(), "mine", "toy", "phantom", "tiny", "270+0")}
+    assert {(r.origin, r.split, r.seed, r.code_version) for r in rows} == {("builtin", "test", 3, "0.1.0")}
+
+
+def test_an_exact_match_has_no_psnr_and_is_left_out_of_the_mean_with_a_note(tmp_path: Path, data) -> None:
+    exact_first = predict(tmp_path, data["test"], lambda v, i: v if i == 0 else towards_grey(v, i))
+    rows = score_predictions(FACTS, data, exact_first, PLAIN)
+    # int16 HU survive float32 exactly, so the stored prediction equals the truth
+    (row,) = [r for r in rows if r.case == "test-000" and r.space == "3d" and r.metric == "psnr"]
+    assert (row.value, row.status, row.note) == (None, "na", "exact match, so PSNR is infinite")
+    (mean,) = [r for r in rows if (r.space, r.metric, r.stat) == ("3d", "psnr", "mean")]
+    others = [v for v in values(rows, space="3d", metric="psnr", level="case") if v is not None]
+    assert mean.n == 6
+    assert mean.value == pytest.approx(np.mean(others))
+    assert mean.note == "1 of 7 cases left out: exact match, so PSNR is infinite"
+
+
+def test_a_metric_that_no_case_has_is_na(tmp_path: Path, make_data) -> None:
+    data = make_data(train=2, test=2, size=8)
+    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    (mean,) = [r for r in rows if (r.space, r.metric, r.level) == ("3d", "ssim", "set")]
+    assert (mean.value, mean.status, mean.n) == (None, "na", 0)
+    assert mean.note == "a side is under the 11 voxels of the SSIM window"
+
+
+def test_without_likelihoods_the_rows_say_the_method_has_none(tmp_path: Path, data) -> None:
+    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    nll = [r for r in rows if r.metric.startswith("nll_")]
+    assert {(r.status, r.note, r.value) for r in nll} == {("na", "the method has no likelihood", None)}
+    assert {(r.space, r.metric, r.level) for r in nll} == {
+        (space, metric, level)
+        for space, metric in (("3d", "nll_bits_per_voxel"), ("code", "nll_bits_per_code"))
+        for level in ("case", "set")
+    }
+
+
+def test_likelihoods_beside_the_predictions_become_bits(tmp_path: Path, data) -> None:
+    folder = predict(tmp_path, data["test"], towards_grey)
+    nats = [
+        CaseLikelihood(n, 4096 * math.log(2) * i, 64 * math.log(2), 4096, 8) for i, n in enumerate(data["test"].names)
+    ]
+    write_likelihoods(folder / "likelihood.csv", nats)
+    rows = score_predictions(FACTS, data, folder, PLAIN)
+    (per_voxel,) = values(rows, metric="nll_bits_per_voxel", stat="mean")
+    (per_code,) = values(rows, metric="nll_bits_per_code", stat="mean")
+    assert per_voxel == pytest.approx(3 + 64 / 4096)
+    assert per_code == pytest.approx(8.0)
+    write_likelihoods(folder / "likelihood.csv", nats[1:])
+    with pytest.raises(BenchError, match=r"likelihood\.csv has no line for test-000"):
+        score_predictions(FACTS, data, folder, PLAIN)
+
+
+def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatch) -> None:
+    folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
+    scored = []
+
+    def stops_at(limit: int):
+        def scorer(volumes, protocol):
+            if len(scored) == limit:
+                raise KeyboardInterrupt
+            scored.append(1)
+            return windowed_scores(volumes, protocol)
+
+        scorer.__name__ = "windowed_scores"
+        return replace(PLAIN, case_scores=scorer)
+
+    monkeypatch.setattr(scoring, "SAVE_EVERY", 2)
+    with pytest.raises(KeyboardInterrupt):
+        score_predictions(FACTS, data, folder, stops_at(5), csv)
+    rows = score_predictions(FACTS, data, folder, stops_at(99), csv)
+    assert len(scored) == 5 + 3  # four were saved
+    fresh = score_predictions(FACTS, data, folder, PLAIN)
+    assert sorted(rows, key=repr) == sorted(fresh, key=repr)
+    assert sorted(read_score_rows(csv), key=repr) == sorted(fresh, key=repr)
+    score_predictions(FACTS, data, folder, stops_at(8), csv)  # nothing is left to do
+
+    write_prediction(folder, "test-004", np.zeros((16, 16, 16)), data["test"], seconds=0.0, seed=0)
+    changed = score_predictions(FACTS, data, folder, stops_at(9), csv)
+    assert len(scored) == 9
+    (mae,) = values(changed, case="test-004", space="3d", metric="mae")
+    assert mae == pytest.approx(truth(data["test"])[4].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("how", ["code", "data", "damage", "record"])
+def test_rows_of_other_code_data_or_damaged_files_are_not_reused(tmp_path: Path, make_data, how: str) -> None:
+    data = make_data(train=2, test=2)
+    folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
+    score_predictions(FACTS, data, folder, PLAIN, csv)
+    facts, calls = FACTS, []
+    if how == "code":
+        facts = replace(FACTS, code_version="0.2.0")
+    if how == "data":
+        data = {split: replace(cases, card=replace(cases.card, fingerprint="another")) for split, cases in data.items()}
+    if how == "damage":
+        csv.write_text(csv.read_text().replace("0.", "1.", 1))
+    if how == "record":
+        csv.with_suffix(".json").write_text("[]")
+
+    def counting(volumes, protocol):
+        calls.append(1)
+        return windowed_scores(volumes, protocol)
+
+    counting.__name__ = "windowed_scores"
+    score_predictions(facts, data, folder, replace(PLAIN, case_scores=counting), csv)
+    assert len(calls) == 2
+
+
+def test_rows_of_other_protocols_and_splits_are_kept_beside(tmp_path: Path, data) -> None:
+    csv = tmp_path / "scores.csv"
+    test = predict(tmp_path / "test", data["test"], towards_grey)
+    validation = predict(tmp_path / "validation", data["validation"], towards_grey)
+    score_predictions(FACTS, data, test, PLAIN, csv)
+    score_predictions(replace(FACTS, split="validation"), data, validation, PLAIN, csv)
+    assert {row.split for row in read_score_rows(csv)} == {"test", "validation"}
+
+    def never(*_):
+        raise AssertionError("was scored again")
+
+    never.__name__ = "windowed_scores"
+    score_predictions(FACTS, data, test, replace(PLAIN, case_scores=never), csv)
+
+
+def test_missing_cases_make_every_summary_partial(tmp_path: Path, data, data_folder: Path) -> None:
+    folder = predict(tmp_path / "p", data["test"], towards_grey)
+    (folder / "test-003.nii.gz").unlink()
+    with pytest.raises(BenchError, match="1 of 7 cases have no file: test-003"):
+        score_predictions(FACTS, data, folder, PLAIN)
+    small = replace(PLAIN, fidelity=Fidelity(nearest_k=3, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48))
+    rows = score_predictions(FACTS, data, folder, small, allow_missing=True)
+    summaries = [r for r in rows if r.level == "set" and r.value is not None]
+    assert {r.status for r in summaries} == {"partial"}
+    assert {r.n for r in summaries} == {6}
+    assert all(r.note.startswith("of 7 cases in the split") for r in summaries)
+    assert {r.metric for r in summaries} >= {"mse", "density", "coverage_baseline"}
+
+
+def test_set_scores_and_progress_come_with_the_rest(tmp_path: Path, data, data_folder: Path) -> None:
+    folder = predict(tmp_path / "p", data["test"], lambda v, _: v)
+    fidelity = Fidelity(nearest_k=3, encoder_seeds=(0, 1), baseline_draws=2, small_encoded_side=48)
+    seen = []
+    rows = score_predictions(
+        FACTS, data, folder, replace(PLAIN, fidelity=fidelity), None, lambda done, total: seen.append((done, total))
+    )
+    total = seen[0][1]
+    assert seen == [(index + 1, total) for index in range(total)]
+    assert total >= 7 + 7 + 7 + 7  # scored, predictions, truth and at least one draw encoded
+    assert values(rows, space="3d", metric="coverage", rep="1", stat="value") == [1.0]
+    assert len(values(rows, space="mip", axis="h", metric="density_baseline", stat="value")) == 4
+    merge_rows(tmp_path, rows)
+    assert len(read_scores(tmp_path)) == len(rows)
+
+
+def test_predictions_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path, data) -> None:
+    folder = predict(tmp_path, data["test"], towards_grey)
+    (folder / "test-005.nii.gz").write_bytes((folder / "test-001.nii.gz").read_bytes())
+    with pytest.raises(BenchError, match=r"test-005\.nii\.gz is not the file its manifest describes"):
+        score_predictions(FACTS, data, folder, PLAIN)
+
+
+def test_clipping_is_noted_in_the_rows_of_the_case(tmp_path: Path, make_data) -> None:
+    data = make_data(train=2, test=2)
+    folder = predict(tmp_path, data["test"], lambda v, i: np.full_like(v, 1.25) if i else v * 0.5)
+    rows = score_predictions(FACTS, data, folder, PLAIN)
+    assert {r.note for r in rows if r.case == "test-001" and r.space == "3d" and r.value is not None} == {
+        "100 % of voxels clipped to -1000..1000"
+    }
+    (mae,) = values(rows, case="test-001", space="3d", metric="mae")
+    assert mae == pytest.approx(1 - truth(data["test"])[1].mean(), rel=1e-6)
+
+
+def test_times_of_parts_become_rows(tmp_path: Path, data) -> None:
+    facts = replace(FACTS, seconds=(PartSeconds("prior", 7200.0, 500, 1.5), PartSeconds("decoder", None, None, 0.25)))
+    rows = score_predictions(facts, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+    times = {(r.axis, r.metric): (r.value, r.n, r.level) for r in rows if r.space == "time"}
+    assert times == {
+        ("prior", "train_hours"): (2.0, 500, "run"),
+        ("prior", "infer_seconds"): (1.5, 7, "run"),
+        ("decoder", "infer_seconds"): (0.25, 7, "run"),
+    }
+
+
+def test_rows_do_not_depend_on_how_the_prediction_was_stored(tmp_path: Path, data) -> None:
+    """The same volumes as int16 HU in another orientation give the same numbers."""
+    import nibabel as nib
+
+    ours = predict(tmp_path / "a", data["test"], lambda v, i: np.rint(towards_grey(v, i) * 2000) / 2000)
+    (tmp_path / "b").mkdir()
+    for case in data["test"].names:
+        image = nib.as_closest_canonical(nib.load(ours / f"{case}.nii.gz"))
+        whole = np.rint(image.get_fdata()).astype(np.int16)
+        nib.save(nib.Nifti1Image(whole, image.affine), tmp_path / "b" / f"{case}.nii")
+    rows = [score_predictions(FACTS, data, tmp_path / name, PLAIN) for name in "ab"]
+    for a, b in zip(*rows, strict=True):
+        assert (a.metric, a.case, a.status) == (b.metric, b.case, b.status)
+        assert a.value is None or a.value == pytest.approx(b.value, rel=1e-4, abs=1e-7)

@@ -1,0 +1,111 @@
+"""X-ray images at angles that were not given: which angles, whose images, and numbers that another path confirms."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bench.errors import BenchError
+from bench.projector import project
+from bench.runs.predictions import intact, read_renders, renders_file, write_prediction
+from bench.scoring.protocols import PROTOCOLS, Turn
+from bench.scoring.score import RunFacts, score_predictions
+from bench.scoring.xrays import OWN, drr_scores, turn_angles
+
+TURN = Turn(images=8)
+
+
+def by_place(scores: list) -> dict[tuple[str, str], float]:
+    return {(score.axis, score.metric): score.value for score in scores}
+
+
+def test_given_angles_are_not_held_out() -> None:
+    assert turn_angles(TURN, (270.0, 0.0)) == (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
+    assert turn_angles(TURN, (-90.0, 10.0))[8:] == (10.0,)  # −90 is 270, which the turn holds
+    assert len(turn_angles(Turn(), (270.0, 0.0))) == 72
+
+
+def test_scores_are_those_of_images_drawn_one_by_one(make_data: Callable[..., dict]) -> None:
+    cases = make_data(size=24)["test"]
+    card = replace(cases.card, image_size=24)
+    truth, made = cases.volumes([0, 1]).double().numpy()
+    scores = by_place(drr_scores(truth, made, card, TURN))
+    expected: dict[tuple[str, str], list[float]] = {
+        (a, m): [] for a in ("heldout", "input") for m in ("psnr", "ssim", "mae")
+    }
+    for angle in turn_angles(TURN, card.angles):
+        place = "input" if angle in (0.0, 270.0) else "heldout"
+        images = [
+            (project(torch.from_numpy(v[None] * 2000 - 1000).float(), card.voxel_mm, card.geometry, [angle], 24) / 4)
+            .clamp(0, 1)[0, 0]
+            .double()
+            .numpy()
+            for v in (truth, made)
+        ]
+        expected[place, "psnr"].append(peak_signal_noise_ratio(*images, data_range=1.0))
+        expected[place, "mae"].append(np.abs(images[0] - images[1]).mean())
+        ssim = structural_similarity(
+            *images, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        expected[place, "ssim"].append(ssim)
+    for key, values in expected.items():
+        assert scores[key] == pytest.approx(np.mean(values), abs=1e-5), key
+
+
+def test_a_perfect_prediction_has_no_psnr_and_no_error(make_data: Callable[..., dict]) -> None:
+    cases = make_data(size=24)["test"]
+    truth = cases.volumes([0])[0].double().numpy()
+    scores = by_place(drr_scores(truth, truth, cases.card, TURN))
+    assert scores["heldout", "mse"] == 0
+    assert scores["heldout", "psnr"] is None
+
+
+def test_images_of_the_method_itself_take_the_place_of_projections(make_data: Callable[..., dict]) -> None:
+    cases = make_data(size=24)["test"]
+    truth, made = cases.volumes([0, 1]).double().numpy()
+    own = np.full((8, 24, 24), 0.25, dtype=np.float32)
+    scores = drr_scores(truth, made, cases.card, TURN, own)
+    assert {score.note for score in scores} == {OWN}
+    images = project(
+        torch.from_numpy(truth[None] * 2000 - 1000).float(), cases.card.voxel_mm, cases.card.geometry, [0.0, 270.0], 24
+    )
+    wanted = np.abs((images / 4).clamp(0, 1).numpy() - 0.25).mean()
+    assert by_place(scores)["input", "mae"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_rendered_images_are_kept_with_the_prediction_and_checked(
+    make_data: Callable[..., dict], tmp_path: Path
+) -> None:
+    cases = make_data()["test"]
+    images = np.random.default_rng(0).random((8, 16, 16), dtype=np.float32)
+    volume = cases.volumes([0])[0].numpy()
+    write_prediction(tmp_path, "test-000", volume, cases, seconds=1, seed=0, renders=images)
+    write_prediction(tmp_path, "test-001", volume, cases, seconds=1, seed=0)
+    np.testing.assert_array_equal(read_renders(tmp_path, "test-000", (8, 16, 16)), images)
+    assert read_renders(tmp_path, "test-001", (8, 16, 16)) is None
+    with pytest.raises(BenchError, match=r"shape \(8, 16, 16\)"):
+        read_renders(tmp_path, "test-000", (9, 16, 16))
+    np.save(renders_file(tmp_path, "test-000"), images + 1)
+    assert set(intact(tmp_path)) == {"test-001"}
+    with pytest.raises(BenchError, match="manifest"):
+        read_renders(tmp_path, "test-000", (8, 16, 16))
+
+
+def test_rows_say_whose_images_were_scored(make_data: Callable[..., dict], tmp_path: Path) -> None:
+    cases, protocol = make_data(), replace(PROTOCOLS["ct3d-1"], fidelity=None)
+    test = cases["test"]
+    count = len(turn_angles(protocol.turn, test.card.angles))
+    images = np.full((count, 16, 16), 0.5, dtype=np.float32)
+    for name in test.names:
+        write_prediction(tmp_path, name, np.full((16,) * 3, 0.4), test, seconds=1, seed=0, renders=images)
+    facts = RunFacts("m-toy-tiny-s0-00000000", "m", "builtin", "tiny", 0, "test")
+    rows = score_predictions(facts, cases, tmp_path, protocol)
+    means = [row for row in rows if row.space == "drr" and row.level == "set" and row.stat == "mean"]
+    assert {(row.axis, row.metric) for row in means} == {
+        (axis, metric) for axis in ("heldout", "input") for metric in ("mse", "mae", "psnr", "ssim")
+    }
+    assert all(row.note == OWN for row in means)

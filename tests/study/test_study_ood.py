@@ -1,0 +1,211 @@
+"""Out-of-distribution inputs: what is fed, which way the AUROC points, and what a method without likelihood is told."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from bench.data.cases import downsample
+from bench.errors import UsageError
+from bench.metrics.stats import Estimate, auroc
+from bench.pipeline.run import RunRequest, run_one
+from bench.plugins.registry import get_dataset
+from bench.study import ood
+from bench.study.catalogue import Answer, run_study
+from bench.study.points import Point
+from bench.study.runs import StudyRequest, TrainedRun, find_runs
+from bench.system.progress import Reporter
+
+FEW = ("data.phantoms=[6, 1, 6]",)
+TOY = '''
+from bench.method import Likelihood, Method, MethodCard, Settings
+
+class Bright(Method):
+    """The codes cost bits for what is bright in volume and views, the decoder for what is dark."""
+    Config = Settings
+    card = MethodCard("bright", "Bright", "", 2026, "", "", frozenset({"volume", "likelihood"}))
+
+    def __init__(self, config, data):
+        self.data = data
+
+    def stages(self):
+        return ()
+
+    def reconstruct(self, views, *, seeds):
+        raise AssertionError("a likelihood needs no samples")
+
+    def log_likelihood(self, volume, views, *, seeds):
+        bright = volume.flatten(1).sum(1)
+        return Likelihood(volume[0].numel() - bright, bright / 2 + views.images.flatten(1).sum(1), volume[0].numel(), 4)
+'''
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the toy, its finished run and one of a method without likelihood, and the data."""
+    root = tmp_path_factory.mktemp("ood")
+    (root / "bright.py").write_text(TOY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(root / "data"))
+        for method in (f"{root}/bright.py:Bright", "backprojection"):
+            request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
+            run_one(replace(request, only="fit"), Reporter())
+        yield root
+
+
+def asked(place: Path, method: str = "") -> StudyRequest:
+    shared = {"preset": "smoke", "source": "phantom", "overrides": FEW, "results_dir": place / "results"}
+    return StudyRequest(methods=(method or f"{place}/bright.py:Bright",), runs_dir=place / "runs", **shared)
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> TrainedRun:
+    (found,) = find_runs(asked(place), Reporter())
+    return found
+
+
+@pytest.fixture(scope="module")
+def answer(place: Path) -> Answer:
+    return run_study("ood", asked(place), Reporter())
+
+
+def at(answer: Answer, kind: str) -> Point:
+    (found,) = [point for point in answer.points if point.setting == kind]
+    return found
+
+
+def column(point: Point, metric: str) -> np.ndarray:
+    return np.array(list(point.values[metric].values()))
+
+
+def test_the_auroc_is_that_of_scikit_learn_with_ties_counted_half() -> None:
+    random = np.random.default_rng(0)
+    inside, outside = random.integers(0, 9, 40).astype(float), random.integers(2, 11, 25).astype(float)
+    found = auroc(inside, outside, paired=False)
+    labels = np.r_[np.zeros(40), np.ones(25)]
+    assert found.value == pytest.approx(roc_auc_score(labels, np.r_[inside, outside]), abs=1e-12)
+    assert found.n == 25
+    assert auroc(outside, inside, paired=False).value == pytest.approx(1 - found.value)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_interval_of_the_auroc_holds_the_truth_as_often_as_it_says(paired: bool) -> None:
+    random = np.random.default_rng(3)
+    true, held = norm.cdf(0.7 / np.sqrt(2)), 0
+    for repeat in range(200):
+        inside, noise = random.normal(size=(2, 40))
+        outside = 0.7 + (0.6 * inside + 0.8 * noise if paired else noise)
+        found = auroc(inside, outside, paired=paired, resamples=400, seed=repeat)
+        held += found.low <= true <= found.high
+    assert 0.90 <= held / 200 <= 0.99
+
+
+def test_cases_that_were_changed_a_little_and_alike_are_told_apart_with_a_narrower_interval() -> None:
+    inside = np.random.default_rng(0).normal(size=60)
+    together = auroc(inside, inside + 0.3, paired=True)
+    apart = auroc(inside, inside + 0.3, paired=False)
+    assert together.value == pytest.approx((apart.value * 60**2 - 60) / (60**2 - 60))
+    assert together.high - together.low < 0.5 * (apart.high - apart.low)
+
+
+def test_a_change_too_small_to_pass_any_other_case_counts_for_nothing() -> None:
+    inside = np.random.default_rng(0).normal(size=24)
+    found = auroc(inside, inside + 1e-6, paired=True)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_few_cases_have_an_auroc_and_no_interval() -> None:
+    found = auroc(np.array([0.0, 1.0]), np.array([2.0, 3.0]), paired=True)
+    assert found.value == 1.0
+    assert np.isnan(found.low)
+
+
+def test_metal_is_inserted_where_there_is_matter_and_only_adds() -> None:
+    hounsfield = np.full((40, 40, 40), -1000.0, dtype=np.float32)
+    hounsfield[10:20, 12:30, 5:15] = 40.0
+    for seed in range(5):
+        after = ood.insert_metal(hounsfield, 4.0, np.random.default_rng(seed))
+        share = (after - hounsfield) / (ood.METAL_HU - hounsfield)
+        assert share.min() >= 0
+        assert share.sum() == pytest.approx(4 / 3 * np.pi * 4**3, rel=0.1)
+        centre = [
+            round(float((share.sum(tuple({0, 1, 2} - {axis})) @ np.arange(40)) / share.sum())) for axis in range(3)
+        ]
+        assert hounsfield[tuple(centre)] == 40.0
+
+
+def test_a_change_of_nothing_gives_back_volume_and_views(run: TrainedRun) -> None:
+    cases = run.cases["test"]
+    same = ood._changed(run, cases, "nothing", lambda volume, _: volume)
+    assert np.array_equal(same.hounsfield, cases.hounsfield)
+    assert np.allclose(same.line_integrals, cases.line_integrals, atol=1e-4)
+    turned = ood._changed(run, cases, ood.TURNED, ood._changes(run)[ood.TURNED])
+    assert np.array_equal(turned.hounsfield, cases.hounsfield[:, ::-1])
+    assert np.allclose(turned.line_integrals, cases.line_integrals[:, :, ::-1], atol=1e-3)
+    rolled = ood._changed(run, cases, ood.ROLLED, ood._changes(run)[ood.ROLLED])
+    assert np.array_equal(rolled.hounsfield, np.roll(cases.hounsfield, 8, axis=1))
+
+
+def test_every_other_dataset_is_fed_at_this_grid(run: TrainedRun, answer: Answer) -> None:
+    cases, spec = run.cases["test"], get_dataset("baggage")
+    foreign = ood._of_dataset(run, cases, spec)
+    fine = torch.from_numpy(spec.phantom(2_000_000, 32).astype(np.float32))
+    assert np.array_equal(foreign.hounsfield[0], downsample(fine, 16).round().numpy())
+    assert len(foreign) == len(cases) == len(at(answer, "baggage").values["distance"])
+    assert foreign.line_integrals.shape == cases.line_integrals.shape
+    mean = np.mean([run.cases["train"].volumes([i])[0].numpy() for i in range(6)], axis=0)
+    apart = [np.mean((volume.numpy() - mean) ** 2) for volume in cases.volumes(range(6))]
+    assert column(at(answer, ood.TEST_CASES), "distance") == pytest.approx(apart, rel=1e-4)
+
+
+def test_each_auroc_is_that_of_the_cases_in_the_csv(answer: Answer) -> None:
+    rows = list(csv.DictReader(answer.csv.read_text().splitlines()))
+    kinds = {row["setting"] for row in rows} - {ood.TEST_CASES}
+    assert kinds == {"metal", "upside down", "halves swapped", "blurred", "another's views", "baggage"}
+    for name, metric in ood.SCORES.items():
+
+        def values(kind: str, metric: str = metric) -> list[float]:
+            mine = [r for r in rows if (r["setting"], r["metric"], r["level"]) == (kind, metric, "case")]
+            return [float(r["value"]) for r in mine]
+
+        own = values(ood.TEST_CASES)
+        for kind in kinds:
+            (row,) = [r for r in rows if (r["setting"], r["metric"], r["stat"]) == (kind, name, "value")]
+            other = values(kind)
+            expected = roc_auc_score([0] * len(own) + [1] * len(other), own + other)
+            if kind != "baggage":  # the same cases, changed: none is compared with itself
+                itself = sum((b > a) + 0.5 * (b == a) for a, b in zip(own, other, strict=True))
+                expected = (expected * len(own) ** 2 - itself) / (len(own) ** 2 - len(own))
+            assert float(row["value"]) == pytest.approx(expected), (name, kind)
+    assert answer.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_both_parts_point_their_own_way_and_below_a_half_is_said(answer: Answer) -> None:
+    metal = at(answer, "metal")
+    assert (column(metal, "decoder_bits_per_voxel") < column(at(answer, "test cases"), "decoder_bits_per_voxel")).all()
+    bags = at(answer, "baggage")  # hold little that is bright
+    assert bags.of_set["auroc_codes"].value < 0.5 < bags.of_set["auroc_decoder"].value
+    assert "below 0.5: metal is held for likelier" in ood.finding("metal", Estimate(0.1, 0.05, 0.2, 9))
+    assert "does not exclude 0.5" in ood.finding("metal", Estimate(0.6, 0.4, 0.8, 9))
+    assert "does not exclude 0.5" in ood.finding("metal", Estimate(0.6, float("nan"), float("nan"), 2))
+    assert ood.finding("metal", Estimate(0.9, 0.8, 1.0, 9)) == ""
+    for point in answer.points[1:]:
+        assert point.note == ood.finding(point.setting, point.of_set["auroc"])
+
+
+def test_the_views_of_another_leave_the_volume_alone(answer: Answer) -> None:
+    own, other = at(answer, ood.TEST_CASES), at(answer, ood.OTHERS_VIEWS)
+    assert other.values["decoder_bits_per_voxel"] == own.values["decoder_bits_per_voxel"]
+    assert other.values["nll_bits_per_code"] != own.values["nll_bits_per_code"]
+    assert other.of_set["auroc_decoder"].value == other.of_set["auroc_floor"].value == 0.5
+
+
+def test_a_method_without_likelihood_is_refused_in_one_line(place: Path) -> None:
+    with pytest.raises(UsageError, match=r"^backprojection has no likelihood, by which ood ranks.*: codediff"):
+        run_study("ood", asked(place, "backprojection"), Reporter())
