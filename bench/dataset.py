@@ -1,4 +1,4 @@
-"""What a dataset is: its constants, its cases at one resolution, and the card that describes both.
+"""What a dataset is: its constants, its presets, and the card that describes it at one resolution.
 
 Conventions (all of the harness):
   volume  (D, H, W): D superior→inferior, H anterior→posterior, W patient right→left; unit range [0, 1] after the
@@ -7,20 +7,12 @@ Conventions (all of the harness):
   angle   gantry angle α in degrees; the source stands at (cos α, −sin α, 0) in LPS. 270 is PA, 0 is left lateral.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from torch import Tensor
-
-from bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from bench.data.phantoms import Phantoms
-    from bench.data.store import PreparedCase
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -39,16 +31,6 @@ class Geometry:
     grey_scale: float = 1.0  # line integral that is drawn as 1.0; 99.9th percentile of the training views
 
 
-@dataclass(frozen=True)
-class Views:
-    """What a method is given at test time, and nothing else."""
-
-    images: Tensor  # (B, V, h, w) in [0, 1]
-    angles: Tensor  # (V,) gantry angle in degrees
-    mirrored: tuple[bool, ...]  # (V,) columns flipped so that they follow the volume's W axis
-    geometry: Geometry
-
-
 class DataConfig(BaseModel):
     """Resolution and extent of a preset; the same for all methods, so that their rows can be compared."""
 
@@ -60,6 +42,24 @@ class DataConfig(BaseModel):
     phantoms: tuple[PositiveInt, PositiveInt, PositiveInt] = (824, 92, 102)  # train, validation, test
     # stored: the X-rays that came with real CTs; left out of the hashes of configurations that do not use them
     views: Literal["projected", "stored"] = Field(default="projected", exclude_if=lambda views: views == "projected")
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One prepared volume and where it came from."""
+
+    case: str  # unique, safe as a file name
+    patient: str
+    series: str  # SeriesInstanceUID, or the stem of the source file
+    source: str  # path of the file or series folder relative to the folder it was prepared from
+    source_sha256: str
+    source_format: str  # dicom, nifti, …
+    source_spacing_mm: tuple[float, float, float]  # D, H, W order
+    source_slices: int
+    centre_ras_mm: tuple[float, float, float]  # scanner position of the centre of the prepared cube
+    table: str  # removed, kept, or why it was kept
+    settings_sha256: str  # of everything preparation depends on
+    volume_sha256: str  # of volumes/<case>.npy
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class DatasetSpec:
     presets: dict[str, DataConfig]
     phantom: Callable[[int, int], np.ndarray]  # (seed, grid) → (D, H, W) int16 HU; deterministic
     phantom_version: int  # raised whenever `phantom` draws something else
-    assign_splits: Callable[[Sequence["PreparedCase"]], dict[str, Split]]  # case → split; a case left out is unused
+    assign_splits: Callable[[Sequence[PreparedCase]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
     subject: Literal["patient", "bag"] = "patient"  # what preparing centres the cube on; a patient lies on a table
     # What is known of a phantom beyond its volume, and changes nothing of it:
@@ -106,58 +106,6 @@ class DatasetCard:
         return len(self.angles)
 
 
-@dataclass(frozen=True)
-class Cases:
-    """The cases of one split, memory-mapped at a preset's resolution."""
-
-    card: DatasetCard
-    split: Split
-    names: tuple[str, ...]
-    hounsfield: np.ndarray  # (N, D, H, W) int16
-    line_integrals: np.ndarray  # (N, V, h, w) float32
-    affines: np.ndarray  # (N, 4, 4) voxel index (w, h, d) → RAS millimetres
-    phantoms: "Phantoms | None" = None  # how their factors and labels are known; None for real cases
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def volumes(self, indices: Sequence[int]) -> Tensor:
-        """Volumes (B, D, H, W) in [0, 1], float32."""
-        hounsfield = np.asarray(self.hounsfield[list(indices)], dtype=np.float32)
-        return torch.from_numpy(to_unit(hounsfield, self.card.window))
-
-    def images(self, indices: Sequence[int]) -> Tensor:
-        """Views (B, V, h, w) in [0, 1], float32."""
-        integrals = np.asarray(self.line_integrals[list(indices)], dtype=np.float32)
-        return torch.from_numpy(np.clip(integrals / np.float32(self.card.geometry.grey_scale), 0.0, 1.0))
-
-    def views(self, indices: Sequence[int]) -> Views:
-        """The views of some cases as a method receives them."""
-        return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
-
-    def factors(self, case: str) -> dict[str, float]:
-        """The factors of variation of a phantom by name: mm, degrees, HU or counts, 0 or 1 for no and yes.
-
-        `described` holds what is not one number. Raises UsageError for a real case.
-        """
-        return {name: float(value) for name, value in self.described(case).items() if isinstance(value, (int, float))}
-
-    def described(self, case: str) -> dict[str, Any]:
-        """Everything that was drawn for a phantom, as plain values. Raises UsageError for a real case."""
-        return self._phantoms("factors").factors(case)
-
-    def labels(self, case: str) -> dict[str, np.ndarray]:
-        """Label maps (D, H, W) uint8 of a phantom at the preset's grid, by name. Raises UsageError for a real case."""
-        return self._phantoms("labels").labels(case)
-
-    def _phantoms(self, what: str) -> "Phantoms":
-        if self.phantoms is None:
-            raise UsageError(
-                f"{what} are known of phantoms alone; these {self.split} cases of {self.card.name} have none"
-            )
-        return self.phantoms
-
-
 def to_unit(hounsfield: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Clip HU to `window` and map it linearly to [0, 1]; the dtype is kept."""
     low, high = window
@@ -168,6 +116,11 @@ def to_hounsfield(unit: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Inverse of `to_unit` on [0, 1]; the dtype is kept."""
     low, high = window
     return unit * (high - low) + low
+
+
+def views_text(angles: Iterable[float]) -> str:
+    """Gantry angles as they are written in the column `views`, e.g. 270+0."""
+    return "+".join(f"{angle:g}" for angle in angles)
 
 
 def is_mirrored(angle: float) -> bool:

@@ -9,7 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads 
 
 import pytest
 
-from bench.dataset import Cases
+from bench.cases import Cases
 
 from .helpers import toy_data
 

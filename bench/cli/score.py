@@ -48,6 +48,7 @@ def score(
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
     from bench.data.cases import load_preset
+    from bench.dataset import views_text
     from bench.errors import UsageError
     from bench.pipeline.orientation import better_turned
     from bench.pipeline.reopen import find_run, open_stored
@@ -57,7 +58,7 @@ def score(
     from bench.runs.predictions import find_predictions
     from bench.runs.record import predictions_sha256, run_row
     from bench.scoring.protocols import get_protocol
-    from bench.scoring.rows import merge_rows, merge_run, views_text
+    from bench.scoring.rows import merge_rows, merge_run
     from bench.scoring.score import external_run, score_predictions
     from bench.system.files import sha256_of
     from bench.system.progress import Reporter

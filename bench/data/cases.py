@@ -18,20 +18,12 @@ import torch
 from joblib import Parallel, delayed
 from torch.nn import functional as F
 
+from bench.cases import Cases
 from bench.data.phantoms import Described, Phantoms, describe, keep
 from bench.data.splits import assigned_splits
-from bench.data.store import PreparedCase, data_root, load_volume, read_store
+from bench.data.store import data_root, load_volume, read_store
 from bench.data.stored_views import stored_views, stored_views_sha256
-from bench.dataset import (
-    SPLITS,
-    Cases,
-    DataConfig,
-    DatasetCard,
-    DatasetSpec,
-    Split,
-    centred_affine,
-    is_mirrored,
-)
+from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, PreparedCase, Split, centred_affine, is_mirrored
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.projector import project
 from bench.system.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.store import PreparedCase, store_folder
-from bench.dataset import SPLITS, DatasetSpec, Split
+from bench.data.store import store_folder
+from bench.dataset import SPLITS, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.system.files import write_text
 

@@ -6,32 +6,15 @@ volumes/<case>.views.npz: those as they were, by name, and `provenance`, a JSON 
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
+from bench.dataset import PreparedCase
 from bench.errors import BenchError
 from bench.system.files import read_json, sha256_of, write_atomic, write_json
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """One prepared volume and where it came from."""
-
-    case: str  # unique, safe as a file name
-    patient: str
-    series: str  # SeriesInstanceUID, or the stem of the source file
-    source: str  # path of the file or series folder relative to the folder it was prepared from
-    source_sha256: str
-    source_format: str  # dicom, nifti, …
-    source_spacing_mm: tuple[float, float, float]  # D, H, W order
-    source_slices: int
-    centre_ras_mm: tuple[float, float, float]  # scanner position of the centre of the prepared cube
-    table: str  # removed, kept, or why it was kept
-    settings_sha256: str  # of everything preparation depends on
-    volume_sha256: str  # of volumes/<case>.npy
 
 
 def data_root() -> Path:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from bench.dataset import Views
+from bench.cases import Views
 from bench.method import Method, Stage
 from bench.plugins.registry import method_module
 

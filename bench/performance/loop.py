@@ -8,7 +8,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from bench.method import Loop, Stage
+from bench.card import Loop
+from bench.method import Stage
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from prdc.prdc import compute_nearest_neighbour_distances, compute_pairwise_distance
 
-from bench.dataset import Cases, Views
+from bench.cases import Cases, Views
 from bench.method import Method
 from bench.metrics.distortion import psnr
 from bench.metrics.stats import paired_differences

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
+from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import Cases, DataConfig, DatasetCard, DatasetSpec, Split, is_mirrored
+from bench.dataset import DataConfig, DatasetCard, DatasetSpec, Split, is_mirrored
 from bench.method import Batch, Method, Stage, Update
 from bench.pipeline.microbatch import to_device
 from bench.plugins.config import method_settings

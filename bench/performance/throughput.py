@@ -7,7 +7,8 @@ import torch
 from prdc import compute_prdc
 from skimage.metrics import structural_similarity
 
-from bench.dataset import DatasetSpec, Views
+from bench.cases import Views
+from bench.dataset import DatasetSpec
 from bench.metrics.ssim import SIGMA
 from bench.performance.hooks import published_reconstruct
 from bench.performance.rows import Row

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.system.files import write_atomic
 
 PANELS = ("axial", "coronal", "sagittal", "MIP along D", "MIP along H", "MIP along W")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.cases import choose_source, load_dataset
-from bench.dataset import DataConfig, DatasetCard
+from bench.dataset import DataConfig, DatasetCard, views_text
 from bench.errors import BenchError
 from bench.pipeline.run import RunRequest
 from bench.plugins.config import merged, parse_overrides, validated, variant_changes
 from bench.plugins.registry import get_dataset, get_method, is_builtin
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import ScoreRow, as_cell, drop_run, merge_rows, merge_run, views_text
+from bench.scoring.rows import ScoreRow, as_cell, drop_run, merge_rows, merge_run
 from bench.system.files import digest_of
 from bench.system.provenance import code_version
 

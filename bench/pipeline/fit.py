@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from bench.dataset import Cases, Split
+from bench.cases import Cases
+from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import Batch, FittedStage, Stage

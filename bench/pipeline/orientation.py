@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.runs.predictions import Unit, read_prediction
 
 AXES = ("D", "H", "W")

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from filelock import FileLock
 from torch import Tensor
 
-from bench.dataset import Cases, Views
+from bench.cases import Cases, Views
 from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import Cases, Split
+from bench.dataset import Split
 from bench.errors import BenchError, UsageError
 from bench.plugins.config import RunConfig
 from bench.plugins.registry import get_dataset, installed_dataset

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.runs.predictions import Unit, check_values, find_predictions, write_prediction
 from bench.runs.volume_files import open_volume

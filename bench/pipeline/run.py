@@ -12,11 +12,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from bench.card import Settings
+from bench.cases import Cases
 from bench.data.cases import choose_source, load_dataset
-from bench.dataset import Cases, DatasetCard, Split
+from bench.dataset import DatasetCard, Split
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
-from bench.method import Method, Settings, Stage
+from bench.method import Method, Stage
 from bench.metrics.distortion import psnr
 from bench.pictures.preview import preview_run
 from bench.pipeline.fit import fit_stages, load_stages, make_accelerator

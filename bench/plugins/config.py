@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationError
 
+from bench.card import Settings
 from bench.dataset import DataConfig, DatasetSpec
 from bench.errors import UsageError, unknown_name
-from bench.method import Method, Settings
+from bench.method import Method
 from bench.system.files import digest_of
 
 VARIANT = "variant"  # table of a presets file whose tables are named variants of the method

@@ -18,9 +18,10 @@ from typing import Any
 
 import cloudpickle
 
+from bench.card import MethodCard, Settings
 from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
-from bench.method import Method, MethodCard, Settings
+from bench.method import Method
 from bench.plugins.config import PLAIN_NAME, variant_tables
 from bench.system.files import sha256_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored

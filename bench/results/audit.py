@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.errors import BenchError, UsageError
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, read_published

@@ -20,7 +20,8 @@ import numpy as np
 from filelock import FileLock
 from nibabel.orientations import io_orientation, ornt_transform
 
-from bench.dataset import Cases, to_hounsfield, to_unit
+from bench.cases import Cases
+from bench.dataset import to_hounsfield, to_unit
 from bench.errors import BenchError, UsageError
 from bench.runs.volume_files import RENDERS, SUFFIXES, case_of, open_volume
 from bench.system.files import sha256_of, write_atomic, write_text

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.dataset import views_text
 from bench.plugins.config import RunConfig
 from bench.runs.predictions import read_manifest
-from bench.scoring.rows import views_text
 from bench.system.files import digest_of
 
 

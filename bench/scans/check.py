@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.data.store import PreparedCase, load_volume
-from bench.dataset import SPLITS, DatasetSpec, Split
+from bench.data.store import load_volume
+from bench.dataset import SPLITS, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError
 
 from .prepare import own_module, stored_range

@@ -16,8 +16,9 @@ from typing import BinaryIO
 import nibabel
 import numpy as np
 
+from bench.cases import Cases
 from bench.data.store import load_volume, read_store
-from bench.dataset import Cases, DatasetSpec, centred_affine
+from bench.dataset import DatasetSpec, centred_affine
 from bench.errors import BenchError
 from bench.system.files import write_atomic, write_json, write_text
 

@@ -25,7 +25,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bench.data.store import PreparedCase, add_case, load_volume, read_store, store_folder, views_path
+from bench.data.store import add_case, load_volume, read_store, store_folder, views_path
+from bench.dataset import PreparedCase
 from bench.errors import BenchError, UsageError
 from bench.system.files import digest_of, sha256_of
 

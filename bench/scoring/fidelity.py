@@ -20,8 +20,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.cases import Cases
 from bench.data.store import data_root
-from bench.dataset import Cases
 from bench.errors import BenchError
 from bench.metrics.encoder import CHANNELS_LAST, SIDE_STEP, SMALLEST_SIDE, Norm, RandomEncoder, seeded_encoder
 from bench.scoring.cases import AXES

@@ -78,11 +78,6 @@ RUN_NUMBERS = {  # of those columns, where they are not empty
 }
 
 
-def views_text(angles: Iterable[float]) -> str:
-    """Gantry angles as they are written in the column `views`, e.g. 270+0."""
-    return "+".join(f"{angle:g}" for angle in angles)
-
-
 def merge_rows(results_dir: Path, rows: Sequence[ScoreRow]) -> None:
     """Put a run's rows into scores.csv: sorted, unique, atomically, safe among processes.
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from bench.dataset import Cases, Split, to_unit
+from bench.cases import Cases
+from bench.dataset import Split, to_unit, views_text
 from bench.errors import BenchError
 from bench.runs.predictions import (
     Unit,
@@ -27,7 +28,7 @@ from bench.runs.predictions import (
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import CaseScore, CaseVolumes
 from bench.scoring.protocols import Protocol
-from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, views_text, write_scores
+from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, write_scores
 from bench.scoring.sets import SetScore, plan_set, set_scores
 from bench.scoring.xrays import drr_scores, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json

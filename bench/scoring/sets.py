@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, Space
 from bench.scoring.cases import AXES
 from bench.scoring.fidelity import (

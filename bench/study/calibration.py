@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.dataset import Cases, to_hounsfield, to_unit
+from bench.cases import Cases
+from bench.dataset import to_hounsfield, to_unit
 from bench.metrics.ensembles import interval_shares, truth_ranks
 from bench.metrics.stats import LEAST, Estimate, function_of_means
 from bench.projector import AIR_BELOW_HU

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from bench.cases import Cases
 from bench.data.cases import fine_volumes
-from bench.dataset import Cases
 from bench.errors import UsageError
 from bench.projector import project
 from bench.study.degrade import beam_hardening, moved, poisson_noise

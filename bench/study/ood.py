@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from bench.cases import Cases
 from bench.data.cases import choose_source, downsample, fine_volumes
-from bench.dataset import Cases, DatasetSpec, to_unit
+from bench.dataset import DatasetSpec, to_unit
 from bench.errors import BenchError, UsageError
 from bench.metrics.stats import Estimate, auroc
 from bench.pipeline.predict import CASES_AT_ONCE

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.cases import Cases, Views
 from bench.data.cases import choose_source, load_dataset
-from bench.dataset import Cases, DatasetSpec, Split, Views
+from bench.dataset import DatasetSpec, Split
 from bench.errors import BenchError, UsageError
 from bench.method import Method
 from bench.metrics.distortion import mae, mse, psnr

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.ensembles import expected_best

@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
+from bench.card import Settings
 from bench.data.cases import data_fingerprint
 from bench.errors import BenchError, UsageError
-from bench.method import Settings
 from bench.pipeline.run import RunRequest, run_name
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method

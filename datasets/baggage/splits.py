@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.data.store import PreparedCase
-from bench.dataset import Split
+from bench.dataset import PreparedCase, Split
 
 from ..splitting import small_split, tenths_split
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.data.store import PreparedCase
+from bench.dataset import PreparedCase
 
 from .splits import is_small, published_x2ct_split, split_of_patients
 

@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.data.store import PreparedCase
-from bench.dataset import Split
+from bench.dataset import PreparedCase, Split
 
 from ..splitting import by_hash, small_split
 

@@ -12,8 +12,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from bench.dataset import DatasetCard, Views
-from bench.method import FittedStage, Loop, Method, MethodCard, Settings, Stage
+from bench.card import Loop, MethodCard, Settings
+from bench.cases import Views
+from bench.dataset import DatasetCard
+from bench.method import FittedStage, Method, Stage
 
 from ..x2ctgan import check_views
 from ..x2ctgan.alignment import network_side, orders_of, resampled_views, resampled_volumes

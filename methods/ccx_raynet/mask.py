@@ -19,9 +19,11 @@ from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, DatasetCard, Split
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import DatasetCard, Split
 from bench.errors import BenchError, UsageError
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.method import Items, Stage, Update
 from bench.projector import WATER_PER_CM, project
 
 from ..x2ctgan.alignment import resampled_views

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.dataset import Cases, Split
+from bench.cases import Cases
+from bench.dataset import Split
 
 from ..x2ctgan.alignment import resampled_views
 from ..x2ctgan.generator import BiplanarGenerator, SingleViewGenerator

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from bench.method import Settings
+from bench.card import Settings
 
 from .quantiser import Quantised, VectorQuantiser, Weighting
 

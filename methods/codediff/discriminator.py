@@ -12,8 +12,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from bench.card import Settings
 from bench.errors import UsageError
-from bench.method import Settings
 
 from .autoencoder import convolution
 

@@ -14,9 +14,11 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor
 
-from bench.dataset import DatasetCard, Views, to_hounsfield
+from bench.card import MethodCard, Settings
+from bench.cases import Views
+from bench.dataset import DatasetCard, to_hounsfield
 from bench.errors import UsageError
-from bench.method import FittedStage, Likelihood, Method, MethodCard, Settings, Stage
+from bench.method import FittedStage, Likelihood, Method, Stage
 
 from . import autoregressive, diffusion
 from .autoencoder import AutoencoderConfig, VectorQuantisedAutoencoder

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.dataset import DatasetCard, Views
+from bench.card import MethodCard
+from bench.cases import Views
+from bench.dataset import DatasetCard
 from bench.errors import UsageError
-from bench.method import FittedStage, Method, MethodCard, Stage
+from bench.method import FittedStage, Method, Stage
 
 from .method import CodeDiff, CodeDiffConfig
 

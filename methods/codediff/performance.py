@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.dataset import Views
+from bench.cases import Views
 from bench.method import Stage, Update
 
 from . import diffusion, losses

@@ -13,9 +13,11 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, Split
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import Split
 from bench.errors import UsageError
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.method import Items, Stage, Update
 
 from . import losses
 from .augment import AdaptiveProbability, random_pipeline, translate_and_cut

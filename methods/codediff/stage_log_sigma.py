@@ -14,9 +14,11 @@ from pydantic import PositiveFloat
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, Split
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import Split
 from bench.likelihood import discretised_gaussian_nll
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.method import Items, Stage, Update
 
 from .autoencoder import VectorQuantisedAutoencoder
 

@@ -13,8 +13,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, Split
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import Split
+from bench.method import Items, Stage, Update
 
 from . import autoregressive, diffusion
 from .autoencoder import VectorQuantisedAutoencoder

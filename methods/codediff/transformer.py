@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from bench.card import Settings
 from bench.errors import UsageError
-from bench.method import Settings
 
 from .dropout import Dropout, kept
 

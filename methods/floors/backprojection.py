@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.dataset import DatasetCard, Geometry, Views, to_unit
-from bench.method import FittedStage, Method, MethodCard, Settings
+from bench.card import MethodCard, Settings
+from bench.cases import Views
+from bench.dataset import DatasetCard, Geometry, to_unit
+from bench.method import FittedStage, Method
 from bench.projector import project
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.dataset import Cases, DatasetCard, Split, Views
-from bench.method import FittedStage, Method, MethodCard, Settings
+from bench.card import MethodCard, Settings
+from bench.cases import Cases, Views
+from bench.dataset import DatasetCard, Split
+from bench.method import FittedStage, Method
 
 CASES_AT_ONCE = 16
 

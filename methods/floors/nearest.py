@@ -8,9 +8,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.dataset import Cases, DatasetCard, Split, Views
+from bench.card import MethodCard, Settings
+from bench.cases import Cases, Views
+from bench.dataset import DatasetCard, Split
 from bench.errors import UsageError
-from bench.method import FittedStage, Method, MethodCard, Settings
+from bench.method import FittedStage, Method
 
 CASES_AT_ONCE = 64
 

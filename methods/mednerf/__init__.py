@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor
 
-from bench.dataset import DatasetCard, Views, is_mirrored
+from bench.card import MethodCard, Settings
+from bench.cases import Views
+from bench.dataset import DatasetCard, is_mirrored
 from bench.errors import UsageError
-from bench.method import FittedStage, Method, MethodCard, Settings, Stage
+from bench.method import FittedStage, Method, Stage
 
 from .calibration import CalibrationConfig, CalibrationStage, MonotoneMap
 from .camera import Preset, camera_for, voxel_centres

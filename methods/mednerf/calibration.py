@@ -13,8 +13,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.dataset import Cases, Split
-from bench.method import FittedStage, Settings
+from bench.card import Settings
+from bench.cases import Cases
+from bench.dataset import Split
+from bench.method import FittedStage
 
 from .camera import voxel_centres
 from .inversion import Inversion, unmirrored

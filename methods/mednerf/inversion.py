@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.dataset import Views
-from bench.method import Settings
+from bench.card import Settings
+from bench.cases import Views
 
 from .camera import Camera, turn
 from .field import COLOURS, RadianceField

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from bench.method import Settings
+from bench.card import Settings
 
 LARGEST_SCALE = 1.0  # share of the image's side
 

@@ -15,9 +15,11 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, DatasetCard, Split, to_hounsfield
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.method import Items, Stage, Update
 from bench.projector import project
 from bench.system.files import write_atomic
 

@@ -10,9 +10,11 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from bench.dataset import DatasetCard, Views
+from bench.card import MethodCard, Settings
+from bench.cases import Views
+from bench.dataset import DatasetCard
 from bench.errors import UsageError
-from bench.method import FittedStage, Method, MethodCard, Settings, Stage
+from bench.method import FittedStage, Method, Stage
 
 from .alignment import network_side, orders_of, resampled_views, resampled_volumes
 from .generator import build_generator

@@ -3,7 +3,7 @@
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.method import Settings
+from bench.card import Settings
 
 from .layers import Statistics, channels_last, instance_norm
 

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from bench.card import Settings
 from bench.errors import UsageError
-from bench.method import Settings
 
 Statistics = Literal["sample", "running"]
 

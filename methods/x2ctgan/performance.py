@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.dataset import Views
+from bench.cases import Views
 from bench.method import Method, Stage, Update
 
 from . import losses

@@ -12,8 +12,10 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.dataset import Cases, Split
-from bench.method import Items, Loop, Settings, Stage, Update
+from bench.card import Loop, Settings
+from bench.cases import Cases
+from bench.dataset import Split
+from bench.method import Items, Stage, Update
 
 from . import losses
 from .alignment import resampled_views, resampled_volumes, stacked_condition

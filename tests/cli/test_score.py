@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bench.cases import Cases
 from bench.cli import run_command
-from bench.dataset import Cases
 from bench.results.tables import build_tables
 from bench.runs.predictions import write_prediction
 from bench.scoring.cases import windowed_scores

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import Cases, DataConfig, DatasetSpec, Split
+from bench.dataset import DataConfig, DatasetSpec, Split
 from bench.datasets.baggage import DATASET as BAGGAGE
 from bench.datasets.lidc import DATASET as LIDC
 from bench.datasets.lidc.organs import Organ

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from bench.data.store import PreparedCase
+from bench.dataset import PreparedCase
 from bench.datasets.lidc.check import remarks
 from bench.datasets.lidc.splits import assign_splits, published_x2ct_split, split_of_patients
 

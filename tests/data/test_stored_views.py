@@ -10,9 +10,10 @@ import pytest
 import torch
 from skimage.io import imsave
 
+from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.data.store import PreparedCase, read_store, views_path
-from bench.dataset import Cases, DataConfig, Split
+from bench.data.store import read_store, views_path
+from bench.dataset import DataConfig, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from bench.data.store import PreparedCase
+from bench.dataset import PreparedCase
 from bench.datasets.baggage.splits import assign_splits
 
 

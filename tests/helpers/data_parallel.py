@@ -13,10 +13,11 @@ from torch.utils.data import Dataset
 from toy_data import make_data
 
 import bench.system.files
-from bench.dataset import Views
+from bench.card import Loop, MethodCard, Settings
+from bench.cases import Views
 from bench.distributed import mean_over_processes
 from bench.errors import StoppedError
-from bench.method import Items, Likelihood, Loop, Method, MethodCard, Settings, Stage, Update
+from bench.method import Items, Likelihood, Method, Stage, Update
 from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.predict import predict
 from bench.plugins.config import FitConfig

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.pipeline.reopen import StoredRun

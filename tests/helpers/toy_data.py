@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from bench.dataset import Cases, DatasetCard, Geometry, centred_affine
+from bench.cases import Cases
+from bench.dataset import DatasetCard, Geometry, centred_affine
 
 GEOMETRY = Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0, grey_scale=4.0)
 

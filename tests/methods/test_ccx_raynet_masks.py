@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.dataset import Cases, DatasetCard, Geometry, Split
+from bench.cases import Cases
+from bench.dataset import DatasetCard, Geometry, Split
 from bench.errors import BenchError, UsageError
 from bench.methods.ccx_raynet.mask import ClassMasks, MaskConfig, MaskStage, foreground, lungs, shadows
 from bench.pipeline.fit import fit_stages, make_accelerator

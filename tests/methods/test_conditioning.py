@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.cases import Views
 from bench.data.cases import load_dataset
-from bench.dataset import Views
 from bench.metrics.distortion import psnr
 from bench.pipeline.fit import load_stages
 from bench.pipeline.run import RunRequest, run_one

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.dataset import Cases, DatasetCard, Geometry, Split, Views
+from bench.cases import Cases, Views
+from bench.dataset import DatasetCard, Geometry, Split
 from bench.method import FittedStage, Method
 from bench.methods.floors.backprojection import back_project, pixel_of_voxel
 from bench.plugins.registry import get_method

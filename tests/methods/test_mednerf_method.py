@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.dataset import Cases, Views
+from bench.cases import Cases, Views
 from bench.errors import UsageError
 from bench.methods.mednerf import MedNerf
 from bench.methods.mednerf.calibration import MonotoneMap, affine_knots, quantile_knots

@@ -10,11 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from bench.card import Settings
+from bench.cases import Cases, Views
 from bench.cli import app
 from bench.data.cases import load_dataset
-from bench.dataset import Cases, Split, Views
+from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.method import Method, Settings, Stage
+from bench.method import Method, Stage
 from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
 from bench.plugins.config import FitConfig, method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.dataset import DatasetCard, Geometry, Views, is_mirrored
+from bench.cases import Views
+from bench.dataset import DatasetCard, Geometry, is_mirrored
 from bench.errors import UsageError
 from bench.method import Method
 from bench.pipeline.fit import fit_stages, make_accelerator

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.dataset import Cases
+from bench.card import Loop
+from bench.cases import Cases
 from bench.errors import BenchError
-from bench.method import Loop, Stage, Update
+from bench.method import Stage, Update
 from bench.performance.hooks import growing, published_reconstruct, published_stages, sampler
 from bench.performance.memory import Estimate, Saved, estimate
 from bench.performance.steps import compare_losses, undropped

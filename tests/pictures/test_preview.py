@@ -8,8 +8,8 @@ import pytest
 from skimage.io import imread
 from typer.testing import CliRunner
 
+from bench.cases import Cases
 from bench.cli.data import app
-from bench.dataset import Cases
 from bench.pictures.preview import preview_cases
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from bench.card import Loop
 from bench.errors import BenchError, StoppedError
-from bench.method import Items, Loop, Stage, Update
+from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder

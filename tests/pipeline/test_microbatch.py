@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from bench.card import Loop
 from bench.errors import BenchError, UsageError
-from bench.method import Items, Loop, Stage, Update
+from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.microbatch import recomputed, split
 from bench.plugins.config import FitConfig, method_settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.pipeline.orientation import better_turned
 from bench.runs.predictions import find_predictions, write_prediction
 

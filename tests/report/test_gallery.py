@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from bench.cases import Cases
 from bench.cli import run_command
-from bench.dataset import Cases
 
 from ..helpers.report_data import FLOOR, add_run, install, truth_of
 

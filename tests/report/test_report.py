@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread, imsave
 
+from bench.cases import Cases
 from bench.cli import run_command
-from bench.dataset import Cases
 from bench.errors import BenchError
 from bench.metrics.stats import mean_intervals
 from bench.pipeline.trainlog import TrainLog

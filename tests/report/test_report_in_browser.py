@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.report.page import ReportRequest, write_report
 from bench.system.progress import Reporter
 

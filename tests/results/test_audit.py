@@ -7,11 +7,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from bench.card import MethodCard
+from bench.cases import Cases
 from bench.cli import run_command
 from bench.data import cases as loading
-from bench.dataset import Cases, DataConfig, to_unit
+from bench.dataset import DataConfig, to_unit
 from bench.errors import BenchError, UsageError
-from bench.method import Method, MethodCard
+from bench.method import Method
 from bench.pipeline import reopen as storedrun
 from bench.pipeline.predict import predict
 from bench.pipeline.reopen import find_run, open_stored

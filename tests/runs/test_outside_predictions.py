@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bench.cases import Cases
 from bench.cli import run_command
-from bench.dataset import Cases, centred_affine
+from bench.dataset import centred_affine
 from bench.errors import BenchError
 from bench.pipeline.resample import onto_grid, resample_predictions
 from bench.runs.predictions import find_predictions, read_prediction

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bench.dataset import Cases
+from bench.cases import Cases
 from bench.errors import BenchError, UsageError
 from bench.runs.predictions import (
     find_predictions,

@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from bench.data.store import PreparedCase, load_volume, read_store, store_folder
-from bench.dataset import DatasetSpec, Geometry, Split
+from bench.data.store import load_volume, read_store, store_folder
+from bench.dataset import DatasetSpec, Geometry, PreparedCase, Split
 from bench.datasets.lidc.check import doubts
 from bench.scans.body import without_table
 from bench.scans.check import check

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.store import PreparedCase, load_volume, read_store, views_path
-from bench.dataset import DatasetSpec, Geometry, Split
+from bench.data.store import load_volume, read_store, views_path
+from bench.dataset import DatasetSpec, Geometry, PreparedCase, Split
 from bench.datasets.lidc.series import patient_of as patient_of_series
 from bench.scans.prepare import PrepareReport, prepare
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.dataset import views_text
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.scoring.protocols import describe, get_protocol
@@ -21,7 +22,6 @@ from bench.scoring.rows import (
     read_runs,
     read_score_rows,
     read_scores,
-    views_text,
     write_scores,
 )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.dataset import Cases, to_unit
+from bench.cases import Cases
+from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.runs.predictions import write_prediction
 from bench.scoring import score as scoring

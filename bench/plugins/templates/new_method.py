@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from bench.card import Loop, MethodCard, Settings
 from bench.dataset import DatasetCard
-from bench.method import Items, Loop, Method, MethodCard, Settings, Stage
+from bench.method import Items, Method, Stage
 
 
 class NewMethod(Method):

@@ -1,0 +1,84 @@
+"""The cases of a split as tensors, and the views that a method is given. Conventions stand in bench/dataset.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.dataset import DatasetCard, Geometry, Split, to_unit
+from bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a method is given at test time, and nothing else."""
+
+    images: Tensor  # (B, V, h, w) in [0, 1]
+    angles: Tensor  # (V,) gantry angle in degrees
+    mirrored: tuple[bool, ...]  # (V,) columns flipped so that they follow the volume's W axis
+    geometry: Geometry
+
+
+class PhantomTruth(Protocol):
+    """What is known of the phantoms of a split and of no real case."""
+
+    def factors(self, case: str) -> dict[str, Any]:
+        """Return everything drawn for a case, as plain values."""
+
+    def labels(self, case: str) -> dict[str, np.ndarray]:
+        """Return label maps (D, H, W) uint8 of a case by name."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of one split, memory-mapped at a preset's resolution."""
+
+    card: DatasetCard
+    split: Split
+    names: tuple[str, ...]
+    hounsfield: np.ndarray  # (N, D, H, W) int16
+    line_integrals: np.ndarray  # (N, V, h, w) float32
+    affines: np.ndarray  # (N, 4, 4) voxel index (w, h, d) → RAS millimetres
+    phantoms: PhantomTruth | None = None  # how their factors and labels are known; None for real cases
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def volumes(self, indices: Sequence[int]) -> Tensor:
+        """Volumes (B, D, H, W) in [0, 1], float32."""
+        hounsfield = np.asarray(self.hounsfield[list(indices)], dtype=np.float32)
+        return torch.from_numpy(to_unit(hounsfield, self.card.window))
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Views (B, V, h, w) in [0, 1], float32."""
+        integrals = np.asarray(self.line_integrals[list(indices)], dtype=np.float32)
+        return torch.from_numpy(np.clip(integrals / np.float32(self.card.geometry.grey_scale), 0.0, 1.0))
+
+    def views(self, indices: Sequence[int]) -> Views:
+        """The views of some cases as a method receives them."""
+        return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
+
+    def factors(self, case: str) -> dict[str, float]:
+        """The factors of variation of a phantom by name: mm, degrees, HU or counts, 0 or 1 for no and yes.
+
+        `described` holds what is not one number. Raises UsageError for a real case.
+        """
+        return {name: float(value) for name, value in self.described(case).items() if isinstance(value, (int, float))}
+
+    def described(self, case: str) -> dict[str, Any]:
+        """Everything that was drawn for a phantom, as plain values. Raises UsageError for a real case."""
+        return self._phantoms("factors").factors(case)
+
+    def labels(self, case: str) -> dict[str, np.ndarray]:
+        """Label maps (D, H, W) uint8 of a phantom at the preset's grid, by name. Raises UsageError for a real case."""
+        return self._phantoms("labels").labels(case)
+
+    def _phantoms(self, what: str) -> PhantomTruth:
+        if self.phantoms is None:
+            raise UsageError(
+                f"{what} are known of phantoms alone; these {self.split} cases of {self.card.name} have none"
+            )
+        return self.phantoms
