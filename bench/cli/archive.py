@@ -54,16 +54,16 @@ def import_(
     from bench.pipeline.fit import make_accelerator
     from bench.pipeline.verify import check_scores
     from bench.runs.folder import RunFolder
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report, target = Reporter(), make_accelerator(device).device
+    progress, target = Progress(), make_accelerator(device).device
 
     def check(folder: RunFolder) -> None:
-        bad = [finding for finding in check_scores(folder, report, target) if not finding.good]
+        bad = [finding for finding in check_scores(folder, progress, target) if not finding.good]
         if bad:
             hint = "" if bad[0].what != "data" else "; pass --unscored to add it as it is"
             raise BenchError(f"{file}: {bad[0].what}: {bad[0].text}{hint}")
 
     folder, new = import_run(file, runs_dir, results_dir, None if unscored else check)
     done = "not scored again" if unscored else "scored again with the same numbers"
-    report.say(f"{folder.root}: added, {done}; see `bench table`" if new else f"{folder.root} is there already")
+    progress.say(f"{folder.root}: added, {done}; see `bench table`" if new else f"{folder.root} is there already")

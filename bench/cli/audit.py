@@ -74,9 +74,9 @@ def _scored(
     from bench.results.audit import read_case, side_by_side, side_by_side_of_case
     from bench.scoring.protocols import PROTOCOLS
     from bench.scoring.score import external_run, score_predictions
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    reporter, target = Reporter(Console(stderr=True)), chosen_device(device)
+    progress, target = Progress(Console(stderr=True)), chosen_device(device)
     run = None
     if dataset is None:
         folder = find_run(subject, runs_dir)
@@ -84,14 +84,14 @@ def _scored(
             raise UsageError(
                 f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset"
             )
-        run = open_stored(folder, reporter)
+        run = open_stored(folder, progress)
         cases, predictions, name = run.cases, run.predictions, run.facts.run_id
         split = run.facts.split
     else:
         spec = get_dataset(dataset)
         if preset not in spec.presets:
             raise unknown_name("preset", preset, list(spec.presets))
-        with reporter.task(f"prepare {spec.name}", 1) as task:
+        with progress.task(f"prepare {spec.name}", 1) as task:
             cases = load_dataset(spec, spec.presets[preset], source, task.counted)
         predictions, name = Path(subject), f"{subject} ({spec.name}, {preset})"
     card = cases[split].card
@@ -100,7 +100,7 @@ def _scored(
         return side_by_side_of_case(f"{name}, {card.source} data, case {case}", volumes)
     if run is not None:
         with run.folder.locked():
-            rows = {protocol.id: run.score(protocol, reporter, target) for protocol in PROTOCOLS.values()}
+            rows = {protocol.id: run.score(protocol, progress, target) for protocol in PROTOCOLS.values()}
     else:
         facts = external_run(predictions, cases, "audited", preset, split, None)
         rows = {

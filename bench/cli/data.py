@@ -54,40 +54,40 @@ def prepare(
     from bench.data.splits import keep_split_file, own_split
     from bench.data.store import read_store, store_folder
     from bench.plugins.registry import get_dataset
-    from bench.system.progress import Reporter, Task
+    from bench.system.progress import Progress, Task
 
     spec = get_dataset(dataset)
     if split_file:
         keep_split_file(spec.name, split_file)
-    reporter = Reporter(Console())
-    reporter.say(f"looking for scans in {source}")
+    progress = Progress(Console())
+    progress.say(f"looking for scans in {source}")
     with ExitStack() as stack:
         tasks: list[Task] = []
 
         def advance(done: int, total: int, line: str) -> None:
             if not tasks:  # how many there are is known once they are found
-                tasks.append(stack.enter_context(reporter.task(f"preparing {spec.name}", total)))
+                tasks.append(stack.enter_context(progress.task(f"preparing {spec.name}", total)))
             tasks[0].advance(done, line)
 
         module = importlib.import_module("bench.scans.prepare")
-        report = module.prepare(spec, source, workers=workers, progress=advance, keep_table=keep_table)
+        report = module.prepare(spec, source, workers=workers, on_progress=advance, keep_table=keep_table)
 
     table = Table("prepared", "already there", "refused", "passed over", "stored in all")
     counts = (report.prepared, report.already, report.refused, report.skipped, read_store(spec.name))
     table.add_row(*(str(len(items)) for items in counts))
-    reporter.console.print(table)
+    progress.console.print(table)
     for record in report.prepared:
         if record.table != "removed" and not keep_table:
-            reporter.say(f"{record.case}: table {record.table}")
+            progress.say(f"{record.case}: table {record.table}")
     examples = {item.reason: item.path for item in report.skipped}
     for reason, count in list(Counter(item.reason for item in report.skipped).items())[:MOST_LISTED]:
         where = f"{count} ×, such as {examples[reason]}" if count > 1 else examples[reason]
-        reporter.say(f"passed over: {where}: {reason}")
-    _list(reporter.say, "refused", report.refused)
-    reporter.say(f"the volumes are in {store_folder(spec.name)}")
+        progress.say(f"passed over: {where}: {reason}")
+    _list(progress.say, "refused", report.refused)
+    progress.say(f"the volumes are in {store_folder(spec.name)}")
     if (own := own_split(spec.name)) is not None:
         unknown = own.missing(read_store(spec.name))
-        reporter.say(f"your split is used; {len(unknown)} of its entries are not prepared")
+        progress.say(f"your split is used; {len(unknown)} of its entries are not prepared")
     if report.refused:
         raise typer.Exit(1)
 
@@ -101,11 +101,11 @@ def sample(
 
     from bench.data.store import data_root
     from bench.plugins.registry import get_dataset
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     spec = get_dataset(dataset or _offering("sample"))
     module = _own_module(spec.name, "sample", "no sample scan")
-    say = Reporter(Console()).say
+    say = Progress(Console()).say
     path = module.fetch(data_root() / spec.name / "sample")
     say(f"the scan is {path}; {spec.citation}")
     prepare(spec.name, path, workers=1)
@@ -128,25 +128,25 @@ def download(
 
     from bench.data.store import data_root
     from bench.plugins.registry import get_dataset
-    from bench.system.progress import Reporter, Task
+    from bench.system.progress import Progress, Task
 
     spec = get_dataset(dataset)
     module = _own_module(spec.name, "download", "no public download")
     target = folder or data_root() / spec.name / "download"
-    reporter = Reporter(Console())
+    progress = Progress(Console())
     with ExitStack() as stack:
         tasks: list[Task] = []
 
         def advance(done: int, total: int, note: str) -> None:
             if not tasks:
-                tasks.append(stack.enter_context(reporter.task(f"downloading {spec.name}, MB", total)))
+                tasks.append(stack.enter_context(progress.task(f"downloading {spec.name}, MB", total)))
             tasks[0].advance(done, note)
 
-        report = module.download(target, cases=cases, workers=workers, progress=advance)
+        report = module.download(target, cases=cases, workers=workers, on_progress=advance)
     for name, reason in report.failed:
-        reporter.say(f"failed: {name}: {reason}")
-    reporter.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
-    reporter.say(f"next: bench data prepare {spec.name} --from {target}")
+        progress.say(f"failed: {name}: {reason}")
+    progress.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
+    progress.say(f"next: bench data prepare {spec.name} --from {target}")
     if report.failed:
         raise typer.Exit(1)
 
@@ -174,20 +174,20 @@ def export(
     from bench.data.splits import assigned_splits
     from bench.dataset import SPLITS
     from bench.plugins.registry import get_dataset
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     if preset is not None:
-        report = Reporter()
-        cases = load_preset(spec, preset, source, report)
+        progress = Progress()
+        cases = load_preset(spec, preset, source, progress)
         wanted = [cases[name] for name in SPLITS if split in (name, "all")]
-        with report.task("write", sum(map(len, wanted))) as task:
+        with progress.task("write", sum(map(len, wanted))) as task:
             count = importlib.import_module("bench.scans.export").export_cases(wanted, folder, task.counted)
-        report.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
+        progress.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
         return
     spec = replace(spec, assign_splits=partial(assigned_splits, spec))
     written, failed = importlib.import_module("bench.scans.export").export(spec, folder)
-    say = Reporter(Console()).say
+    say = Progress(Console()).say
     say(f"{len(written)} cases of {spec.name} written to {folder}")
     _list(say, "not written", failed)
     if failed:
@@ -239,12 +239,12 @@ def preview(
     from bench.errors import BenchError, unknown_name
     from bench.pictures.preview import preview_cases
     from bench.plugins.registry import get_dataset
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
-    report = Reporter()
+    progress = Progress()
     groups = []
     for one in ("real", "phantom") if source == "both" else (source,):
         try:
@@ -252,16 +252,16 @@ def preview(
         except BenchError as error:
             if source == "real":
                 raise
-            report.say(f"phantoms alone: {error}")
+            progress.say(f"phantoms alone: {error}")
             continue
-        with report.task(f"prepare {spec.name}, {one}", 1) as task:
+        with progress.task(f"prepare {spec.name}, {one}", 1) as task:
             cases = load_dataset(spec, spec.presets[preset], one, task.counted)[split]
         if len(cases):
             groups.append(cases)
     if not groups:
         raise BenchError(f"the split {split} of {spec.name} holds no case")
     preview_cases(out, groups, count)
-    report.say(f"picture: {out}")
+    progress.say(f"picture: {out}")
 
 
 def _list(say: Callable[[str], None], what: str, rejected: Sequence[Any]) -> None:

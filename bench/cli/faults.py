@@ -31,14 +31,14 @@ def faults(
     from bench.errors import BenchError
     from bench.pipeline.run import RunRequest
     from bench.system.files import replace_block
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report = Reporter()
+    progress = Progress()
     request = RunRequest(method, dataset, preset, 0, tuple(set_), protocol, "phantom", device="cpu")
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="bench-faults-") as folder:
-        for outcome in fault_drills(request, Path(folder), seed, report):
-            report.say(f"{outcome.fault}, {outcome.where}, {outcome.times} times: {outcome.outcome}")
+        for outcome in fault_drills(request, Path(folder), seed, progress):
+            progress.say(f"{outcome.fault}, {outcome.where}, {outcome.times} times: {outcome.outcome}")
             outcomes.append(outcome)
     write_outcomes(results_dir, outcomes)
     table = as_markdown(outcomes)

@@ -76,11 +76,11 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
     from rich.table import Table
 
     from bench.fingerprint import compare, select
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     chosen = select(module, entry, fast)
     rows: list[Comparison] = []
-    with Reporter(Console(stderr=True)).task(f"fingerprint of {name}", len(chosen)) as task:
+    with Progress(Console(stderr=True)).task(f"fingerprint of {name}", len(chosen)) as task:
         for done, (path, part) in enumerate(chosen, start=1):
             rows += [row for row in compare(module, path) if f"{row.key}/".startswith(part)]
             task.advance(done, path)

@@ -16,7 +16,7 @@ def gallery(
     """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
     from bench.report.collect import collect
     from bench.report.gallery import draw_gallery
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    names = draw_gallery(out, collect(results_dir, runs_dir, by, Reporter()), case)
+    names = draw_gallery(out, collect(results_dir, runs_dir, by, Progress()), case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

@@ -32,32 +32,32 @@ def measure(
     """
     from bench.plugins.registry import discover_datasets, get_dataset
     from bench.system.files import replace_block
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report = Reporter()
+    progress = Progress()
     own_module = importlib.import_module("bench.scans.prepare").own_module
     names = (
         [dataset] if dataset else [name for name in sorted(discover_datasets()[0]) if own_module(name, "population")]
     )
     specs = [get_dataset(name) for name in names]
-    scans = _scans(real, report) if real else []
+    scans = _scans(real, progress) if real else []
     blocks: dict[str, str] = {}
     for spec in specs:
         module = own_module(spec.name, "population")
         if module is None:
-            report.say(f"{spec.name} has no population to measure")
+            progress.say(f"{spec.name} has no population to measure")
             continue
-        with report.task(f"measure {spec.name}", subjects) as task:
+        with progress.task(f"measure {spec.name}", subjects) as task:
             blocks[f"population {spec.name}"] = module.population(subjects, scans, task.counted)
     blocks["projector"] = "\n\n".join(f"{spec.title}:\n\n{_projector(spec)}" for spec in specs)
     blocks["speed"] = _speed(specs)
     for name, text in blocks.items():
-        report.say(f"\n{name}\n\n{text}")
+        progress.say(f"\n{name}\n\n{text}")
         if readme:
             replace_block(readme, name, text)
 
 
-def _scans(folder: Path, report: Any) -> list[Any]:
+def _scans(folder: Path, progress: Any) -> list[Any]:
     """The CTs below a folder; what else is there is named."""
     from bench.errors import UsageError
 
@@ -66,7 +66,7 @@ def _scans(folder: Path, report: Any) -> list[Any]:
     scans = [item for item in found if hasattr(item, "read")]
     for item in found:
         if not hasattr(item, "read"):
-            report.say(f"passed over: {item.path}: {item.reason}")
+            progress.say(f"passed over: {item.path}: {item.reason}")
     if not scans:
         raise UsageError(f"no CT was found in {folder}; name a folder with scans of any format that is read")
     return scans

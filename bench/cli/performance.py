@@ -41,7 +41,7 @@ def performance(
     from bench.performance.items import PICTURE, TABLES, Request, measure
     from bench.performance.report import markdown
     from bench.system.files import replace_block, with_block, write_text
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     if readme is not None:
         with_block(readme, "performance", "")  # refuses a file without the marks before anything is measured
@@ -63,7 +63,7 @@ def performance(
         runs_dir=runs_dir,
         results_dir=results_dir,
     )
-    rows = measure(request, Reporter(Console(stderr=True)))
+    rows = measure(request, Progress(Console(stderr=True)))
     drawn = (results_dir / PICTURE).exists()
     text = markdown(rows, PICTURE if drawn else "")
     write_text(results_dir / TABLES, f"# Performance\n\n{text}")

@@ -26,9 +26,9 @@ def report(
     named in the page.
     """
     from bench.report.page import ReportRequest, write_report
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     request = ReportRequest(out, results_dir, runs_dir, by, cases, viewer_mib)
-    reporter = Reporter()
-    size = write_report(request, reporter)
-    reporter.say(f"wrote {out} ({size / 2**20:.1f} MiB); open it in a browser")
+    progress = Progress()
+    size = write_report(request, progress)
+    progress.say(f"wrote {out} ({size / 2**20:.1f} MiB); open it in a browser")

@@ -40,9 +40,9 @@ def run(
     from bench.errors import BenchError, BusyError, UsageError
     from bench.pipeline.failures import forget_failure, one_line, record_failure
     from bench.pipeline.run import RunRequest, run_one
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report = Reporter()
+    progress = Progress()
     grid = list(product(listed(method), listed(dataset), seed_list(seeds)))
     _check_names(listed(method), listed(dataset), preset, protocol)
     failed = []
@@ -62,7 +62,7 @@ def run(
             from_pretrained=from_pretrained,
         )
         try:
-            run_one(request, report)
+            run_one(request, progress)
         except Exception as error:
             alone = len(grid) == 1
             wrong = isinstance(error, UsageError) and (alone or from_pretrained)
@@ -73,7 +73,7 @@ def run(
             if alone or process_count() > 1:  # the other processes may be elsewhere in this run
                 raise
             failed.append(f"{method_name} on {dataset_name}, seed {seed}: {one_line(error)}")
-            report.say(f"failed: {failed[-1]}")
+            progress.say(f"failed: {failed[-1]}")
         else:
             if is_main():
                 forget_failure(request)

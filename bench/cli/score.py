@@ -61,9 +61,9 @@ def score(
     from bench.scoring.rows import merge_rows, merge_run
     from bench.scoring.score import external_run, score_predictions
     from bench.system.files import sha256_of
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    chosen_protocol, target, reporter = get_protocol(protocol), chosen_device(device), Reporter()
+    chosen_protocol, target, progress = get_protocol(protocol), chosen_device(device), Progress()
     folder = find_run(subject, runs_dir) if method is None else None
     if folder or (dataset is None and method is None):
         if folder is None:
@@ -71,13 +71,13 @@ def score(
                 f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
             )
         with folder.locked():
-            run = open_stored(folder, reporter, dataset)
-            rows = run.score(chosen_protocol, reporter, target)
+            run = open_stored(folder, progress, dataset)
+            rows = run.score(chosen_protocol, progress, target)
             scored = {**folder.record().get("scored", {}), chosen_protocol.id: chosen_protocol.sha256()}
             record = folder.update(scored=scored)
         merge_rows(results_dir, rows)
         merge_run(results_dir, run_row(record))
-        _say(rows, run.facts.run_id, results_dir, reporter)
+        _say(rows, run.facts.run_id, results_dir, progress)
         return
     if dataset is None or method is None:
         raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
@@ -86,17 +86,17 @@ def score(
         raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
     if not directory.is_dir():
         raise UsageError(f"no folder {directory}")
-    cases = load_preset(spec, preset, source, reporter)
+    cases = load_preset(spec, preset, source, progress)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
     given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
     if resample:
         aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
         moved = resample_predictions(directory, aligned, cases[split], unit, allow_missing=allow_missing)
-        reporter.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
+        progress.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
         directory, unit = aligned, "hu"
         files = find_predictions(directory, cases[split].names, allow_missing=True)
-    with reporter.task("score", len(cases[split])) as task:
+    with progress.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,
             cases,
@@ -110,7 +110,7 @@ def score(
         )
     merge_rows(results_dir, rows)
     if hint := better_turned(files, cases[split], unit):
-        reporter.say(f"doubtful: {hint}")
+        progress.say(f"doubtful: {hint}")
     card = cases[split].card
     merge_run(
         results_dir,
@@ -136,7 +136,7 @@ def score(
             "resampled": "linearly" if resample else None,
         },
     )
-    _say(rows, facts.run_id, results_dir, reporter)
+    _say(rows, facts.run_id, results_dir, progress)
 
 
 def chosen_device(name: str):
@@ -150,8 +150,8 @@ def chosen_device(name: str):
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _say(rows, run_id: str, results_dir: Path, reporter) -> None:
+def _say(rows, run_id: str, results_dir: Path, progress) -> None:
     for row in rows:
         if row.stat == "mean" and row.value is not None and (row.space, row.axis) in (("3d", "all"), ("mip", "mean")):
-            reporter.say(f"{row.space:4} {row.metric:20} {row.value:.5g}  (n={row.n}) {row.note}".rstrip())
-    reporter.say(f"{run_id}: {len(rows)} rows in {results_dir}; see `bench table`")
+            progress.say(f"{row.space:4} {row.metric:20} {row.value:.5g}  (n={row.n}) {row.note}".rstrip())
+    progress.say(f"{run_id}: {len(rows)} rows in {results_dir}; see `bench table`")

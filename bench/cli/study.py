@@ -43,9 +43,9 @@ def study(
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import as_lines
     from bench.study.runs import StudyRequest
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report = Reporter()
+    progress = Progress()
     request = StudyRequest(
         methods=tuple(listed(method)),
         dataset=dataset,
@@ -61,7 +61,7 @@ def study(
         runs_dir=runs_dir,
         results_dir=results_dir,
     )
-    answer = run_study(name, request, report)
+    answer = run_study(name, request, progress)
     heads, lines = as_lines(answer.points, STUDIES[name].metrics)
     table = Table(title=STUDIES[name].question, title_justify="left")
     for index, head in enumerate(heads):
@@ -70,11 +70,11 @@ def study(
         table.add_row(*(cell.replace("[", "\\[") for cell in line))
     console = Console()
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
-    report.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
+    progress.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
     for point in answer.points:
         if point.measured and point.note:
-            report.say(f"{point.facts['method']}, {point.setting}: {point.note}")
-    report.say(f"wrote {answer.csv} and {answer.picture}")
+            progress.say(f"{point.facts['method']}, {point.setting}: {point.note}")
+    progress.say(f"wrote {answer.csv} and {answer.picture}")
 
 
 def _whole(text: str) -> list[int]:

@@ -53,9 +53,9 @@ def sweep(
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
     from bench.sweep.state import counted, is_finished, states
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
-    report = Reporter()
+    progress = Progress()
     if what == "status" and not method:
         grid = newest_grid(runs_dir)
     else:
@@ -77,25 +77,25 @@ def sweep(
     before = states(grid, jobs, held)
     if what == "status" or dry_run:
         _show(before)
-        report.say(f"{grid.name}: {counted(before)}")
+        progress.say(f"{grid.name}: {counted(before)}")
         return 0
     wanted = [job for job in jobs if job.folder is not None and job.label not in held and not is_finished(job)]
     keep_grid(grid)
-    report.say(f"{grid.name}: {counted(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
+    progress.say(f"{grid.name}: {counted(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
     if launcher == "slurm":
         if wanted:
             options = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
             for label, job_id in submit(grid, wanted, options).items():
-                report.say(f"Slurm {job_id}: {label}")
+                progress.say(f"Slurm {job_id}: {label}")
         if not wait:
-            report.say("see `bench sweep status`; the same command again submits what has not run")
+            progress.say("see `bench sweep status`; the same command again submits what has not run")
             return 0
-        wait_for_queue(grid, [job.label for job in jobs], report)
+        wait_for_queue(grid, [job.label for job in jobs], progress)
     else:
-        run_local(grid, wanted, max_parallel, processes, report)
+        run_local(grid, wanted, max_parallel, processes, progress)
     after = states(grid, jobs, queue(grid))
     _show(after)
-    report.say(f"{grid.name}: {counted(after)}")
+    progress.say(f"{grid.name}: {counted(after)}")
     return 0 if all(state.name == "done" for state in after) else 1
 
 

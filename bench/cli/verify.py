@@ -29,10 +29,10 @@ def verify(
     from bench.errors import BenchError
     from bench.pipeline.fit import make_accelerator
     from bench.pipeline.verify import verify_run
-    from bench.system.progress import Reporter
+    from bench.system.progress import Progress
 
     console = Console()
-    findings = verify_run(found(run, runs_dir), results_dir, Reporter(console), make_accelerator(device).device)
+    findings = verify_run(found(run, runs_dir), results_dir, Progress(console), make_accelerator(device).device)
     table = Table("", "what", "found", title=f"bench verify {run}", title_justify="left")
     for finding in findings:
         mark = "[green]good[/]" if finding.good else "[red]bad[/]"

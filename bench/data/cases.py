@@ -27,15 +27,15 @@ from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, Prepared
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.projector import project
 from bench.system.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
 PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
 LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
 GREY_PERCENTILE = 99.9
 
-Progress = Callable[[int, int], None]
-"""`progress(done, total)`, called after each case."""
+OnProgress = Callable[[int, int], None]
+"""`on_progress(done, total)`, called after each case."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
 
 
 def load_dataset(
-    spec: DatasetSpec, config: DataConfig, source: str = "auto", progress: Progress | None = None
+    spec: DatasetSpec, config: DataConfig, source: str = "auto", on_progress: OnProgress | None = None
 ) -> dict[Split, Cases]:
     """The three splits at the preset's resolution; computed at the first call, then read from the cache.
 
@@ -83,17 +83,17 @@ def load_dataset(
         drop_partial(folder)
         manifest = _intact_manifest(folder)
         if manifest is None:
-            manifest = _build(spec, config, sources, folder, progress)
+            manifest = _build(spec, config, sources, folder, on_progress)
     return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
 
 
-def load_preset(spec: DatasetSpec, preset: str, source: str, report: Reporter) -> dict[Split, Cases]:
+def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress) -> dict[Split, Cases]:
     """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     chosen, reason = choose_source(spec, source)
-    report.say_once(f"data of {spec.name}: {reason}")
-    with report.task(f"prepare {spec.name}", 1) as task:
+    progress.say_once(f"data of {spec.name}: {reason}")
+    with progress.task(f"prepare {spec.name}", 1) as task:
         return load_dataset(spec, spec.presets[preset], chosen, task.counted)
 
 
@@ -159,7 +159,7 @@ def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Se
 
 
 def _build(
-    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source], folder: Path, progress: Progress | None
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source], folder: Path, on_progress: OnProgress | None
 ) -> dict[str, Any]:
     count = len(sources)
     volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
@@ -168,8 +168,8 @@ def _build(
     def filled() -> Iterator[tuple[str, Described]]:
         for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
             volumes[index], integrals[index] = volume, views
-            if progress:
-                progress(index + 1, count)
+            if on_progress:
+                on_progress(index + 1, count)
             yield sources[index].name, described
 
     if any(source.seed is not None for source in sources):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.pipeline.run import RunRequest, run_one
-from bench.system.progress import Reporter, Task
+from bench.system.progress import Progress, Task
 from bench.system.signals import WARNINGS
 
 PATIENCE = 10.0  # seconds from a warning to the end of the process
@@ -31,7 +31,7 @@ PR_CAPBSET_DROP = 24
 class Moment:
     """When a signal comes: a part of the way through a task, at the latest as it ends."""
 
-    task: str  # as the reporter names it
+    task: str  # as the terminal names it
     part: float  # 0..1 of the seconds that the task takes
     seconds: float  # that an undisturbed run spent on it
 
@@ -78,8 +78,8 @@ def ended(process: multiprocessing.process.BaseProcess, log: Path) -> End:
     return End(process.exitcode or 0, said[-1] if said else "")
 
 
-class _Doomed(Reporter):
-    """A reporter that sends this process a signal at a moment of one task."""
+class _Doomed(Progress):
+    """A progress that sends this process a signal at a moment of one task."""
 
     def __init__(self, fate: Fate, times: Path) -> None:
         super().__init__()
@@ -137,11 +137,11 @@ def _live(request: RunRequest, fate: Fate, log: Path, environment: dict[str, str
         _kill_at_write(fate.writes)
     if fate.clock_step:
         _set_clock(fate.clock_step)
-    reporter = _Doomed(fate, log.with_suffix(".times"))
+    progress = _Doomed(fate, log.with_suffix(".times"))
 
     def work() -> int:
-        run_one(request, reporter)
-        return MISSED if fate.moment and not reporter.struck.is_set() else 0
+        run_one(request, progress)
+        return MISSED if fate.moment and not progress.struck.is_set() else 0
 
     code = ended_by(work)
     sys.stdout.flush()

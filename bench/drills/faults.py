@@ -23,7 +23,7 @@ from bench.pipeline.run import RunRequest
 from bench.plugins.registry import get_dataset, get_method
 from bench.scoring.rows import SCORES, read_scores
 from bench.system.files import PARTIAL, digest_of, sha256_of
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 KILLS = 20  # at least so many, spread over all tasks of a run
 WRITES = (3, 9)  # files that are written between two kills
@@ -45,10 +45,10 @@ class Whole:
     state: dict[str, str]
 
 
-def fault_drills(request: RunRequest, folder: Path, seed: int, report: Reporter) -> Iterator[Outcome]:
+def fault_drills(request: RunRequest, folder: Path, seed: int, progress: Progress) -> Iterator[Outcome]:
     """Every drill in turn, on the run that `request` asks for; all of it is written below `folder`."""
     whole = undisturbed(request, folder / "whole")
-    report.say(f"undisturbed: {', '.join(f'{name} {seconds:.0f} s' for name, seconds in whole.seconds.items())}")
+    progress.say(f"undisturbed: {', '.join(f'{name} {seconds:.0f} s' for name, seconds in whole.seconds.items())}")
     chance = random.Random(seed)
     drills: tuple[Callable[[Whole, Path, random.Random], list[Outcome]], ...] = (
         kill_drill, write_drill, warning_drill, full_disk_drill, read_only_drill, clock_drill,

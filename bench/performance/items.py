@@ -23,7 +23,7 @@ from bench.performance.timing import Bench
 from bench.pipeline.fit import make_accelerator
 from bench.plugins.registry import discover_methods, get_dataset
 from bench.study.runs import StudyRequest, find_runs, limited
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.provenance import device_name
 
 PICTURE, TABLES = "performance.png", "performance.md"
@@ -54,7 +54,7 @@ class Request:
     results_dir: Path = Path("results")
 
 
-def measure(request: Request, report: Reporter) -> list[Row]:
+def measure(request: Request, progress: Progress) -> list[Row]:
     """Measure the items in order, each within its share of what is left of the seconds; return all rows known.
 
     Rows are kept as they are made. Raises UsageError for an unknown item or method before anything is measured.
@@ -71,18 +71,18 @@ def measure(request: Request, report: Reporter) -> list[Row]:
     for place, item in enumerate(chosen):
         left = request.seconds - (time.monotonic() - began)
         if left <= 0:
-            report.say(f"{request.seconds:.0f} seconds are over: {', '.join(chosen[place:])} not measured")
+            progress.say(f"{request.seconds:.0f} seconds are over: {', '.join(chosen[place:])} not measured")
             break
         share = left / (len(chosen) - place)
         repeats = 3 if request.quick else 15
         bench = Bench(device, request.threads, share * SHARE / 4, repeats, least=2 if request.quick else 3)
-        report.say(f"{item}: up to about {share:.0f} s")
+        progress.say(f"{item}: up to about {share:.0f} s")
         ends = time.monotonic() + share
-        for row in ITEMS[item](replace(request, methods=tuple(methods)), bench, report):
+        for row in ITEMS[item](replace(request, methods=tuple(methods)), bench, progress):
             known = merge_rows(request.results_dir, [row])
-            report.say(f"  {line_of(row)}")
+            progress.say(f"  {line_of(row)}")
             if time.monotonic() > ends:
-                report.say(f"{item}: its share of the seconds is over; --only {item} measures all of it")
+                progress.say(f"{item}: its share of the seconds is over; --only {item} measures all of it")
                 break
     if found := curves(row for row in known if row.device == device_name(device) and row.threads == request.threads):
         title = f"{device_name(device)}, {request.threads} thread{'s' * (request.threads > 1)}, preset {request.preset}"
@@ -113,11 +113,11 @@ def _each(request: Request, bench: Bench, rows: Callable[..., Iterator[Row]], *e
         yield from rows(load_subject(name, spec, request.preset, bench.device), bench, *extra)
 
 
-def _loop(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _loop(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     return _each(request, bench, loop_rows, QUICK_LOOP_STEPS if request.quick else LOOP_STEPS)
 
 
-def _steps(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _steps(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     rows = _each(request, bench, step_rows, request.stages) if not request.batch else _cut_steps(request, bench)
     found = False
     for row in rows:
@@ -133,48 +133,48 @@ def _cut_steps(request: Request, bench: Bench) -> Iterator[Row]:
         yield from step_rows(subject, bench, request.stages, request.batch)
 
 
-def _half(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _half(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     return _each(request, bench, half_rows)
 
 
-def _reconstruct(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _reconstruct(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     return _each(request, bench, reconstruct_rows)
 
 
-def _sampling(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _sampling(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     if request.run:
         asked = StudyRequest(run_ids=(request.run,), device=request.device, runs_dir=request.runs_dir)
-        (run,) = find_runs(asked, report)
+        (run,) = find_runs(asked, progress)
         if sampler(run.method) is None:
             raise UsageError(f"{run.config.method} does not draw in steps; --run takes a run of a method that does")
         cases = limited(run.cases["test"], 8 if request.quick else request.cases)
         yield from sampling_rows(run.config.method, run.method, cases, run.folder.root.name, bench, request.steps)
         return
-    report.say("sampling: without --run RUN the networks are untrained and quality is not judged")
+    progress.say("sampling: without --run RUN the networks are untrained and quality is not judged")
     spec = get_dataset(request.dataset)
     for name in request.methods:
         subject = load_subject(name, spec, request.preset, bench.device, tests=8)
         yield from sampling_rows(name, subject.method, subject.cases["test"], "", bench, request.steps)
 
 
-def _data(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _data(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     spec = get_dataset(request.dataset)
     return data_rows(spec, spec.presets[request.preset].size, bench)
 
 
-def _growth(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _growth(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     largest = 64 if request.quick else max(AMOUNTS[SIDE])
     return growth_rows(request.methods, get_dataset(request.dataset), request.preset, bench, largest)
 
 
-def _memory(request: Request, bench: Bench, report: Reporter) -> Iterator[Row]:
+def _memory(request: Request, bench: Bench, progress: Progress) -> Iterator[Row]:
     if bench.device.type != "cpu":
         raise BenchError("memory is estimated on the CPU; use --device cpu")
     spec = get_dataset(request.dataset)
     return memory_rows(request.methods, spec, request.memory_preset, bench, request.stages)
 
 
-Item = Callable[[Request, Bench, Reporter], Iterator[Row]]
+Item = Callable[[Request, Bench, Progress], Iterator[Row]]
 ITEMS: dict[str, Item] = {
     "loop": _loop,
     "step": _steps,

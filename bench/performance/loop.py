@@ -17,7 +17,7 @@ from bench.pipeline.fit import make_accelerator, train
 from bench.pipeline.microbatch import autocast, to_device
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
 
 LEAST_STEPS = 6  # of a repetition, of slow stages
@@ -59,10 +59,10 @@ def shortened(loop: Loop, steps: int) -> Loop:
 
 def harness_loop(stage: Stage, folder: Path, device: torch.device) -> None:
     """All steps as a run takes them, its log included."""
-    report = Reporter()
-    report.quiet = True
+    progress = Progress()
+    progress.quiet = True
     accelerator = make_accelerator("cuda" if device.type == "cuda" else "cpu")
-    train(stage, RunFolder(folder), FitConfig(precision="fp32"), SEED, "", accelerator, report)
+    train(stage, RunFolder(folder), FitConfig(precision="fp32"), SEED, "", accelerator, progress)
 
 
 def bare_loop(stage: Stage, device: torch.device) -> None:

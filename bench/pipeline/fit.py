@@ -41,7 +41,7 @@ from bench.runs.folder import (
     save_checkpoint,
     save_weights,
 )
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder, derived_seed, seed_everything
 from bench.system.signals import WARNINGS
 
@@ -68,7 +68,7 @@ def fit_stages(
     settings: FitConfig,
     seed: int,
     accelerator: Accelerator,
-    report: Reporter,
+    progress: Progress,
 ) -> dict[str, dict[str, Any]]:
     """Train all stages in order, skipping those whose weights are there and intact; return the records by stage.
 
@@ -79,9 +79,9 @@ def fit_stages(
     after = ""
     for stage in stages:
         record = done.get(stage.name)
-        usable = record is not None and record["after"] == after and _restored(stage, cases, folder, record, report)
+        usable = record is not None and record["after"] == after and _restored(stage, cases, folder, record, progress)
         if record is None or not everywhere(usable):
-            fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, report)
+            fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, progress)
             record = fitted.__dict__
             done = {**done, stage.name: record}
             if accelerator.is_main_process:
@@ -107,12 +107,12 @@ def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> Non
 
 
 def load_stages(
-    stages: Sequence[Stage | FittedStage], cases: Mapping[Split, Cases], folder: RunFolder, report: Reporter
+    stages: Sequence[Stage | FittedStage], cases: Mapping[Split, Cases], folder: RunFolder, progress: Progress
 ) -> None:
     """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
     done = folder.record().get("stages", {})
     for stage in stages:
-        if stage.name not in done or not _restored(stage, cases, folder, done[stage.name], report):
+        if stage.name not in done or not _restored(stage, cases, folder, done[stage.name], progress):
             name = folder.root.name
             raise BenchError(f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first")
 
@@ -122,11 +122,11 @@ def _restored(
     cases: Mapping[Split, Cases],
     folder: RunFolder,
     record: dict[str, Any],
-    report: Reporter,
+    progress: Progress,
 ) -> bool:
     tensors = load_weights(folder, stage.name, record["sha256"])
     if tensors is None:
-        report.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
+        progress.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
         return False
     load_networks(stage, tensors)
     if isinstance(stage, FittedStage):
@@ -149,14 +149,14 @@ def _fit_one(
     seed: int,
     after: str,
     accelerator: Accelerator,
-    report: Reporter,
+    progress: Progress,
 ) -> FittedRecord:
     began = time.monotonic()
     seed_everything(seed, stage.name, "start")
     for network in stage.networks.values():
         network.to(accelerator.device)
     if isinstance(stage, FittedStage):
-        with report.task(f"fit {stage.name}", 1) as task:
+        with progress.task(f"fit {stage.name}", 1) as task:
             stage.fit(cases, folder.cache)
             stage.recall(cases)
             task.advance(1)
@@ -164,7 +164,7 @@ def _fit_one(
     else:
         with accelerator.main_process_first():
             stage.prepare(cases, folder.cache, accelerator.device)
-        before, parts = train(stage, folder, settings, seed, after, accelerator, report)
+        before, parts = train(stage, folder, settings, seed, after, accelerator, progress)
         began, steps = began - before, stage.loop.steps
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
@@ -182,7 +182,7 @@ def train(
     seed: int,
     after: str,
     accelerator: Accelerator,
-    report: Reporter,
+    progress: Progress,
 ) -> tuple[float, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
@@ -196,15 +196,15 @@ def train(
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
     best: dict[str, Any] = {"loss": float("inf"), "weights": None}
     training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
-    start, seconds_before = training.resume(folder, report)
+    start, seconds_before = training.resume(folder, progress)
     log.start_at(start)
 
-    steps = Steps(stage, optimizers, accelerator, settings.precision, report, training.parts)
+    steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
     memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = _training_batches(stage, settings, seed, start, accelerator)
     _set_training(stage, True)
     began = saved = time.monotonic()
-    with memory, report.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
+    with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
         for step in range(start, loop.steps):
             reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
             reseed()
@@ -349,11 +349,11 @@ class _Training:
         }
         save_checkpoint(folder, self.stage.name, step, state)
 
-    def resume(self, folder: RunFolder, report: Reporter) -> tuple[int, float]:
+    def resume(self, folder: RunFolder, progress: Progress) -> tuple[int, float]:
         """Take up the newest intact checkpoint; return its step and the seconds spent until then, or zeros."""
         state, damaged = load_checkpoint(folder, self.stage.name)
         for name in damaged:
-            report.say(f"checkpoint {name} is damaged: it is not used")
+            progress.say(f"checkpoint {name} is damaged: it is not used")
         if state is None or state["after"] != self.after:
             return 0, 0.0
         for name, network in self.stage.networks.items():
@@ -365,7 +365,7 @@ class _Training:
         self.best.update(state["best"])
         self.stage.load_state(state["stage"])
         self.parts = max(self.parts, state.get("parts", 1))
-        report.say(f"{self.stage.name}: going on at step {state['step']}")
+        progress.say(f"{self.stage.name}: going on at step {state['step']}")
         return state["step"], state["seconds"]
 
 

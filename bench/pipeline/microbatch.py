@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from bench.distributed import average_gradients
 from bench.errors import BenchError
 from bench.method import Batch, Stage
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Steps:
     optimizers: Mapping[str, torch.optim.Optimizer]
     accelerator: Accelerator
     precision: str
-    report: Reporter
+    progress: Progress
     parts: int  # the batch stays what it is; larger parts were too much for the memory when this has grown
 
     def run(self, batch: Batch, step: int, reseed: Callable[[], Any]) -> dict[str, Tensor | float]:
@@ -88,7 +88,7 @@ class Steps:
             optimizer.zero_grad(set_to_none=True)
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.report.say(
+        self.progress.say(
             f"{self.stage.name}: out of memory at step {step}; batches of {cases} go on in {self.parts} parts"
         )
 

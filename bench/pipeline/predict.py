@@ -16,7 +16,7 @@ from bench.method import Method
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
@@ -29,7 +29,7 @@ def predict(
     seed: int,
     angles: Sequence[float],
     accelerator: Accelerator,
-    report: Reporter,
+    progress: Progress,
 ) -> int:
     """Reconstruct every case that has no intact prediction yet; return how many were made.
 
@@ -51,7 +51,7 @@ def predict(
         ]
     )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
-    with report.task(f"reconstruct {cases.split}", len(mine)) as task:
+    with progress.task(f"reconstruct {cases.split}", len(mine)) as task:
         for done, group in enumerate(mine, start=1):
             made = _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device)
             if made:

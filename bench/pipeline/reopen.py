@@ -19,7 +19,7 @@ from bench.runs.folder import RunFolder
 from bench.scoring.protocols import Protocol
 from bench.scoring.rows import ScoreRow
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.provenance import code_version
 
 PREDICTED = ("done", "predicted")  # status of runs whose predictions are all there
@@ -38,11 +38,11 @@ class StoredRun:
         """The folder of the predictions of its split."""
         return self.folder.predictions(self.facts.split)
 
-    def score(self, protocol: Protocol, report: Reporter, device: torch.device) -> list[ScoreRow]:
+    def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[ScoreRow]:
         """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
         made_under = self.folder.record()["protocol"]["id"]  # whose rows alone hold the times
         facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
-        with report.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
+        with progress.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
             return score_predictions(
                 facts,
                 self.cases,
@@ -62,7 +62,7 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
     return RunFolder(found[0]) if found else None
 
 
-def open_stored(folder: RunFolder, report: Reporter, dataset: str | None = None) -> StoredRun:
+def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = None) -> StoredRun:
     """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
 
     Raises UsageError for a run without all its predictions or of another dataset, BenchError where run.json is damaged
@@ -85,7 +85,7 @@ def open_stored(folder: RunFolder, report: Reporter, dataset: str | None = None)
     spec = get_dataset(dataset or config.dataset)
     if spec.name != config.dataset:
         raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
-    with report.task(f"prepare {spec.name}", 1) as task:
+    with progress.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, source, task.counted)
     if cases[split].card.fingerprint != fingerprint:
         raise BenchError(

@@ -34,7 +34,7 @@ from bench.scoring.rows import merge_rows, merge_run, read_runs
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
 from bench.scoring.xrays import turn_angles
 from bench.system.files import write_text
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.provenance import code_version, peak_memory_mib, provenance
 from bench.system.seeding import seed_everything
 
@@ -62,7 +62,7 @@ class RunRequest:
     from_pretrained: bool = False  # take the weights that come with the method in place of training
 
 
-def run_one(request: RunRequest, report: Reporter) -> Path:
+def run_one(request: RunRequest, progress: Progress) -> Path:
     """Bring one run to its end (or its phase `only`) and return its folder.
 
     Raises UsageError before anything is written when the request is wrong, StoppedError after SIGTERM, BenchError
@@ -73,10 +73,10 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     protocol = get_protocol(request.protocol)
     accelerator = make_accelerator(request.device)
     if not accelerator.is_main_process:
-        report.quiet = True
+        progress.quiet = True
     chosen, reason = choose_source(spec, request.source)
-    report.say_once(f"data of {spec.name}: {reason}")
-    with accelerator.main_process_first(), report.task(f"prepare {spec.name}", 1) as task:
+    progress.say_once(f"data of {spec.name}: {reason}")
+    with accelerator.main_process_first(), progress.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, chosen, task.counted)
     card = cases["test"].card
     seed_everything(request.seed, "weights")
@@ -87,11 +87,11 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
     run_id = run_name(config, request, card.fingerprint, None if weights is None else weights.sha256)
     folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
     if request.only is None and from_main(_is_done(folder, protocol, cases[request.split], request.results_dir)):
-        report.say(f"{run_id} is finished; nothing to do")
+        progress.say(f"{run_id} is finished; nothing to do")
         return folder.root
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
-        _fit_and_predict(method, cases, folder, config, request, accelerator, report)
+        _fit_and_predict(method, cases, folder, config, request, accelerator, progress)
         return folder.root
     with folder.locked():
         _begin(folder, config, request, cases, accelerator, method, protocol)
@@ -102,9 +102,9 @@ def run_one(request: RunRequest, report: Reporter) -> Path:
             folder.update(stages=place(weights, folder, [stage.name for stage in method.stages()]))
         accelerator.wait_for_everyone()
         try:
-            _fit_and_predict(method, cases, folder, config, request, accelerator, report)
+            _fit_and_predict(method, cases, folder, config, request, accelerator, progress)
             if request.only in (None, "score"):
-                _score(method, cases, folder, request, accelerator.device, report)
+                _score(method, cases, folder, request, accelerator.device, progress)
             else:
                 folder.update(status="fitted" if request.only == "fit" else "predicted")
         except (StoppedError, KeyboardInterrupt):
@@ -194,21 +194,21 @@ def _fit_and_predict(
     config: RunConfig,
     request: RunRequest,
     accelerator: Accelerator,
-    report: Reporter,
+    progress: Progress,
 ) -> None:
     main = accelerator.is_main_process
     if request.only in (None, "fit"):
-        stages = fit_stages(method.stages(), cases, folder, config.fit, request.seed, accelerator, report)
+        stages = fit_stages(method.stages(), cases, folder, config.fit, request.seed, accelerator, progress)
         if main:
             _note(folder, fit=sum(record["seconds"] or 0.0 for record in stages.values()))
     if request.only in (None, "predict"):
         if request.only == "predict":
-            load_stages(method.stages(), cases, folder, report)
+            load_stages(method.stages(), cases, folder, progress)
         for network in _networks(method):
             network.to(accelerator.device).eval()
         angles = turn_angles(RENDERED, cases[request.split].card.angles)
         began = time.monotonic()
-        made = predict(method, cases[request.split], folder, request.seed, angles, accelerator, report)
+        made = predict(method, cases[request.split], folder, request.seed, angles, accelerator, progress)
         if made and main:
             _note(folder, predict=time.monotonic() - began)
             folder.update(infer_seconds=method.seconds_by_part())
@@ -223,7 +223,7 @@ def _score(
     folder: RunFolder,
     request: RunRequest,
     device: torch.device,
-    report: Reporter,
+    progress: Progress,
 ) -> None:
     began = time.monotonic()
     protocol = get_protocol(request.protocol)
@@ -239,8 +239,8 @@ def _score(
     )
     predictions = folder.predictions(request.split)
     reached = _draw_previews(method, cases[request.split], folder)
-    report.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {folder.previews}")  # all scores take longer
-    with report.task("score", len(cases[request.split])) as task:
+    progress.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {folder.previews}")  # all scores take longer
+    with progress.task("score", len(cases[request.split])) as task:
         rows = score_predictions(facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device)
     _note(folder, score=time.monotonic() - began)
     done = {
@@ -249,13 +249,13 @@ def _score(
         "predictions_sha256": folder_sha256(predictions),
         "finished": _now(),
     }
-    with report.task("merge", 2) as task:  # before the run counts as done: one that does is not looked at again
+    with progress.task("merge", 2) as task:  # before the run counts as done: one that does is not looked at again
         merge_rows(request.results_dir, rows)
         task.advance(1)
         merge_run(request.results_dir, run_row({**folder.record(), **done}))
         task.advance(2)
     folder.update(**done)
-    report.say(f"done: {folder.root}; scores in {request.results_dir}")
+    progress.say(f"done: {folder.root}; scores in {request.results_dir}")
 
 
 def _note(folder: RunFolder, **seconds: float) -> None:

@@ -17,7 +17,7 @@ from bench.runs.record import folder_sha256, name_of_record
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import KEY, ScoreRow, read_score_rows
 from bench.scoring.score import score_predictions
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 SAME = 1e-5  # relative difference that other hardware may make
 SAME_SHARE = 0.02  # difference of a share of neighbours (density, coverage), which flips case by case
@@ -32,14 +32,14 @@ class Finding:
     text: str
 
 
-def verify_run(folder: RunFolder, results_dir: Path, report: Reporter, device: torch.device) -> list[Finding]:
+def verify_run(folder: RunFolder, results_dir: Path, progress: Progress, device: torch.device) -> list[Finding]:
     """Everything that can be checked of a finished run, the rows in `results_dir` included.
 
     Numbers are scored again only from files whose hashes are right. Raises BenchError for an unreadable run.json.
     """
     findings = check_files(folder)
     if all(finding.good for finding in findings):
-        findings += check_scores(folder, report, device)
+        findings += check_scores(folder, progress, device)
         findings.append(_check_results(folder, results_dir))
     return findings
 
@@ -58,14 +58,14 @@ def check_files(folder: RunFolder) -> list[Finding]:
     return findings
 
 
-def check_scores(folder: RunFolder, report: Reporter, device: torch.device) -> list[Finding]:
+def check_scores(folder: RunFolder, progress: Progress, device: torch.device) -> list[Finding]:
     """Each protocol's rows of scores.csv against those that its predictions give now; times are not repeated."""
     try:
         kept = [row for row in read_score_rows(folder.scores_csv) if row.space != "time"]
     except BenchError as error:
         return [Finding("scores", False, str(error))]
     try:
-        run = open_stored(folder, report)
+        run = open_stored(folder, progress)
     except BenchError as error:
         return [Finding("data", False, str(error))]
     findings = []
@@ -76,9 +76,9 @@ def check_scores(folder: RunFolder, report: Reporter, device: torch.device) -> l
                 Finding(f"scores {name}", False, "this version does not have the protocol it was scored by")
             )
             continue
-        with report.task(f"score {name}", len(run.cases[run.facts.split])) as task:
+        with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
-                run.facts, run.cases, run.predictions, protocol, progress=task.counted, device=device
+                run.facts, run.cases, run.predictions, protocol, on_progress=task.counted, device=device
             )
         mine = [row for row in kept if row.protocol == name]
         findings.append(compare_rows(f"scores {name}", mine, [row for row in again if row.space != "time"]))

@@ -22,7 +22,7 @@ from bench.results.leaderboard import leaderboard_tables
 from bench.results.table_model import Block, Kind, Row, Table
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 DATA_KEYS = ("dataset", "source", "split", "preset", "views", "data_fingerprint")
 PLACE = re.compile(r"(?:(\d+)\.|–) (.*)", re.DOTALL)  # how the leaderboard numbers its rows
@@ -101,7 +101,7 @@ class Group:
         return read_prediction(path, self.cases, case)[0]
 
 
-def collect(results_dir: Path, runs_dir: Path, by: str, report: Reporter) -> list[Group]:
+def collect(results_dir: Path, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
     """The groups, by data set. Raises UsageError for a metric nothing is sorted by, BenchError for damaged results."""
     tables = leaderboard_tables(results_dir, by)
     rows = read_rows(results_dir)
@@ -114,7 +114,7 @@ def collect(results_dir: Path, runs_dir: Path, by: str, report: Reporter) -> lis
                 by_data.setdefault(key, []).append(Part(table, block))
     looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
     return [
-        _group(dict(zip(DATA_KEYS, key, strict=True)), parts, rows, found, looks, report)
+        _group(dict(zip(DATA_KEYS, key, strict=True)), parts, rows, found, looks, progress)
         for key, parts in by_data.items()
     ]
 
@@ -137,7 +137,7 @@ def _group(
     rows: pd.DataFrame,
     found: Mapping[str, RunFolder],
     looks: Mapping[str, int],
-    report: Reporter,
+    progress: Progress,
 ) -> Group:
     protocol = parts[0].block.facts["protocol"]
     mine = rows[rows["protocol"] == protocol]
@@ -150,7 +150,7 @@ def _group(
     cases, reason = None, "no run of this table lies in the folder of runs"
     for folder in (folder for subject in subjects for folder in subject.folders):
         try:
-            stored = open_stored(folder, report)
+            stored = open_stored(folder, progress)
             cases, reason = stored.cases[stored.facts.split], ""
             break
         except BenchError as error:

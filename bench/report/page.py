@@ -31,7 +31,7 @@ from bench.results.leaderboard import DEFAULT_BY
 from bench.results.renderers import REFERENCES, cell_text
 from bench.results.table_model import CAPTION, Row, label_of
 from bench.system.files import write_text
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.provenance import code_version
 
 ORIGINS = {
@@ -71,17 +71,17 @@ class GroupView:
     no_spread: Gap  # why there are no spreads, where there are none
 
 
-def write_report(request: ReportRequest, report: Reporter) -> int:
+def write_report(request: ReportRequest, progress: Progress) -> int:
     """Write the page and return its size in bytes.
 
     Raises UsageError for a metric nothing is sorted by, BenchError for damaged results or a file that cannot be
     written; what is missing of single runs or studies is said in the page.
     """
-    groups = collect(request.results_dir, request.runs_dir, request.by, report)
+    groups = collect(request.results_dir, request.runs_dir, request.by, progress)
     scores = _scores_of_cases(request.results_dir)
     budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
     views, places = [], Places(request.runs_dir, request.results_dir)
-    with report.task("draw", len(groups) * (request.cases + 1)) as task:
+    with progress.task("draw", len(groups) * (request.cases + 1)) as task:
         for number, group in enumerate(groups):
             view = _group_view(group, f"data-{number + 1}", places)
             views.append(view)

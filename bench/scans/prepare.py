@@ -44,8 +44,8 @@ STORED_HU = (-1024, 3071)  # padding outside the field of view (-2048, -3024) an
 SLICED_FORMATS = ("dicom", "dicos")  # whose pictures stand upright in a scanner for bags
 SPARE_BYTES = 100 * 2**20  # left free on the disk
 
-Progress = Callable[[int, int, str], None]
-"""`progress(done, total, line)`, called once the scans are found and after each patient."""
+OnProgress = Callable[[int, int, str], None]
+"""`on_progress(done, total, line)`, called once the scans are found and after each patient."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def prepare(
     source: Path,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     keep_table: bool = False,
 ) -> PrepareReport:
     """Add every usable scan in the folder `source` to the store of a dataset; one case a patient, the rest is named.
@@ -125,12 +125,12 @@ def prepare(
     jobs = _jobs([_with_patient(item, spec.name) for item in sources], spec.name, source, recipe)
     _check_room(spec.name, sum(job.stored is None for job in jobs) * spec.full_grid**3 * 2)
     owners = {record.source_sha256: record.case for record in read_store(spec.name)}
-    if progress and jobs:
-        progress(0, len(jobs), "")
+    if on_progress and jobs:
+        on_progress(0, len(jobs), "")
     for done, outcome in enumerate(_outcomes(jobs, workers), start=1):
         line = _settle(outcome, spec.name, owners, report)
-        if progress:
-            progress(done, len(jobs), line)
+        if on_progress:
+            on_progress(done, len(jobs), line)
     return report
 
 

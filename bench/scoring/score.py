@@ -34,8 +34,8 @@ from bench.scoring.xrays import drr_scores, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
-Progress = Callable[[int, int], None]
-"""`progress(done, total)`, called after each case that is scored or encoded."""
+OnProgress = Callable[[int, int], None]
+"""`on_progress(done, total)`, called after each case that is scored or encoded."""
 
 SHOWN = 3  # predictions whose faults are told
 SAVE_EVERY = 8  # cases between two writes of the unfinished rows
@@ -71,7 +71,7 @@ def score_predictions(
     predictions: Path,
     protocol: Protocol,
     scores_csv: Path | None = None,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     *,
     unit: Unit = "hu",
     allow_missing: bool = False,
@@ -92,7 +92,7 @@ def score_predictions(
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
-    advance = _counter(progress, len(files) + (plan.work() if plan else 0))
+    advance = _counter(on_progress, len(files) + (plan.work() if plan else 0))
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
     rows: list[ScoreRow] = []
@@ -247,14 +247,14 @@ def _time_rows(make: "_RowMaker", cases: int) -> list[ScoreRow]:
     return result
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+def _counter(on_progress: OnProgress | None, total: int) -> Callable[[], None]:
     done = 0
 
     def advance() -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress(min(done, total), total)
+        if on_progress:
+            on_progress(min(done, total), total)
 
     return advance
 

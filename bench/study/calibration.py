@@ -20,7 +20,7 @@ from bench.study.factors import drawn_factor, measured_factors, predicted_from_v
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited
 from bench.study.sampling import put, sample_count, several_samples
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 INSIDE, FACTOR = "stated share of the interval", "factor"
@@ -36,12 +36,12 @@ class _Found:
     factors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # factor → case → truth, then K samples
 
 
-def calibration(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Shares of voxels and of factors inside intervals of samples; and how far each factor spreads."""
     count = sample_count("calibration", request)
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
-        found = _gathered(run, cases, count, report)
+        found = _gathered(run, cases, count, progress)
         for stated, values in found.inside.items():
             yield Point(run.facts, INSIDE, stated, values, compared=False)
         training = _training_factors(run.cases["train"])
@@ -69,9 +69,9 @@ def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, popul
     return {"unexplained": root(2), "sampled": root(0), "spread_ratio": ratio(2), "spread_skill": ratio(1)}
 
 
-def _gathered(run: TrainedRun, cases: Cases, count: int, report: Reporter) -> _Found:
+def _gathered(run: TrainedRun, cases: Cases, count: int, progress: Progress) -> _Found:
     found, card = _Found(), cases.card
-    for name, truth, drawn in several_samples(run, cases, count, report):
+    for name, truth, drawn in several_samples(run, cases, count, progress):
         random = np.random.default_rng(derived_seed(run.seed, "ties", name))
         body = to_hounsfield(truth, card.window) > AIR_BELOW_HU
         ranks = truth_ranks(drawn, truth, random)

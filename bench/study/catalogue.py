@@ -9,9 +9,9 @@ from bench.study import calibration, inputs, ood, sampling, training
 from bench.study.plot import Panel, draw
 from bench.study.points import Point, points_of, read_lines, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
-Body = Callable[[StudyRequest, Sequence[TrainedRun], Reporter], Iterator[Point]]
+Body = Callable[[StudyRequest, Sequence[TrainedRun], Progress], Iterator[Point]]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ STUDIES = {
 }
 
 
-def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
+def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
     """Run one study and write its CSV and its picture under results/studies.
 
     Raises UsageError for a wrong request, BenchError when nothing could be measured.
@@ -140,9 +140,9 @@ def run_study(name: str, request: StudyRequest, report: Reporter) -> Answer:
         raise UsageError(f"{name} has settings of its own; --values is for " + ", ".join(_with_values()))
     if study.trains and (request.run_ids or not request.methods):
         raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
-    runs = [] if study.trains else find_runs(request, report)
+    runs = [] if study.trains else find_runs(request, progress)
     _require_comparable(runs)
-    points = tuple(study.body(request, runs, report))
+    points = tuple(study.body(request, runs, progress))
     known = [point for point in points if point.measured]
     if not known:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")

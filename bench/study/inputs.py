@@ -17,7 +17,7 @@ from bench.projector import project
 from bench.study.degrade import beam_hardening, moved, poisson_noise
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited, measure
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 OWN, OTHERS = "own", "all of another's"
@@ -30,22 +30,22 @@ VOLTAGES = (120.0, 90.0, 60.0)
 NONE, ONE_ENERGY = "no noise", "one energy"
 
 
-def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Another patient's views, all of them or one: how much of each view does a method use?"""
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
         if len(cases) < 2:
             raise UsageError("shuffle needs at least 2 test cases")
         partner = partners(len(cases), run.seed)
-        yield _point(run, cases, WHOSE, OWN, report)
-        yield _point(run, with_views(cases, cases.line_integrals[partner]), WHOSE, OTHERS, report)
+        yield _point(run, cases, WHOSE, OWN, progress)
+        yield _point(run, with_views(cases, cases.line_integrals[partner]), WHOSE, OTHERS, progress)
         for index, angle in enumerate(cases.card.angles if cases.card.views > 1 else ()):
             integrals = np.array(cases.line_integrals)
             integrals[:, index] = cases.line_integrals[partner, index]
-            yield _point(run, with_views(cases, integrals), WHOSE, f"another's at {angle:g}°", report)
+            yield _point(run, with_views(cases, integrals), WHOSE, f"another's at {angle:g}°", progress)
 
 
-def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def misalign(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """The object moves after the first view: turned about its long axis, shifted, or of another size.
 
     The truth is where the first view saw it. The direction of a movement is drawn for each case and kept at all
@@ -54,30 +54,32 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter
     cases = limited(runs[0].cases["test"], request.limit)  # the same of all runs, or the study was refused
     if cases.card.views < 2:
         raise UsageError(f"misalign needs at least 2 views; {runs[0].folder.root.name} has one")
-    with report.task("project the moved objects", len(cases)) as task:
+    with progress.task("project the moved objects", len(cases)) as task:
         views = _moved_views(runs[0], cases, MOVEMENTS, task.advance)
     for run in runs:
-        true = _point(run, cases, "", "0", report).values
+        true = _point(run, cases, "", "0", progress).values
         for parameter, strengths in MOVEMENTS.items():
             yield Point(run.facts, parameter, "0", true)
             for strength in strengths:
-                yield _point(run, with_views(cases, views[parameter, strength]), parameter, f"{strength:g}", report)
+                yield _point(run, with_views(cases, views[parameter, strength]), parameter, f"{strength:g}", progress)
 
 
-def noise(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def noise(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Few photons, or the whole spectrum of a tube without scatter, in all views."""
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
-        true = _point(run, cases, "", NONE, report).values
+        true = _point(run, cases, "", NONE, progress).values
         yield Point(run.facts, PHOTONS, NONE, true)
         for photons in PHOTON_COUNTS:
             random = [np.random.default_rng(derived_seed(run.seed, "noise", photons, name)) for name in cases.names]
             views = [poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
-            yield _point(run, with_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), report)
+            yield _point(
+                run, with_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), progress
+            )
         yield Point(run.facts, VOLTAGE, ONE_ENERGY, true)
         harden = partial(beam_hardening, cases.line_integrals, unchanged=cases.card.geometry.grey_scale)
         for kilovolts in VOLTAGES:
-            yield _point(run, with_views(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", report)
+            yield _point(run, with_views(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", progress)
 
 
 def partners(count: int, seed: int) -> np.ndarray:
@@ -126,6 +128,6 @@ def with_views(cases: Cases, integrals: np.ndarray) -> Cases:
     return replace(cases, line_integrals=integrals)
 
 
-def _point(run: TrainedRun, cases: Cases, parameter: str, setting: str, report: Reporter) -> Point:
-    values: Values = measure(run, cases, report, f"{run.config.method}: {parameter} {setting}".strip())
+def _point(run: TrainedRun, cases: Cases, parameter: str, setting: str, progress: Progress) -> Point:
+    values: Values = measure(run, cases, progress, f"{run.config.method}: {parameter} {setting}".strip())
     return Point(run.facts, parameter, setting, values)

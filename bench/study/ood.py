@@ -27,7 +27,7 @@ from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
 from bench.study.inputs import partners, with_views
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, likelihoods, limited
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 KIND, TEST_CASES = "input", "test cases"
@@ -45,7 +45,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A changed volume (n, n, n) in HU from a volume and what is drawn for its case."""
 
 
-def ood(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def ood(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Bits of the test cases, and of each kind of input that is none, with the AUROC between the two.
 
     Raises UsageError before anything is computed where a method has no likelihood.
@@ -55,20 +55,20 @@ def ood(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> 
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
         mean = _mean_volume(run.cases["train"])
-        own = _bits(run, cases, mean, report, TEST_CASES)
+        own = _bits(run, cases, mean, progress, TEST_CASES)
         yield Point(run.facts, KIND, TEST_CASES, own)
         for kind, change in _changes(run).items():
-            yield _against(run, own, kind, _bits(run, _changed(run, cases, kind, change), mean, report, kind))
+            yield _against(run, own, kind, _bits(run, _changed(run, cases, kind, change), mean, progress, kind))
         strangers = with_views(cases, cases.line_integrals[partners(len(cases), run.seed)])
-        yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, mean, report, OTHERS_VIEWS))
+        yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, mean, progress, OTHERS_VIEWS))
         for spec in _other_datasets(run):
             try:
                 foreign = _of_dataset(run, cases, spec)
             except BenchError as error:
-                report.say(f"left out: {spec.name}: {error}")
+                progress.say(f"left out: {spec.name}: {error}")
                 yield Point(run.facts, KIND, spec.name, {}, note=str(error))
                 continue
-            yield _against(run, own, spec.name, _bits(run, foreign, mean, report, spec.name))
+            yield _against(run, own, spec.name, _bits(run, foreign, mean, progress, spec.name))
 
 
 def insert_metal(hounsfield: np.ndarray, radius_voxels: float, random: np.random.Generator) -> np.ndarray:
@@ -121,10 +121,10 @@ def _cases_of(run: TrainedRun, cases: Cases, names: tuple[str, ...], fine: Itera
     return replace(cases, names=names, hounsfield=np.stack(coarse), line_integrals=np.stack(integrals), phantoms=None)
 
 
-def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, report: Reporter, what: str) -> Values:
+def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, what: str) -> Values:
     """By case: bits of the whole and of its two parts, and the distance that needs no method."""
     values: Values = {metric: {} for metric in SCORES.values()}
-    with report.task(f"{run.config.method}: {what}", len(cases)) as task:
+    with progress.task(f"{run.config.method}: {what}", len(cases)) as task:
         for start in range(0, len(cases), CASES_AT_ONCE):
             group = range(start, min(start + CASES_AT_ONCE, len(cases)))
             volumes = cases.volumes(group).numpy()

@@ -23,7 +23,7 @@ from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.study.points import Values
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 FITTED = ("done", "fitted", "predicted")  # statuses of a run whose weights are all there
@@ -98,16 +98,16 @@ class TrainedRun:
         return value
 
 
-def find_runs(request: StudyRequest, report: Reporter) -> list[TrainedRun]:
+def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
     """The finished runs that are asked for. Raises UsageError where one is missing or its data have changed."""
     if request.run_ids:
-        return [open_run(_folder(request.runs_dir, run_id), request, report) for run_id in request.run_ids]
+        return [open_run(_folder(request.runs_dir, run_id), request, progress) for run_id in request.run_ids]
     if not request.methods:
         raise UsageError("name trained methods with --method, or finished runs with --run")
     found = []
     for method in request.methods:
         for seed in request.seeds:
-            folder = expected_folder(run_request(request, method, seed), report)
+            folder = expected_folder(run_request(request, method, seed), progress)
             if folder.record().get("status") not in FITTED:
                 beside = f"{folder.root.parent.name}-{request.dataset}-{request.preset}-s{seed}-*"
                 others = sorted(path.name for path in folder.root.parent.glob(beside) if path != folder.root)
@@ -117,22 +117,22 @@ def find_runs(request: StudyRequest, report: Reporter) -> list[TrainedRun]:
                     f"{request.runs_dir}; run `bench run --method {method} --dataset {request.dataset} "
                     f"--preset {request.preset} --seed {seed}` first{hint}"
                 )
-            found.append(open_run(folder, request, report, method))
+            found.append(open_run(folder, request, progress, method))
     return found
 
 
-def expected_folder(request: RunRequest, report: Reporter) -> RunFolder:
+def expected_folder(request: RunRequest, progress: Progress) -> RunFolder:
     """Where the run of a request lies, whether or not it is there."""
     method_class, spec = get_method(request.method), get_dataset(request.dataset)
     config, _ = resolve(method_class, spec, request.preset, request.overrides)
     chosen, _ = choose_source(spec, request.source)
-    with report.task(f"prepare {spec.name}", 1) as task:
+    with progress.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, chosen, task.counted)
     run_id = run_name(config, request, cases["test"].card.fingerprint)
     return RunFolder(request.runs_dir / spec.name / config.method / run_id)
 
 
-def open_run(folder: RunFolder, request: StudyRequest, report: Reporter, method: str = "") -> TrainedRun:
+def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, method: str = "") -> TrainedRun:
     """Load a fitted run as it was trained. Raises UsageError where its data are no longer what they were."""
     record = folder.record()
     if record.get("status") not in FITTED:
@@ -147,7 +147,7 @@ def open_run(folder: RunFolder, request: StudyRequest, report: Reporter, method:
     if cases["test"].card.fingerprint != record["data"]["fingerprint"]:
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
     device = make_accelerator(request.device).device
-    report.say(f"run {folder.root.name} on {device}")
+    progress.say(f"run {folder.root.name} on {device}")
     return _load(folder, method_class, config, record["seed"], spec, cases, device)
 
 
@@ -179,13 +179,13 @@ def scores(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
     return {name: float("nan") if value is None else value for name, value in values.items()}
 
 
-def measure(run: TrainedRun, cases: Cases, report: Reporter, what: str, *, likelihood: bool = False) -> Values:
+def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, likelihood: bool = False) -> Values:
     """Metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
 
     The seeds are those of `bench run`, so that unchanged views give the run's own predictions.
     """
     values: Values = {}
-    with report.task(what, len(cases)) as task:
+    with progress.task(what, len(cases)) as task:
         for names, made, seconds in reconstructions(run, cases):
             indices = [cases.names.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
@@ -240,7 +240,7 @@ def _load(
     settings = validated(method_class.Config, config.options, "")
     torch.manual_seed(derived_seed(seed, "weights"))
     method = method_class(settings, cases["test"].card)
-    load_stages(method.stages(), cases, folder, Reporter())
+    load_stages(method.stages(), cases, folder, Progress())
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(device).eval()

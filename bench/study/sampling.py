@@ -11,7 +11,7 @@ from bench.metrics.ensembles import expected_best
 from bench.runs.predictions import write_prediction
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconstructions, scores
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 STEPS = "sampling steps"
 STEP_COUNTS = tuple(2**power for power in range(13))
@@ -22,7 +22,7 @@ NONE = "none"  # of a run that has no such setting, beside one that has
 BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
-def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Quality and time at other numbers of sampling steps than the run was configured with.
 
     A method without the setting is measured once, for comparison, beside methods that have it.
@@ -31,7 +31,7 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
         if some and not run.has_setting(request.setting):
-            found = measure(run, cases, report, f"{run.config.method}, no {request.setting}")
+            found = measure(run, cases, progress, f"{run.config.method}, no {request.setting}")
             yield Point(run.facts, STEPS, NONE, found, note=f"has no {request.setting}")
             continue
         if request.values:
@@ -41,18 +41,18 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -
         own = run.setting(request.setting)
         what = f"{run.config.method}, {request.setting}"
         setting = AS_CONFIGURED if own is None else str(own)
-        yield Point(run.facts, STEPS, setting, measure(run, cases, report, f"{what} {setting}"))
+        yield Point(run.facts, STEPS, setting, measure(run, cases, progress, f"{what} {setting}"))
         variants = [(value, variant) for value, variant in variants if value != own]
         for value, variant in reversed(variants):
-            yield Point(run.facts, STEPS, str(value), measure(variant, cases, report, f"{what}={value}"))
+            yield Point(run.facts, STEPS, str(value), measure(variant, cases, progress, f"{what}={value}"))
 
 
-def samples(request: StudyRequest, runs: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Several samples of every case: the best of K, the mean of K, and their spread."""
     count = sample_count("samples", request)
     for run in runs:
         cases = limited(run.cases["test"], request.limit)
-        best, mean, spread = _of_samples(run, cases, count, report)
+        best, mean, spread = _of_samples(run, cases, count, progress)
         for parameter, found in ((BEST, best), (MEAN, mean)):
             for setting, values in found.items():
                 yield Point(run.facts, parameter, setting, values)
@@ -70,10 +70,10 @@ def sample_count(study: str, request: StudyRequest) -> int:
 
 
 def several_samples(
-    run: TrainedRun, cases: Cases, count: int, report: Reporter
+    run: TrainedRun, cases: Cases, count: int, progress: Progress
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Case by case: its name, the truth (D, H, W) and its samples (K, D, H, W), both in [0, 1]."""
-    with report.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
+    with progress.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
         done = 0
         for groups in zip(*(reconstructions(run, cases, sample) for sample in range(count)), strict=True):
             for place, name in enumerate(groups[0][0]):
@@ -102,14 +102,14 @@ def _accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
 
 
 def _of_samples(
-    run: TrainedRun, cases: Cases, count: int, report: Reporter
+    run: TrainedRun, cases: Cases, count: int, progress: Progress
 ) -> tuple[dict[str, Values], dict[str, Values], Values]:
     """By setting: values of the best of k, of the mean of k; and of the spread."""
     few = [k for k in (2**power for power in range(16)) if k < count] + [count]
     best: dict[str, Values] = {str(k): {} for k in few}
     mean: dict[str, Values] = {str(k): {} for k in few}
     spread: Values = {}
-    for name, truth, drawn in several_samples(run, cases, count, report):
+    for name, truth, drawn in several_samples(run, cases, count, progress):
         single = [scores(truth, one) for one in drawn]
         for k in few:
             for metric in single[0]:

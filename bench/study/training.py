@@ -12,7 +12,7 @@ from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.study.points import FACTS, Point
 from bench.study.runs import FITTED, StudyRequest, TrainedRun, expected_folder, limited, measure, open_run, run_request
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 VIEWS, TRAINING_CASES = "views", "training cases"
 VIEW_COUNTS = (1, 2, 4, 8)
@@ -20,7 +20,7 @@ ANGLES = (270.0, 0.0, 315.0, 45.0, 292.5, 337.5, 22.5, 67.5)  # the first 2, 4 a
 SHARES = (8, 4, 2, 1)  # the training set over these
 
 
-def views(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Train and test with 1, 2, 4 and 8 views; what a method refuses is noted and left out."""
     counts = request.values or VIEW_COUNTS
     for count in counts:
@@ -30,10 +30,10 @@ def views(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter) -> I
         for seed in request.seeds:
             for count in counts:
                 override = f"data.angles={json.dumps(list(ANGLES[:count]))}"
-                yield from _trained(request, method, seed, override, VIEWS, str(count), ("test",), report)
+                yield from _trained(request, method, seed, override, VIEWS, str(count), ("test",), progress)
 
 
-def train_size(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter) -> Iterator[Point]:
+def train_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Train on ever smaller parts of the phantoms: the gap between training and test cases shows overfitting."""
     spec = get_dataset(request.dataset)
     chosen, reason = choose_source(spec, request.source)
@@ -48,7 +48,7 @@ def train_size(request: StudyRequest, _: Sequence[TrainedRun], report: Reporter)
         for method in request.methods:
             for seed in request.seeds:
                 splits: tuple[Split, ...] = ("test", "train")
-                yield from _trained(request, method, seed, override, TRAINING_CASES, str(size), splits, report)
+                yield from _trained(request, method, seed, override, TRAINING_CASES, str(size), splits, progress)
 
 
 def _trained(
@@ -59,23 +59,23 @@ def _trained(
     parameter: str,
     setting: str,
     splits: Sequence[Split],
-    report: Reporter,
+    progress: Progress,
 ) -> Iterator[Point]:
     """Train one run unless it is there, and measure it on some splits."""
     wanted = run_request(request, method, seed, [override])
     try:
-        folder = expected_folder(wanted, report)
+        folder = expected_folder(wanted, progress)
         if folder.record().get("status") not in FITTED:
-            folder = RunFolder(run_one(wanted, report))
-        run = open_run(folder, request, report, method)
+            folder = RunFolder(run_one(wanted, progress))
+        run = open_run(folder, request, progress, method)
         for split in splits:
             cases = limited(run.cases[split], request.limit or len(run.cases["test"]))
             what = f"{method}, {setting} {parameter}, {split}"
             likely = parameter == TRAINING_CASES and "likelihood" in run.method.card.capabilities
-            yield Point(run.facts, parameter, setting, measure(run, cases, report, what, likelihood=likely), split)
+            yield Point(run.facts, parameter, setting, measure(run, cases, progress, what, likelihood=likely), split)
     except StoppedError:
         raise
     except BenchError as error:
-        report.say(f"left out: {method} with {setting} {parameter}: {error}")
+        progress.say(f"left out: {method} with {setting} {parameter}: {error}")
         facts = dict.fromkeys(FACTS, "") | {"method": method, "dataset": request.dataset, "preset": request.preset}
         yield Point(facts | {"seed": str(seed)}, parameter, setting, {}, note=str(error))

@@ -11,12 +11,12 @@ import torch
 from bench.sweep.grid import Grid, Job
 from bench.sweep.state import log_of, states
 from bench.sweep.work import Work
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 BEAT_SECONDS = 1.0  # between two looks at the jobs
 
 
-def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, report: Reporter) -> None:
+def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, progress: Progress) -> None:
     """Do all jobs, `workers` at a time; one that fails does not stop the others.
 
     When this process is asked to stop, so are the jobs: each leaves a checkpoint, and the same sweep goes on there.
@@ -39,20 +39,20 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, rep
     pool = ThreadPoolExecutor(workers)
     pending: set[Future[Job]] = {pool.submit(done, job) for job in jobs}
     try:
-        with report.task("sweep", len(jobs)) as task:
+        with progress.task("sweep", len(jobs)) as task:
             shown = (0, 0)
             while pending:
                 ended, pending = wait(pending, BEAT_SECONDS, FIRST_COMPLETED)
                 for future in ended:
                     (state,) = states(grid, [future.result()])
                     why = f": {state.why}" if state.why else ""
-                    report.say(f"{state.job.label} {state.name}{why}")
+                    progress.say(f"{state.job.label} {state.name}{why}")
                 alive = sum(work.child is not None and work.child.poll() is None for work in works.values())
                 if shown != (len(pending), alive):
                     shown = (len(pending), alive)
                     task.advance(len(jobs) - len(pending), f"{alive} running")
     except BaseException:
-        report.say("stopping the jobs; each leaves a checkpoint")
+        progress.say("stopping the jobs; each leaves a checkpoint")
         _halt(list(works.values()))
         raise
     finally:

@@ -17,7 +17,7 @@ from bench.sweep.grid import Grid, Job
 from bench.sweep.state import log_of
 from bench.sweep.work import Work
 from bench.system.files import read_json, write_json
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 POLL_SECONDS = 5.0
 REQUEUES = 1000  # after running out of time: each time a run gets further
@@ -94,9 +94,9 @@ def queue(grid: Grid) -> dict[str, str]:
     }
 
 
-def wait_for_queue(grid: Grid, labels: Sequence[str], report: Reporter) -> None:
+def wait_for_queue(grid: Grid, labels: Sequence[str], progress: Progress) -> None:
     """Return when Slurm holds none of these jobs any more."""
-    with report.task("sweep", len(labels)) as task:
+    with progress.task("sweep", len(labels)) as task:
         while left := [label for label in queue(grid) if label in labels]:
             task.advance(len(labels) - len(left))
             time.sleep(POLL_SECONDS)

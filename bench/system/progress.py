@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
 PLAIN_SECONDS = 15.0  # between two lines when the output is not a terminal
 
@@ -26,7 +26,7 @@ class Task:
     name: str
     total: int
     start: int
-    reporter: "Reporter"
+    progress: "Progress"
     began: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
     bar: TaskID | None = None
@@ -35,8 +35,8 @@ class Task:
         """Like `advance`, for work that learns its total on the way."""
         if total != self.total:
             self.total = total
-            if self.reporter.live is not None and self.bar is not None:
-                self.reporter.live.update(self.bar, total=total)
+            if self.progress.live is not None and self.bar is not None:
+                self.progress.live.update(self.bar, total=total)
         self.advance(done)
 
     def advance(self, done: int, note: str = "") -> None:
@@ -44,21 +44,21 @@ class Task:
         elapsed = max(time.monotonic() - self.began, 1e-9)
         rate = (done - self.start) / elapsed
         text = f"{rate:.1f}/s {note}".strip()
-        if self.reporter.live is not None and self.bar is not None:
-            self.reporter.live.update(self.bar, completed=done, note=text)
+        if self.progress.live is not None and self.bar is not None:
+            self.progress.live.update(self.bar, completed=done, note=text)
         elif done == self.total or time.monotonic() - self.shown >= PLAIN_SECONDS:
             self.shown = time.monotonic()
             left = (self.total - done) / rate if rate > 0 else float("nan")
             eta = f"{elapsed:.0f} s" if done == self.total else f"{left:.0f} s left"
-            self.reporter.say(f"{self.name}: {done}/{self.total}, {text}, {eta}")
+            self.progress.say(f"{self.name}: {done}/{self.total}, {text}, {eta}")
 
 
-class Reporter:
+class Progress:
     """Where a command's messages and progress go. Messages are plain text, one line each."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
-        self.live: Progress | None = None
+        self.live: Bars | None = None
         self.quiet = False  # all processes but the first of a distributed run
         self.said: set[str] = set()  # by `say_once`
 
@@ -91,7 +91,7 @@ class Reporter:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=self.console) as self.live:
+        with Bars(*columns, console=self.console) as self.live:
             task.bar = self.live.add_task(name, total=total, completed=start, note="")
             try:
                 yield task

@@ -13,7 +13,7 @@ from .materials import BRIGHTEST, MATERIALS
 from .phantom import CLOTHES, CUBE_MM, labels_of, render
 from .things import Placed, fillings
 
-Progress = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 GRID = 128
 EXPECTED = {  # of cabin bags, and of what fills them in simulations of security scans
     "length, mm": "300 … 600",
@@ -58,16 +58,16 @@ def measures(bag: Bag) -> dict[str, float]:
     }
 
 
-def population(count: int, real: Sequence[Any] = (), progress: Progress | None = None) -> str:
+def population(count: int, real: Sequence[Any] = (), on_progress: OnProgress | None = None) -> str:
     """Markdown: the bags of the first seeds in numbers, and how many hold a kind of thing.
 
-    `progress(done, total)` is called after each. There are no real bags to measure beside them: `real` is left alone.
+    `on_progress(done, total)` is called after each. No real bags can be measured beside them: `real` is unused.
     """
     bags, found = [draw_bag(seed) for seed in range(count)], []
     for bag in bags:
         found.append(measures(bag))
-        if progress:
-            progress(len(found), count)
+        if on_progress:
+            on_progress(len(found), count)
     rows = [f"| | expected | {count} phantoms: mean ± sd (least … most) |", "|---|---|---|"]
     for name in found[0]:
         column = np.array([one[name] for one in found])

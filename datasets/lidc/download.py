@@ -23,8 +23,8 @@ SPARE_BYTES = 10**9  # left free on the disk
 RETRIES = 6  # of a request, with growing pauses
 HOPELESS = 3  # failures without any success after which nothing more is tried
 
-Progress = Callable[[int, int, str], None]
-"""`progress(done, total, note)` in megabytes, every second or so."""
+OnProgress = Callable[[int, int, str], None]
+"""`on_progress(done, total, note)` in megabytes, every second or so."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DownloadReport:
 
 
 def download(
-    folder: Path, *, cases: int | None = None, workers: int = 4, progress: Progress | None = None
+    folder: Path, *, cases: int | None = None, workers: int = 4, on_progress: OnProgress | None = None
 ) -> DownloadReport:
     """Fetch the CT series of the first `cases` patients (default: all 1,010, 128 GB) to `folder`/patient/series/.
 
@@ -65,8 +65,8 @@ def download(
                 note = f"{series.patient}: {_settle(finished, series, folder, report)}"
                 done += _megabytes(series)
                 _give_up_if_hopeless(report)
-            if progress:
-                progress(min(total, done + partial), total, note)
+            if on_progress:
+                on_progress(min(total, done + partial), total, note)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running:

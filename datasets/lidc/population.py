@@ -19,7 +19,7 @@ from .phantom import CUBE_MM, render
 if TYPE_CHECKING:
     from bench.scans.reading.scan import Scan, ScanSource
 
-Progress = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 VOXEL_MM = 2.0
 FIELD_MM = 480.0
 LUNG_BELOW, BODY_ABOVE, BONE_ABOVE = -500, -300, 250  # HU
@@ -46,20 +46,20 @@ PUBLISHED: dict[str, Published] = {
 }
 
 
-def population(count: int, real: Sequence["ScanSource"] = (), progress: Progress | None = None) -> str:
+def population(count: int, real: Sequence["ScanSource"] = (), on_progress: OnProgress | None = None) -> str:
     """Markdown: phantoms of the first seeds beside the published statistics, and real scans measured the same way.
 
-    `progress(done, total)` is called after each.
+    `on_progress(done, total)` is called after each.
     """
     phantoms, scans = [], []
     for volume in phantom_fields(count):
         phantoms.append(measures(volume, VOXEL_MM))
-        if progress:
-            progress(len(phantoms), count + len(real))
+        if on_progress:
+            on_progress(len(phantoms), count + len(real))
     for scan in real:
         scans.append(measures(_at_voxel(scan.read()), VOXEL_MM))
-        if progress:
-            progress(count + len(scans), count + len(real))
+        if on_progress:
+            on_progress(count + len(scans), count + len(real))
     heads = ["", "19 real chests: mean ± sd (least … most)", f"{count} phantoms: mean ± sd (least … most)", "agrees"]
     if scans:
         heads.insert(2, f"{len(scans)} real scans, measured here")

@@ -12,7 +12,7 @@ from bench.errors import BenchError, BusyError
 from bench.pipeline.run import RunRequest
 from bench.runs.folder import RunFolder
 from bench.system.files import locked, read_json, write_text
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 FEW = ("data.phantoms=[6,1,2]",)
 
@@ -79,6 +79,6 @@ def test_eight_processes_lose_no_row_and_double_none(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_run_survives_every_fault(tmp_path: Path) -> None:
-    outcomes = list(fault_drills(request("codediff"), tmp_path, 1, Reporter()))
+    outcomes = list(fault_drills(request("codediff"), tmp_path, 1, Progress()))
     assert not [outcome for outcome in outcomes if not outcome.survived]
     assert sum(outcome.times for outcome in outcomes if outcome.fault == "kill -9") >= 20

@@ -68,7 +68,7 @@ def is_whole(root: Path, series: Series) -> bool:
 
 def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: object) -> None:
     seen: list[tuple[int, int, str]] = []
-    report = module.download(tmp_path / "to", progress=lambda *step: seen.append(step))
+    report = module.download(tmp_path / "to", on_progress=lambda *step: seen.append(step))
     assert not report.failed
     assert sorted(report.complete) == sorted(folder_of(tmp_path / "to", series) for series in LIST)
     assert all(is_whole(tmp_path / "to", series) for series in LIST)

@@ -22,7 +22,7 @@ from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.predict import predict
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 STEPS, ITEMS, TEST_CASES = 40, 24, 20
 LOOP = Loop(
@@ -112,12 +112,12 @@ class Grey(Method):
 
 
 def fit(stage: CurveStage, folder: Path) -> None:
-    fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Reporter())
+    fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Progress())
 
 
 def reconstruct(folder: Path) -> int:
     cases = make_data(test=TEST_CASES)["test"]
-    return predict(Grey(), cases, RunFolder(folder), 0, (), make_accelerator("cpu"), Reporter())
+    return predict(Grey(), cases, RunFolder(folder), 0, (), make_accelerator("cpu"), Progress())
 
 
 def _main(folder: Path) -> None:

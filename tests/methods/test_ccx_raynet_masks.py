@@ -15,7 +15,7 @@ from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.plugins.config import FitConfig
 from bench.projector import project
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 SIZE, SIDE = 24, 24
@@ -136,7 +136,7 @@ def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
     # only these splits exist: what looks at a test case fails
     data: dict[Split, Cases] = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
     folder = RunFolder(tmp_path)
-    fit_stages([MaskStage(masks, SIDE)], data, folder, FitConfig(), 0, make_accelerator("cpu"), Reporter())
+    fit_stages([MaskStage(masks, SIDE)], data, folder, FitConfig(), 0, make_accelerator("cpu"), Progress())
     return masks
 
 

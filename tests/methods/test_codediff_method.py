@@ -14,7 +14,7 @@ from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.plugins.config import FitConfig, method_settings, parse_overrides
 from bench.plugins.registry import get_method
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -153,7 +153,7 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
         FitConfig(),
         0,
         make_accelerator("cpu"),
-        Reporter(),
+        Progress(),
     )
     assert list(record) == ["vqvae2d", "vqvae3d", "log_sigma", "transformer"]
     rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()[1:]]

@@ -14,7 +14,7 @@ from bench.pipeline.run import RunRequest, run_one
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 LEAST_OVER_SHUFFLED, LEAST_OVER_MEAN = 2.0, 1.5  # dB
@@ -28,12 +28,12 @@ def mean_psnr(truth: np.ndarray, made: np.ndarray) -> float:
 def scores_of(seed: int, folder: Path) -> dict[str, float]:
     """Mean PSNR in dB with the right views and with another patient's, of the mean volume, and of the encoding."""
     request = RunRequest("codediff", "lidc", "tiny", seed, source="phantom", runs_dir=folder, results_dir=folder)
-    run = run_one(request, Reporter())
+    run = run_one(request, Progress())
     spec, method_class = get_dataset("lidc"), get_method("codediff")
     config, settings = resolve(method_class, spec, "tiny")
     cases = load_dataset(spec, config.data, "phantom")
     method = method_class(settings, cases["test"].card)
-    load_stages(method.stages(), cases, RunFolder(run), Reporter())
+    load_stages(method.stages(), cases, RunFolder(run), Progress())
     for stage in method.stages():
         for network in stage.networks.values():
             network.eval()

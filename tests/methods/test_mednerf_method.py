@@ -24,7 +24,7 @@ from bench.pipeline.microbatch import Steps
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.projector import WATER_PER_CM, project
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 CPU = torch.device("cpu")
 MakeData = Callable[..., dict[str, Cases]]
@@ -143,7 +143,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole_one(
     for count in (1, parts):
         stage.discriminator.eval()  # norms of a batch and steps of power iterations are those of a part
         still = {name: torch.optim.SGD(network.parameters(), 0.0) for name, network in stage.networks.items()}
-        steps = Steps(stage, still, make_accelerator("cpu"), "fp32", Reporter(), count)
+        steps = Steps(stage, still, make_accelerator("cpu"), "fp32", Progress(), count)
         values = steps.run(batch, 0, lambda: None)
         gradients = {
             f"{name}.{key}": p.grad.clone()

@@ -21,7 +21,7 @@ from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
 from bench.plugins.config import FitConfig, method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 METHODS = sorted(discover_methods()[0])
 VARIANTS = sorted(variant for name in METHODS for variant in variants_of(get_method(name)))
@@ -61,12 +61,12 @@ def build(name: str, data: Mapping[Split, Cases], device: str = "cpu") -> Method
 
 
 def fit(method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu") -> None:
-    fit_stages(method.stages(), data, folder, FitConfig(), 0, make_accelerator(device), Reporter())
+    fit_stages(method.stages(), data, folder, FitConfig(), 0, make_accelerator(device), Progress())
 
 
 def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
     method = build(name, data)
-    load_stages(method.stages(), data, folder, Reporter())
+    load_stages(method.stages(), data, folder, Progress())
     return method
 
 
@@ -199,10 +199,10 @@ def test_views_of_another_number_than_trained_on_are_refused(
 def test_a_missing_stage_is_named(name: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
     method = build(name, data)
     if not method.stages():
-        load_stages(method.stages(), data, RunFolder(tmp_path), Reporter())
+        load_stages(method.stages(), data, RunFolder(tmp_path), Progress())
         return
     with pytest.raises(BenchError, match=method.stages()[0].name):
-        load_stages(method.stages(), data, RunFolder(tmp_path), Reporter())
+        load_stages(method.stages(), data, RunFolder(tmp_path), Progress())
 
 
 @pytest.mark.parametrize("dataset", ["lidc", "baggage"])

@@ -16,7 +16,7 @@ from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
 
 
@@ -61,7 +61,7 @@ LOOP = Loop(steps=40, batch_size=3, average_decay=0.9, average_every=2, checkpoi
 
 def fit(stage: Stage, folder: Path) -> dict:
     run = RunFolder(folder)
-    return fit_stages([stage], {}, run, FitConfig(), 3, make_accelerator("cpu"), Reporter())
+    return fit_stages([stage], {}, run, FitConfig(), 3, make_accelerator("cpu"), Progress())
 
 
 def weights(stage: Stage) -> np.ndarray:
@@ -145,7 +145,7 @@ def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest
     content[-1] ^= 1
     file.write_bytes(bytes(content))
     with pytest.raises(BenchError, match="stage line"):
-        load_stages([Line(LOOP)], {}, RunFolder(tmp_path), Reporter())
+        load_stages([Line(LOOP)], {}, RunFolder(tmp_path), Progress())
     again = Line(LOOP)
     fit(again, tmp_path)
     assert "line.safetensors is missing or damaged" in capsys.readouterr().out

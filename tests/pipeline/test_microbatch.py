@@ -18,7 +18,7 @@ from bench.pipeline.microbatch import recomputed, split
 from bench.plugins.config import FitConfig, method_settings
 from bench.plugins.registry import discover_methods, get_method
 from bench.runs.folder import RunFolder
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 
 class Pair(Stage):
@@ -67,7 +67,7 @@ LOOP = Loop(steps=6, batch_size=7)
 
 
 def fit(stage: Stage, folder: Path) -> dict:
-    return fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Reporter())
+    return fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Progress())
 
 
 def weights(stage: Stage) -> Tensor:

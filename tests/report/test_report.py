@@ -30,7 +30,7 @@ from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
 from bench.scoring.protocols import PROTOCOLS
 from bench.study.points import Point, write_points
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install, truth_of
 
@@ -88,7 +88,7 @@ def page(tmp_path: Path) -> Callable[..., Read]:
     def call(**options: object) -> Read:
         places = {"results_dir": tmp_path / "results", "runs_dir": tmp_path / "runs"}
         request = ReportRequest(tmp_path / "report.html", **{**places, **options})
-        size = write_report(request, Reporter())
+        size = write_report(request, Progress())
         assert size == request.out.stat().st_size
         return Read(request.out.read_text())
 
@@ -322,7 +322,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(cases: Cases, tmp_path
     (tmp_path / "file").write_text("in the way")
     request = ReportRequest(tmp_path / "file" / "report.html", tmp_path / "results", tmp_path / "runs", viewer_mib=0)
     with pytest.raises(BenchError, match="cannot write"):
-        write_report(request, Reporter())
+        write_report(request, Progress())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "results", "runs"]
 
 

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from bench.cases import Cases
 from bench.report.page import ReportRequest, write_report
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 from ..helpers.chromium import NAMES, Page, find_chromium
 from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
@@ -31,7 +31,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: Callable[
         folder = add_run(tmp_path, cases, method, error)
     folder.train_csv.write_text("stage,step,name,value\na,1,loss,1\na,2,loss,0.5\n")
     request = ReportRequest(tmp_path / "report.html", tmp_path / "results", tmp_path / "runs")
-    write_report(request, Reporter())
+    write_report(request, Progress())
     return request.out
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_wider_than_a_phone(report: Path, tab: Page) -> None:
 
 def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page) -> None:
     out = tmp_path / "report.html"
-    write_report(ReportRequest(out, Path(__file__).parents[2] / "results", tmp_path / "runs"), Reporter())
+    write_report(ReportRequest(out, Path(__file__).parents[2] / "results", tmp_path / "runs"), Progress())
     tab.call("Emulation.setDeviceMetricsOverride", width=1400, height=900, deviceScaleFactor=1, mobile=False)
     tab.open(out)
     tab.run("document.querySelectorAll('details').forEach(e => e.open = true); 1")

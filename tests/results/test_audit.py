@@ -26,7 +26,7 @@ from bench.scoring.cases import CaseVolumes
 from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
 from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.rows import read_runs, read_score_rows, read_scores
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
 
@@ -152,10 +152,10 @@ def test_a_run_that_is_not_finished_or_of_other_data_is_refused(run: RunFolder, 
     assert run_command(["score", RUN_ID, "--method", "mine"]) == 2
     run.update(status="stopped")
     with pytest.raises(UsageError, match="is stopped; finish it with `bench run` first"):
-        open_stored(run, Reporter())
+        open_stored(run, Progress())
     run.update(status="done", data={"source": "phantom", "fingerprint": "another"})
     with pytest.raises(BenchError, match="was made of other toy data"):
-        open_stored(run, Reporter())
+        open_stored(run, Progress())
 
 
 def test_a_damaged_encoding_of_the_truth_is_refused(run: RunFolder, data, capsys) -> None:
@@ -275,7 +275,7 @@ def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, conte
 def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_path: Path, data) -> None:
     folder, cases = RunFolder(tmp_path), data["test"]
     method, accelerator = Halved(None, cases.card), Accelerator(cpu=True)
-    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 9
+    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 9
     inner = folder.predictions("test") / ENCODED_TRUTH
     assert set(read_manifest(inner)) == set(cases.names)
     from bench.runs.predictions import read_prediction
@@ -284,7 +284,7 @@ def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_pat
     np.testing.assert_allclose(volume, 0.9 * cases.volumes([2])[0].numpy(), atol=1e-6)
 
     made = Halved.calls
-    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 0
+    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 0
     (inner / f"{cases.names[8]}.nii.gz").unlink()
-    assert predict(method, cases, folder, 0, (), accelerator, Reporter()) == 1  # the group of the last case
+    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 1  # the group of the last case
     assert Halved.calls == made + 1

@@ -303,7 +303,7 @@ def test_processes_give_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytes
     alone = [replace(record) for record in read_store("chest")]
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "other"))
     seen = []
-    prepare(SPEC, tmp_path / "in", workers=2, progress=lambda done, total, line: seen.append((done, total)))
+    prepare(SPEC, tmp_path / "in", workers=2, on_progress=lambda done, total, line: seen.append((done, total)))
     assert read_store("chest") == alone
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
@@ -317,7 +317,7 @@ def test_a_stopped_preparation_goes_on_where_it_was(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "in", progress=stop)
+        run(tmp_path / "in", on_progress=stop)
     assert names(run(tmp_path / "in")) == (["c"], ["a", "b"], [])
 
 

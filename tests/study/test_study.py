@@ -20,7 +20,7 @@ from bench.study.catalogue import Answer, run_study
 from bench.study.inputs import MOVEMENTS, _moved_views, partners
 from bench.study.points import Point
 from bench.study.runs import StudyRequest, find_runs
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 FEW = ("data.phantoms=[6, 1, 5]",)
 TOY = '''
@@ -76,7 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BENCH_DATA", str(root / "data"))
         request = RunRequest(f"{root}/toy.py:Toy", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
         for phase in ("fit", "predict"):
-            run_one(replace(request, only=phase), Reporter())
+            run_one(replace(request, only=phase), Progress())
         yield root
 
 
@@ -86,7 +86,7 @@ def asked(place: Path, **other) -> StudyRequest:
 
 
 def answered(place: Path, name: str, **other) -> Answer:
-    return run_study(name, asked(place, **other), Reporter())
+    return run_study(name, asked(place, **other), Progress())
 
 
 def at(answer: Answer, parameter: str, setting: str, split: str = "test") -> Point:
@@ -96,7 +96,7 @@ def at(answer: Answer, parameter: str, setting: str, split: str = "test") -> Poi
 
 def test_unchanged_views_give_the_numbers_of_the_run(place: Path) -> None:
     point = at(answered(place, "shuffle"), "whose views", "own")
-    (run,) = find_runs(asked(place), Reporter())
+    (run,) = find_runs(asked(place), Progress())
     cases = run.cases["test"]
     for name in cases.names:
         file = run.folder.predictions("test") / f"{name}.nii.gz"
@@ -124,7 +124,7 @@ def test_everyone_gets_the_views_of_exactly_one_other() -> None:
 
 
 def test_movement_leaves_the_first_view_and_grows_with_its_strength(place: Path) -> None:
-    (run,) = find_runs(asked(place), Reporter())
+    (run,) = find_runs(asked(place), Progress())
     cases = run.cases["test"]
     with_none = {parameter: (0.0, *strengths) for parameter, strengths in MOVEMENTS.items()}
     views = _moved_views(run, cases, with_none)
@@ -168,8 +168,8 @@ def test_steps_vary_one_setting_up_to_what_the_method_takes(place: Path) -> None
 
 def test_a_method_without_steps_is_measured_once_beside_one_that_has_them(place: Path, tmp_path: Path) -> None:
     mean = RunRequest("mean", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=tmp_path, only="fit")
-    folder = run_one(mean, Reporter())
-    (toy,) = find_runs(asked(place), Reporter())
+    folder = run_one(mean, Progress())
+    (toy,) = find_runs(asked(place), Progress())
     shutil.copytree(toy.folder.root, tmp_path / "lidc" / "toy" / toy.folder.root.name)
     runs = (folder.name, toy.folder.root.name)
     answer = answered(place, "steps", run_ids=runs, values=(2,), limit=3, runs_dir=tmp_path)
@@ -195,7 +195,7 @@ def test_the_mean_of_samples_is_better_than_one_of_independent_noise(place: Path
     assert at(answer, "mean of K samples", "1").values["psnr"] == pytest.approx(own)
     spread = at(answer, "samples", "4").values["spread"]
     assert 0.7 * 0.05 / 4 < np.mean(list(spread.values())) <= 0.05 / 4
-    (run,) = find_runs(asked(place), Reporter())
+    (run,) = find_runs(asked(place), Progress())
     name = run.cases["test"].names[2]
     kept = [run.folder.samples("test", index) / f"{name}.nii.gz" for index in range(4)]
     drawn = np.stack([read_prediction(file, run.cases["test"], name)[0] for file in kept])

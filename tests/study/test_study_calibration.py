@@ -13,7 +13,7 @@ from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
 from bench.study.runs import StudyRequest
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 VERDICTS = {
     0.5: "; overconfident: samples spread less than they err",
@@ -61,10 +61,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,)) -> Answer:
     method, chosen = f"{place}/population.py:Population", (*FEW, *overrides)
     request = RunRequest(method, "lidc", "smoke", 0, chosen, source="phantom", runs_dir=place / "runs")
-    run_one(replace(request, only="fit"), Reporter())
+    run_one(replace(request, only="fit"), Progress())
     shared = {"preset": "smoke", "source": "phantom", "overrides": chosen, "values": values}
     asked = StudyRequest(methods=(method,), runs_dir=place / "runs", results_dir=place / "results", **shared)
-    return run_study("calibration", asked, Reporter())
+    return run_study("calibration", asked, Progress())
 
 
 def mean(values: dict[str, float]) -> float:

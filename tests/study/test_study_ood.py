@@ -20,7 +20,7 @@ from bench.study import ood
 from bench.study.catalogue import Answer, run_study
 from bench.study.points import Point
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 FEW = ("data.phantoms=[6, 1, 6]",)
 TOY = '''
@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BENCH_DATA", str(root / "data"))
         for method in (f"{root}/bright.py:Bright", "backprojection"):
             request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-            run_one(replace(request, only="fit"), Reporter())
+            run_one(replace(request, only="fit"), Progress())
         yield root
 
 
@@ -66,13 +66,13 @@ def asked(place: Path, method: str = "") -> StudyRequest:
 
 @pytest.fixture(scope="module")
 def run(place: Path) -> TrainedRun:
-    (found,) = find_runs(asked(place), Reporter())
+    (found,) = find_runs(asked(place), Progress())
     return found
 
 
 @pytest.fixture(scope="module")
 def answer(place: Path) -> Answer:
-    return run_study("ood", asked(place), Reporter())
+    return run_study("ood", asked(place), Progress())
 
 
 def at(answer: Answer, kind: str) -> Point:
@@ -208,4 +208,4 @@ def test_the_views_of_another_leave_the_volume_alone(answer: Answer) -> None:
 
 def test_a_method_without_likelihood_is_refused_in_one_line(place: Path) -> None:
     with pytest.raises(UsageError, match=r"^backprojection has no likelihood, by which ood ranks.*: codediff"):
-        run_study("ood", asked(place, "backprojection"), Reporter())
+        run_study("ood", asked(place, "backprojection"), Progress())

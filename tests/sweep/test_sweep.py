@@ -23,7 +23,7 @@ from bench.sweep.slurm import SlurmOptions, queue, submit
 from bench.sweep.state import is_finished, log_of, states
 from bench.sweep.work import Work, in_use, is_alive, last_attempt
 from bench.system.files import read_json, write_json
-from bench.system.progress import Reporter
+from bench.system.progress import Progress
 
 SMALL = "data.phantoms=[4,1,3]"
 
@@ -229,7 +229,7 @@ def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(
     chosen = grid(tmp_path, seeds=(0, 1, 2, 3))
     jobs = expand(chosen)
     fake.write_text("import sys\nprint('bench: odd seed')\nsys.exit(int(sys.argv[sys.argv.index('--seed') + 1]) % 2)")
-    run_local(chosen, jobs, 2, 1, Reporter())
+    run_local(chosen, jobs, 2, 1, Progress())
     assert [last_attempt(log_of(chosen, job))[0] for job in jobs] == [0, 1, 0, 1]
     fake.write_text("import time\ntime.sleep(60)")
 
@@ -245,7 +245,7 @@ def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(
     began = time.monotonic()
     Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        run_local(chosen, jobs, 2, 1, Reporter())
+        run_local(chosen, jobs, 2, 1, Progress())
     assert time.monotonic() - began < 30
     assert [last_attempt(log_of(chosen, job))[0] for job in jobs] == [-15, -15, 0, 1]
 
