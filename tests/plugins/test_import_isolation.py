@@ -8,13 +8,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 INTERFACES = {
     "bench.method",
+    "bench.card",
+    "bench.cases",
     "bench.dataset",
     "bench.projector",
     "bench.data.store",
     "bench.system.files",
     "bench.errors",
 }
-INTERFACES |= {"bench.likelihood", "bench.fingerprint", "bench.distributed"}
+INTERFACES |= {
+    "bench.likelihood",
+    "bench.fingerprint",
+    "bench.distributed",
+    "bench.scans.body",
+    "bench.scans.reading.scan",
+}
 
 
 def imported_modules(file: Path) -> set[str]:
