@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+import pandas as pd
 
 from bench.errors import BenchError
 from bench.runs.folder import RunFolder
-from bench.scoring.rows import read_runs
 
 HEADS = {
     "status": "Status",
@@ -50,30 +50,26 @@ class RunView:
     reason: str
 
 
-def runs_of(results_dir: Path, runs_dir: Path) -> list[RunView]:
-    """All runs of runs.csv. Raises BenchError for a damaged runs.csv; a damaged run.json is a reason."""
-    folders = {path.parent.name: RunFolder(path.parent) for path in sorted(runs_dir.glob("*/*/*/run.json"))}
-    lines = read_runs(results_dir).to_dict("records")
-    return [_view({str(k): str(v) for k, v in line.items()}, folders) for line in lines]
+def view_runs(runs: pd.DataFrame, folders: Mapping[str, RunFolder]) -> list[RunView]:
+    """Return all runs, by their lines of the results and their folders; a damaged run.json is a reason."""
+    lines = ({str(name): str(cell) for name, cell in line.items()} for line in runs.to_dict("records"))
+    return [_view(line, folders.get(line["run_id"])) for line in lines]
 
 
-def _view(line: Mapping[str, str], folders: Mapping[str, RunFolder]) -> RunView:
-    record, reason = "", ""
-    folder = folders.get(line["run_id"])
-    if folder is not None:
+def _view(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
+    record, reason = "", "no run.json in the folder of runs"
+    if folder is not None and folder.run_json.exists():
         try:
             found = folder.record()
-            shown = {name: found[name] for name in FROM_RECORD if name in found} if isinstance(found, dict) else {}
-            record = json.dumps(shown, indent=2, sort_keys=True)
+            shown = {name: found[name] for name in FROM_RECORD if name in found}
+            record, reason = json.dumps(shown, indent=2, sort_keys=True), ""
         except BenchError as error:
             reason = str(error)
-    else:
-        reason = "no run.json in the folder of runs"
     facts = tuple((head, line[name]) for name, head in FACTS.items() if line.get(name))
-    cells = tuple(_grouped(line.get(name, "")) for name in HEADS)
+    cells = tuple(_group_digits(line.get(name, "")) for name in HEADS)
     return RunView(line["run_id"], cells, facts, line.get("status") == "failed", record, reason)
 
 
-def _grouped(text: str) -> str:
+def _group_digits(text: str) -> str:
     """A whole number with thin spaces between thousands; other text as it is."""
     return f"{int(text):,}".replace(",", "\N{THIN SPACE}") if text.isascii() and text.isdigit() else text

@@ -15,6 +15,7 @@ from bench.pipeline import pretrained
 from bench.pipeline.pretrained import _halved, folder_of
 from bench.plugins.config import resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method
+from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.rows import merge_run, read_runs
 from bench.system.files import sha256_of
@@ -69,7 +70,7 @@ def test_a_run_from_pretrained_weights_trains_nothing_and_says_so(home: Path, gi
     assert runs["pretrained_of"].item() in {folder.name for folder in given.parent.iterdir()}
     assert "train_hours" not in set(scores["metric"])
     assert run_command(["verify", str(given), "--results-dir", str(home / "given")]) == 0
-    (row,) = [r for r in build_tables("2", home / "given")[0].blocks[0].methods if r.method == METHOD]
+    (row,) = [r for r in build_tables("2", read_results(home / "given"))[0].blocks[0].methods if r.method == METHOD]
     assert row.title == "X2CT-GAN, no discriminator (X2CT-CNN) (pretrained weights)"
 
 
@@ -158,7 +159,7 @@ def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path
         (tmp_path / name).write_bytes((home / "given" / name).read_bytes())
     (line,) = read_runs(tmp_path).to_dict("records")
     merge_run(tmp_path, {**line, "remark": "networks: found here"})
-    (table,) = build_tables("2", tmp_path)
+    (table,) = build_tables("2", read_results(tmp_path))
     (row,) = [row for row in table.blocks[0].methods if row.method == METHOD]
     assert [table.footnotes[mark - 1] for mark in row.cells[0].marks if "found" in table.footnotes[mark - 1]] == [
         f"{row.title}: networks: found here"

@@ -19,15 +19,18 @@ from bench.pipeline.predict import predict
 from bench.pipeline.reopen import find_run, open_stored
 from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
-from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
+from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
+from bench.results.renderers import draw_markdown
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import ENCODED_TRUTH, read_manifest, write_prediction
 from bench.scoring.cases import CaseVolumes
 from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
 from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.rows import read_runs, read_score_rows, read_scores
+from bench.system.files import replace_block
 from bench.system.progress import Progress
 
+START, END = "<!-- audit -->", "<!-- /audit -->"
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
 
 
@@ -247,7 +250,7 @@ def test_the_terminal_shows_the_published_numbers_that_cannot_be(capsys) -> None
 
 
 def test_the_doubtful_prints_are_those_found_by_computation() -> None:
-    cells = {(line[0], line[2], line[3]) for line in doubtful_prints().lines}
+    cells = {(line[0], line[2], line[3]) for line in list_doubtful_prints().lines}
     assert cells == {
         ("1", "NLL", "0.007"),
         ("2", "NLL", "0.10"),
@@ -258,17 +261,17 @@ def test_the_doubtful_prints_are_those_found_by_computation() -> None:
 
 
 def test_the_decibels_of_a_printed_mse_are_computed() -> None:
-    lines = {(line[0], line[1]): line for line in printed_psnr_and_mse().lines}
+    lines = {(line[0], line[1]): line for line in compare_printed_psnr_and_mse().lines}
     assert len(lines) == 6
     assert lines["2", "CodeDiff3D"][2:] == ("25.05", "0.048", "13.19 (+11.86)", "19.21 (+5.84)")
-    assert "| 2 " in markdown(printed_psnr_and_mse())
+    assert "| 2 " in draw_markdown(compare_printed_psnr_and_mse())
 
 
 @pytest.mark.parametrize("content", ["", START, f"{END} {START}", f"{START} {START} {END}", f"{START} {END} {END}"])
 def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "README.md").write_text(content)
     with pytest.raises(UsageError, match="needs one line"):
-        replace_block(tmp_path / "README.md", "x")
+        replace_block(tmp_path / "README.md", BLOCK, "x")
     assert (tmp_path / "README.md").read_text() == content
 
 

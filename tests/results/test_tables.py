@@ -8,9 +8,10 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
+from bench.results.model import Filters, read_results
 from bench.results.renderers import render
-from bench.results.table_model import Cell, Row, ranked
-from bench.results.tables import Filters, build_tables
+from bench.results.table_model import Cell, Row, rank_rows
+from bench.results.tables import build_tables
 from bench.scoring.protocols import PROTOCOLS, get_protocol
 from bench.scoring.rows import ScoreRow, merge_rows, read_scores
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cards")
 
 
 def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -> None:
-    shown = build_tables("all", tmp_path)
+    shown = build_tables("all", read_results(tmp_path))
     assert [t.id for t in shown] == ["1", "2", "3a", "3b", "4"]
     assert all(cell.value is None for t in shown for b in t.blocks for r in b.methods for cell in r.cells)
     chest = shown[1].blocks[0]
@@ -35,10 +36,10 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
 
 
 def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
-    assert [t.id for t in build_tables("3", tmp_path)] == ["3a", "3b"]
-    assert [t.id for t in build_tables("all", tmp_path, Filters(dataset="lidc"))] == ["2", "3b", "4"]
+    assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
+    assert [t.id for t in build_tables("all", read_results(tmp_path), Filters(dataset="lidc"))] == ["2", "3b", "4"]
     with pytest.raises(UsageError, match="unknown table '6'"):
-        build_tables("6", tmp_path)
+        build_tables("6", read_results(tmp_path))
 
 
 # --- what stands together
@@ -162,11 +163,11 @@ def test_density_coverage_floors_ceilings_and_printed_numbers_are_never_ranked(t
 def test_numbers_that_look_equal_share_a_rank_and_one_alone_has_none() -> None:
     def rows(*values: float | None) -> tuple[Row, ...]:
         cells = [Cell("psnr", "not_run" if v is None else "value", value=v) for v in values]
-        return tuple(Row(str(i), str(i), "method", "", 1, (cell,)) for i, cell in enumerate(cells))
+        return tuple(Row(str(i), "method", (cell,)) for i, cell in enumerate(cells))
 
-    assert [r.cells[0].rank for r in ranked(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
-    assert [r.cells[0].rank for r in ranked(rows(20.0, None))] == [None, None]
-    assert ranked(()) == ()
+    assert [r.cells[0].rank for r in rank_rows(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
+    assert [r.cells[0].rank for r in rank_rows(rows(20.0, None))] == [None, None]
+    assert rank_rows(()) == ()
 
 
 def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
 
 def test_other_data_sets_get_tables_of_their_own(tmp_path: Path) -> None:
     add(tmp_path, "codediff", dataset="knees")
-    shown = {t.id: t for t in build_tables("all", tmp_path)}
+    shown = {t.id: t for t in build_tables("all", read_results(tmp_path))}
     assert list(shown) == ["1", "2", "3a", "3b", "4", "knees-3d"]
     cell = cell_of(shown["knees-3d"].blocks[0], "CodeDiff3D", "psnr")
     assert (cell.value, cell.published) == (25.0, "")
@@ -316,4 +317,4 @@ def test_images_at_angles_not_given_have_a_table_of_their_own(tmp_path: Path) ->
     (block,) = table(tmp_path, "5b").blocks
     assert cell_of(block, "CodeDiff3D", "psnr").value == 21.5
     assert [row.method for row in block.methods] == ["codediff"]
-    assert build_tables("5", tmp_path)[0].id == "5a"
+    assert build_tables("5", read_results(tmp_path))[0].id == "5a"
