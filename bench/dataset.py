@@ -118,8 +118,8 @@ def to_hounsfield(unit: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return unit * (high - low) + low
 
 
-def views_text(angles: Iterable[float]) -> str:
-    """Gantry angles as they are written in the column `views`, e.g. 270+0."""
+def format_views(angles: Iterable[float]) -> str:
+    """Return gantry angles as the column `views` has them, e.g. 270+0."""
     return "+".join(f"{angle:g}" for angle in angles)
 
 

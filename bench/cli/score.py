@@ -48,7 +48,7 @@ def score(
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
     from bench.data.cases import load_preset
-    from bench.dataset import views_text
+    from bench.dataset import format_views
     from bench.errors import UsageError
     from bench.pipeline.orientation import better_turned
     from bench.pipeline.reopen import find_run, open_stored
@@ -124,7 +124,7 @@ def score(
             "split": split,
             "preset": preset,
             "seed": seed,
-            "views": views_text(card.angles),
+            "views": format_views(card.angles),
             "protocol": protocol,
             "size": card.size,
             "voxel_mm": card.voxel_mm,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.cases import choose_source, load_dataset
-from bench.dataset import DataConfig, DatasetCard, views_text
+from bench.dataset import DataConfig, DatasetCard, format_views
 from bench.errors import BenchError
 from bench.pipeline.run import RunRequest
 from bench.plugins.config import merged, parse_overrides, validated, variant_changes
@@ -52,7 +52,7 @@ def record_failure(request: RunRequest, error: Exception) -> None:
             "split": request.split,
             "preset": request.preset,
             "seed": request.seed,
-            "views": views_text(card.angles),
+            "views": format_views(card.angles),
             "metric": "psnr",
             "level": "set",
             "stat": "mean",
@@ -65,7 +65,7 @@ def record_failure(request: RunRequest, error: Exception) -> None:
         merge_rows(request.results_dir, [ScoreRow(**shared, **place) for place in SHOWN])
         low, high = card.window
         row |= {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
-        row |= {"data_fingerprint": card.fingerprint, "protocol": protocol.id, "views": views_text(card.angles)}
+        row |= {"data_fingerprint": card.fingerprint, "protocol": protocol.id, "views": format_views(card.angles)}
     merge_run(request.results_dir, row)
 
 

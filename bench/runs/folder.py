@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
+from bench.runs.record import RunRecord
 from bench.system.files import drop_partial, locked, read_json, sha256_of, write_atomic, write_json
 
 SHORT_HASH = 16  # hexadecimal digits of a checkpoint's SHA-256 in its file name
@@ -67,18 +69,41 @@ class RunFolder:
     def weights(self, stage: str) -> Path:
         return self.checkpoints / f"{stage}.safetensors"
 
-    def record(self) -> dict[str, Any]:
-        """What run.json holds; empty before the first write. Raises BenchError when it is damaged."""
-        record = read_json(self.run_json) if self.run_json.exists() else {}
-        if not isinstance(record, dict):
-            raise BenchError(f"{self.run_json} holds no record of a run; delete it and run again")
+    def record(self) -> RunRecord | None:
+        """Return what run.json holds; None before the first write. Raises BenchError when it is damaged."""
+        if not self.run_json.exists():
+            return None
+        try:
+            return RunRecord.model_validate(read_json(self.run_json))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "all of it"
+            raise BenchError(f"{self.run_json} is damaged or of another version ({key}: {first['msg']})") from error
+
+    @property
+    def status(self) -> str:
+        """How far the run is: a Status, or `empty` without a record."""
+        record = self.record()
+        return "empty" if record is None else record.status
+
+    def finished_record(self) -> RunRecord:
+        """Return the record of a finished run. Raises UsageError for any other."""
+        record = self.record()
+        if record is None or record.status != "done":
+            raise UsageError(f"{self.root} is {self.status}; finish it with `bench run` first")
         return record
 
-    def update(self, **changes: Any) -> dict[str, Any]:
-        """Lay `changes` over run.json and return the result."""
-        record = {**self.record(), **changes}
-        write_json(self.run_json, record)
+    def write(self, record: RunRecord) -> RunRecord:
+        """Write run.json; return the record."""
+        write_json(self.run_json, record.model_dump(mode="json", exclude_none=True))
         return record
+
+    def update(self, **changes: Any) -> RunRecord:
+        """Lay changes over the record and write it; return the result. Raises BenchError without a record."""
+        record = self.record()
+        if record is None:
+            raise BenchError(f"{self.run_json} is missing; run it again")
+        return self.write(RunRecord.model_validate({**dict(record), **changes}))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench.cases import Cases
-from bench.dataset import Split, to_unit, views_text
+from bench.dataset import Split, format_views, to_unit
 from bench.errors import BenchError
 from bench.runs.predictions import (
     Unit,
@@ -275,7 +275,7 @@ class _RowMaker:
             "split": facts.split,
             "preset": facts.preset,
             "seed": facts.seed,
-            "views": views_text(truth.card.angles),
+            "views": format_views(truth.card.angles),
             "code_version": facts.code_version,
         }
         self.context = digest_of({**self.shared, "data": truth.card.fingerprint, "unit": unit})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.dataset import views_text
+from bench.dataset import format_views
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.scoring.protocols import describe, get_protocol
@@ -230,7 +230,7 @@ def test_pandas_alone_reads_the_file(tmp_path: Path) -> None:
 
 
 def test_views_are_written_as_angles() -> None:
-    assert views_text((270.0, 0.0, 22.5)) == "270+0+22.5"
+    assert format_views((270.0, 0.0, 22.5)) == "270+0+22.5"
 
 
 def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
