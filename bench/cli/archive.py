@@ -26,7 +26,7 @@ def export(
 
     folder = found(run, runs_dir)
     if pretrained:
-        method = folder.record()["config"]["method"]
+        method = folder.finished_record().config.method
         out = out or folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"
         typer.echo(f"wrote {out}: {write_pretrained(folder, out) / 2**20:.1f} MiB")
         return

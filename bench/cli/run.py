@@ -39,7 +39,8 @@ def run(
     from bench.distributed import is_main, process_count
     from bench.errors import BenchError, BusyError, UsageError
     from bench.pipeline.failures import forget_failure, one_line, record_failure
-    from bench.pipeline.run import RunRequest, run_one
+    from bench.pipeline.plan import RunRequest
+    from bench.pipeline.run import run_one
     from bench.system.progress import Progress
 
     progress = Progress()

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,7 +21,9 @@ from bench.errors import BenchError, UsageError
 from bench.method import Method
 from bench.pipeline.fit import after_stage
 from bench.plugins.config import RunConfig
-from bench.runs.folder import RunFolder, load_weights, save_weights
+from bench.runs.folder import RunFolder
+from bench.runs.record import StageRecord
+from bench.runs.weights import load_weights, save_weights
 from bench.system.files import sha256_of, write_atomic
 
 FOLDER = "pretrained"
@@ -68,7 +69,7 @@ def find_pretrained(method: type[Method], config: RunConfig, source: str, finger
     )
 
 
-def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, StageRecord]:
     """Write the weights of all stages into a run's folder; return what run.json says of the stages.
 
     Raises BenchError for a damaged file or one that lacks a stage.
@@ -80,14 +81,14 @@ def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict
     except (SafetensorError, OSError) as error:
         raise BenchError(f"{weights.path} is damaged: {error}") from error
     steps = json.loads(weights.facts["steps"])
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, StageRecord] = {}
     after = ""
     for stage in stages:
         part = {name.removeprefix(f"{stage}/"): t for name, t in tensors.items() if name.startswith(f"{stage}/")}
         if stage not in steps:
             raise BenchError(f"{weights.path} lacks stage {stage}: it was made by another version; train instead")
         sha256 = save_weights(folder, stage, {name: _single(tensor) for name, tensor in part.items()})
-        records[stage] = {"sha256": sha256, "after": after, "steps": steps[stage], "seconds": None}
+        records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
         after = after_stage(after, sha256)
     return records
 
@@ -97,26 +98,24 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
 
     Raises UsageError for a run that is not finished or was itself made of such a file, BenchError for damaged weights.
     """
-    record = folder.record()
-    if record.get("status") != "done":
-        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
-    if record.get("pretrained_sha256"):
-        raise UsageError(f"{folder.root.name} was not trained here: its weights are those of {record['pretrained_of']}")
+    record = folder.finished_record()
+    if record.pretrained_sha256:
+        raise UsageError(f"{folder.root.name} was not trained here: its weights are those of {record.pretrained_of}")
     tensors: dict[str, Tensor] = {}
-    for stage, stated in record["stages"].items():
-        loaded = load_weights(folder, stage, stated["sha256"])
+    for stage, stated in record.stages.items():
+        loaded = load_weights(folder, stage, stated.sha256)
         if loaded is None:
             raise BenchError(f"{folder.weights(stage)} is missing or damaged; run it again")
         tensors |= {f"{stage}/{name}": _halved(tensor) for name, tensor in loaded.items()}
     facts = {
-        "run_id": record["run_id"],
-        "config_sha256": record["config_sha256"],
-        "data_fingerprint": record["data"]["fingerprint"],
-        "dataset": record["config"]["dataset"],
-        "source": record["data"]["source"],
-        "preset": record["config"]["preset"],
-        "seed": str(record["seed"]),
-        "steps": json.dumps({stage: stated["steps"] for stage, stated in record["stages"].items()}),
+        "run_id": record.run_id,
+        "config_sha256": record.config_sha256,
+        "data_fingerprint": record.data.fingerprint,
+        "dataset": record.config.dataset,
+        "source": record.data.source,
+        "preset": record.config.preset,
+        "seed": str(record.seed),
+        "steps": json.dumps({stage: stated.steps for stage, stated in record.stages.items()}),
     }
     content = save(tensors, metadata=facts)
     write_atomic(out, lambda file: file.write(content))

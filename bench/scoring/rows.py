@@ -122,9 +122,9 @@ def check_scores(frame: pd.DataFrame) -> None:
     high = high.mask((frame["stat"] == "sd").to_numpy(), np.nan)
     empty = status.isin(("na", "error")).to_numpy()
     named = (frame["case"] != "").to_numpy()
-    for pair in frame[["metric", "space"]].drop_duplicates().itertuples():
-        if pair.space not in METRICS[str(pair.metric)].spaces:
-            raise BenchError(f"{_place(frame.loc[pair.Index])}: its metric is not measured in this space")
+    for _, pair in frame.drop_duplicates(["metric", "space"]).iterrows():
+        if pair["space"] not in METRICS[str(pair["metric"])].spaces:
+            raise BenchError(f"{_place(pair)}: its metric is not measured in this space")
     rules = (
         ((level == "case").to_numpy() != named, "a case belongs to rows of level case, and only to them"),
         (empty & (value.notna() | (frame["note"] == "")), "status na or error needs a note and no value"),
@@ -147,7 +147,8 @@ def _ranges() -> tuple[dict[str, float], dict[str, float]]:
 
 @cache
 def _word_adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(list[Score.model_fields[name].annotation])  # type: ignore[name-defined]
+    kind: Any = Score.model_fields[name].annotation
+    return TypeAdapter(list[kind])
 
 
 def _check_words(frame: pd.DataFrame, name: str) -> None:

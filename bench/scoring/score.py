@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from bench.cases import Cases
-from bench.dataset import Split, format_views, to_unit
+from bench.dataset import Split, to_unit
 from bench.errors import BenchError
 from bench.runs.predictions import (
     Unit,
@@ -25,10 +25,11 @@ from bench.runs.predictions import (
     read_prediction,
     read_renders,
 )
+from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import CaseScore, CaseVolumes
 from bench.scoring.protocols import Protocol
-from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, write_scores
+from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.sets import SetScore, plan_set, set_scores
 from bench.scoring.xrays import drr_scores, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json
@@ -57,7 +58,7 @@ class RunFacts:
 
     run_id: str
     method: str
-    origin: Literal["builtin", "plugin", "pretrained", "external"]
+    origin: Origin
     preset: str
     seed: int | None
     code_version: str
@@ -77,7 +78,7 @@ def score_predictions(
     allow_missing: bool = False,
     likelihood_csv: Path | None = None,
     device: torch.device | None = None,
-) -> list[ScoreRow]:
+) -> list[Score]:
     """All rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
@@ -95,7 +96,7 @@ def score_predictions(
     advance = _counter(on_progress, len(files) + (plan.work() if plan else 0))
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
-    rows: list[ScoreRow] = []
+    rows: list[Score] = []
     for index, (case, path) in enumerate(files.items(), start=1):
         known = kept.of_case(case, hashes[case])
         rows += known or _case_rows(make, path, truth, case, protocol, unit, device, encoded.get(case))
@@ -113,14 +114,14 @@ def score_predictions(
     return rows
 
 
-def part_seconds(record: Mapping[str, Any]) -> tuple[PartSeconds, ...]:
-    """From a run.json: training time of each stage and, where measured, inference time of each part."""
-    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
+def part_seconds(record: RunRecord) -> tuple[PartSeconds, ...]:
+    """Return the training time of each stage of a run and, where measured, the inference time of each part."""
+    stages, inference = record.stages, record.infer_seconds
     return tuple(
         PartSeconds(
             part,
-            stages[part]["seconds"] if part in stages else None,
-            stages[part]["steps"] if part in stages else None,
+            stages[part].seconds if part in stages else None,
+            stages[part].steps if part in stages else None,
             inference.get(part),
         )
         for part in dict.fromkeys((*stages, *inference))
@@ -189,7 +190,7 @@ def _case_rows(
     unit: Unit,
     device: torch.device | None,
     encoded: Path | None,
-) -> list[ScoreRow]:
+) -> list[Score]:
     volume, note = read_prediction(path, truth, case, unit)
     hounsfield = truth.hounsfield[truth.names.index(case)]
     exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
@@ -203,7 +204,7 @@ def _case_rows(
     return rows
 
 
-def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[ScoreRow]:
+def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
     likelihoods = read_likelihoods(path)
     missing = [name for name in names if name not in likelihoods]
     if likelihoods and missing:
@@ -215,9 +216,9 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> lis
     ]
 
 
-def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) -> list[ScoreRow]:
+def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> list[Score]:
     """Mean and sample standard deviation over the cases where a metric is defined."""
-    groups: dict[tuple[Any, str, str], list[ScoreRow]] = defaultdict(list)
+    groups: dict[tuple[Any, str, str], list[Score]] = defaultdict(list)
     for row in case_rows:
         groups[row.space, row.axis, row.metric].append(row)
     result = []
@@ -236,7 +237,7 @@ def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) 
     return result
 
 
-def _time_rows(make: "_RowMaker", cases: int) -> list[ScoreRow]:
+def _time_rows(make: "_RowMaker", cases: int) -> list[Score]:
     result = []
     for part in make.facts.seconds:
         place = {"space": "time", "axis": part.part, "level": "run", "stat": "value"}
@@ -265,30 +266,22 @@ class _RowMaker:
     def __init__(self, facts: RunFacts, truth: Cases, protocol: Protocol, unit: Unit, partial: bool) -> None:
         self.facts, self.expected, self.partial = facts, len(truth), partial
         self.shared: dict[str, Any] = {
-            "run_id": facts.run_id,
             "protocol": protocol.id,
             "protocol_hash": protocol.sha256(),
-            "method": facts.method,
-            "origin": facts.origin,
-            "dataset": truth.card.name,
-            "source": truth.card.source,
-            "split": facts.split,
-            "preset": facts.preset,
-            "seed": facts.seed,
-            "views": format_views(truth.card.angles),
             "code_version": facts.code_version,
         }
-        self.context = digest_of({**self.shared, "data": truth.card.fingerprint, "unit": unit})
+        whose = {"run_id": facts.run_id, "origin": facts.origin, "split": facts.split}
+        self.context = digest_of({**self.shared, **whose, "data": truth.card.fingerprint, "unit": unit})
 
-    def __call__(self, **own: Any) -> ScoreRow:
-        return ScoreRow(**self.shared, **own)
+    def __call__(self, **own: Any) -> Score:
+        return Score(**self.shared, **own)
 
-    def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> ScoreRow:
+    def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> Score:
         own = asdict(score) | {"note": "; ".join(part for part in (score.note, extra_note) if part)}
         status = "ok" if score.value is not None else "na"
         return self(**own, level="case", case=case, stat="value", n=1, status=status)
 
-    def of_set(self, score: SetScore) -> ScoreRow:
+    def of_set(self, score: SetScore) -> Score:
         own = asdict(score)
         if score.value is None:
             return self(**own, level="set", status="na")
@@ -299,28 +292,28 @@ class _RowMaker:
 
 
 class _KeptRows:
-    """The scores.csv of a run: rows that need not be made again, and rows of other protocols and splits to keep.
+    """The scores.csv of a run: rows that need not be made again, and rows of other protocols to keep.
 
-    A JSON file beside it says which predictions the rows of each protocol and split belong to, and has their hash: a
+    A JSON file beside it says which predictions the rows of each protocol belong to, and has their hash: a
     kill between the two writes costs the rows that were being made, and no others.
     """
 
     def __init__(self, path: Path | None, make: _RowMaker) -> None:
         self.path, self.context = path, make.context
-        self.scope = f"{make.shared['protocol']}/{make.shared['split']}"
-        self.others: list[ScoreRow] = []
-        self.cases: dict[str, list[ScoreRow]] = defaultdict(list)
+        self.scope = make.shared["protocol"]
+        self.others: list[Score] = []
+        self.cases: dict[str, list[Score]] = defaultdict(list)
         self.record: dict[str, Any] = {}
         if path is not None and path.exists():
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        rows: dict[str, list[ScoreRow]] = defaultdict(list)
+        rows: dict[str, list[Score]] = defaultdict(list)
         try:
             record = read_json(_beside(path))["scored"]
-            for row in read_score_rows(path):
-                rows[f"{row.protocol}/{row.split}"].append(row)
-            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == rows_sha256(rows[scope]))
+            for row in read_scores(path):
+                rows[row.protocol].append(row)
+            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == scores_sha256(rows[scope]))
             self.record = {scope: record[scope] for scope in whole}
         except (BenchError, KeyError, TypeError, AttributeError):
             return  # damaged or of another version: everything is scored anew
@@ -329,20 +322,20 @@ class _KeptRows:
             if row.level == "case" and not row.metric.startswith("nll_"):
                 self.cases[row.case].append(row)
 
-    def of_case(self, case: str, sha256: str) -> list[ScoreRow]:
+    def of_case(self, case: str, sha256: str) -> list[Score]:
         """The rows of a case if they were made of the same prediction in the same context; else none."""
         mine = self.record.get(self.scope, {})
         same = mine.get("context") == self.context and mine.get("predictions", {}).get(case) == sha256
         return self.cases.get(case, []) if same else []
 
-    def save(self, rows: Sequence[ScoreRow], hashes: Mapping[str, str]) -> None:
+    def save(self, rows: Sequence[Score], hashes: Mapping[str, str]) -> None:
         """Write the rows, then beside them what they belong to."""
         if self.path is None:
             return
         write_scores(self.path, [*self.others, *rows])
         scored = sorted({row.case for row in rows if row.level == "case"})
         mine = {"context": self.context, "predictions": {case: hashes[case] for case in scored}}
-        record = {**self.record, self.scope: {**mine, "rows": rows_sha256(rows)}}
+        record = {**self.record, self.scope: {**mine, "rows": scores_sha256(rows)}}
         write_json(_beside(self.path), {"scored": record})
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
+from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.plugins.config import PLAIN_NAME
@@ -30,7 +31,7 @@ from bench.scoring.rows import (
     text_of_scores,
     write_scores,
 )
-from bench.system.csv_files import columns_of, parse_rows, read_cells, read_rows, text_of_rows, write_rows
+from bench.system.csv_files import columns_of, read_cells, read_rows, text_of_rows, write_rows
 from bench.system.files import locked, write_text
 
 SCORES, RUNS = "scores", "runs"
@@ -95,7 +96,8 @@ def load_results(results_dir: Path) -> pd.DataFrame:
             counts.append(len(frame))
     index = np.repeat(np.arange(len(runs)), counts)
     columns: dict[str, Any] = {name: _join([frame[name] for frame in frames]) for name in COLUMNS}
-    scores = pd.DataFrame({"run_id": pd.Categorical.from_codes(index, [run.run_id for run in runs]), **columns})
+    run_ids = pd.Categorical.from_codes(index, pd.Index([run.run_id for run in runs], dtype=str))
+    scores = pd.DataFrame({"run_id": run_ids, **columns}, copy=False)
     check_scores(scores)
     lines = runs_frame(runs)
     for name in (*SINGLE_FILE, *RUN_COLUMNS):
@@ -104,7 +106,7 @@ def load_results(results_dir: Path) -> pd.DataFrame:
         elif name not in NUMERIC:
             columns[name] = scores[name].astype("str")
     columns["n"] = scores["n"].astype("Int64")
-    return pd.DataFrame({name: columns[name] for name in (*SINGLE_FILE, *RUN_COLUMNS)})
+    return pd.DataFrame({name: columns[name] for name in (*SINGLE_FILE, *RUN_COLUMNS)}, copy=False)
 
 
 def load_runs(results_dir: Path) -> pd.DataFrame:
@@ -187,15 +189,14 @@ def _parse(content: bytes, columns: Sequence[str]) -> pd.DataFrame:
         na_values={name: [""] for name in NUMERIC},
         index_col=False,
         low_memory=False,
-    ).iloc[1:]
+    )
     within = 0
     for name in kinds.keys() - set(NUMERIC):
-        text = frame[name].cat.remove_unused_categories()
-        frame[name] = text
-        within += int(text.value_counts().reindex(text.cat.categories).to_numpy() @ text.cat.categories.str.count(","))
-    if content.count(b",") != len(frame) * (len(columns) - 1) + within or content.count(b"\n") != len(frame):
+        text = frame[name].cat
+        within += int(np.bincount(text.codes, minlength=len(text.categories)) @ text.categories.str.count(","))
+    if content.count(b",") != (len(frame) - 1) * (len(columns) - 1) + within or content.count(b"\n") != len(frame) - 1:
         raise ValueError("a line was cut or edited")
-    return frame.reset_index(drop=True)
+    return frame.iloc[1:].reset_index(drop=True)
 
 
 def _join(parts: Sequence[pd.Series]) -> Any:
@@ -205,8 +206,8 @@ def _join(parts: Sequence[pd.Series]) -> Any:
 
 
 def _scores_of(frame: pd.DataFrame) -> list[Score]:
-    lines = frame.astype(object).where(frame.notna(), None)[list(COLUMNS)].to_dict("records")
-    return [Score(**line) for line in lines]
+    lines = frame.astype(object).where(frame.notna(), None)[list(COLUMNS)]
+    return [Score.model_validate(dict(zip(COLUMNS, line, strict=True))) for line in lines.to_numpy()]
 
 
 def _divide(results_dir: Path) -> None:
@@ -239,16 +240,14 @@ def _read_single(results_dir: Path) -> dict[str, tuple[RunLine, pd.DataFrame]]:
     shared = [name for name in SINGLE_FILE if name not in COLUMNS]
     runs: dict[str, tuple[RunLine, pd.DataFrame]] = {}
     for run_id, rows in frame.groupby("run_id", observed=True, sort=True):
-        facts = rows[shared].iloc[0].to_dict()
+        facts = {name: str(rows[name].iloc[0]) for name in shared}
         if (rows[shared] != rows[shared].iloc[0]).any(axis=None):
             raise BenchError(f"{path}: the rows of run {run_id} differ in what a run has once; score it again")
-        line = {**lines.pop(str(run_id), {}), **facts}
-        (run,) = parse_rows([[str(line.get(name, "")) for name in columns_of(RunLine)]], RunLine, str(path))
+        run = _line_of({**lines.pop(str(run_id), {}), **facts}, path)
         runs[run.run_id] = run, rows[list(COLUMNS)].reset_index(drop=True)
     nothing = frame[list(COLUMNS)].iloc[:0]
     for line in lines.values():  # failed, and without scores
-        cells = [line.get(name, "") for name in columns_of(RunLine)]
-        (run,) = parse_rows([cells], RunLine, str(results_dir / SINGLE_RUNS))
+        run = _line_of(line, results_dir / SINGLE_RUNS)
         runs[run.run_id] = run, nothing
     return runs
 
@@ -262,3 +261,13 @@ def _single_lines(path: Path) -> dict[str, dict[str, str]]:
         raise BenchError(f"{path} has no column run_id; move it away and score again")
     found = (dict(zip(header, line, strict=True)) for line in lines)
     return {line["run_id"]: line for line in found}
+
+
+def _line_of(cells: dict[str, str], path: Path) -> RunLine:
+    """A run from the cells that say something; the columns of other versions are passed over."""
+    known = {name: cell for name, cell in cells.items() if cell and name in RunLine.model_fields}
+    try:
+        return RunLine.model_validate(known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BenchError(f"{path}, run {cells['run_id']}, column {first['loc'][0]}: {first['msg']}") from error

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.card import Settings
-from bench.data.cases import data_fingerprint
 from bench.errors import BenchError, UsageError
-from bench.pipeline.run import RunRequest, run_name
-from bench.plugins.config import resolve
-from bench.plugins.registry import get_dataset, get_method
+from bench.pipeline.plan import RunRequest, plan
 from bench.runs.folder import RunFolder
 from bench.scoring.protocols import get_protocol
 from bench.system.files import digest_of, read_json, write_json
@@ -132,14 +129,12 @@ def newest_grid(runs_dir: Path) -> Grid:
 
 def _placed(request: RunRequest) -> Job:
     try:
-        method, spec = get_method(request.method), get_dataset(request.dataset)
-        config, _ = resolve(method, spec, request.preset, request.overrides)
-        run_id = run_name(config, request, data_fingerprint(spec, config.data, request.source))
+        planned = plan(request)
     except UsageError:
         raise
     except BenchError as error:
         return Job(request, None, str(error))
-    return Job(request, RunFolder(request.runs_dir / spec.name / config.method / run_id))
+    return Job(request, planned.folder)
 
 
 def _variations(varied: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -7,7 +7,7 @@ allows it. No cell may be one that a spreadsheet would compute.
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
@@ -26,7 +26,6 @@ NUMBERS = re.compile(r"[+-]?(nan|inf|[\d.]+(e[+-]?\d+)?)([+-][\d.]+)*", re.IGNOR
 Row = TypeVar("Row")
 
 
-@cache
 def columns_of(model: type[Any]) -> tuple[str, ...]:
     """Return the names of the columns of a model's file, in order."""
     return tuple(f.name for f in fields(model)) if is_dataclass(model) else tuple(model.model_fields)
@@ -125,10 +124,9 @@ def escape_cell(text: str) -> str:
 
 
 @cache
-def _list_adapter(model: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(list[model])
+def _list_adapter(model: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
 
 
-@cache
 def _optional_columns(model: type[Any]) -> frozenset[str]:
     return frozenset(name for name, kind in get_type_hints(model).items() if NoneType in get_args(kind))

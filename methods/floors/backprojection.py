@@ -59,6 +59,7 @@ class BackProjection(Method):
         licence_of_original="",
         capabilities=frozenset({"volume", "mip"}),
         kind="floor",
+        deterministic=True,
     )
 
     def __init__(self, config: BackProjectionConfig, data: DatasetCard) -> None:

@@ -50,6 +50,7 @@ class MeanVolume(Method):
         licence_of_original="",
         capabilities=frozenset({"volume", "mip"}),
         kind="floor",
+        deterministic=True,
     )
 
     def __init__(self, config: MeanConfig, data: DatasetCard) -> None:

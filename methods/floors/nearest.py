@@ -71,6 +71,7 @@ class NearestCase(Method):
         licence_of_original="",
         capabilities=frozenset({"volume", "mip"}),
         kind="floor",
+        deterministic=True,
     )
 
     def __init__(self, config: NearestConfig, data: DatasetCard) -> None:
