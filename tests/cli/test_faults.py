@@ -9,7 +9,7 @@ from bench.drills.faults import fault_drills
 from bench.drills.merging import merging_drill
 from bench.drills.outcome import Outcome, as_markdown, write_outcomes
 from bench.errors import BenchError, BusyError
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.runs.folder import RunFolder
 from bench.system.files import locked, read_json, write_text
 from bench.system.progress import Progress

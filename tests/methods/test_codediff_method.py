@@ -10,11 +10,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry
 from bench.errors import UsageError
 from bench.method import Method
-from bench.pipeline.fit import fit_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, parse_overrides
+from bench.pipeline.fit import fit_stages
+from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -146,15 +146,7 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
     overrides += ["transformer.objective=mlm", "log_sigma.loop.validate_every=5"]
     method = build(*overrides)
     cases = FourVolumes()
-    record = fit_stages(
-        method.stages(),
-        {"train": cases, "validation": cases},
-        RunFolder(tmp_path),
-        FitConfig(),
-        0,
-        make_accelerator("cpu"),
-        Progress(),
-    )
+    record = fit_stages(method.stages(), toy_run(tmp_path, {"train": cases, "validation": cases}))
     assert list(record) == ["vqvae2d", "vqvae3d", "log_sigma", "transformer"]
     rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()[1:]]
     for stage, name in (

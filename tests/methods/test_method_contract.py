@@ -18,10 +18,11 @@ from bench.dataset import Split
 from bench.errors import BenchError, UsageError
 from bench.method import Method, Stage
 from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, resolve
+from bench.plugins.config import method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 METHODS = sorted(discover_methods()[0])
 VARIANTS = sorted(variant for name in METHODS for variant in variants_of(get_method(name)))
@@ -61,12 +62,12 @@ def build(name: str, data: Mapping[Split, Cases], device: str = "cpu") -> Method
 
 
 def fit(method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu") -> None:
-    fit_stages(method.stages(), data, folder, FitConfig(), 0, make_accelerator(device), Progress())
+    fit_stages(method.stages(), toy_run(folder, data, accelerator=make_accelerator(device)))
 
 
 def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
     method = build(name, data)
-    load_stages(method.stages(), data, folder, Progress())
+    load_stages(method.stages(), toy_run(folder, data))
     return method
 
 
@@ -199,10 +200,10 @@ def test_views_of_another_number_than_trained_on_are_refused(
 def test_a_missing_stage_is_named(name: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
     method = build(name, data)
     if not method.stages():
-        load_stages(method.stages(), data, RunFolder(tmp_path), Progress())
+        load_stages(method.stages(), toy_run(tmp_path, data))
         return
     with pytest.raises(BenchError, match=method.stages()[0].name):
-        load_stages(method.stages(), data, RunFolder(tmp_path), Progress())
+        load_stages(method.stages(), toy_run(tmp_path, data))
 
 
 @pytest.mark.parametrize("dataset", ["lidc", "baggage"])

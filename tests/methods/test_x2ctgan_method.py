@@ -11,11 +11,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry, is_mirrored
 from bench.errors import UsageError
 from bench.method import Method
-from bench.pipeline.fit import fit_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, parse_overrides
+from bench.pipeline.fit import fit_stages
+from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -140,7 +140,7 @@ class FourVolumes:
 def fit(method: Method, folder: Path) -> dict[str, list[float]]:
     cases = FourVolumes()
     given = {"train": cases, "validation": cases}
-    fit_stages(method.stages(), given, RunFolder(folder), FitConfig(), 0, make_accelerator("cpu"), Progress())
+    fit_stages(method.stages(), toy_run(folder, given))
     values: dict[str, list[float]] = {}
     for line in (folder / "train.csv").read_text().splitlines()[1:]:
         _, _, name, value = line.split(",")[:4]

@@ -13,7 +13,7 @@ import torch
 
 from bench.cli import run_command
 from bench.errors import UsageError
-from bench.pipeline.fit import fit_stages
+from bench.pipeline.fit import Run, fit_stages
 from bench.scoring.rows import KEY
 
 HERE = Path(__file__).parents[1] / "helpers"
@@ -97,7 +97,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         num_processes = 3
 
     with pytest.raises(UsageError, match=r"3 processes cannot share the batches of 4 of stage curve"):
-        fit_stages([script.CurveStage()], {}, None, None, 0, Three(), None)  # type: ignore[arg-type]
+        fit_stages([script.CurveStage()], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

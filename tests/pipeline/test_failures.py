@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.failures import forget_failure, record_failure
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.results.tables import variant_of
 from bench.scoring.rows import read_runs
 

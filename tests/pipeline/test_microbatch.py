@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 from bench.card import Loop
 from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
-from bench.pipeline.fit import fit_stages, make_accelerator
+from bench.pipeline.fit import fit_stages
 from bench.pipeline.microbatch import recomputed, split
-from bench.plugins.config import FitConfig, method_settings
+from bench.plugins.config import method_settings
 from bench.plugins.registry import discover_methods, get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 
 class Pair(Stage):
@@ -67,7 +67,7 @@ LOOP = Loop(steps=6, batch_size=7)
 
 
 def fit(stage: Stage, folder: Path) -> dict:
-    return fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Progress())
+    return fit_stages([stage], toy_run(folder, seed=3))
 
 
 def weights(stage: Stage) -> Tensor:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 
 from bench.card import MethodCard
 from bench.cases import Cases
@@ -27,6 +26,8 @@ from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
 from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.rows import read_runs, read_score_rows, read_scores
 from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
 
@@ -274,8 +275,8 @@ def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, conte
 
 def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_path: Path, data) -> None:
     folder, cases = RunFolder(tmp_path), data["test"]
-    method, accelerator = Halved(None, cases.card), Accelerator(cpu=True)
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 9
+    method = Halved(None, cases.card)
+    assert predict(method, toy_run(folder, data), ()) == 9
     inner = folder.predictions("test") / ENCODED_TRUTH
     assert set(read_manifest(inner)) == set(cases.names)
     from bench.runs.predictions import read_prediction
@@ -284,7 +285,7 @@ def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_pat
     np.testing.assert_allclose(volume, 0.9 * cases.volumes([2])[0].numpy(), atol=1e-6)
 
     made = Halved.calls
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 0
+    assert predict(method, toy_run(folder, data), ()) == 0
     (inner / f"{cases.names[8]}.nii.gz").unlink()
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 1  # the group of the last case
+    assert predict(method, toy_run(folder, data), ()) == 1  # the group of the last case
     assert Halved.calls == made + 1

@@ -13,7 +13,8 @@ from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from bench.cli import run_command
 from bench.drills.faults import undisturbed
 from bench.method import Items
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.system.seeding import derived_seed, seed_everything
 
 from ..pipeline.test_fit import LOOP, Line, fit, weights
