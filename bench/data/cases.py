@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from torch.nn import functional as F
 
 from bench.cases import Cases
@@ -33,6 +33,7 @@ CACHE_VERSION = 1  # raise when projecting or downsampling computes something el
 PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
 LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
 GREY_PERCENTILE = 99.9
+WORKERS_FROM = 20.0  # CPU seconds of work left after the first case; below it processes cost more than they save
 
 OnProgress = Callable[[int, int], None]
 """`on_progress(done, total)`, called after each case."""
@@ -197,9 +198,17 @@ def _build(
 def _computed(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
-    workers = min(os.cpu_count() or 1, len(sources))
+    """Yield every case in order, in this process or, where much work is left after the first, in one a core."""
+    before = time.process_time()
+    first, rest = _compute_case(spec, config, sources[0]), sources[1:]
+    left = (time.process_time() - before) * len(rest)
+    yield first
+    if left < WORKERS_FROM:
+        yield from (_compute_case(spec, config, source) for source in rest)
+        return
     job, parent = delayed(_compute_for), os.getpid()
-    return Parallel(n_jobs=workers, return_as="generator")(job(parent, spec, config, source) for source in sources)
+    workers = Parallel(n_jobs=min(cpu_count(), len(rest)), return_as="generator")
+    yield from workers(job(parent, spec, config, source) for source in rest)
 
 
 def _compute_for(

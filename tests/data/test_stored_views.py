@@ -39,7 +39,6 @@ SPEC = replace(CHEST, assign_splits=one_of_each)
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)  # processes outlive a test, and its store
 
 
 def chest(number: int) -> np.ndarray:

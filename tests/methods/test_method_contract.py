@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,12 +30,10 @@ SEEDS = (11, 12, 13)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[Split, Cases]]:
+def data() -> Mapping[Split, Cases]:
     """The smoke preset's phantoms, views at their two default angles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
-        spec = get_dataset("lidc")
-        yield load_dataset(spec, spec.presets["smoke"], "phantom")
+    spec = get_dataset("lidc")
+    return load_dataset(spec, spec.presets["smoke"], "phantom")
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -168,9 +166,8 @@ def built_or_refused(name: str, settings: Settings, cases: Mapping[Split, Cases]
 
 @pytest.mark.parametrize("angles", [(270.0,), (270.0, 0.0, 45.0)], ids=["one view", "three views"])
 def test_other_numbers_of_views_work_or_are_refused_in_one_line(
-    name: str, angles: tuple[float, ...], data: Mapping[Split, Cases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, angles: tuple[float, ...], data: Mapping[Split, Cases], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     spec, method_class = get_dataset("lidc"), get_method(name)
     config, settings = resolve(method_class, spec, "smoke", [f"data.angles={list(angles)}", "data.phantoms=[4, 2, 3]"])
     cases = load_dataset(spec, config.data, "phantom")
@@ -244,13 +241,10 @@ def test_a_variant_has_a_configuration_of_its_own_in_every_preset(variant: str, 
 @pytest.mark.parametrize(
     "variant", [name for name in VARIANTS if not name.startswith("ccx_raygan+")]
 )  # as ccx_raynet's
-def test_a_variant_trains_and_reconstructs(
-    variant: str, data: Mapping[Split, Cases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variant_trains_and_reconstructs(variant: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
     spec, method_class = get_dataset("lidc"), get_method(variant)
     config, settings = resolve(method_class, spec, "smoke")
     if config.data != spec.presets["smoke"]:
-        monkeypatch.setenv("BENCH_DATA", str(tmp_path))
         config, settings = resolve(method_class, spec, "smoke", ["data.phantoms=[4, 2, 3]"])
         data = load_dataset(spec, config.data, "phantom")
     torch.manual_seed(3)

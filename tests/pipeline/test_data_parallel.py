@@ -119,10 +119,8 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
     ],
 )
 def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
-    method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-
     def arguments(folder: str) -> list[str]:
         common = ["--dataset", "lidc", "--preset", "smoke", "--device", "cpu", "--protocol", "x2ct-2019"]
         chosen = [part for setting in ("data.phantoms=[8,2,10]", *settings) for part in ("--set", setting)]

@@ -35,7 +35,6 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     """A folder with a finished run and the weights exported from it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(home / "data"))
         patch.setattr(pretrained, "folder_of", lambda method: home / "weights")
         assert run_command(arguments(home)) == 0
         assert run_command(["export", str(only_run(home)), "--pretrained"]) == 0

@@ -39,7 +39,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS["ct3d-1"]
     assert protocol.fidelity is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(home / "data"))
         short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1)
         patch.setitem(PROTOCOLS, "ct3d-1", replace(protocol, fidelity=short))
         yield home

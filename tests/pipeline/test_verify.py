@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,24 +20,10 @@ from bench.runs.record import name_of_record
 from bench.scoring.protocols import PROTOCOLS
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Runs and results of one floor, under the protocol without its slow parts."""
-    folder = tmp_path_factory.mktemp("verify")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(folder / "data"))
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
-        places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-        small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
-        assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
-        yield folder
-
-
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
+def run(mean_run: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    shutil.copytree(made / "runs", tmp_path / "runs")
-    shutil.copytree(made / "results", tmp_path / "results")
+    shutil.copytree(mean_run, tmp_path, dirs_exist_ok=True)
     return next((tmp_path / "runs" / "lidc" / "mean").iterdir())
 
 

@@ -18,7 +18,6 @@ DATASET = replace(chests, name="{name}")
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
     for name in ("mine", "other"):
         (tmp_path / f"{name}.py").write_text(FILE.format(name=name))

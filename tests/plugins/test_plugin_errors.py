@@ -1,8 +1,7 @@
 """A plug-in that is broken, in any way, is named in one line and has its row; the other methods of a command go on."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from bench.cli import run_command
 from bench.plugins.registry import get_method
 from bench.results.tables import build_tables
-from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import read_runs, read_scores
 
 GOOD = """
@@ -49,17 +47,8 @@ BROKEN = {  # what is changed in the file, and words that the reason must hold
 }
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Phantoms that all tests share, and the protocol without its slow parts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
-        yield
-
-
 @pytest.fixture
-def run(data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`run(methods)` in an empty folder that holds mine.py."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(GOOD)

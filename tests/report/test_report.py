@@ -382,7 +382,6 @@ def test_an_axis_of_one_value_has_a_width() -> None:
 
 
 def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     small = ["--preset", "smoke", "--set", "data.phantoms=[6,2,3]", "--source", "phantom"]

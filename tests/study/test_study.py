@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,17 +67,15 @@ class Toy(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the toy method, its finished smoke run, and the data."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy method and its finished smoke run."""
     root = tmp_path_factory.mktemp("study")
     (root / "toy.py").write_text(TOY)
     (root / "presets.toml").write_text("[smoke.any]\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        request = RunRequest(f"{root}/toy.py:Toy", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-        for phase in ("fit", "predict"):
-            run_one(replace(request, only=phase), Progress())
-        yield root
+    request = RunRequest(f"{root}/toy.py:Toy", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
+    for phase in ("fit", "predict"):
+        run_one(replace(request, only=phase), Progress())
+    return root
 
 
 def asked(place: Path, **other) -> StudyRequest:

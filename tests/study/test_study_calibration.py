@@ -1,6 +1,5 @@
 """Calibration: draws from the right distribution pass, narrow ones do not, and factors are what they say."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,12 +50,10 @@ class Population(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("calibration")
     (root / "population.py").write_text(TOY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        yield root
+    return root
 
 
 def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,)) -> Answer:

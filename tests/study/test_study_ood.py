@@ -1,7 +1,6 @@
 """Out-of-distribution inputs: what is fed, which way the AUROC points, and what a method without likelihood is told."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,16 +47,14 @@ class Bright(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the toy, its finished run and one of a method without likelihood, and the data."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy, its finished run and one of a method without likelihood."""
     root = tmp_path_factory.mktemp("ood")
     (root / "bright.py").write_text(TOY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        for method in (f"{root}/bright.py:Bright", "backprojection"):
-            request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-            run_one(replace(request, only="fit"), Progress())
-        yield root
+    for method in (f"{root}/bright.py:Bright", "backprojection"):
+        request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
+        run_one(replace(request, only="fit"), Progress())
+    return root
 
 
 def asked(place: Path, method: str = "") -> StudyRequest:

@@ -34,11 +34,6 @@ def grid(folder: Path, **choices: object) -> Grid:
     return Grid.model_validate({**usual, "overrides": (SMALL,), **places, **choices})
 
 
-@pytest.fixture(autouse=True)
-def _data(data_folder: Path) -> None:
-    """All sweeps here have no prepared data."""
-
-
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file of Python that stands for `bench` in jobs; it is given the command's arguments."""
