@@ -58,8 +58,7 @@ def repeated_views(subject: Subject, cases: int, device: torch.device) -> tuple[
     """Views and seeds of so many cases."""
     test = subject.cases["test"]
     views = test.views([index % len(test) for index in range(cases)])
-    on_device = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
-    return on_device, [derived_seed("performance", index) for index in range(cases)]
+    return views.to(device), [derived_seed("performance", index) for index in range(cases)]
 
 
 def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.system.files import write_atomic
 
 PANELS = ("axial", "coronal", "sagittal", "MIP along D", "MIP along H", "MIP along W")
@@ -19,7 +18,7 @@ DIFFERENCE_RANGE = 0.25  # of the unit window, at either end of the colour scale
 
 def preview_run(path: Path, cases: Cases, index: int, reconstruction: np.ndarray, title: str) -> None:
     """Write a PNG of case `index`: views, then truth, reconstruction (D, H, W) in [0, 1], and their difference."""
-    truth = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
+    truth = cases.truth(cases.names[index])
     figure, axes = _canvas(rows=4, title=f"{title} · {cases.names[index]}")
     _draw_views(axes[0], cases, index)
     for row, (name, volume) in enumerate((("truth", truth), ("reconstruction", reconstruction)), start=1):
@@ -53,7 +52,7 @@ def preview_cases(path: Path, groups: Sequence[Cases], count: int) -> None:
 
 def _pictures(cases: Cases, index: int) -> list[tuple[str, np.ndarray]]:
     """Title and image of each picture of a case, its name in the first title."""
-    volume = to_unit(np.asarray(cases.hounsfield[index], dtype=np.float32), cases.card.window)
+    volume = cases.truth(cases.names[index])
     views = zip((f"view at {angle:g}°" for angle in cases.card.angles), cases.images([index])[0].numpy(), strict=True)
     pictures = [*views, *zip(PANELS, panels(volume), strict=True)]
     title, first = pictures[0]

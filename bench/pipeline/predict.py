@@ -64,7 +64,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     """Write the predictions of some cases; return their likelihoods, none of a method without."""
     cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
     names = [cases.names[i] for i in group]
-    views = _on(cases.views(group), device)
+    views = cases.views(group).to(device)
     seeds = [derived_seed(run.seed, "sample", name) for name in names]
     began = time.perf_counter()
     if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
@@ -108,7 +108,3 @@ def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Seque
     if images.shape != expected:
         raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
     return images.float().cpu()
-
-
-def _on(views: Views, device: torch.device) -> Views:
-    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

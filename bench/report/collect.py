@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
@@ -89,8 +88,7 @@ class Group:
     def truth(self, case: str) -> np.ndarray:
         """The volume (D, H, W) float64 in [0, 1] of a case."""
         assert self.cases is not None
-        hounsfield = np.asarray(self.cases.hounsfield[self.cases.names.index(case)], dtype=np.float64)
-        return to_unit(hounsfield, self.cases.card.window)
+        return self.cases.truth(case)
 
     def prediction(self, folder: RunFolder, case: str) -> np.ndarray:
         """The volume (D, H, W) float64 in [0, 1] a run made of a case. Raises BenchError where it cannot be read."""

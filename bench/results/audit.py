@@ -11,8 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench.cases import Cases
-from bench.dataset import to_unit
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, read_published
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
@@ -73,15 +72,13 @@ def side_by_side_of_case(title: str, volumes: CaseVolumes) -> Sheet:
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:
     """One case of a folder of predictions. Raises UsageError for an unknown name, BenchError as `read_prediction`."""
-    if name not in cases.names:
-        raise UsageError(f"no case '{name}' in the split {cases.split}; cases are named like {cases.names[0]}")
+    truth = cases.truth(name)
     files = find_predictions(folder, cases.names, allow_missing=True)
     if name not in files:
         raise BenchError(f"{folder}: no prediction of {name}")
-    hounsfield = np.asarray(cases.hounsfield[cases.names.index(name)], dtype=np.float64)
     encoded = encoded_truth(folder, cases, [name]).get(name)
     return CaseVolumes(
-        to_unit(hounsfield, cases.card.window),
+        truth,
         read_prediction(files[name], cases, name, unit)[0],
         read_prediction(encoded, cases, name)[0] if encoded else None,
     )

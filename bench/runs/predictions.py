@@ -66,7 +66,7 @@ def write_prediction(
     if not np.isfinite(unit).all():
         raise BenchError(f"the prediction of {case} holds NaN or infinity; it was not written")
     hounsfield = to_hounsfield(unit.astype(np.float64), cases.card.window).astype(np.float32)
-    content = nifti_bytes(hounsfield, cases.affines[cases.names.index(case)])
+    content = nifti_bytes(hounsfield, cases.affines[cases.index(case)])
     digest = write_atomic(folder / f"{case}.nii.gz", lambda file: file.write(content))
     images = ""
     if renders is not None:
@@ -230,7 +230,7 @@ def read_predictions(
 
 def _reoriented(path: Path, cases: Cases, case: str) -> Any:
     """The image with its axes permuted and flipped to the case's (W, H, D) and checked against its affine."""
-    expected = cases.affines[cases.names.index(case)]
+    expected = cases.affines[cases.index(case)]
     shape = cases.hounsfield.shape[:0:-1]
     image = open_volume(path, expected)
     turn = ornt_transform(io_orientation(image.affine), io_orientation(expected))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench.cases import Cases
-from bench.dataset import Split, to_unit
+from bench.dataset import Split
 from bench.errors import BenchError
 from bench.runs.predictions import (
     Unit,
@@ -192,8 +192,7 @@ def _case_rows(
     encoded: Path | None,
 ) -> list[Score]:
     volume, note = read_prediction(path, truth, case, unit)
-    hounsfield = truth.hounsfield[truth.names.index(case)]
-    exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
+    exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
     rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
     if protocol.turn:

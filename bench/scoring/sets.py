@@ -83,7 +83,7 @@ class SetPlan:
 
 def plan_set(test: Cases, train: Cases, names: Iterable[str], settings: "Fidelity", device: torch.device) -> SetPlan:
     """What comparing predictions of the test cases `names` takes."""
-    indices = np.array([test.names.index(name) for name in names], dtype=int)
+    indices = np.array([test.index(name) for name in names], dtype=int)
     n, k, batch = len(indices), settings.nearest_k, settings.batch
     draws = baseline_draws(len(train), n, settings) if len(train) >= n else None
     refusal = too_few(n, k, batch) if n < (batch or k + 2) else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.cases import Cases, Views
+from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import DatasetSpec, Split
 from bench.errors import BenchError, UsageError
@@ -193,7 +193,7 @@ def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, lik
     values: Values = {}
     with progress.task(what, len(cases)) as task:
         for names, made, seconds in reconstructions(run, cases):
-            indices = [cases.names.index(name) for name in names]
+            indices = [cases.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
                 for metric, value in {**scores(truth, volume), "seconds": seconds}.items():
                     values.setdefault(metric, {})[name] = value
@@ -213,7 +213,7 @@ def reconstructions(
     for start in range(0, len(cases), CASES_AT_ONCE):
         group = range(start, min(start + CASES_AT_ONCE, len(cases)))
         names = [cases.names[index] for index in group]
-        views = _on(cases.views(group), run.device)
+        views = cases.views(group).to(run.device)
         began = time.perf_counter()
         made = run.method.reconstruct(views, seeds=[derived_seed(run.seed, *own, name) for name in names])
         volumes = made.float().cpu().numpy()
@@ -227,7 +227,7 @@ def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
     """The bound of some cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
     seeds = [derived_seed(run.seed, "bound", name) for name in names]
-    volumes, views = cases.volumes(indices).to(run.device), _on(cases.views(indices), run.device)
+    volumes, views = cases.volumes(indices).to(run.device), cases.views(indices).to(run.device)
     bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
         raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
@@ -274,7 +274,3 @@ def _keys(options: Mapping[str, object], prefix: str = "") -> list[str]:
     for name, value in options.items():
         found += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
     return found
-
-
-def _on(views: Views, device: torch.device) -> Views:
-    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

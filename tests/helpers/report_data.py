@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.pipeline.reopen import StoredRun
@@ -47,10 +46,6 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
     return mine
 
 
-def truth_of(cases: Cases, case: str) -> np.ndarray:
-    return to_unit(np.asarray(cases.hounsfield[cases.names.index(case)], dtype=np.float64), cases.card.window)
-
-
 def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, variant: str = "aaaaaaaa") -> RunFolder:
     """A finished run: predictions that are off by noise of size `error`, run.json, and its rows in the results."""
     name = "".join(character for character in method if character.isalnum())
@@ -60,7 +55,7 @@ def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, 
     shared = run_facts(method, run_id=run_id, dataset="toy", source=cases.card.source, seed=seed)
     rows, scores = [], []
     for case in cases.names:
-        truth = truth_of(cases, case)
+        truth = cases.truth(case)
         made = np.clip(truth + random.normal(0, error, truth.shape), 0, 1)
         write_prediction(folder.predictions("test"), case, made, cases, seconds=0.1, seed=seed)
         values = {"psnr": psnr(truth, made, data_range=1.0), "ssim": ssim(truth, made, data_range=1.0)}

@@ -76,7 +76,7 @@ def output(
         if method.card.kind == "ceiling":
             return method.reconstruct_truth(data["test"].volumes(cases).to(device))
         views = data["test"].views(cases)
-        moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
+        moved = views.to(device)
         return method.reconstruct(moved, seeds=[SEEDS[i] for i in cases])
 
 

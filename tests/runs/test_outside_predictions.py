@@ -29,7 +29,7 @@ def cases(make_data: Callable[..., dict[str, Cases]]) -> Cases:
 
 def truth(cases: Cases) -> np.ndarray:
     """(D, H, W) HU of the case."""
-    return cases.hounsfield[cases.names.index(CASE)].astype(np.float32)
+    return cases.hounsfield[cases.index(CASE)].astype(np.float32)
 
 
 def unit(hounsfield: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_itk_files_in_any_orientation_are_the_same_volume(
 ) -> None:
     itk = pytest.importorskip("SimpleITK")
     image = itk.GetImageFromArray(truth(cases))  # index order w, h, d
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ cases.affines[cases.names.index(CASE)]  # RAS to LPS
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ cases.affines[cases.index(CASE)]  # RAS to LPS
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
