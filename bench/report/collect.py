@@ -189,13 +189,10 @@ def _unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
         record = folder.record()
     except BenchError as error:
         return str(error)
-    if not isinstance(record, dict):
-        return "run.json is damaged"
-    if record:  # predictions made elsewhere and resampled have none
-        status, data = record.get("status"), record.get("data")
-        if status not in PREDICTED:
-            return f"the run is {status}"
-        if not isinstance(data, dict) or data.get("fingerprint") != facts["data_fingerprint"]:
+    if record is not None:  # predictions made elsewhere and resampled have none
+        if record.status not in PREDICTED:
+            return f"the run is {record.status}"
+        if record.data.fingerprint != facts["data_fingerprint"]:
             return "it was made of other data"
     if not folder.predictions(facts["split"]).is_dir():
         return "it has no predictions"

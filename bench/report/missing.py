@@ -12,7 +12,7 @@ from bench.plugins.config import resolve
 from bench.plugins.registry import get_method, installed_dataset, method_card, plugin_sha256
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
-from bench.runs.record import full_name
+from bench.runs.record import run_name
 
 Way = Literal["train", "take weights"]
 OWN_ROW = (
@@ -102,10 +102,10 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
             weights = find_pretrained(method, config, facts["source"], data, seeds[0]).sha256
         except (BenchError, OSError):
             weights = ""
-        names = {full_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
+        names = {run_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
         if weights and names & ids:
             return "take weights"
-    return "train" if all(full_name(config, seed, "test", data, code) in ids for seed in seeds) else None
+    return "train" if all(run_name(config, seed, "test", data, code) in ids for seed in seeds) else None
 
 
 def _commands(

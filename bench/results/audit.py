@@ -18,7 +18,7 @@ from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_p
 from bench.scoring.cases import CaseScore, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.released_codediff import TRUTH_ENCODED
-from bench.scoring.rows import ScoreRow
+from bench.scoring.rows import Score
 from bench.system import files
 
 Place = tuple[Space, str, str]
@@ -48,7 +48,7 @@ class Sheet:
     lines: tuple[tuple[str, ...], ...]
 
 
-def side_by_side(title: str, rows_of: Mapping[str, Sequence[ScoreRow]]) -> Sheet:
+def side_by_side(title: str, rows_of: Mapping[str, Sequence[Score]]) -> Sheet:
     """The means of one scored set under several protocols; `rows_of` is protocol id → its rows."""
     values: dict[str, dict[Place, float | None]] = {}
     truths: dict[str, str] = {}

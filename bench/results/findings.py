@@ -17,9 +17,9 @@ from bench.metrics.stats import LEVEL, mean_intervals
 from bench.results.compare import Difference, compare_entries
 from bench.results.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.results.published import NLL, read_published
-from bench.results.tables import BLOCK_KEYS, SPECS, Filters, belongs, title_and_kind, with_runs
+from bench.results.tables import BLOCK_KEYS, SPECS, Filters, belongs, title_and_kind
 from bench.scoring.protocols import DEFAULT
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.store import load_results
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
@@ -63,7 +63,7 @@ def name_of(entry: Entry) -> str:
 
 def _fields(results_dir: Path, protocol: str) -> Iterator[Field]:
     rows = read_rows(results_dir, Filters(protocol=protocol))
-    scores = with_runs(read_scores(results_dir), read_runs(results_dir))
+    scores = load_results(results_dir)
     of_sets = scores[scores["level"] == "set"]
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries_of(rows):
@@ -218,7 +218,7 @@ def _definitions(results_dir: Path, field: Field) -> list[str]:
     A method takes part when the very same runs are scored under both.
     """
     lines = []
-    protocols = sorted(set(read_scores(results_dir)["protocol"]) - {DEFAULT})
+    protocols = sorted(set(load_results(results_dir)["protocol"]) - {DEFAULT})
     for protocol in protocols:
         for other in _fields(results_dir, protocol):
             same = all(other.facts[key] == field.facts[key] for key in BLOCK_KEYS if not key.startswith("protocol"))

@@ -111,9 +111,14 @@ def load_results(results_dir: Path) -> pd.DataFrame:
 
 def load_runs(results_dir: Path) -> pd.DataFrame:
     """Return a row for each run of a folder, failed ones too, with the columns of RunLine, typed as `load_results`."""
+    return runs_frame(read_runs(results_dir))
+
+
+def read_runs(results_dir: Path) -> list[RunLine]:
+    """Return the lines of all runs of a folder, failed ones too, by name. Raises BenchError for a damaged file."""
     runs = {run_id: run for run_id, (run, _) in _read_single(results_dir).items()}
     runs |= {run.run_id: run for run in (_read_line(path) for path in _run_paths(results_dir))}
-    return runs_frame([runs[run_id] for run_id in sorted(runs)])
+    return [runs[run_id] for run_id in sorted(runs)]
 
 
 def runs_frame(runs: Sequence[RunLine]) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def parse_rows(lines: Sequence[Sequence[str]], model: type[Row], where: str) -> 
         for line in lines
     ]
     try:
-        return _list_adapter(model).validate_python(values)
+        return _list_adapter(model).validate_python(values)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         index, *column = first["loc"]
