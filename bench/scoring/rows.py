@@ -186,7 +186,9 @@ def _check_distances(frame: pd.DataFrame) -> None:
     first[group[::-1]] = np.arange(len(group))[::-1]
     rows = known.iloc[first]
     for protocol_id in rows["protocol"].unique():
-        protocol, of_protocol = get_protocol(str(protocol_id)), (rows["protocol"] == protocol_id).to_numpy()
+        protocol = get_protocol(str(protocol_id))
+        own = (rows["protocol"] == protocol_id) & (rows["protocol_hash"] == protocol.sha256())
+        of_protocol = own.to_numpy()  # another version of it may define a number otherwise
         mse, mae, psnr, mse_int = (values[name][of_protocol] for name in _DISTANCES)
         mine = rows[of_protocol]
         impossible = ~np.isnan(mae) & ((mae**2 * (1 - SLACK) > mse) | (mse > protocol.peak * mae * (1 + SLACK)))

@@ -15,7 +15,7 @@ from bench.data.splits import assigned_splits
 from bench.data.store import read_store, store_folder
 from bench.errors import BenchError, UsageError
 from bench.plugins.registry import get_dataset
-from bench.scoring.rows import read_score_rows
+from bench.scoring.store import load_results
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +79,8 @@ def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Pa
     command = ["score", str(out / "test" / "truth"), "--dataset", "lidc", "--preset", "smoke", "--method", "Truth"]
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command([*command, *places, "--protocol", "x2ct-2019"]) == 0
-    rows = read_score_rows(tmp_path / "results" / "scores.csv")
-    assert {row.value for row in rows if row.metric == "mse" and row.status == "ok"} == {0.0}
+    rows = load_results(tmp_path / "results")
+    assert set(rows.loc[(rows["metric"] == "mse") & (rows["status"] == "ok"), "value"]) == {0.0}
     error = run("export", "lidc", out, "--preset", "tinny").exception
     assert isinstance(error, UsageError)
     assert "did you mean tiny" in str(error)

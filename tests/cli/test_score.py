@@ -13,7 +13,7 @@ from bench.results.tables import build_tables
 from bench.runs.predictions import write_prediction
 from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     command = ["score", "p", "--dataset", "toy", "--method", "mine"]
     assert run_command(command) == 0
     assert "psnr" in capsys.readouterr().out
-    first = (tmp_path / "results" / "scores.csv").read_bytes()
+    first = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")}
     assert run_command(command) == 0
-    assert (tmp_path / "results" / "scores.csv").read_bytes() == first
-    frame = read_scores(tmp_path / "results")
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")} == first
+    frame = load_results(tmp_path / "results")
     assert set(frame["origin"]) == {"external"}
     assert frame["run_id"].nunique() == 1
     shown = {t.id: t for t in build_tables("all", tmp_path / "results")}

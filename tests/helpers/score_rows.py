@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs.record import RunLine
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocols import PROTOCOLS, get_protocol
 from bench.scoring.rows import COLUMNS, Score
 from bench.scoring.store import put_run, read_run
 
@@ -38,9 +38,10 @@ def run_facts(method: str, variant: str = "aaaaaaaa", **other: Any) -> dict[str,
 
 def score(metric: str = "mse", value: float | None = 0.01, **other: Any) -> Score:
     """One score of case `a` under the default protocol, but for what is said."""
+    protocol = PROTOCOLS.get(other.get("protocol", "ct3d-1"))
     facts: dict[str, Any] = {
         "protocol": "ct3d-1",
-        "protocol_hash": HASH,
+        "protocol_hash": protocol.sha256() if protocol else "",
         "code_version": "0",
         "space": "3d",
         "axis": "all",

@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import save
 
 from bench.cli import run_command
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 Files = dict[str, bytes]
 
@@ -81,7 +81,7 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     assert all((back / name).read_bytes() == (run / name).read_bytes() for name in kept)
     assert {"run.json", "scores.csv", "checkpoints/mean.safetensors"} <= {name.as_posix() for name in kept}
     assert sum(name.suffixes == [".nii", ".gz"] for name in kept) == 3
-    assert read_scores(tmp_path / "results").equals(read_scores(run.parents[3] / "results"))
+    assert load_results(tmp_path / "results").equals(load_results(run.parents[3] / "results"))
     verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command(verify) == 0
     assert bring(archive) == (0, "")

@@ -15,8 +15,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bench.cli import run_command
+from bench.runs.folder import RunFolder
 from bench.runs.predictions import MANIFEST
-from bench.runs.record import name_of_record
 from bench.scoring.protocols import PROTOCOLS
 
 
@@ -104,7 +104,7 @@ def test_missing_and_additional_predictions_are_found(run: Path, verify) -> None
 
 @pytest.mark.parametrize("place", ["run", "results"])
 def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, verify) -> None:
-    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores.csv"
+    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores" / f"{run.name}.csv"
     rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "mean"}, "0.9")
     code, error = verify(run)
     assert code == 1
@@ -146,6 +146,6 @@ def test_an_unknown_run_is_wrong_usage(run: Path, verify) -> None:
 
 
 def test_the_name_is_the_one_the_run_was_given(run: Path) -> None:
-    record = json.loads((run / "run.json").read_text())
-    assert name_of_record(record) == run.name
-    assert name_of_record({**record, "plugin_sha256": "a"}) != run.name
+    record = RunFolder(run).finished_record()
+    assert record.expected_run_id == run.name
+    assert record.model_copy(update={"plugin_sha256": "a"}).expected_run_id != run.name

@@ -17,7 +17,7 @@ from bench.pipeline.resample import onto_grid, resample_predictions
 from bench.runs.predictions import find_predictions, read_prediction
 from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.store import load_results, load_runs
 
 CASE = "test-001"
 
@@ -177,11 +177,11 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     assert "--resample" in capsys.readouterr().err
     assert run_command([*command, "--resample"]) == 0
     assert "3 of 3 volumes" in capsys.readouterr().out
-    (run,) = read_runs(tmp_path / "results").to_dict("records")
+    (run,) = load_runs(tmp_path / "results").to_dict("records")
     assert run["origin"] == "external"
     assert run["resampled"] == "linearly"
     assert len(run["predictions_sha256"]) == 64
-    psnr = read_scores(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
+    psnr = load_results(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
     assert float(psnr.iloc[0]) > 25
     assert run_command(["score", "p", "--dataset", "toy", "--method", "-x"]) == 2
 

@@ -161,3 +161,7 @@ def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
         for name in ("density", "coverage", "precision", "recall")
         for suffix in ("", "_baseline", "_blurred")
     }
+
+
+def test_scores_of_another_version_of_a_protocol_are_not_judged_by_this_one() -> None:
+    check(*(one.model_copy(update={"protocol_hash": "f" * 64}) for one in (score("mse", 0.01), score("psnr", 40.0))))

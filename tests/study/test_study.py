@@ -206,10 +206,10 @@ def test_views_trains_once_and_notes_what_a_method_refuses(place: Path) -> None:
     assert [(p.setting, bool(p.values)) for p in answer.points] == [("1", True), ("2", True), ("4", False)]
     assert "toy takes one or two views" in answer.points[2].note
     one = RunFolder(next((place / "runs/lidc/toy").glob(f"{answer.points[0].facts['run_id']}"))).record()
-    assert one["config"]["data"]["angles"] == [270.0]
+    assert one.config.data.angles == (270.0,)
     (ordinary,) = [path.parent.name for path in (place / "runs").glob("*/*/*/predictions")]
     assert answer.points[1].facts["run_id"] == ordinary  # two views are what it has anyway
-    assert RunFolder(place / "runs/lidc/toy" / ordinary).record()["status"] == "predicted"
+    assert RunFolder(place / "runs/lidc/toy" / ordinary).status == "predicted"
     before = {path: path.stat().st_mtime_ns for path in (place / "runs").glob("*/*/*/run.json")}
     answered(place, "views", values=(1, 2))
     assert {path: path.stat().st_mtime_ns for path in before} == before
