@@ -88,6 +88,22 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     assert not list((tmp_path / "runs").glob(".import-*"))
 
 
+def test_an_archive_of_an_earlier_version_comes_in_with_all_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring
+) -> None:
+    file = Path(__file__).with_name("earlier.bench.zip")
+    assert bring(file, "--unscored") == (0, "")
+    with zipfile.ZipFile(file) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("scores.csv").decode())))
+        record = json.loads(archive.read("run.json"))
+    results = load_results(tmp_path / "results")
+    assert set(results["run_id"]) == {record["run_id"]}
+    assert sorted(results["value"].dropna()) == sorted(float(row["value"]) for row in rows if row["value"])
+    assert len(results) == len(rows) > 300
+    assert results["predictions_sha256"].unique().tolist() == [record["predictions_sha256"]]
+    assert results["steps"].unique().tolist() == [0.0]
+
+
 def test_equal_runs_give_equal_archives(run: Path, archive: Path, tmp_path: Path) -> None:
     assert run_command(["export", str(run), "--out", str(tmp_path / "again.zip")]) == 0
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
