@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 
 from bench.cli import ended_by
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.plugins.registry import get_dataset, get_method
 from bench.scoring.rows import SCORES, read_scores
 from bench.system.files import digest_of, sha256_of

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, BusyError
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.plugins import templates
 from bench.runs.folder import RunFolder
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run, read_runs, read_scores
+from bench.scoring.store import load_results, load_runs, put_run
 from bench.system.files import PARTIAL, locked, read_json, write_text
 
 from ..helpers.disturbed_runs import (
@@ -34,7 +34,8 @@ from ..helpers.disturbed_runs import (
     start,
     wait,
 )
-from ..helpers.score_rows import run_facts
+from ..helpers.score_rows import run_line, score
+from ..helpers.toy_runs import toy_record
 
 FEW = ("data.phantoms=[6,1,2]",)
 SMALL = ("data.phantoms=[6,1,1]", "loop.steps=40", "loop.checkpoint_every=10")
@@ -205,7 +206,7 @@ def check_merging(folder: Path, delays: list[float | None]) -> None:
     for worker in workers:
         worker.join()
     assert not [w.exitcode for w, delay in zip(workers, delays, strict=True) if delay is None and w.exitcode]
-    cases, runs = (Counter(read(folder)["run_id"]) for read in (read_scores, read_runs))
+    cases, runs = (Counter(read(folder)["run_id"]) for read in (load_results, load_runs))
     assert {f"run-{i}-{n}" for i, delay in enumerate(delays) if delay is None for n in range(RUNS)} <= runs.keys()
     assert set(cases.values()) == {CASES}
     assert set(runs.values()) == {1}
@@ -218,10 +219,8 @@ def merge(folder: Path, index: int, delay: float | None) -> None:
         timer.daemon = True
         timer.start()
     for number in range(RUNS):
-        facts = run_facts("drill") | {"run_id": f"run-{index}-{number}", "metric": "ssim", "level": "case", "n": 1}
-        rows = [ScoreRow(**facts, case=f"case-{case}", stat="value", value=0.5) for case in range(CASES)]
-        merge_rows(folder, rows)
-        merge_run(folder, {"run_id": facts["run_id"], "steps": number})
+        scores = [score("ssim", 0.5, case=f"case-{case}") for case in range(CASES)]
+        put_run(folder, run_line(f"run-{index}-{number}", steps=number), scores)
 
 
 def test_a_run_that_another_process_holds_is_refused_and_not_changed(tmp_path: Path) -> None:
@@ -229,8 +228,8 @@ def test_a_run_that_another_process_holds_is_refused_and_not_changed(tmp_path: P
     with folder.locked(), pytest.raises(BusyError, match="in use by another process"), RunFolder(tmp_path).locked():
         pass
     with folder.locked():
-        folder.update(a=1)
-    assert folder.record() == {"a": 1}
+        folder.write(toy_record())
+    assert folder.record() == toy_record()
 
 
 def test_what_a_killed_writer_left_is_dropped_by_the_next_holder_alone(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from bench.cli import run_command
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
 
 SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
@@ -30,7 +31,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 
 def values(folder: Path) -> pd.DataFrame:
-    scores = load_results(folder / "results")
+    scores = load_results(folder / "results")[list(SINGLE_FILE)]
     return scores[scores["space"] != "time"].drop(columns=["run_id", "code_version"]).reset_index(drop=True)
 
 
