@@ -29,7 +29,8 @@ from bench.plugins.registry import get_dataset, get_method, is_builtin, plugin_s
 from bench.runs.folder import RunFolder, weights_intact
 from bench.runs.predictions import intact, read_prediction
 from bench.runs.record import folder_sha256, full_name, run_row
-from bench.scoring.protocols import RENDERED, Protocol, get_protocol
+from bench.scoring.protocol import Protocol
+from bench.scoring.protocols import RENDERED, carry_hash, get_protocol
 from bench.scoring.rows import merge_rows, merge_run, read_runs
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
 from bench.scoring.xrays import turn_angles
@@ -143,7 +144,7 @@ def run_name(config: RunConfig, request: RunRequest, fingerprint: str, weights: 
 def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases, results_dir: Path) -> bool:
     """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
     record = folder.record()
-    if record.get("status") != "done" or record["scored"].get(protocol.id) != protocol.sha256():
+    if record.get("status") != "done" or carry_hash(record["scored"].get(protocol.id, "")) != protocol.sha256():
         return False
     if folder.root.name not in set(read_runs(results_dir)["run_id"]):
         return False

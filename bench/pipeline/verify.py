@@ -9,12 +9,13 @@ import torch
 from pydantic import ValidationError
 
 from bench.errors import BenchError
+from bench.metrics import FIDELITY
 from bench.pipeline.reopen import open_stored
 from bench.plugins.config import RunConfig
 from bench.runs.folder import RunFolder, weights_intact
 from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, read_manifest
 from bench.runs.record import folder_sha256, name_of_record
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
 from bench.scoring.rows import KEY, ScoreRow, read_score_rows
 from bench.scoring.score import score_predictions
 from bench.system.progress import Progress
@@ -70,12 +71,12 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
         return [Finding("data", False, str(error))]
     findings = []
     for name, sha256 in folder.record()["scored"].items():
-        protocol = PROTOCOLS.get(name)
-        if protocol is None or protocol.sha256() != sha256:
+        if not is_current(name, carry_hash(sha256)):
             findings.append(
                 Finding(f"scores {name}", False, "this version does not have the protocol it was scored by")
             )
             continue
+        protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
                 run.facts, run.cases, run.predictions, protocol, on_progress=task.counted, device=device
@@ -87,7 +88,7 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
 
 def compare_rows(what: str, kept: list[ScoreRow], again: list[ScoreRow]) -> Finding:
     """Whether two sets of rows have the same keys and values."""
-    left, right = ({tuple(getattr(row, name) for name in KEY): row for row in rows} for rows in (kept, again))
+    left, right = ({_key(row): row for row in rows} for rows in (kept, again))
     alone = [*(left.keys() - right.keys()), *(right.keys() - left.keys())]
     if alone:
         row = left.get(alone[0]) or right[alone[0]]
@@ -102,10 +103,16 @@ def compare_rows(what: str, kept: list[ScoreRow], again: list[ScoreRow]) -> Find
     return Finding(what, True, f"{len(left)} rows repeated")
 
 
+def _key(row: ScoreRow) -> tuple[Any, ...]:
+    """Return what tells a row from all others of its run, its protocol by the hash that it is shown under."""
+    own = {name: getattr(row, name) for name in KEY}
+    return tuple({**own, "protocol_hash": carry_hash(row.protocol_hash)}.values())
+
+
 def _same(old: ScoreRow, new: ScoreRow) -> bool:
     if old.value is None or new.value is None:
         return old.value is None and new.value is None and old.status == new.status
-    if old.metric.startswith(("density", "coverage", "precision", "recall")):
+    if old.metric.startswith(FIDELITY):
         return abs(old.value - new.value) <= SAME_SHARE * max(1.0, abs(old.value))
     return abs(old.value - new.value) <= SAME * max(abs(old.value), 1e-3)
 

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.metrics import METRICS, Space
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocol import ReleasedCodediff, ReleasedX2ct
+from bench.scoring.protocols import carry_hash, get_protocol
 from bench.system.files import digest_of, locked, write_text
 
 SCORES, RUNS = "scores.csv", "runs.csv"
@@ -139,7 +140,8 @@ def read_score_rows(path: Path) -> list[ScoreRow]:
 def read_scores(results_dir: Path) -> pd.DataFrame:
     """scores.csv with typed columns: value float64, n and seed Int64, text otherwise; no rows without the file.
 
-    Raises BenchError, with the line, for a file that does not fit the schema.
+    Protocols have the hash of today's definition where the numbers are the same (`carry_hash`). Raises BenchError, with
+    the line, for a file that does not fit the schema.
     """
     path = results_dir / SCORES
     state = path.stat() if path.exists() else None
@@ -149,7 +151,8 @@ def read_scores(results_dir: Path) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _frame(path: Path, _: tuple[int, int, int] | None) -> pd.DataFrame:
     """A file in one state, checked once: tables and findings ask for it many times."""
-    return pd.DataFrame(_columns(path)).astype(dict.fromkeys(COLUMNS, "str") | NUMERIC)
+    rows = pd.DataFrame(_columns(path)).astype(dict.fromkeys(COLUMNS, "str") | NUMERIC)
+    return rows.assign(protocol_hash=rows["protocol_hash"].map(carry_hash))
 
 
 def read_runs(results_dir: Path) -> pd.DataFrame:
@@ -236,21 +239,22 @@ def _check_distances(key: dict[str, Any], values: dict[str, float]) -> None:
 
     The latter is Jensen's inequality; a cap on the PSNR of slices without error caps what it demands.
     """
-    protocol = get_protocol(key["protocol"])
+    rules = get_protocol(key["protocol"]).distortion
     where = f"run {key['run_id']} {key['space']}/{key['axis']} {key['case'] or key['level']}"
     mse, mae, psnr = (values.get(name) for name in ("mse", "mae", "psnr"))
     if mse is None:
         return
-    if mae is not None and not (mae**2 * (1 - SLACK) <= mse <= protocol.peak * mae * (1 + SLACK)):
-        raise BenchError(f"{where}: MSE {mse} and MAE {mae} cannot both be of values in [0, {protocol.peak:g}]")
-    kind, peak = (protocol.psnr, protocol.peak) if key["space"] == "3d" else ("volume", protocol.peak)
-    if kind == "integers" and protocol.integer_peak is not None:
-        mse, peak = values.get("mse_int", 0.0), protocol.integer_peak
+    if mae is not None and not (mae**2 * (1 - SLACK) <= mse <= rules.peak * mae * (1 + SLACK)):
+        raise BenchError(f"{where}: MSE {mse} and MAE {mae} cannot both be of values in [0, {rules.peak:g}]")
+    peak, in_3d = rules.peak, key["space"] == "3d"
+    if in_3d and isinstance(rules, ReleasedX2ct) and rules.psnr == "integers":
+        mse, peak = values.get("mse_int", 0.0), rules.integer_peak
     if psnr is None or mse == 0 or key["level"] != "case":
         return
     implied = 20 * math.log10(peak) - 10 * math.log10(mse)
-    mixed = kind == "slices" or key["axis"] in ("mean", "heldout", "input")  # a mean of several PSNRs
-    least = min(implied, protocol.exact_db) if kind == "slices" and protocol.exact_db else implied
+    of_slices = rules if in_3d and isinstance(rules, ReleasedCodediff) else None
+    mixed = of_slices is not None or key["axis"] in ("mean", "heldout", "input")  # a mean of several PSNRs
+    least = min(implied, of_slices.exact_db) if of_slices else implied
     if psnr < least - 1e-6 or (psnr > implied + 1e-6 and not mixed):
         raise BenchError(f"{where}: PSNR {psnr} is not that of MSE {mse}, {implied}")
 

@@ -26,11 +26,11 @@ from bench.runs.predictions import (
     read_renders,
 )
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
-from bench.scoring.cases import CaseScore, CaseVolumes
-from bench.scoring.protocols import Protocol
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, write_scores
-from bench.scoring.sets import SetScore, plan_set, set_scores
-from bench.scoring.xrays import drr_scores, turn_angles
+from bench.scoring.sets import plan_set, score_set
+from bench.scoring.xrays import score_xrays, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -92,7 +92,7 @@ def score_predictions(
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
-    advance = _counter(on_progress, len(files) + (plan.work() if plan else 0))
+    advance = _counter(on_progress, len(files) + (plan.count_volumes() if plan else 0))
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
     rows: list[ScoreRow] = []
@@ -107,7 +107,7 @@ def score_predictions(
     rows += _mean_rows(make, rows, len(truth))
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
-        rows += [make.of_set(s) for s in set_scores(plan, (torch.from_numpy(v).float() for v in read), advance)]
+        rows += [make.of_set(s) for s in score_set(plan, (torch.from_numpy(v).float() for v in read), advance)]
     rows += _time_rows(make, len(files))
     kept.save(rows, hashes)
     return rows
@@ -194,12 +194,12 @@ def _case_rows(
     hounsfield = truth.hounsfield[truth.names.index(case)]
     exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
-    rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
+    rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
     if protocol.turn:
         card = truth.card
         shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
         own = read_renders(path.parent, case, shape)
-        rows += [make.of_case(case, score) for score in drr_scores(exact, volume, card, protocol.turn, own, device)]
+        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
     return rows
 
 

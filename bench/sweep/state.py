@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from bench.runs.folder import RunFolder, weights_intact
 from bench.runs.predictions import intact, read_manifest
 from bench.runs.record import folder_sha256
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocols import carry_hash, is_current
 from bench.sweep.grid import Grid, Job
 from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
 
@@ -82,7 +82,7 @@ def log_of(grid: Grid, job: Job) -> Path:
 
 def _is_scored(folder: RunFolder, protocol_id: str) -> bool:
     record = folder.record()
-    return record.get("status") == "done" and record["scored"].get(protocol_id) == get_protocol(protocol_id).sha256()
+    return record.get("status") == "done" and is_current(protocol_id, carry_hash(record["scored"].get(protocol_id, "")))
 
 
 def _progress(folder: RunFolder) -> str:

@@ -10,14 +10,13 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.metrics.encoder import RandomEncoder, normalise_spectrally, seeded_encoder
-from bench.scoring.fidelity import (
-    encode,
-    real_features,
-)
-from bench.scoring.protocols import Fidelity
-from bench.scoring.sets import plan_set, set_scores
+from bench.metrics.settings import EncoderSettings
+from bench.scoring.fidelity import encode, encode_real
+from bench.scoring.protocol import Fidelity, Stretch
+from bench.scoring.sets import plan_set, score_set
 
 SMALL = Fidelity(encoder_seeds=(0, 1), small_encoded_side=48, baseline_draws=3, nearest_k=3)  # 27 features
+RANDOM_VECTORS = EncoderSettings(spectral_norm="random-vectors")
 CPU = torch.device("cpu")
 
 # codediff_golden.json, discriminators_and_feature_extractor/<fill>/feature_extractor/sn_<norm>_64_float64: numbers of
@@ -123,7 +122,7 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
     with torch.random.fork_rng():
         torch.manual_seed(4)
         plain = RandomEncoder(2)
-        divided = seeded_encoder(4, 2, "random-vectors")
+        divided = seeded_encoder(4, 2, RANDOM_VECTORS)
         for weight, other in zip(plain.parameters(), divided.parameters(), strict=True):
             matrix = weight.detach().double().flatten(1)
             u, v = (F.normalize(torch.randn(length, dtype=torch.float64), dim=0) for length in matrix.shape)
@@ -132,7 +131,7 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
     assert np.median(largest) > 10  # far from the one that converged spectral norm gives
     image = waves(64, 2).float()
     with torch.inference_mode():
-        assert torch.equal(divided(image), seeded_encoder(4, 2, "random-vectors")(image))
+        assert torch.equal(divided(image), seeded_encoder(4, 2, RANDOM_VECTORS)(image))
         assert torch.isfinite(divided(image)).all()
 
 
@@ -140,14 +139,14 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
 def test_truth_and_prediction_are_encoded_on_the_scale_of_the_truth(make_data) -> None:
     """Predictions that are the truth score as copies do; real features are those of stretched volumes."""
     data = make_data(train=6, test=6)
-    settings = replace(SMALL, values="min-max", encoder_seeds=(1,), baseline_draws=1)
+    settings = replace(SMALL, stretch=Stretch(), encoder_seeds=(1,), baseline_draws=1)
     cases = data["test"]
-    features = real_features(cases, np.arange(6), settings, CPU)["3d"][0]
+    features = encode_real(cases, np.arange(6), settings, CPU)["3d"][0]
     volumes = [v.double() for v in cases.volumes(range(6))]
     by_hand = torch.stack([((v - v.min()) / (v.max() - v.min())).float() for v in volumes])
     np.testing.assert_allclose(features, encode(by_hand, 16, settings, CPU)["3d"][0], rtol=1e-3, atol=1e-9)
     plan = plan_set(cases, data["train"], cases.names, settings, CPU)
-    scores = {(s.axis, s.metric): s.value for s in set_scores(plan, cases.volumes(range(6))) if s.stat == "mean"}
+    scores = {(s.axis, s.metric): s.value for s in score_set(plan, cases.volumes(range(6))) if s.stat == "mean"}
     assert scores["all", "coverage"] == scores["h", "coverage"] == 1.0
     assert scores["all", "density"] == pytest.approx(1.0)
 

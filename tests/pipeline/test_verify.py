@@ -143,7 +143,7 @@ def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, veri
 
 
 def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, verify, monkeypatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], peak=2.0))
+    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], truth="encoded"))
     code, error = verify(run)
     assert code == 1
     assert "protocol" in error
