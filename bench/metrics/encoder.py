@@ -19,7 +19,7 @@ CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
-def seeded_encoder(seed: int, dimensions: int, settings: EncoderSettings = NAEEM_2020) -> "RandomEncoder":
+def make_encoder(seed: int, dimensions: int, settings: EncoderSettings = NAEEM_2020) -> "RandomEncoder":
     """Return the encoder of a seed in 2 or 3 dimensions, on the CPU, in float32: default initialisation, then
     W / σ_max(W), or W / uᵀWv of unit vectors u and v that the seed draws.
 

@@ -16,7 +16,7 @@ from bench.plugins.registry import installed_dataset, method_card
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, of_table
 from bench.results.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of, ranked
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
-from bench.scoring.protocols import PROTOCOLS, is_current
+from bench.scoring.protocols import PROTOCOLS, say_version
 from bench.scoring.rows import read_runs, read_scores
 
 VOLUME_METRICS = (NLL, "density", "coverage", "ssim", "psnr", "mse", "mae")
@@ -163,8 +163,8 @@ def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | No
 
 
 def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
-    if not is_current(facts["protocol"], facts["protocol_hash"]):
-        return "protocol as another version defines it"
+    if version := say_version(facts["protocol"], facts["protocol_hash"]):
+        return version
     protocol = PROTOCOLS[facts["protocol"]]
     if protocol.fidelity is None:
         return ""

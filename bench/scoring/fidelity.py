@@ -24,7 +24,7 @@ from bench.cases import Cases
 from bench.data.store import data_root
 from bench.errors import BenchError
 from bench.metrics import AXES, FIDELITY
-from bench.metrics.encoder import CHANNELS_LAST, RandomEncoder, seeded_encoder
+from bench.metrics.encoder import CHANNELS_LAST, RandomEncoder, make_encoder
 from bench.metrics.settings import EncoderSettings
 from bench.scoring.protocol import VERSIONS, Fidelity, Stretch
 from bench.scoring.released_codediff import stretch_to_ct
@@ -187,7 +187,7 @@ def _average_batches(real: np.ndarray, generated: np.ndarray, nearest_k: int, ba
 
 @lru_cache(maxsize=32)
 def _load_encoder(seed: int, dimensions: int, settings: EncoderSettings, device: torch.device) -> RandomEncoder:
-    return seeded_encoder(seed, dimensions, settings).to(device)
+    return make_encoder(seed, dimensions, settings).to(device)
 
 
 def _split(volumes: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:

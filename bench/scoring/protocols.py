@@ -145,6 +145,11 @@ def is_current(name: str, protocol_hash: str) -> bool:
     return name in PROTOCOLS and PROTOCOLS[name].sha256() == protocol_hash
 
 
+def say_version(name: str, protocol_hash: str) -> str:
+    """Return what stands beside numbers of this name and (carried) hash: nothing where they are of today's protocol."""
+    return "" if is_current(name, protocol_hash) else "protocol as another version defines it"
+
+
 def describe(protocol: Protocol) -> str:
     """Return what `bench show PROTOCOL` prints: one line a decision, all settings in it, then one a quirk."""
     values, psnr, ssim, more = _describe_distortion(protocol.distortion)
@@ -188,10 +193,10 @@ def _describe_distortion(
             psnr = f"{_PSNR}{_OF_SLICES}; peak {peak:g}; an exact match is {exact_db:g} dB"
             return f"; then {_describe_stretch(stretch)}", psnr, f"{_describe_slices(ssim)}; range {peak:g}", {}
         case ReleasedX2ct(kind, integer_peak, peak, steps, exact_db, ssim):
-            of, top = ("integers", integer_peak) if kind == "integers" else ("[0, 1]", peak)
+            of, top = ("of integers", integer_peak) if kind == "integers" else ("on [0, 1]", peak)
             return (
                 f"; and × {steps:g} truncated to integers (mse_int, mae_int, psnr_slices)",
-                f"{_PSNR} of the {of} of each whole volume; peak {top:g}; an exact match is {exact_db:g} dB",
+                f"{_PSNR} of each whole volume {of}; peak {top:g}; an exact match is {exact_db:g} dB",
                 f"{_describe_slices(ssim)}; range {peak:g}",
                 {"psnr_slices": f"{_PSNR} of the integers{_OF_SLICES}; peak {integer_peak:g}"},
             )

@@ -78,14 +78,14 @@ def score_predictions(
     likelihood_csv: Path | None = None,
     device: torch.device | None = None,
 ) -> list[ScoreRow]:
-    """All rows of one split: of each case, of the set, their means, and the run's times.
+    """Return all rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
     from `likelihood_csv`, by default the one beside the predictions. Raises BenchError as bench.runs.predictions does.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = _checked_hashes(files, predictions, truth, unit if facts.origin == "external" else None)
+    hashes = _check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
@@ -114,7 +114,7 @@ def score_predictions(
 
 
 def part_seconds(record: Mapping[str, Any]) -> tuple[PartSeconds, ...]:
-    """From a run.json: training time of each stage and, where measured, inference time of each part."""
+    """Return, from a run.json, the training time of each stage and, where measured, inference time of each part."""
     stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
     return tuple(
         PartSeconds(
@@ -137,7 +137,7 @@ def external_run(
     *,
     allow_missing: bool = False,
 ) -> RunFacts:
-    """What to call predictions made elsewhere.
+    """Return what to call predictions made elsewhere.
 
     With a seed the run is named as ours are, so that seeds of one method stand in one row and a newer folder replaces
     an older one; without a seed the name holds a hash of the files.
@@ -150,8 +150,8 @@ def external_run(
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
-def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
-    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
+def _check_and_hash(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+    """Return the SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last.
 
     With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
     """
@@ -216,7 +216,7 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> lis
 
 
 def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) -> list[ScoreRow]:
-    """Mean and sample standard deviation over the cases where a metric is defined."""
+    """Return mean and sample standard deviation over the cases where a metric is defined."""
     groups: dict[tuple[Any, str, str], list[ScoreRow]] = defaultdict(list)
     for row in case_rows:
         groups[row.space, row.axis, row.metric].append(row)
