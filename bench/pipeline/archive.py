@@ -27,6 +27,7 @@ from bench.pipeline.verify import check_files
 from bench.plugins.config import PLAIN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
+from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
 from bench.system.csv_files import is_formula, text_of_rows
@@ -190,7 +191,8 @@ def _checked(folder: RunFolder, file: Path) -> RunRecord:
         scores = read_scores(folder.scores_csv, record.line)
     except BenchError as error:
         raise BenchError(f"{file}: {error}".replace(f"{folder.root}/", "")) from error
-    if not scores or {score.protocol: score.protocol_hash for score in scores} != record.scored:
+    scored = {protocol: carry_hash(sha256) for protocol, sha256 in record.scored.items()}
+    if not scores or {score.protocol: score.protocol_hash for score in scores} != scored:
         raise BenchError(f"{file}: scores.csv is empty or not of the protocols that run.json names")
     return record
 

@@ -16,7 +16,7 @@ from bench.errors import BenchError, UsageError
 from bench.plugins.registry import get_dataset, installed_dataset
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunRecord
-from bench.scoring.protocols import Protocol
+from bench.scoring.protocol import Protocol
 from bench.scoring.rows import Score
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
 from bench.system.progress import Progress

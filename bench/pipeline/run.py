@@ -23,7 +23,7 @@ from bench.plugins.registry import is_builtin
 from bench.runs.predictions import intact, read_prediction
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord, folder_sha256
 from bench.runs.weights import weights_intact
-from bench.scoring.protocols import RENDERED
+from bench.scoring.protocols import RENDERED, carry_hash
 from bench.scoring.score import score_predictions
 from bench.scoring.store import put_run, read_run
 from bench.scoring.xrays import turn_angles
@@ -106,7 +106,9 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
 def _is_done(planned: Plan, run: Run) -> bool:
     """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
     record, protocol = run.folder.record(), planned.protocol
-    if record is None or record.status != "done" or record.scored.get(protocol.id) != protocol.sha256():
+    if record is None or record.status != "done":
+        return False
+    if carry_hash(record.scored.get(protocol.id, "")) != protocol.sha256():
         return False
     if read_run(planned.request.results_dir, planned.run_id) is None:
         return False

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from bench.errors import BenchError
+from bench.metrics import FIDELITY
 from bench.pipeline.reopen import open_stored
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, read_manifest
 from bench.runs.record import RunRecord, StageRecord, folder_sha256
 from bench.runs.weights import weights_intact
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
 from bench.scoring.rows import Score, read_scores, score_key
 from bench.scoring.score import score_predictions
 from bench.scoring.store import read_run
@@ -71,12 +72,12 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
         return [Finding("data", False, str(error))]
     findings = []
     for name, sha256 in run.record.scored.items():
-        protocol = PROTOCOLS.get(name)
-        if protocol is None or protocol.sha256() != sha256:
+        if not is_current(name, carry_hash(sha256)):
             findings.append(
                 Finding(f"scores {name}", False, "this version does not have the protocol it was scored by")
             )
             continue
+        protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
                 run.facts, run.cases, run.predictions, protocol, on_progress=task.counted, device=device
@@ -106,7 +107,7 @@ def compare_rows(what: str, kept: list[Score], again: list[Score]) -> Finding:
 def _same(old: Score, new: Score) -> bool:
     if old.value is None or new.value is None:
         return old.value is None and new.value is None and old.status == new.status
-    if old.metric.startswith(("density", "coverage", "precision", "recall")):
+    if old.metric.startswith(FIDELITY):
         return abs(old.value - new.value) <= SAME_SHARE * max(1.0, abs(old.value))
     return abs(old.value - new.value) <= SAME * max(abs(old.value), 1e-3)
 

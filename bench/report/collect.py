@@ -137,8 +137,9 @@ def _group(
     looks: Mapping[str, int],
     progress: Progress,
 ) -> Group:
-    protocol = parts[0].block.facts["protocol"]
-    mine = rows[rows["protocol"] == protocol]
+    first = parts[0].block.facts
+    protocol = first["protocol"]
+    mine = rows[(rows["protocol"] == protocol) & (rows["protocol_hash"] == first["protocol_hash"])]
     for name, value in facts.items():
         mine = mine[mine[name] == value]
     entries = {entry.run_ids: entry for entry in entries_of(mine)}

@@ -15,9 +15,9 @@ from bench.errors import BenchError
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, read_published
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
-from bench.scoring.cases import CaseScore, CaseVolumes
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import TRUTH_ENCODED, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.released_codediff import TRUTH_ENCODED
 from bench.scoring.rows import Score
 from bench.system import files
 
@@ -64,7 +64,7 @@ def side_by_side_of_case(title: str, volumes: CaseVolumes) -> Sheet:
     values: dict[str, dict[Place, float | None]] = {}
     truths: dict[str, str] = {}
     for protocol in PROTOCOLS.values():
-        scores: list[CaseScore] = protocol.case_scores(volumes, protocol)
+        scores = score_case(volumes, protocol)
         values[protocol.id] = {(score.space, score.axis, score.metric): score.value for score in scores}
         truths[protocol.id] = _truth_of(score.note for score in scores)
     return _sheet(title, values, truths)

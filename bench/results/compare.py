@@ -12,7 +12,7 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER, paired_differences
 from bench.results.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.results.tables import Filters, filtered, variant_of
-from bench.scoring.protocols import DEFAULT
+from bench.scoring.protocols import DEFAULT, say_version
 from bench.scoring.store import load_runs
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
@@ -65,7 +65,8 @@ class Comparison:
         facts = self.first.facts
         most = max(len(self.first.values), len(self.second.values))
         cases = f"{self.cases} cases" if self.cases == most else f"{self.cases} cases in common of {most}"
-        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})"
+        version = say_version(facts["protocol"], facts["protocol_hash"])
+        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})" + (f", {version}" if version else "")
         return f"{protocol}, {_where(self.first)}, {cases} · A = {self.first.names} · B = {self.second.names}"
 
 

@@ -15,8 +15,8 @@ from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.plugins.registry import installed_dataset, method_card
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, of_table
 from bench.results.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of, ranked
-from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.protocols import PROTOCOLS, say_version
 from bench.scoring.store import load_results
 
 VOLUME_METRICS = (NLL, "density", "coverage", "ssim", "psnr", "mse", "mae")
@@ -159,9 +159,9 @@ def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | No
 
 
 def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
-    protocol = PROTOCOLS.get(facts["protocol"])
-    if protocol is None or protocol.sha256() != facts["protocol_hash"]:
-        return "protocol as another version defines it"
+    if version := say_version(facts["protocol"], facts["protocol_hash"]):
+        return version
+    protocol = PROTOCOLS[facts["protocol"]]
     if protocol.fidelity is None:
         return ""
     side = f" at {protocol.fidelity.side(size)}³" if size else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.method import Likelihood
-from bench.scoring.cases import CaseScore
+from bench.scoring.protocol import CaseScore
 from bench.system.files import write_text
 
 FILE_NAME = "likelihood.csv"
@@ -40,7 +40,7 @@ def nll_bits_per_code(likelihood: CaseLikelihood) -> float:
 
 
 def likelihood_scores(likelihood: CaseLikelihood) -> list[CaseScore]:
-    """Both numbers of one case."""
+    """Return both numbers of one case."""
     note = ""
     if likelihood.codes_se is not None:
         per_voxel = likelihood.codes_se / (likelihood.voxels * math.log(2.0))
@@ -52,7 +52,7 @@ def likelihood_scores(likelihood: CaseLikelihood) -> list[CaseScore]:
 
 
 def no_likelihood_scores(reason: str = NO_LIKELIHOOD) -> list[CaseScore]:
-    """The same two numbers of a case that has none."""
+    """Return the same two numbers of a case that has none."""
     return [
         CaseScore("3d", "all", "nll_bits_per_voxel", None, reason),
         CaseScore("code", "all", "nll_bits_per_code", None, reason),
@@ -81,20 +81,23 @@ def write_likelihoods(path: Path, likelihoods: Sequence[CaseLikelihood]) -> None
 
 
 def read_likelihoods(path: Path) -> dict[str, CaseLikelihood]:
-    """Case → its bound; empty without the file. Raises BenchError for missing columns or values that cannot be."""
+    """Return case → its bound; empty without the file.
+
+    Raises BenchError for missing columns or values that cannot be.
+    """
     if not path.exists():
         return {}
     found: dict[str, CaseLikelihood] = {}
     with path.open(newline="") as file:
         for number, line in enumerate(csv.DictReader(file), start=2):
-            entry = _parsed(path, number, line)
+            entry = _parse(path, number, line)
             if entry.case in found:
                 raise BenchError(f"{path} line {number}: case {entry.case} appears twice; keep one line a case")
             found[entry.case] = entry
     return found
 
 
-def _parsed(path: Path, number: int, line: dict[str, str | None]) -> CaseLikelihood:
+def _parse(path: Path, number: int, line: dict[str, str | None]) -> CaseLikelihood:
     try:
         entry = CaseLikelihood(
             case=line["case"] or "",

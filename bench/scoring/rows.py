@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from bench.errors import BenchError
 from bench.metrics import METRICS, Space
 from bench.runs.record import RunLine
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocol import ReleasedCodediff, ReleasedX2ct
+from bench.scoring.protocols import carry_hash, get_protocol
 from bench.system.csv_files import columns_of, is_formula, parse_rows, read_cells, text_of_rows
 from bench.system.files import digest_of, write_text
 
@@ -69,6 +70,7 @@ def text_of_scores(scores: Sequence[Score]) -> str:
 def read_scores(path: Path, run: RunLine | None = None) -> list[Score]:
     """Return the scores of one run's file, none without it; a file with the facts of `run` in each row is read too.
 
+    Scores under an earlier hash of a protocol that makes the same numbers have today's (bench.scoring.protocols).
     Raises BenchError, with the line, for what does not fit the schema, cannot be true, or is of another run.
     """
     if not path.exists():
@@ -80,6 +82,8 @@ def read_scores(path: Path, run: RunLine | None = None) -> list[Score]:
         lines = [[line[place] for place in places] for line in lines]
     elif tuple(header) != COLUMNS:
         raise BenchError(f"{path} has other columns than this version writes; move it away and score again")
+    place = COLUMNS.index("protocol_hash")
+    lines = [[*line[:place], carry_hash(line[place]), *line[place + 1 :]] for line in lines]
     scores = parse_rows(lines, Score, str(path))
     check_scores(frame_of(scores))
     return scores
@@ -190,25 +194,24 @@ def _check_distances(frame: pd.DataFrame) -> None:
         own = (rows["protocol"] == protocol_id) & (rows["protocol_hash"] == protocol.sha256())
         of_protocol = own.to_numpy()  # another version of it may define a number otherwise
         mse, mae, psnr, mse_int = (values[name][of_protocol] for name in _DISTANCES)
-        mine = rows[of_protocol]
-        impossible = ~np.isnan(mae) & ((mae**2 * (1 - SLACK) > mse) | (mse > protocol.peak * mae * (1 + SLACK)))
-        in_3d = (mine["space"] == "3d").to_numpy()
-        peak, capped = np.full(len(mine), protocol.peak), np.zeros(len(mine), dtype=bool)
-        if protocol.psnr == "integers" and protocol.integer_peak is not None:
-            mse, peak = np.where(in_3d, mse_int, mse), np.where(in_3d, protocol.integer_peak, peak)
+        mine, rules = rows[of_protocol], protocol.distortion
+        impossible = ~np.isnan(mae) & ((mae**2 * (1 - SLACK) > mse) | (mse > rules.peak * mae * (1 + SLACK)))
+        in_3d, peak = (mine["space"] == "3d").to_numpy(), np.full(len(mine), rules.peak)
+        if isinstance(rules, ReleasedX2ct) and rules.psnr == "integers":
+            mse, peak = np.where(in_3d, mse_int, mse), np.where(in_3d, rules.integer_peak, peak)
         with np.errstate(divide="ignore", invalid="ignore"):
             implied = 20 * np.log10(peak) - 10 * np.log10(mse)
-        of_slices = in_3d & (protocol.psnr == "slices")
-        if protocol.exact_db is not None:
-            capped = of_slices
-        least = np.where(capped, np.minimum(implied, protocol.exact_db or 0.0), implied)
+        of_slices, least = np.zeros(len(mine), dtype=bool), implied
+        if isinstance(rules, ReleasedCodediff):
+            of_slices = in_3d
+            least = np.where(of_slices, np.minimum(implied, rules.exact_db), implied)
         mixed = of_slices | mine["axis"].isin(("mean", "heldout", "input")).to_numpy()
         told = ~np.isnan(psnr) & (mse > 0) & (mine["level"] == "case").to_numpy()
         off = told & ((psnr < least - 1e-6) | ((psnr > implied + 1e-6) & ~mixed))
         for broken, text in ((impossible, "MSE and MAE cannot both be of values in"), (off, "PSNR is not that of MSE")):
             if broken.any():
                 index = int(np.argmax(broken))
-                what = f"{text} [0, {protocol.peak:g}]" if broken is impossible else text
+                what = f"{text} [0, {rules.peak:g}]" if broken is impossible else text
                 numbers = f"MSE {mse[index]:g}, MAE {mae[index]:g}, PSNR {psnr[index]:g}"
                 raise BenchError(f"{_place(mine.iloc[index])}: {what} ({numbers})")
 

@@ -27,11 +27,11 @@ from bench.runs.predictions import (
 )
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
-from bench.scoring.cases import CaseScore, CaseVolumes
-from bench.scoring.protocols import Protocol
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
-from bench.scoring.sets import SetScore, plan_set, set_scores
-from bench.scoring.xrays import drr_scores, turn_angles
+from bench.scoring.sets import plan_set, score_set
+from bench.scoring.xrays import score_xrays, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -79,21 +79,21 @@ def score_predictions(
     likelihood_csv: Path | None = None,
     device: torch.device | None = None,
 ) -> list[Score]:
-    """All rows of one split: of each case, of the set, their means, and the run's times.
+    """Return all rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
     from `likelihood_csv`, by default the one beside the predictions. Raises BenchError as bench.runs.predictions does.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = _checked_hashes(files, predictions, truth, unit if facts.origin == "external" else None)
+    hashes = _check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
-    advance = _counter(on_progress, len(files) + (plan.work() if plan else 0))
+    advance = _counter(on_progress, len(files) + (plan.count_volumes() if plan else 0))
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
     rows: list[Score] = []
@@ -108,7 +108,7 @@ def score_predictions(
     rows += _mean_rows(make, rows, len(truth))
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
-        rows += [make.of_set(s) for s in set_scores(plan, (torch.from_numpy(v).float() for v in read), advance)]
+        rows += [make.of_set(s) for s in score_set(plan, (torch.from_numpy(v).float() for v in read), advance)]
     rows += _time_rows(make, len(files))
     kept.save(rows, hashes)
     return rows
@@ -138,7 +138,7 @@ def external_run(
     *,
     allow_missing: bool = False,
 ) -> RunFacts:
-    """What to call predictions made elsewhere.
+    """Return what to call predictions made elsewhere.
 
     With a seed the run is named as ours are, so that seeds of one method stand in one row and a newer folder replaces
     an older one; without a seed the name holds a hash of the files.
@@ -151,8 +151,8 @@ def external_run(
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
-def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
-    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
+def _check_and_hash(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+    """Return the SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last.
 
     With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
     """
@@ -194,12 +194,12 @@ def _case_rows(
     volume, note = read_prediction(path, truth, case, unit)
     exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
-    rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
+    rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
     if protocol.turn:
         card = truth.card
         shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
         own = read_renders(path.parent, case, shape)
-        rows += [make.of_case(case, score) for score in drr_scores(exact, volume, card, protocol.turn, own, device)]
+        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
     return rows
 
 
@@ -216,7 +216,7 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> lis
 
 
 def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> list[Score]:
-    """Mean and sample standard deviation over the cases where a metric is defined."""
+    """Return mean and sample standard deviation over the cases where a metric is defined."""
     groups: dict[tuple[Any, str, str], list[Score]] = defaultdict(list)
     for row in case_rows:
         groups[row.space, row.axis, row.metric].append(row)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from bench.errors import BenchError
 from bench.plugins.config import PLAIN_NAME
 from bench.runs.record import RunLine
+from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import (
     COLUMNS,
     NUMERIC,
@@ -201,6 +202,7 @@ def _parse(content: bytes, columns: Sequence[str]) -> pd.DataFrame:
         within += int(np.bincount(text.codes, minlength=len(text.categories)) @ text.categories.str.count(","))
     if content.count(b",") != (len(frame) - 1) * (len(columns) - 1) + within or content.count(b"\n") != len(frame) - 1:
         raise ValueError("a line was cut or edited")
+    frame["protocol_hash"] = frame["protocol_hash"].map(carry_hash).astype("category")
     return frame.iloc[1:].reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ from bench.runs.folder import RunFolder
 from bench.runs.predictions import intact, read_manifest
 from bench.runs.record import RunRecord, folder_sha256
 from bench.runs.weights import weights_intact
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocols import carry_hash, is_current
 from bench.sweep.grid import Grid, Job
 from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
 
@@ -86,7 +86,7 @@ def log_of(grid: Grid, job: Job) -> Path:
 def _is_scored(record: RunRecord | None, protocol_id: str) -> bool:
     if record is None or record.status != "done":
         return False
-    return record.scored.get(protocol_id) == get_protocol(protocol_id).sha256()
+    return is_current(protocol_id, carry_hash(record.scored.get(protocol_id, "")))
 
 
 def _progress(folder: RunFolder) -> str:

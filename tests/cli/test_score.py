@@ -11,7 +11,6 @@ from bench.cases import Cases
 from bench.cli import run_command
 from bench.results.tables import build_tables
 from bench.runs.predictions import write_prediction
-from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
 from bench.scoring.store import load_results
 
@@ -32,7 +31,7 @@ def toy(make_data, monkeypatch) -> dict[str, Cases]:
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
     monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     return data
 

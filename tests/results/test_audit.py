@@ -21,9 +21,9 @@ from bench.plugins.config import FitConfig, RunConfig
 from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import ENCODED_TRUTH, read_manifest, write_prediction
-from bench.scoring.cases import CaseVolumes
-from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
-from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
+from bench.scoring.protocols import PROTOCOLS, get_protocol
 from bench.scoring.rows import read_runs, read_score_rows, read_scores
 from bench.system.progress import Progress
 
@@ -184,9 +184,7 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
     for column, protocol in enumerate(PROTOCOLS.values()):
         (psnr,) = [
-            s.value
-            for s in protocol.case_scores(volumes, protocol)
-            if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
+            s.value for s in score_case(volumes, protocol) if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
         ]
         assert float(lines["PSNR, dB"][column]) == pytest.approx(psnr, abs=0.011)
     assert lines["scored against"] == ["the CT", "its own encoding of the CT", "the CT", "the CT"]

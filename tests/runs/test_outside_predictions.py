@@ -15,7 +15,6 @@ from bench.dataset import centred_affine
 from bench.errors import BenchError
 from bench.pipeline.resample import onto_grid, resample_predictions
 from bench.runs.predictions import find_predictions, read_prediction
-from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
 from bench.scoring.store import load_results, load_runs
 
@@ -166,7 +165,7 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
     monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None, case_scores=windowed_scores)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     (tmp_path / "p").mkdir()
     for case, volume in zip(data["test"].names, data["test"].hounsfield, strict=True):
