@@ -1,3 +1,5 @@
 """Benchmark harness for CT reconstruction from two X-ray views."""
 
-__version__ = "0.1.0"
+from bench.system.provenance import VERSION
+
+__version__ = VERSION

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from bench.card import Settings
+from bench.card import MethodPlugin, Settings
 from bench.cases import Cases
 from bench.data.cases import choose_source, load_dataset
 from bench.dataset import DatasetCard, Split
@@ -25,7 +25,7 @@ from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
 from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import find_pretrained, place
 from bench.plugins.config import RunConfig, resolve
-from bench.plugins.registry import get_dataset, get_method, is_builtin, plugin_sha256
+from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder, weights_intact
 from bench.runs.predictions import intact, read_prediction
 from bench.runs.record import folder_sha256, full_name, run_row
@@ -33,9 +33,10 @@ from bench.scoring.protocols import RENDERED, Protocol, get_protocol
 from bench.scoring.rows import merge_rows, merge_run, read_runs
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
 from bench.scoring.xrays import turn_angles
+from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
 from bench.system.progress import Progress
-from bench.system.provenance import code_version, peak_memory_mib, provenance
+from bench.system.provenance import code_version, software
 from bench.system.seeding import seed_everything
 
 PREVIEWED = 3  # cases of the test split
@@ -68,8 +69,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
     Raises UsageError before anything is written when the request is wrong, StoppedError after SIGTERM, BenchError
     when a phase fails; the run's status and, on failure, error.txt say what happened.
     """
-    method_class, spec = get_method(request.method), get_dataset(request.dataset)
-    config, settings = resolve(method_class, spec, request.preset, request.overrides)
+    plugin, spec = get_method(request.method), get_dataset(request.dataset)
+    config, settings = resolve(plugin, spec, request.preset, request.overrides)
     protocol = get_protocol(request.protocol)
     accelerator = make_accelerator(request.device)
     if not accelerator.is_main_process:
@@ -80,10 +81,10 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         cases = load_dataset(spec, config.data, chosen, task.counted)
     card = cases["test"].card
     seed_everything(request.seed, "weights")
-    method = _built(method_class, settings, card)
+    method = _build(plugin, settings, card)
     weights = None
     if request.from_pretrained and any(isinstance(stage, Stage) for stage in method.stages()):
-        weights = find_pretrained(method_class, config, chosen, card.fingerprint, request.seed)
+        weights = find_pretrained(plugin, config, chosen, card.fingerprint, request.seed)
     run_id = run_name(config, request, card.fingerprint, None if weights is None else weights.sha256)
     folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
     if request.only is None and from_main(_is_done(folder, protocol, cases[request.split], request.results_dir)):
@@ -95,8 +96,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         return folder.root
     with folder.locked():
         _begin(folder, config, request, cases, accelerator, method, protocol)
-        code = plugin_sha256(method_class)
-        folder.update(origin="builtin" if code is None else "plugin", plugin_sha256=code, remark=method.remark)
+        origin = "builtin" if plugin.builtin else "plugin"
+        folder.update(origin=origin, plugin_sha256=plugin.sha256, remark=method.remark)
         if weights is not None:
             folder.update(origin="pretrained", pretrained_sha256=weights.sha256, pretrained_of=weights.facts["run_id"])
             folder.update(stages=place(weights, folder, [stage.name for stage in method.stages()]))
@@ -115,28 +116,30 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
             with suppress(BenchError):  # on a full disk the first error is the one to tell
                 write_text(folder.root / "error.txt", traceback.format_exc())
                 folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-            if isinstance(error, BenchError) or is_builtin(method_class):
+            if isinstance(error, BenchError) or plugin.builtin:
                 raise
             where = f"the traceback is in {folder.root / 'error.txt'}"
             raise PluginError(f"{config.method} raised {type(error).__name__}: {error}; {where}") from error
     return folder.root
 
 
-def _built(method_class: type[Method], settings: Settings, card: DatasetCard) -> Method:
+def _build(plugin: MethodPlugin, settings: Settings, card: DatasetCard) -> Method:
+    """Return the method with its networks. Raises PluginError for what a plug-in raises."""
+    method_class = plugin.load()
     try:
         return method_class(settings, card)
     except Exception as error:
-        if isinstance(error, BenchError) or is_builtin(method_class):
+        if isinstance(error, BenchError) or plugin.builtin:
             raise
         where = "run with --debug for the traceback"
         raise PluginError(
-            f"{method_class.card.name} raised {type(error).__name__}: {error} as it was built; {where}"
+            f"{plugin.card.name} raised {type(error).__name__}: {error} as it was built; {where}"
         ) from error
 
 
 def run_name(config: RunConfig, request: RunRequest, fingerprint: str, weights: str | None = None) -> str:
     """The name of the run that a request makes on data of this fingerprint, from pretrained weights of this hash."""
-    code = plugin_sha256(get_method(request.method))
+    code = get_method(request.method).sha256
     return full_name(config, request.seed, request.split, fingerprint, code, weights)
 
 
@@ -180,7 +183,7 @@ def _begin(
         },
         protocol={"id": protocol.id, "sha256": protocol.sha256()},
         parameters=sum(p.numel() for network in _networks(method) for p in network.parameters()),
-        provenance={**provenance(accelerator.device), "processes": accelerator.num_processes},
+        provenance={**software(), **hardware(accelerator.device), "processes": accelerator.num_processes},
         started=record.get("started") or _now(),
         seconds=record.get("seconds", {}),
         scored=record.get("scored", {}),

@@ -18,7 +18,7 @@ from bench.metrics.ssim import ssim
 from bench.pipeline.fit import load_stages, make_accelerator
 from bench.pipeline.predict import CASES_AT_ONCE
 from bench.pipeline.run import RunRequest, run_name
-from bench.plugins.config import RunConfig, merged, parse_overrides, resolve, validated
+from bench.plugins.config import RunConfig, merge, parse_overrides, resolve, validate
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
@@ -82,7 +82,7 @@ class TrainedRun:
                 f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
             )
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
-        options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
+        options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
         return _load(self.folder, type(self.method), config, self.seed, self.spec, self.cases, self.device)
 
@@ -123,8 +123,8 @@ def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
 
 def expected_folder(request: RunRequest, progress: Progress) -> RunFolder:
     """Where the run of a request lies, whether or not it is there."""
-    method_class, spec = get_method(request.method), get_dataset(request.dataset)
-    config, _ = resolve(method_class, spec, request.preset, request.overrides)
+    plugin, spec = get_method(request.method), get_dataset(request.dataset)
+    config, _ = resolve(plugin, spec, request.preset, request.overrides)
     chosen, _ = choose_source(spec, request.source)
     with progress.task(f"prepare {spec.name}", 1) as task:
         cases = load_dataset(spec, config.data, chosen, task.counted)
@@ -137,10 +137,10 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
     record = folder.record()
     if record.get("status") not in FITTED:
         raise UsageError(f"run {folder.root.name} is {record.get('status', 'empty')}; finish it with `bench run` first")
-    config = validated(RunConfig, record["config"], "")
+    config = validate(RunConfig, record["config"], "")
     named = [name for name in request.methods if ".py" in name]
-    method_class = get_method(method or (named[0] if named else config.method))
-    if method_class.card.kind == "ceiling":
+    plugin = get_method(method or (named[0] if named else config.method))
+    if plugin.card.kind == "ceiling":
         raise UsageError(f"{config.method} sees the truth and no views; a study needs a method that reconstructs")
     spec = get_dataset(config.dataset)
     cases = load_dataset(spec, config.data, record["data"]["source"])
@@ -148,7 +148,7 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
     device = make_accelerator(request.device).device
     progress.say(f"run {folder.root.name} on {device}")
-    return _load(folder, method_class, config, record["seed"], spec, cases, device)
+    return _load(folder, plugin.load(), config, record["seed"], spec, cases, device)
 
 
 def limited(cases: Cases, limit: int | None) -> Cases:
@@ -237,7 +237,7 @@ def _load(
     cases: Mapping[Split, Cases],
     device: torch.device,
 ) -> TrainedRun:
-    settings = validated(method_class.Config, config.options, "")
+    settings = validate(method_class.Config, config.options, "")
     torch.manual_seed(derived_seed(seed, "weights"))
     method = method_class(settings, cases["test"].card)
     load_stages(method.stages(), cases, folder, Progress())
