@@ -204,6 +204,15 @@ def compare(method: Fingerprint, entry: str) -> list[Comparison]:
     return rows
 
 
+def worst_of_each(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return of each entry the value that is nearest to its tolerance, and all that differ."""
+    worst: dict[str, Comparison] = {}
+    for row in rows:
+        if row.entry not in worst or row.strain > worst[row.entry].strain:
+            worst[row.entry] = row
+    return [row for row in rows if not row.ok or row is worst[row.entry]]
+
+
 def deviation_of(value: Any, golden: Any, scale: float | None = None) -> float:
     """Largest difference of two values or equally nested lists, over `scale` or the golden one's own size.
 

@@ -4,12 +4,9 @@ import importlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from bench.dataset import DatasetSpec
 
 GRID = 128  # of the volumes that are projected
 SPEED_GRID, TIMED = 64, 10  # and how many phantoms are timed
@@ -72,13 +69,13 @@ def _scans(folder: Path, progress: Any) -> list[Any]:
     return scans
 
 
-def _projector(spec: "DatasetSpec") -> str:
+def _projector(spec: Any) -> str:
     from bench.performance.agreement import agreement_table
 
     return agreement_table(dict(_volumes(spec)), spec.cube_mm / GRID, spec.geometry)
 
 
-def _volumes(spec: "DatasetSpec") -> Iterator[tuple[str, Any]]:
+def _volumes(spec: Any) -> Iterator[tuple[str, Any]]:
     import torch
 
     from bench.data.cases import downsample
@@ -90,7 +87,7 @@ def _volumes(spec: "DatasetSpec") -> Iterator[tuple[str, Any]]:
     yield "phantom 0", spec.phantom(0, GRID)
 
 
-def _speed(specs: "list[DatasetSpec]") -> str:
+def _speed(specs: list[Any]) -> str:
     """CPU time is what other work on the machine changes least."""
     rows = [f"| phantom at {SPEED_GRID}³ | CPU seconds a case | cases a second on two cores |", "|---|---|---|"]
     for spec in specs:

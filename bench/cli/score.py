@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.usage import check_choices
+
 
 def score(
     subject: Annotated[
@@ -47,6 +49,8 @@ def score(
     data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
+    check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
+
     from bench.data.cases import load_preset
     from bench.dataset import format_views
     from bench.errors import UsageError

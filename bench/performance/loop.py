@@ -62,7 +62,7 @@ def harness_loop(stage: Stage, folder: Path, device: torch.device) -> None:
     progress = Progress()
     progress.quiet = True
     accelerator = make_accelerator("cuda" if device.type == "cuda" else "cpu")
-    train(stage, RunFolder(folder), FitConfig(precision="fp32"), SEED, "", accelerator, progress)
+    train(stage, Run({}, RunFolder(folder), SEED, accelerator, progress, FitConfig(precision="fp32")))
 
 
 def bare_loop(stage: Stage, device: torch.device) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from bench.plugins.registry import discover_methods, is_builtin
+from bench.plugins.registry import discover_methods
 
 PALETTE = (  # on white and on black: Okabe and Ito, Color Universal Design, 2008, without yellow, which white swallows
     ("#0072b2", "#0072b2"),
@@ -25,7 +25,7 @@ def looks_of(names: Iterable[str]) -> dict[str, int]:
     The former is the same in every picture; the latter, in the order of names, as long as the others are.
     """
     methods = discover_methods()[0]
-    fixed = sorted(name for name, cls in methods.items() if cls.card.kind == "method" and is_builtin(cls))
+    fixed = sorted(name for name, plugin in methods.items() if plugin.card.kind == "method" and plugin.builtin)
     others = sorted(set(names) - set(fixed))
     return {name: place for place, name in enumerate((*fixed, *others))}
 

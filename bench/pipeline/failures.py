@@ -10,8 +10,8 @@ from bench.dataset import DataConfig, DatasetCard, format_views
 from bench.errors import BenchError
 from bench.metrics import Space
 from bench.pipeline.plan import RunRequest
-from bench.plugins.config import merged, parse_overrides, validated, variant_changes
-from bench.plugins.registry import get_dataset, get_method, is_builtin
+from bench.plugins.config import merge, parse_overrides, validate, variant_changes
+from bench.plugins.registry import get_dataset, get_method
 from bench.runs.record import Origin, RunLine
 from bench.scoring.protocols import get_protocol
 from bench.scoring.rows import Score
@@ -93,10 +93,10 @@ def _failure_id(request: RunRequest) -> str:
 def _name_and_origin(method: str) -> tuple[str, Origin]:
     """Those of the runs that succeed, or of a class that cannot be read its file's name."""
     try:
-        method_class = get_method(method)
+        plugin = get_method(method)
     except BenchError:  # what comes with the harness can be imported
         return _label(method), "plugin"
-    return method_class.card.name, "builtin" if is_builtin(method_class) else "plugin"
+    return plugin.card.name, "builtin" if plugin.builtin else "plugin"
 
 
 def _label(reference: str) -> str:
@@ -111,9 +111,9 @@ def _card(request: RunRequest) -> DatasetCard | None:
         spec = get_dataset(request.dataset)
         changes = parse_overrides(request.overrides)
         with suppress(BenchError):  # where the method is what failed, its variant cannot matter
-            changes = merged(variant_changes(get_method(request.method), request.preset), changes)
-        data = merged(spec.presets[request.preset].model_dump(), changes.get("data", {}))
+            changes = merge(variant_changes(get_method(request.method), request.preset), changes)
+        data = merge(spec.presets[request.preset].model_dump(), changes.get("data", {}))
         chosen, _ = choose_source(spec, request.source)
-        return load_dataset(spec, validated(DataConfig, data, "data."), chosen)["test"].card
+        return load_dataset(spec, validate(DataConfig, data, "data."), chosen)["test"].card
     except Exception:  # the failure at hand is reported, not this one
         return None

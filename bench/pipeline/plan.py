@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.card import Settings
+from bench.card import MethodPlugin, Settings
 from bench.data.cases import choose_source, data_fingerprint
 from bench.dataset import DatasetSpec, Split
-from bench.method import Method
 from bench.pipeline.pretrained import Pretrained, find_pretrained
 from bench.plugins.config import RunConfig, resolve
-from bench.plugins.registry import get_dataset, get_method, plugin_sha256
+from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
 from bench.scoring.protocols import DEFAULT, Protocol, get_protocol
@@ -42,7 +41,7 @@ class Plan:
     """A request with all that its names stand for."""
 
     request: RunRequest
-    method: type[Method]
+    method: MethodPlugin
     spec: DatasetSpec
     config: RunConfig
     settings: Settings  # the method's own part of the configuration
@@ -91,5 +90,5 @@ def plan(request: RunRequest) -> Plan:
         reason=reason,
         fingerprint=fingerprint,
         weights=weights,
-        code_sha256=plugin_sha256(method),
+        code_sha256=method.sha256,
     )

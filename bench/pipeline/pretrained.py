@@ -6,7 +6,6 @@ case of X2CT-GAN's and CCX-rayNet's tiny chest runs by more than 1e-3 dB, and ne
 CodeDiff3D drew other codes in 7 of 48 cases: mean PSNR 19.04 in place of 19.02 dB.
 """
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from bench.card import MethodPlugin
 from bench.errors import BenchError, UsageError
-from bench.method import Method
 from bench.pipeline.fit import after_stage
 from bench.plugins.config import RunConfig
 from bench.runs.folder import RunFolder
@@ -44,12 +43,12 @@ class Pretrained:
         return sha256_of(self.path)
 
 
-def folder_of(method: type[Method]) -> Path:
-    """Where the weights that come with a method lie."""
-    return Path(inspect.getfile(method)).parent / FOLDER
+def folder_of(method: MethodPlugin) -> Path:
+    """Return where the weights that come with a method lie."""
+    return method.file.parent / FOLDER
 
 
-def find_pretrained(method: type[Method], config: RunConfig, source: str, fingerprint: str, seed: int) -> Pretrained:
+def find_pretrained(method: MethodPlugin, config: RunConfig, source: str, fingerprint: str, seed: int) -> Pretrained:
     """The weights of this very configuration, data and seed.
 
     Raises UsageError, naming those there are, when none match, and BenchError for a damaged file.

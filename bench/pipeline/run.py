@@ -19,7 +19,6 @@ from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import place
 from bench.pipeline.reopen import facts_of
-from bench.plugins.registry import is_builtin
 from bench.runs.predictions import intact, read_prediction
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord, folder_sha256
 from bench.runs.weights import weights_intact
@@ -27,9 +26,10 @@ from bench.scoring.protocols import RENDERED, carry_hash
 from bench.scoring.score import score_predictions
 from bench.scoring.store import put_run, read_run
 from bench.scoring.xrays import turn_angles
+from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
 from bench.system.progress import Progress
-from bench.system.provenance import peak_memory_mib, provenance
+from bench.system.provenance import software
 from bench.system.seeding import seed_everything
 
 PREVIEWED = 3  # cases of the test split
@@ -70,11 +70,13 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
 
 
 def _build(planned: Plan, run: Run) -> Method:
+    """Return the method with its networks. Raises PluginError for what a plug-in raises."""
+    method_class = planned.method.load()
     seed_everything(run.seed, "weights")
     try:
-        return planned.method(planned.settings, run.cases["test"].card)
+        return method_class(planned.settings, run.cases["test"].card)
     except Exception as error:
-        if isinstance(error, BenchError) or is_builtin(planned.method):
+        if isinstance(error, BenchError) or planned.method.builtin:
             raise
         raise PluginError(
             f"{planned.config.method} raised {type(error).__name__}: {error} as it was built; "
@@ -96,7 +98,7 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
         with suppress(BenchError):  # on a full disk the first error is the one to tell
             write_text(traces, traceback.format_exc())
             run.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-        if isinstance(error, BenchError) or is_builtin(planned.method):
+        if isinstance(error, BenchError) or planned.method.builtin:
             raise
         raise PluginError(
             f"{planned.config.method} raised {type(error).__name__}: {error}; the traceback is in {traces}"
@@ -136,7 +138,7 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         ),
         protocol=ProtocolRecord(id=planned.protocol.id, sha256=planned.protocol.sha256()),
         parameters=sum(parameter.numel() for network in _networks(method) for parameter in network.parameters()),
-        provenance={**provenance(run.accelerator.device), "processes": run.accelerator.num_processes},
+        provenance={**software(), **hardware(run.accelerator.device), "processes": run.accelerator.num_processes},
         started=earlier.started if earlier else _now(),
         origin="pretrained" if weights else "builtin" if planned.code_sha256 is None else "plugin",
         plugin_sha256=planned.code_sha256,

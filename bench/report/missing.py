@@ -9,7 +9,7 @@ from typing import Literal
 from bench.errors import BenchError
 from bench.pipeline.pretrained import find_pretrained
 from bench.plugins.config import resolve
-from bench.plugins.registry import get_method, installed_dataset, method_card, plugin_sha256
+from bench.plugins.registry import get_method, installed_dataset, method_card
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
 from bench.runs.record import run_name
@@ -93,7 +93,7 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
     try:
         method = get_method(subject.method)
         config, _ = resolve(method, spec, facts["preset"])
-        code = plugin_sha256(method)
+        code = method.sha256
     except (BenchError, OSError):
         return None
     ids = set(subject.run_ids)

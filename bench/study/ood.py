@@ -173,7 +173,7 @@ def _other_datasets(run: TrainedRun) -> list[DatasetSpec]:
 def _require_likelihood(run: TrainedRun) -> None:
     if "likelihood" in run.method.card.capabilities:
         return
-    having = sorted(name for name, cls in discover_methods()[0].items() if "likelihood" in cls.card.capabilities)
+    having = sorted(name for name, plugin in discover_methods()[0].items() if "likelihood" in plugin.card.capabilities)
     raise UsageError(
         f"{run.config.method} has no likelihood, by which ood ranks cases; "
         f"take a method that has one: {', '.join(having) or 'none is installed'}"

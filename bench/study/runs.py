@@ -18,7 +18,7 @@ from bench.metrics.ssim import ssim
 from bench.pipeline.fit import Run, load_stages, make_accelerator
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE
-from bench.plugins.config import RunConfig, merged, parse_overrides, validated
+from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
@@ -99,7 +99,7 @@ class TrainedRun:
                 f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
             )
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
-        options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
+        options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
         return _load(self.run, type(self.method), config, self.spec)
 
@@ -145,8 +145,8 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
         raise UsageError(f"run {folder.root.name} is {folder.status}; finish it with `bench run` first")
     config = record.config
     named = [name for name in request.methods if ".py" in name]
-    method_class = get_method(method or (named[0] if named else config.method))
-    if method_class.card.kind == "ceiling":
+    plugin = get_method(method or (named[0] if named else config.method))
+    if plugin.card.kind == "ceiling":
         raise UsageError(f"{config.method} sees the truth and no views; a study needs a method that reconstructs")
     spec = get_dataset(config.dataset)
     cases = load_dataset(spec, config.data, record.data.source)
@@ -154,7 +154,7 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
     run = Run(cases, folder, record.seed, make_accelerator(request.device), progress)
     progress.say(f"run {folder.root.name} on {run.accelerator.device}")
-    return _load(run, method_class, config, spec)
+    return _load(run, plugin.load(), config, spec)
 
 
 def limited(cases: Cases, limit: int | None) -> Cases:
@@ -235,7 +235,7 @@ def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
 
 
 def _load(run: Run, method_class: type[Method], config: RunConfig, spec: DatasetSpec) -> TrainedRun:
-    settings = validated(method_class.Config, config.options, "")
+    settings = validate(method_class.Config, config.options, "")
     torch.manual_seed(derived_seed(run.seed, "weights"))
     method = method_class(settings, run.test.card)
     load_stages(method.stages(), run)

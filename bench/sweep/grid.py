@@ -1,9 +1,6 @@
 """What a sweep consists of: a grid of choices, and the jobs it expands to. A job is what one `bench run` does."""
 
-import json
 import shlex
-import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Literal
 from bench.card import Settings
 from bench.errors import BenchError, UsageError
 from bench.pipeline.plan import RunRequest, plan
+from bench.plugins.config import parse_variations
 from bench.runs.folder import RunFolder
 from bench.scoring.protocols import get_protocol
 from bench.system.files import digest_of, read_json, write_json
@@ -88,12 +86,10 @@ def expand(grid: Grid) -> list[Job]:
     Raises UsageError for what is wrong with the choices, before anything starts. A method or dataset that exists and
     is broken makes its own jobs impossible and leaves the others alone.
     """
-    if not grid.methods or not grid.datasets or not grid.presets or not grid.seeds:
-        raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
     get_protocol(grid.protocol)
     jobs: dict[str, Job] = {}
     for method, dataset, preset, seed in product(grid.methods, grid.datasets, grid.presets, grid.seeds):
-        for settings in _variations(grid.varied):
+        for settings in parse_variations(grid.varied):
             request = RunRequest(
                 method=method,
                 dataset=dataset,
@@ -135,19 +131,3 @@ def _placed(request: RunRequest) -> Job:
     except BenchError as error:
         return Job(request, None, str(error))
     return Job(request, planned.folder)
-
-
-def _variations(varied: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the values of `key=[first, second]`, as overrides."""
-    return product(*(_values(text) for text in varied))
-
-
-def _values(text: str) -> list[str]:
-    key, _, listed = text.partition("=")
-    try:
-        values = tomllib.loads(f"values = {listed}")["values"]
-    except tomllib.TOMLDecodeError:
-        values = None
-    if not key.strip() or not isinstance(values, list) or not values:
-        raise UsageError(f"--vary takes key=[first, second], with text in quotes, not '{text}'")
-    return [f"{key.strip()}={json.dumps(value)}" for value in values]

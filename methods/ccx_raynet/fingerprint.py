@@ -22,14 +22,13 @@ from bench.system.files import read_json
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
+from ..x2ctgan.card import Statistics, TrainingConfig
 from ..x2ctgan.fingerprint_networks import branch_modules, discriminator_counts, main_modules
 from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, count, fixed_input, shapes, summaries, summary
 from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
-from ..x2ctgan.layers import Statistics
-from ..x2ctgan.stage import TrainingConfig
-from . import CcxRayNetConfig
 from .blocks import AdaptiveFusion, ScaleShift
-from .generator import CcxGeneratorConfig, ConditionedEncoder, GatedLink, build
+from .card import CcxGeneratorConfig, CcxRayNetConfig
+from .generator import ConditionedEncoder, GatedLink, build
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})

@@ -20,8 +20,9 @@ from bench.system.files import read_json
 from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render
 from .camera import official_camera, poses
+from .card import FieldConfig
 from .discriminator import augmented
-from .field import FieldConfig, RadianceField, code_width, positional_code
+from .field import RadianceField, code_width, positional_code
 from .fingerprint_filling import filled, parameters, summary
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -10,7 +10,8 @@ import torch
 from bench.cases import Cases
 from bench.dataset import DatasetCard, Geometry, Split
 from bench.errors import BenchError, UsageError
-from bench.methods.ccx_raynet.mask import ClassMasks, MaskConfig, MaskStage, foreground, lungs, shadows
+from bench.methods.ccx_raynet.card import MaskConfig
+from bench.methods.ccx_raynet.mask import ClassMasks, MaskStage, foreground, lungs, shadows
 from bench.pipeline.fit import fit_stages
 from bench.projector import project
 from bench.runs.folder import RunFolder

@@ -35,8 +35,8 @@ CARD = DatasetCard(
 
 def build(*overrides: str, card: DatasetCard = CARD, name: str = "ccx_raynet", dataset: str = "lidc") -> Method:
     torch.manual_seed(0)
-    method = get_method(name)
-    built = method(method_settings(method, "smoke", dataset, parse_overrides(overrides)), card)
+    plugin = get_method(name)
+    built = plugin.load()(method_settings(plugin, "smoke", dataset, parse_overrides(overrides)), card)
     for stage in built.stages():
         for network in stage.networks.values():
             network.eval()
@@ -202,11 +202,11 @@ def test_presets_change_sizes_and_steps_only() -> None:
             yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
 
     for name in ("ccx_raynet", "ccx_raygan"):
-        method = get_method(name)
-        published = dict(leaves(method.Config().model_dump()))
+        plugin = get_method(name)
+        published = dict(leaves(plugin.config().model_dump()))
         for preset in ("smoke", "tiny", "small", "paper"):
             for dataset in ("lidc", "baggage"):
-                settings = method_settings(method, preset, dataset).model_dump()
+                settings = method_settings(plugin, preset, dataset).model_dump()
                 for key, value in leaves(settings):
                     classless = key == "mask.kind" and (value == "otsu") == (dataset == "baggage")
                     same = value == published[key] or key.rpartition(".")[2] in allowed or classless

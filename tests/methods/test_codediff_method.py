@@ -34,8 +34,8 @@ CARD = DatasetCard(
 
 def build(*overrides: str, card: DatasetCard = CARD) -> Method:
     torch.manual_seed(0)
-    method = get_method("codediff")
-    built = method(method_settings(method, "smoke", "lidc", parse_overrides(overrides)), card)
+    plugin = get_method("codediff")
+    built = plugin.load()(method_settings(plugin, "smoke", "lidc", parse_overrides(overrides)), card)
     for stage in built.stages():
         for network in stage.networks.values():
             network.eval()
@@ -161,7 +161,7 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
 
 
 def test_presets_change_sizes_only() -> None:
-    method = get_method("codediff")
+    plugin = get_method("codediff")
     allowed = {
         *("channels", "multipliers", "blocks", "codes", "code_width", "attention_sizes", "decoded_side", "stages"),
         *(
@@ -182,7 +182,7 @@ def test_presets_change_sizes_only() -> None:
         for key, value in table.items():
             yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
 
-    published = dict(leaves(method.Config().model_dump()))
+    published = dict(leaves(plugin.config().model_dump()))
     for preset in ("smoke", "tiny", "small", "paper"):
-        for key, value in leaves(method_settings(method, preset, "lidc").model_dump()):
+        for key, value in leaves(method_settings(plugin, preset, "lidc").model_dump()):
             assert value == published[key] or key.rpartition(".")[2] in allowed, f"{preset}: {key} = {value}"

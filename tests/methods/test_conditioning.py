@@ -31,10 +31,10 @@ def scores_of(seed: int, folder: Path) -> dict[str, float]:
     """Mean PSNR in dB with the right views and with another patient's, of the mean volume, and of the encoding."""
     request = RunRequest("codediff", "lidc", "tiny", seed, source="phantom", runs_dir=folder, results_dir=folder)
     run = run_one(request, Progress())
-    spec, method_class = get_dataset("lidc"), get_method("codediff")
-    config, settings = resolve(method_class, spec, "tiny")
+    spec, plugin = get_dataset("lidc"), get_method("codediff")
+    config, settings = resolve(plugin, spec, "tiny")
     cases = load_dataset(spec, config.data, "phantom")
-    method = method_class(settings, cases["test"].card)
+    method = plugin.load()(settings, cases["test"].card)
     load_stages(method.stages(), toy_run(run, cases))
     for stage in method.stages():
         for network in stage.networks.values():

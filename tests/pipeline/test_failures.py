@@ -78,10 +78,10 @@ def test_tables_tell_the_failures_of_one_method_apart(request_: RunRequest) -> N
 
 
 PLUGIN = """
-from bench.methods.floors.mean import METHODS
+from bench.methods.floors.mean import MeanVolume
 from dataclasses import replace
-class Mine(METHODS[0]):
-    card = replace(METHODS[0].card, name="nanny")
+class Mine(MeanVolume):
+    card = replace(MeanVolume.card, name="nanny")
 """
 
 

@@ -163,7 +163,9 @@ def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path
     ]
 
 
-SHIPPED = sorted({file for cls in discover_methods()[0].values() for file in folder_of(cls).glob("*.safetensors")})
+SHIPPED = sorted(
+    {file for plugin in discover_methods()[0].values() for file in folder_of(plugin).glob("*.safetensors")}
+)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)

@@ -38,6 +38,7 @@ BROKEN = {  # what is changed in the file, and words that the reason must hold
     "is no Python": ("class Mine(Method):", "class Mine(Method)", "SyntaxError"),
     "has no card": ("card = MethodCard", "kard = MethodCard", "card"),
     "lacks a part": ("def reconstruct", "def rekonstruct", "reconstruct"),
+    "has a setting without a default": ("level: float = 0.5", "level: float", "'level' needs a default"),
     "raises as it is built": ("self.size, self.level =", "1 / 0\n        self.size, self.level =", "ZeroDivisionError"),
     "raises at work": (FULL, "raise ValueError('two\\nlines')\n        " + FULL, "ValueError: two lines"),
     "needs a package at work": (FULL, "import no_such_package\n        " + FULL, "no_such_package"),
