@@ -59,8 +59,9 @@ def score(
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.config import PLAIN_NAME
     from bench.plugins.registry import get_dataset
+    from bench.runs.manifest import predictions_sha256
     from bench.runs.predictions import find_predictions
-    from bench.runs.record import RunLine, predictions_sha256
+    from bench.runs.record import RunLine
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run

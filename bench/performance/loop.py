@@ -13,7 +13,7 @@ from bench.method import Stage
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench
-from bench.pipeline.fit import make_accelerator, train
+from bench.pipeline.fit import Run, make_accelerator, train
 from bench.pipeline.microbatch import autocast, to_device
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder

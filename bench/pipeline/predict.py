@@ -13,7 +13,8 @@ from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.fit import Run
-from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
+from bench.runs.manifest import MANIFEST, find_intact
+from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.system.seeding import derived_seed
 
@@ -30,9 +31,9 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
     cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
     likely = "likelihood" in method.card.capabilities
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
-    present, known = set(intact(target)), read_likelihoods(target / FILE_NAME)
+    present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
     if _encodes_truth(method):
-        present &= set(intact(target / ENCODED_TRUTH))
+        present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
             group

@@ -19,8 +19,9 @@ from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import place
 from bench.pipeline.reopen import facts_of
-from bench.runs.predictions import intact, read_prediction
-from bench.runs.record import DataRecord, ProtocolRecord, RunRecord, folder_sha256
+from bench.runs.manifest import find_intact, folder_sha256
+from bench.runs.predictions import read_prediction
+from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import RENDERED, carry_hash
 from bench.scoring.score import score_predictions
@@ -115,7 +116,7 @@ def _is_done(planned: Plan, run: Run) -> bool:
     if read_run(planned.request.results_dir, planned.run_id) is None:
         return False
     weights = all(weights_intact(run.folder, name, stage.sha256) for name, stage in record.stages.items())
-    return weights and set(intact(run.folder.predictions(run.split))) >= set(run.test.names)
+    return weights and set(find_intact(run.folder.predictions(run.split))) >= set(run.test.names)
 
 
 def _begin(planned: Plan, run: Run, method: Method) -> None:

@@ -10,8 +10,9 @@ from bench.errors import BenchError
 from bench.metrics import FIDELITY
 from bench.pipeline.reopen import open_stored
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, read_manifest
-from bench.runs.record import RunRecord, StageRecord, folder_sha256
+from bench.runs.manifest import MANIFEST, find_intact, folder_sha256, read_manifest
+from bench.runs.predictions import ENCODED_TRUTH
+from bench.runs.record import RunRecord, StageRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
 from bench.scoring.rows import Score, read_scores, score_key
@@ -134,7 +135,7 @@ def _check_predictions(folder: Path, stated: str | None) -> list[Finding]:
         manifest = read_manifest(folder)
     except BenchError as error:
         return [Finding(what, False, str(error))]
-    bad = sorted(manifest.keys() - intact(folder).keys())
+    bad = sorted(manifest.keys() - find_intact(folder).keys())
     known = {entry.file for entry in manifest.values()} | {MANIFEST}
     extra = sorted(p.name for p in folder.glob("*.nii*") if p.name not in known)
     if not manifest or bad or extra:

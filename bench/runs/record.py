@@ -1,14 +1,11 @@
 """What is known of a run: its record, run.json; the name that follows from it; and its line in the results."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from bench.dataset import Split, format_views
 from bench.plugins.config import RunConfig
-from bench.runs.predictions import read_manifest
 from bench.system.files import digest_of
 
 Status = Literal["running", "stopped", "failed", "fitted", "predicted", "done"]
@@ -172,13 +169,3 @@ def run_name(
     facts = {"config": config.sha256(), "split": split, "data": fingerprint, "code": code, "weights": weights}
     digest = digest_of({name: fact for name, fact in facts.items() if fact is not None})
     return f"{config.method}-{config.dataset}-{config.preset}-s{seed}-{digest[:8]}"
-
-
-def predictions_sha256(files: Mapping[str, str]) -> str:
-    """Return one hash of a set of predictions, from the SHA-256 of the file of each case."""
-    return digest_of(dict(files))
-
-
-def folder_sha256(folder: Path) -> str:
-    """Return the hash of a folder of ours as `predictions_sha256` gives it, from its manifest."""
-    return predictions_sha256({case: entry.sha256 for case, entry in read_manifest(folder).items()})

@@ -84,7 +84,7 @@ def read_scores(path: Path, run: RunLine | None = None) -> list[Score]:
         raise BenchError(f"{path} has other columns than this version writes; move it away and score again")
     place = COLUMNS.index("protocol_hash")
     lines = [[*line[:place], carry_hash(line[place]), *line[place + 1 :]] for line in lines]
-    scores = parse_rows(lines, Score, str(path))
+    scores = parse_rows(COLUMNS, lines, Score, str(path))
     check_scores(frame_of(scores))
     return scores
 

@@ -16,15 +16,8 @@ import torch
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
-from bench.runs.predictions import (
-    Unit,
-    check_grid,
-    encoded_truth,
-    find_predictions,
-    read_manifest,
-    read_prediction,
-    read_renders,
-)
+from bench.runs.manifest import read_manifest
+from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction, read_renders
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import intact, read_manifest
-from bench.runs.record import RunRecord, folder_sha256
+from bench.runs.manifest import find_intact, folder_sha256, read_manifest
+from bench.runs.record import RunRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import carry_hash, is_current
 from bench.sweep.grid import Grid, Job
@@ -45,7 +45,7 @@ def is_finished(job: Job) -> bool:
     predictions = folder.predictions(request.split)
     weights = all(weights_intact(folder, name, stage.sha256) for name, stage in record.stages.items())
     whole = record.predictions_sha256 == folder_sha256(predictions)
-    return weights and whole and intact(predictions).keys() == read_manifest(predictions).keys()
+    return weights and whole and find_intact(predictions).keys() == read_manifest(predictions).keys()
 
 
 def counted(found: Sequence[State]) -> str:

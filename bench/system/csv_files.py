@@ -46,23 +46,23 @@ def text_of_rows(model: type[Row], rows: Iterable[Row]) -> str:
 
 
 def read_rows(path: Path, model: type[Row]) -> list[Row]:
-    """Return the rows of a model's file, none without the file.
+    """Return the rows of a model's file, none without the file; a column whose field has a default may be missing.
 
     Raises BenchError, with line and column, for a file with other columns or with a cell that does not fit the model.
     """
     if not path.exists():
         return []
     header, lines = read_cells(path)
-    if tuple(header) != columns_of(model):
-        raise BenchError(f"{path} has other columns than {', '.join(columns_of(model))}; move it away or make it anew")
-    return parse_rows(lines, model, str(path))
+    return parse_rows(header, lines, model, str(path))
 
 
-def parse_rows(lines: Sequence[Sequence[str]], model: type[Row], where: str) -> list[Row]:
-    """Return the rows of a model from the cells of its columns. Raises BenchError as `read_rows`, saying `where`."""
+def parse_rows(header: Sequence[str], lines: Sequence[Sequence[str]], model: type[Row], where: str) -> list[Row]:
+    """Return the rows of a model from cells under a header. Raises BenchError as `read_rows`, saying `where`."""
     columns, optional = columns_of(model), _optional_columns(model)
+    if unknown := set(header) - set(columns):
+        raise BenchError(f"{where} has a column {min(unknown)!r}; it takes {', '.join(columns)}")
     values = [
-        {name: None if not cell and name in optional else cell for name, cell in zip(columns, line, strict=True)}
+        {name: None if not cell and name in optional else cell for name, cell in zip(header, line, strict=True)}
         for line in lines
     ]
     try:
@@ -70,6 +70,8 @@ def parse_rows(lines: Sequence[Sequence[str]], model: type[Row], where: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         index, *column = first["loc"]
+        if first["type"] in ("missing", "missing_argument"):
+            raise BenchError(f"{where} has no column {column[0]!r}; it needs {', '.join(columns)}") from error
         place = f"line {int(index) + 2}" + (f", column {column[0]}" if column else "")
         raise BenchError(f"{where} {place}: {first['msg']}") from error
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from bench.cli import run_command
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import MANIFEST
+from bench.runs.manifest import MANIFEST
 from bench.scoring.protocols import CARRIED, PROTOCOLS
 from bench.scoring.rows import read_scores
 

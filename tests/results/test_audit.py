@@ -20,7 +20,8 @@ from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
 from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import ENCODED_TRUTH, read_manifest, write_prediction
+from bench.runs.manifest import read_manifest
+from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
 from bench.scoring.protocols import PROTOCOLS, get_protocol

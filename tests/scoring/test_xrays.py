@@ -12,7 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from bench.errors import BenchError
 from bench.metrics.settings import GaussianSsim
 from bench.projector import project
-from bench.runs.predictions import intact, read_renders, renders_file, write_prediction
+from bench.runs.manifest import find_intact, renders_file
+from bench.runs.predictions import read_renders, write_prediction
 from bench.scoring.protocol import Turn, WholeArrays
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.score import RunFacts, score_predictions
@@ -107,7 +108,7 @@ def test_rendered_images_are_kept_with_the_prediction_and_checked(
     with pytest.raises(BenchError, match=r"shape \(8, 16, 16\)"):
         read_renders(tmp_path, "test-000", (9, 16, 16))
     np.save(renders_file(tmp_path, "test-000"), images + 1)
-    assert set(intact(tmp_path)) == {"test-001"}
+    assert set(find_intact(tmp_path)) == {"test-001"}
     with pytest.raises(BenchError, match="manifest"):
         read_renders(tmp_path, "test-000", (8, 16, 16))
 
