@@ -29,7 +29,7 @@ WRITES = {
     "    (new / 'b').write_text('half')\n"
     "    os.rename(new / 'b', new / 'a.csv')",
 }
-PREPARE = "from tests.test_prepare import run; run(folder / 'in')"
+PREPARE = "from tests.scans.test_prepare import run; run(folder / 'in')"
 
 
 def begun(script: str, folder: Path, file: str, sent: signal.Signals) -> subprocess.Popen:
