@@ -13,11 +13,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from bench.cli.measure import measure
 from bench.cli.usage import Application
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
-app.command("measure")(measure)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
