@@ -35,15 +35,12 @@ def measure(
     from bench.system.progress import Progress
 
     progress = Progress()
-    own_module = importlib.import_module("bench.scans.prepare").own_module
-    names = (
-        [dataset] if dataset else [name for name in sorted(discover_datasets()[0]) if own_module(name, "population")]
-    )
+    names = [dataset] if dataset else [name for name in sorted(discover_datasets()[0]) if _population_of(name)]
     specs = [get_dataset(name) for name in names]
     scans = _scans(real, progress) if real else []
     blocks: dict[str, str] = {}
     for spec in specs:
-        module = own_module(spec.name, "population")
+        module = _population_of(spec.name)
         if module is None:
             progress.say(f"{spec.name} has no population to measure")
             continue
@@ -57,11 +54,22 @@ def measure(
             replace_block(readme, name, text)
 
 
+def _population_of(dataset: str) -> Any:
+    """The module `population` in the folder of a dataset, or None when it has none."""
+    name = f"bench.datasets.{dataset}.population"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            return None
+        raise
+
+
 def _scans(folder: Path, progress: Any) -> list[Any]:
     """The CTs below a folder; what else is there is named."""
     from bench.errors import UsageError
+    from bench.scans.reading.find import find_scans
 
-    find_scans = importlib.import_module("bench.scans.reading.find").find_scans
     found = list(find_scans(folder))
     scans = [item for item in found if hasattr(item, "read")]
     for item in found:

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from bench.cases import Cases
 from bench.data.phantoms import Described, Phantoms, describe, keep
-from bench.data.splits import assigned_splits
+from bench.data.splits import assign_splits
 from bench.data.store import data_root, load_volume, read_store
-from bench.data.stored_views import stored_views, stored_views_sha256
+from bench.data.stored_views import load_stored_views, stored_views_sha256
 from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, PreparedCase, Split, centred_affine, is_mirrored
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.projector import project
@@ -55,7 +55,7 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
     if source == "phantom":
         return "phantom", "phantom, as asked"
     records = read_store(spec.name)
-    splits = list(assigned_splits(spec, records).values())
+    splits = list(assign_splits(spec, records).values())
     train, test = splits.count("train"), splits.count("test")
     if source == "real" and not (train and test):
         raise BenchError(
@@ -125,7 +125,7 @@ def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
 
 def _real_sources(spec: DatasetSpec) -> list[_Source]:
     records = read_store(spec.name)
-    splits = assigned_splits(spec, records)
+    splits = assign_splits(spec, records)
     chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
     return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
 
@@ -182,7 +182,7 @@ def _build(
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
     if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
         for index, source in enumerate(sources):
-            images = stored_views(spec.name, source.name, config.angles, config.image_size)
+            images = load_stored_views(spec.name, source.name, config.angles, config.image_size)
             integrals[index] = grey_scale * images
     manifest = {
         "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bench.scans.body import without_table
+from bench.scans.body import remove_table
 
 from .anatomy import draw_anatomy
 from .phantom import CUBE_MM, render
@@ -78,7 +78,7 @@ def measures(volume: np.ndarray, voxel_mm: float) -> dict[str, float]:
 
     The trunk's sides are NaN where the field of view cuts it, and all is where no lungs are found.
     """
-    volume, _ = without_table(volume, voxel_mm)
+    volume, _ = remove_table(volume, voxel_mm)
     lungs = lungs_of(volume, voxel_mm)
     if not lungs.any():
         return dict.fromkeys(PUBLISHED, float("nan"))

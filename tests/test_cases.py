@@ -6,7 +6,7 @@ import torch
 
 from bench.errors import UsageError
 
-from ..helpers.toy_data import make_data
+from .helpers.toy_data import make_data
 
 
 def test_the_truth_of_a_case_is_its_window_on_the_unit_range_in_double_precision() -> None:
