@@ -49,7 +49,7 @@ class _Source:
 
 
 def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
-    """(`real` or `phantom`, one line that says why). Raises BenchError when real data are asked for and missing."""
+    """Return `real` or `phantom` and a line that says why. Raises BenchError when real data are wanted and missing."""
     if source not in ("auto", "real", "phantom"):
         raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
     if source == "phantom":
@@ -73,7 +73,7 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
 def load_dataset(
     spec: DatasetSpec, config: DataConfig, source: str = "auto", on_progress: OnProgress | None = None
 ) -> dict[Split, Cases]:
-    """The three splits at the preset's resolution; computed at the first call, then read from the cache.
+    """Return the three splits at the preset's resolution; computed at the first call, then read from the cache.
 
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
@@ -88,7 +88,7 @@ def load_dataset(
 
 
 def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress) -> dict[Split, Cases]:
-    """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
+    """Return the three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     chosen, reason = choose_source(spec, source)
@@ -98,7 +98,7 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress)
 
 
 def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
-    """The fingerprint of the data that `load_dataset` would give, from names and hashes alone: nothing is computed."""
+    """Return the fingerprint of the data that `load_dataset` would give, from names and hashes alone."""
     return _chosen_sources(spec, config, source)[2]
 
 
@@ -113,13 +113,13 @@ def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple
 
 
 def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
-    """The volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
+    """Return the volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
     sources = _real_sources(spec) if source == "real" else _phantom_sources(config)
     return (_fine_volume(spec, config, case) for case in sources if case.split == split)
 
 
 def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
-    """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
+    """Return (D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
     return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
 
 
@@ -223,7 +223,7 @@ def _end_with(parent: int) -> None:
 
 
 def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
-    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
+    """Return a volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
 
     With a phantom come its factors and label maps.
     """
