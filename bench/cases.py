@@ -1,7 +1,8 @@
 """The cases of a split as tensors, and the views that a method is given. Conventions stand in bench/dataset.py."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,15 @@ from torch import Tensor
 
 from bench.dataset import DatasetCard, Geometry, Split, to_unit
 from bench.errors import UsageError
+from bench.system.files import write_atomic
+
+
+def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array of a cache file, memory-mapped; the first call makes it and writes it whole or not at all."""
+    if not path.exists():
+        array = make()
+        write_atomic(path, lambda file: np.save(file, array))
+    return np.load(path, mmap_mode="r")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def doctor() -> None:
     from bench.data.store import data_root
     from bench.plugins.registry import discover_datasets, discover_methods
     from bench.system.device import hardware
+    from bench.system.files import free_bytes
     from bench.system.provenance import software
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -30,8 +31,7 @@ def doctor() -> None:
     problems = [f"{name} cannot be imported: {why}" for name, why in {**broken_methods, **broken_datasets}.items()]
     problems += _import_problems(methods.values())
     root = data_root()
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free / 2**30
+    free = free_bytes(root) / 2**30
     table = Table("what", Column("here", overflow="fold"), title="bench doctor", title_justify="left")
     table.add_row("version", facts["code_version"])
     table.add_row("python", f"{facts['python']} on {facts['platform']}")

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from bench.cases import Cases
 from bench.data.phantoms import Described, Phantoms, describe, keep
-from bench.data.splits import assigned_splits
+from bench.data.splits import assign_splits
 from bench.data.store import data_root, load_volume, read_store
-from bench.data.stored_views import stored_views, stored_views_sha256
+from bench.data.stored_views import load_stored_views, stored_views_sha256
 from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, PreparedCase, Split, centred_affine, is_mirrored
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.projector import project
@@ -50,13 +50,13 @@ class _Source:
 
 
 def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
-    """(`real` or `phantom`, one line that says why). Raises BenchError when real data are asked for and missing."""
+    """Return `real` or `phantom` and a line that says why. Raises BenchError when real data are wanted and missing."""
     if source not in ("auto", "real", "phantom"):
         raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
     if source == "phantom":
         return "phantom", "phantom, as asked"
     records = read_store(spec.name)
-    splits = list(assigned_splits(spec, records).values())
+    splits = list(assign_splits(spec, records).values())
     train, test = splits.count("train"), splits.count("test")
     if source == "real" and not (train and test):
         raise BenchError(
@@ -74,7 +74,7 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
 def load_dataset(
     spec: DatasetSpec, config: DataConfig, source: str = "auto", on_progress: OnProgress | None = None
 ) -> dict[Split, Cases]:
-    """The three splits at the preset's resolution; computed at the first call, then read from the cache.
+    """Return the three splits at the preset's resolution; computed at the first call, then read from the cache.
 
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
@@ -89,7 +89,7 @@ def load_dataset(
 
 
 def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress) -> dict[Split, Cases]:
-    """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
+    """Return the three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     chosen, reason = choose_source(spec, source)
@@ -99,7 +99,7 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress)
 
 
 def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
-    """The fingerprint of the data that `load_dataset` would give, from names and hashes alone: nothing is computed."""
+    """Return the fingerprint of the data that `load_dataset` would give, from names and hashes alone."""
     return _chosen_sources(spec, config, source)[2]
 
 
@@ -114,19 +114,19 @@ def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple
 
 
 def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
-    """The volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
+    """Return the volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
     sources = _real_sources(spec) if source == "real" else _phantom_sources(config)
     return (_fine_volume(spec, config, case) for case in sources if case.split == split)
 
 
 def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
-    """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
+    """Return (D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
     return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
 
 
 def _real_sources(spec: DatasetSpec) -> list[_Source]:
     records = read_store(spec.name)
-    splits = assigned_splits(spec, records)
+    splits = assign_splits(spec, records)
     chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
     return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
 
@@ -183,7 +183,7 @@ def _build(
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
     if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
         for index, source in enumerate(sources):
-            images = stored_views(spec.name, source.name, config.angles, config.image_size)
+            images = load_stored_views(spec.name, source.name, config.angles, config.image_size)
             integrals[index] = grey_scale * images
     manifest = {
         "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
@@ -232,7 +232,7 @@ def _end_with(parent: int) -> None:
 
 
 def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
-    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
+    """Return a volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
 
     With a phantom come its factors and label maps.
     """

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases
+from bench.cases import Cases, cached_array
 from bench.dataset import DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 from bench.projector import project
-from bench.system.files import write_atomic
 
 from . import losses
 from .camera import Camera
@@ -58,10 +57,7 @@ class FieldStage(Stage):
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         path = cache / "training_views.npy"
-        if not path.exists():
-            images = training_views(cases["train"], self.config, self.image_size, device)
-            write_atomic(path, lambda file: np.save(file, images))
-        self.images = np.load(path, mmap_mode="r")
+        self.images = cached_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         views = self.images.shape[1]

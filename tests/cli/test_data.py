@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from bench.cli import run_command
 from bench.cli.data import app
 from bench.data.cases import choose_source, load_dataset
-from bench.data.splits import assigned_splits
+from bench.data.splits import assign_splits
 from bench.data.store import read_store, store_folder
 from bench.errors import BenchError, UsageError
 from bench.plugins.registry import get_dataset
@@ -119,7 +119,7 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
 
     again = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
     assert "0 of its entries are not prepared" in again.output
-    assert assigned_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
+    assert assign_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bench.datasets.baggage as baggage
-from bench.datasets.baggage.materials import BEAM_KEV, BRIGHTEST, MATERIALS, NUMBERS, shown
+from bench.datasets.baggage.materials import BEAM_KEV, BRIGHTEST, MATERIALS, NUMBERS, visible_hounsfield
 
 # μ/ρ in cm²/g at 60 and 80 keV: Hubbell and Seltzer (1995), NISTIR 5632, tables 3 and 4
 NIST = {
@@ -41,10 +41,10 @@ def test_all_constants_are_those_of_xraydb() -> None:
 
 
 def test_metals_are_clipped_and_the_rest_scales_with_density() -> None:
-    assert {shown(name) for name in ("steel", "brass", "copper", "lithium cell")} == {BRIGHTEST}
-    assert shown("aluminium") == 2222 < BRIGHTEST
-    assert shown("paper", 0.5) == pytest.approx(-647)
-    assert shown("cotton", 0.0) == -1000
+    assert {visible_hounsfield(name) for name in ("steel", "brass", "copper", "lithium cell")} == {BRIGHTEST}
+    assert visible_hounsfield("aluminium") == 2222 < BRIGHTEST
+    assert visible_hounsfield("paper", 0.5) == pytest.approx(-647)
+    assert visible_hounsfield("cotton", 0.0) == -1000
     assert sorted(NUMBERS.values()) == list(range(1, len(MATERIALS) + 1))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from bench.datasets.baggage import DATASET, vessels
 from bench.datasets.baggage.bag import BELT_D, Bag, draw_bag, placed_things
-from bench.datasets.baggage.materials import MATERIALS, NUMBERS, shown
+from bench.datasets.baggage.materials import MATERIALS, NUMBERS, visible_hounsfield
 from bench.datasets.baggage.packing import CELL, Packed, columns
 from bench.datasets.baggage.phantom import (
     CLOTHES,
@@ -171,7 +171,9 @@ def test_labels_name_what_the_scan_shows(volumes: list[np.ndarray], labels: list
     for name in ("water", "ethanol", "juice", "steel", "lithium cell", "rubber", "energetic", "soap"):
         if len(values := np.concatenate(found.get(name, [np.zeros(0)]))) > 30:
             checked += 1
-            assert np.median(values) == pytest.approx(shown(name), abs=0.17 * (shown(name) + 1000)), name
+            assert np.median(values) == pytest.approx(
+                visible_hounsfield(name), abs=0.17 * (visible_hounsfield(name) + 1000)
+            ), name
     assert checked >= 5
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from bench.dataset import PA_ANGLE, Geometry
 from bench.datasets.lidc.anatomy import Anatomy, Nodule, draw_anatomy
 from bench.datasets.lidc.phantom import chest_phantom, render
-from bench.datasets.shapes import Canvas, round_path, smooth_field, walled
+from bench.datasets.shapes import Canvas, round_path, set_densities, smooth_field
 from bench.projector import project
 
 from ..helpers.populations import find_lungs
@@ -125,7 +125,7 @@ def test_a_larger_heart_takes_room_from_the_lungs() -> None:
 def test_tubes_fill_their_volume_at_any_grid(radius: float, grid: int) -> None:
     canvas = Canvas(grid, 320.0, 0.8)
     path = np.array([[-60.0, -30.0, 5.0], [-10.0, 0.0, 0.0], [55.0, 35.0, -20.0]])
-    filled, value, _ = canvas.tubes(walled(round_path(path, radius), core=-1000.0, wall=50.0, inner=0.8))
+    filled, value, _ = canvas.tubes(set_densities(round_path(path, radius), core=-1000.0, wall=50.0, inner=0.8))
     length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
     assert filled.sum() * canvas.voxel**3 == pytest.approx(np.pi * radius**2 * length, rel=0.06)
     mean = (filled * value).sum() / filled.sum()

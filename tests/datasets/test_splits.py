@@ -1,4 +1,4 @@
-"""Splits are by patient, follow the published lists, and do not depend on what else is prepared."""
+"""Splits are by patient or bag, follow the published lists, and do not depend on what else is prepared."""
 
 from collections import Counter
 from hashlib import sha256
@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from bench.dataset import PreparedCase
+from bench.datasets.baggage.splits import assign_splits as assign_bags
 from bench.datasets.lidc.check import remarks
 from bench.datasets.lidc.splits import assign_splits, published_x2ct_split, split_of_patients
 
@@ -67,7 +68,7 @@ def test_one_series_a_patient_the_one_with_most_slices() -> None:
 def test_patients_outside_the_lists_are_left_out_of_a_large_collection() -> None:
     records = [record(patient) for patient in [*everyone()[:100], "somebody-else"]]
     assert assign_splits(records).keys() == set(everyone()[:100])
-    assert any("somebody-else" in text for severity, text in remarks(records) if severity == "warning")
+    assert any("somebody-else" in finding.text for finding in remarks(records) if finding.severity == "warning")
 
 
 def test_fifteen_patients_are_split_by_hash() -> None:
@@ -92,4 +93,26 @@ def test_the_lists_count_from_a_hundred_listed_patients() -> None:
 
 
 def test_the_leak_of_the_lists_is_pointed_out() -> None:
-    assert any("LIDC-IDRI-0442" in text for _, text in remarks([]))
+    assert any("LIDC-IDRI-0442" in finding.text for finding in remarks([]))
+
+
+@pytest.mark.parametrize(
+    ("bags", "counts"), [(15, (8, 2, 5)), (99, (50, 16, 33)), (100, (80, 10, 10)), (2126, (1700, 213, 213))]
+)
+def test_counts_of_bags(bags: int, counts: tuple[int, int, int]) -> None:
+    splits = Counter(assign_bags([record(f"bag{index}") for index in range(bags)]).values())
+    assert (splits["train"], splits["validation"], splits["test"]) == counts
+
+
+def test_the_order_of_sha256_decides_on_bags() -> None:
+    names = [f"bag{index}" for index in range(200)]
+    splits = assign_bags([record(name) for name in reversed(names)])
+    ordered = sorted(names, key=lambda name: int(sha256(name.encode()).hexdigest(), 16))
+    assert [splits[name] for name in ordered] == ["train"] * 160 + ["validation"] * 20 + ["test"] * 20
+
+
+def test_scans_of_one_bag_stay_together() -> None:
+    records = [record(f"bag{index}", f"bag{index}-{scan}") for index in range(120) for scan in "ab"]
+    splits = assign_bags(records)
+    assert len(splits) == 240
+    assert all(splits[f"bag{index}-a"] == splits[f"bag{index}-b"] for index in range(120))
