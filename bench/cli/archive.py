@@ -21,8 +21,9 @@ def export(
     Anyone can add it with `bench import FILE` and check it with `bench verify RUN`.
     """
     from bench.pipeline.archive import export_run
-    from bench.pipeline.pretrained import folder_of, write_pretrained
+    from bench.pipeline.pretrained import write_pretrained
     from bench.plugins.registry import get_method
+    from bench.plugins.shipped_weights import folder_of
 
     folder = found(run, runs_dir)
     if pretrained:

@@ -230,7 +230,8 @@ def preview(
     ] = "both",
 ) -> None:
     """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
-    from bench.data.cases import choose_source, load_dataset
+    from bench.data.cases import load_dataset
+    from bench.data.sources import choose_source
     from bench.errors import BenchError, unknown_name
     from bench.pictures.preview import preview_cases
     from bench.plugins.registry import get_dataset

@@ -17,7 +17,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from bench.data.cases import choose_source
+    from bench.data.sources import choose_source
     from bench.data.store import data_root
     from bench.plugins.registry import discover_datasets, discover_methods
     from bench.system.device import hardware

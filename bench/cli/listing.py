@@ -100,7 +100,7 @@ def _method_text(plugin, preset: str) -> str:
 
 
 def _dataset_text(spec) -> str:
-    from bench.data.cases import choose_source
+    from bench.data.sources import choose_source
 
     geometry = spec.geometry
     return "\n".join(

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from bench.data.store import load_views, views_path
 from bench.dataset import is_mirrored
@@ -68,6 +66,9 @@ def _draw(picture: np.ndarray, case: str, name: str, flip: bool, pixels: int) ->
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
         raise BenchError(f"the X-ray {name} of case {case} holds values outside 0 … 65535; {ELSE}")
     values /= _white(picture)
+    import torch  # here: the hash of these files is needed to name a run, which needs no PyTorch
+    from torch.nn import functional as F
+
     image = torch.from_numpy(np.ascontiguousarray(values[:, ::-1] if flip else values))[None, None]
     resized = F.interpolate(image, (pixels, pixels), mode="bilinear", antialias=True, align_corners=False)
     return resized[0, 0].clamp(0, 1).numpy()

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.data.cases import choose_source, load_dataset
+from bench.data.cases import load_dataset
+from bench.data.sources import choose_source
 from bench.dataset import DataConfig, DatasetCard, format_views
 from bench.errors import BenchError
 from bench.metrics import Space

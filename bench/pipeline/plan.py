@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from bench.card import MethodPlugin, Settings
-from bench.data.cases import choose_source, data_fingerprint
+from bench.data.sources import ChosenData, choose_data
 from bench.dataset import DatasetSpec, Split
-from bench.pipeline.pretrained import Pretrained, find_pretrained
 from bench.plugins.config import RunConfig, resolve
 from bench.plugins.registry import get_dataset, get_method
+from bench.plugins.shipped_weights import Pretrained, find_pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
 from bench.scoring.protocols import DEFAULT, Protocol, get_protocol
@@ -46,9 +46,7 @@ class Plan:
     config: RunConfig
     settings: Settings  # the method's own part of the configuration
     protocol: Protocol
-    source: str  # real or phantom
-    reason: str  # why these data
-    fingerprint: str  # of the data
+    data: ChosenData
     weights: Pretrained | None  # given to the method in place of training
     code_sha256: str | None  # of a plug-in's file
 
@@ -57,7 +55,7 @@ class Plan:
         """The name that follows from configuration, data, seed, code and weights."""
         weights = None if self.weights is None else self.weights.sha256
         request = self.request
-        return run_name(self.config, request.seed, request.split, self.fingerprint, self.code_sha256, weights)
+        return run_name(self.config, request.seed, request.split, self.data.fingerprint, self.code_sha256, weights)
 
     @property
     def folder(self) -> RunFolder:
@@ -74,11 +72,10 @@ def plan(request: RunRequest) -> Plan:
     method, spec = get_method(request.method), get_dataset(request.dataset)
     config, settings = resolve(method, spec, request.preset, request.overrides)
     protocol = get_protocol(request.protocol)
-    source, reason = choose_source(spec, request.source)
-    fingerprint = data_fingerprint(spec, config.data, source)
+    data = choose_data(spec, config.data, request.source)
     weights = None
     if request.from_pretrained and not method.card.deterministic:
-        weights = find_pretrained(method, config, source, fingerprint, request.seed)
+        weights = find_pretrained(method, config, data.source, data.fingerprint, request.seed)
     return Plan(
         request=request,
         method=method,
@@ -86,9 +83,7 @@ def plan(request: RunRequest) -> Plan:
         config=config,
         settings=settings,
         protocol=protocol,
-        source=source,
-        reason=reason,
-        fingerprint=fingerprint,
+        data=data,
         weights=weights,
         code_sha256=method.sha256,
     )

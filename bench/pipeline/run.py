@@ -46,9 +46,9 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
     accelerator = make_accelerator(request.device)
     if not accelerator.is_main_process:
         progress.quiet = True
-    progress.say_once(f"data of {planned.spec.name}: {planned.reason}")
+    progress.say_once(f"data of {planned.spec.name}: {planned.data.reason}")
     with accelerator.main_process_first(), progress.task(f"prepare {planned.spec.name}", 1) as task:
-        cases = load_dataset(planned.spec, planned.config.data, planned.source, task.counted)
+        cases = load_dataset(planned.spec, planned.config.data, planned.data.source, task.counted)
     run = Run(cases, planned.folder, request.seed, accelerator, progress, planned.config.fit, request.split)
     method = _build(planned, run)
     if request.only is None and from_main(_is_done(planned, run)):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError
-from bench.pipeline.pretrained import find_pretrained
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_method, installed_dataset, method_card
+from bench.plugins.shipped_weights import find_pretrained
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
 from bench.runs.record import run_name

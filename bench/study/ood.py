@@ -16,7 +16,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from bench.cases import Cases
-from bench.data.cases import choose_source, downsample, fine_volumes
+from bench.data.cases import downsample, fine_volumes
+from bench.data.sources import choose_source
 from bench.dataset import DatasetSpec, to_unit
 from bench.errors import BenchError, UsageError
 from bench.metrics.stats import Estimate, auroc

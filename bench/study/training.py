@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from bench.data.cases import choose_source
+from bench.data.sources import choose_source
 from bench.dataset import Split
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.pipeline.plan import plan

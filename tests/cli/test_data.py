@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import run_command
 from bench.cli.data import app
-from bench.data.cases import choose_source, load_dataset
+from bench.data.cases import load_dataset
+from bench.data.sources import choose_source
 from bench.data.splits import assign_splits
 from bench.data.store import read_store, store_folder
 from bench.errors import BenchError, UsageError

@@ -10,11 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bench.cli import run_command
-from bench.data.cases import _fingerprint, _phantom_sources
-from bench.pipeline import pretrained
-from bench.pipeline.pretrained import _halved, folder_of
+from bench.data.sources import choose_data
+from bench.pipeline.pretrained import _halved
+from bench.plugins import shipped_weights
 from bench.plugins.config import resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method
+from bench.plugins.shipped_weights import folder_of
 from bench.results.tables import build_tables
 from bench.scoring.store import load_results, load_runs
 from bench.system.files import sha256_of
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     """A folder with a finished run and the weights exported from it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "folder_of", lambda method: home / "weights")
+        patch.setattr(shipped_weights, "folder_of", lambda method: home / "weights")
         assert run_command(arguments(home)) == 0
         assert run_command(["export", str(only_run(home)), "--pretrained"]) == 0
         assert (home / "weights" / FILE).exists()
@@ -121,7 +122,7 @@ def test_the_weights_of_a_variant_are_not_those_of_the_method(
 def test_damaged_weights_are_named(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pretrained, "folder_of", lambda method: tmp_path / "weights")
+    monkeypatch.setattr(shipped_weights, "folder_of", lambda method: tmp_path / "weights")
     (tmp_path / "weights").mkdir()
     file = tmp_path / "weights" / FILE
     file.write_bytes((home / "weights" / FILE).read_bytes()[:-100])
@@ -177,7 +178,7 @@ def test_shipped_weights_are_those_of_a_preset_as_it_is_now(file: Path) -> None:
     config, _ = resolve(get_method(method), spec, facts["preset"])
     assert file.name == f"{method}-{spec.name}-{facts['preset']}-s{facts['seed']}.safetensors"
     assert config.sha256() == facts["config_sha256"]
-    assert _fingerprint(spec, config.data, "phantom", _phantom_sources(config.data)) == facts["data_fingerprint"]
+    assert choose_data(spec, config.data, "phantom").fingerprint == facts["data_fingerprint"]
 
 
 def test_shipped_weights_fit_into_the_repository() -> None:
