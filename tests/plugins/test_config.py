@@ -32,13 +32,6 @@ def test_overrides_are_laid_over_tables_and_do_not_change_their_source() -> None
     assert base == {"a": {"b": 1, "c": 2}}
 
 
-@pytest.mark.parametrize("preset", ["smoke", "tiny", "small", "paper"])
-@pytest.mark.parametrize("dataset", ["lidc"])
-def test_every_preset_of_codediff_resolves_and_builds_nothing_invalid(preset: str, dataset: str) -> None:
-    config, settings = resolve(get_method("codediff"), get_dataset(dataset), preset)
-    assert config.options == settings.model_dump(mode="json")
-
-
 def test_the_hash_changes_with_any_setting_and_only_then() -> None:
     method, spec = get_method("codediff"), get_dataset("lidc")
     plain, _ = resolve(method, spec, "tiny")

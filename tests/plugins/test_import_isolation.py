@@ -62,9 +62,3 @@ def test_bench_imports_no_plugin_by_name() -> None:
     for file in (ROOT / "bench").rglob("*.py"):
         named = {n for n in imported_modules(file) if n.startswith(("bench.methods.", "bench.datasets."))}
         assert not named, f"{file.relative_to(ROOT)} imports {named}"
-
-
-def test_no_file_is_too_long_to_read() -> None:
-    for folder in ("bench", "methods", "datasets", "tests"):
-        for file in (ROOT / folder).rglob("*.py"):
-            assert len(file.read_text().splitlines()) <= 450, file.relative_to(ROOT)
