@@ -77,7 +77,7 @@ def load_dataset(
 
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
-    chosen, sources, fingerprint = _chosen_sources(spec, config, source)
+    chosen, sources, fingerprint = _choose_sources(spec, config, source)
     folder = data_root() / spec.name / "presets" / fingerprint[:16]
     with locked(folder / "lock"):
         drop_partial(folder)
@@ -99,10 +99,10 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress)
 
 def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
     """Return the fingerprint of the data that `load_dataset` would give, from names and hashes alone."""
-    return _chosen_sources(spec, config, source)[2]
+    return _choose_sources(spec, config, source)[2]
 
 
-def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
+def _choose_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
     if config.size > spec.full_grid:
         raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
     chosen, reason = choose_source(spec, source)
@@ -165,7 +165,7 @@ def _build(
     volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
 
-    def filled() -> Iterator[tuple[str, Described]]:
+    def fill() -> Iterator[tuple[str, Described]]:
         for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
             volumes[index], integrals[index] = volume, views
             if on_progress:
@@ -173,10 +173,10 @@ def _build(
             yield sources[index].name, described
 
     if any(source.seed is not None for source in sources):
-        beside = keep(folder, filled())  # label maps are written as they come: all of them would fill the memory
+        beside = keep(folder, fill())  # label maps are written as they come: all of them would fill the memory
     else:
         beside = {}
-        for _ in filled():
+        for _ in fill():
             pass
     training = integrals[[source.split == "train" for source in sources]]
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
