@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run
-
-from ..helpers.score_rows import run_facts
+from ..helpers.score_rows import enter_rows, enter_run, run_facts
 
 RUN = "run --method codediff --dataset lidc --preset smoke"
 ANSWERED = (
@@ -89,9 +87,9 @@ def run_apart(code: str, folder: Path, *arguments: str) -> str:
 def test_a_command_that_computes_nothing_imports_no_pytorch(lines: tuple[str, ...], code: int, tmp_path: Path) -> None:
     for method in ("x2ctgan", "mean"):
         shared = {**run_facts(method), "metric": "mae", "value": 0.04}
-        rows = [ScoreRow(**shared, level="case", case=case, stat="value", n=1) for case in ("a", "b", "c")]
-        merge_rows(tmp_path / "results", [*rows, ScoreRow(**shared, level="set", stat="mean", n=3)])
-        merge_run(tmp_path / "results", {"run_id": shared["run_id"], "data_fingerprint": "f0", "size": 24})
+        rows = [dict(**shared, level="case", case=case, stat="value", n=1) for case in ("a", "b", "c")]
+        enter_rows(tmp_path / "results", [*rows, dict(**shared, level="set", stat="mean", n=3)])
+        enter_run(tmp_path / "results", run_id=shared["run_id"], data_fingerprint="f0", size=24)
     told = json.loads(run_apart(CODE, tmp_path, *lines).splitlines()[-1])
     assert told == [[line, code, []] for line in lines]
 
