@@ -68,26 +68,29 @@ def _scored(
     runs_dir: Path,
 ) -> Any:
     """Return the sheet (bench.results.audit.Sheet) of a run, of a folder of predictions, or of one case of either."""
+    from bench.errors import UsageError
+    from bench.runs.folder import find_run
+
+    folder = find_run(subject, runs_dir) if dataset is None else None
+    if dataset is None and folder is None:
+        raise UsageError(f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset")
+
     from rich.console import Console
 
     from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
     from bench.errors import UsageError
-    from bench.pipeline.reopen import find_run, open_stored
+    from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import read_case, side_by_side, side_by_side_of_case
+    from bench.runs.folder import find_run
     from bench.scoring.protocols import PROTOCOLS
     from bench.scoring.score import external_run, score_predictions
     from bench.system.progress import Progress
 
     progress, target = Progress(Console(stderr=True)), chosen_device(device)
     run = None
-    if dataset is None:
-        folder = find_run(subject, runs_dir)
-        if folder is None:
-            raise UsageError(
-                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset"
-            )
+    if folder is not None:
         run = open_stored(folder, progress)
         cases, predictions, name = run.cases, run.predictions, run.facts.run_id
         split = run.facts.split
