@@ -190,10 +190,11 @@ def test_without_a_file_there_are_no_likelihoods(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a,-1.0,2,8,1,", "line 2: needs a case, finite nats"),
-        ("a,1.0,nan,8,1,", "line 2: needs a case, finite nats"),
-        ("a,1.0,2,0,1,", "line 2: needs a case, finite nats"),
-        ("a,1.0,x,8,1,", "line 2: could not convert"),
+        ("a,-1.0,2,8,1,", "line 2, column volume_given_codes_nats: Input should be greater"),
+        (",1.0,2,8,1,", "line 2, column case: String should have at least 1 character"),
+        ("a,1.0,nan,8,1,", "line 2, column codes_given_views_nats: Input should be a finite number"),
+        ("a,1.0,2,0,1,", "line 2, column voxels: Input should be greater than 0"),
+        ("a,1.0,x,8,1,", "line 2, column codes_given_views_nats: Input should be a valid number"),
         ("a,1,2,8,1,\na,1,2,8,1,", "line 3: case a appears twice"),
     ],
 )

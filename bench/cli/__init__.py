@@ -12,7 +12,6 @@ from bench.cli import (
     compare,
     data,
     doctor,
-    faults,
     findings,
     fingerprint,
     gallery,
@@ -62,7 +61,6 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
-app.command("faults")(faults.faults)
 
 
 @app.callback()

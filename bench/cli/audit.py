@@ -1,12 +1,12 @@
 """`bench audit`: one prediction under every protocol, and the printed numbers that cannot be."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from bench.results.audit import Sheet
+from bench.cli.usage import check_choices
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
@@ -38,6 +38,9 @@ def audit(
     Predictions and truth are the same in all columns, unless a protocol takes another truth, which its column says:
     what differs is the definition. Nothing is added to results/.
     """
+    if dataset is not None:
+        check_choices([], [dataset], [preset])
+
     from bench.errors import UsageError
     from bench.results.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 
@@ -63,12 +66,13 @@ def _scored(
     source: str,
     device: str,
     runs_dir: Path,
-) -> "Sheet":
+) -> Any:
+    """Return the sheet (bench.results.audit.Sheet) of a run, of a folder of predictions, or of one case of either."""
     from rich.console import Console
 
     from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
-    from bench.errors import UsageError, unknown_name
+    from bench.errors import UsageError
     from bench.pipeline.reopen import find_run, open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import read_case, side_by_side, side_by_side_of_case
@@ -89,8 +93,6 @@ def _scored(
         split = run.facts.split
     else:
         spec = get_dataset(dataset)
-        if preset not in spec.presets:
-            raise unknown_name("preset", preset, list(spec.presets))
         with progress.task(f"prepare {spec.name}", 1) as task:
             cases = load_dataset(spec, spec.presets[preset], source, task.counted)
         predictions, name = Path(subject), f"{subject} ({spec.name}, {preset})"
@@ -110,7 +112,8 @@ def _scored(
     return side_by_side(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
 
 
-def _print(sheets: list["Sheet"]) -> None:
+def _print(sheets: Sequence[Any]) -> None:
+    """Print sheets as tables, one below the other."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
-CSV_FACTS = ("protocol", "dataset", "source", "split", "preset", "views", "data_fingerprint")  # before each line
+CSV_FACTS = (  # before each line
+    *("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint"),
+)
 
 
 def compare(

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.run import listed
+from bench.cli.usage import check_choices
+
 
 def performance(
     only: Annotated[
@@ -35,9 +38,11 @@ def performance(
 
     Rows of items that are measured again are replaced, all others stay and are printed too.
     """
+    methods, numbers = listed(method), _whole(steps)
+    check_choices(methods, [dataset], [preset])
+
     from rich.console import Console
 
-    from bench.cli.run import listed
     from bench.performance.items import PICTURE, TABLES, Request, measure
     from bench.performance.report import markdown
     from bench.system.files import replace_block, with_block, write_text
@@ -47,7 +52,7 @@ def performance(
         with_block(readme, "performance", "")  # refuses a file without the marks before anything is measured
     request = Request(
         only=tuple(listed(only)),
-        methods=tuple(listed(method)),
+        methods=tuple(methods),
         dataset=dataset,
         preset=preset,
         memory_preset=memory_preset,
@@ -55,7 +60,7 @@ def performance(
         cases=cases,
         stages=tuple(listed(stage)),
         batch=batch,
-        steps=_whole(steps),
+        steps=numbers,
         device=device,
         threads=threads,
         seconds=seconds,

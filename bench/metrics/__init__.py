@@ -1,15 +1,16 @@
 """What is measured: one entry a metric, so that direction, range and unit are written once.
 
-The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py, and for the definitions of
-released codes slices.py and released_*.py. Which of them a result uses, and with which settings, is decided by its
-protocol (bench/scoring/protocols.py).
+The functions of arrays live beside this table: distortion.py, ssim.py, slices.py, encoder.py. Which of them a result
+uses, and with which settings, is decided by its protocol (bench/scoring/protocols.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "code", "time"]
+Axis = Literal["d", "h", "w"]
+AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ _FIDELITY = (
     Metric("precision", "Precision", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
     Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
 )
+FIDELITY = tuple(metric.key for metric in _FIDELITY)  # the keys of the package prdc
 BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
+CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 
 METRICS: dict[str, Metric] = {
     metric.key: metric
@@ -54,9 +57,9 @@ METRICS: dict[str, Metric] = {
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", ("3d",), 4),
         *_FIDELITY,
         *(
-            Metric(m.key + suffix, f"{m.label}, {control}", m.direction, m.unit, m.range, m.level, m.spaces, 2)
-            for suffix, control in ((BASELINE_SUFFIX, "real"), (BLURRED_SUFFIX, "blurred"))
-            for m in _FIDELITY
+            replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}")
+            for suffix, control in CONTROLS.items()
+            for metric in _FIDELITY
         ),
         Metric("nll_bits_per_voxel", "NLL", "down", "bits/voxel", (0.0, None), "case", ("3d",), 3),
         Metric("nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3),

@@ -23,8 +23,8 @@ from bench.performance.timing import Bench
 from bench.pipeline.fit import make_accelerator
 from bench.plugins.registry import discover_methods, get_dataset
 from bench.study.runs import StudyRequest, find_runs, limited
+from bench.system.device import device_name
 from bench.system.progress import Progress
-from bench.system.provenance import device_name
 
 PICTURE, TABLES = "performance.png", "performance.md"
 LOOP_STEPS = 150
@@ -92,7 +92,7 @@ def measure(request: Request, progress: Progress) -> list[Row]:
 
 def measured_methods() -> list[str]:
     """All methods that are no floor, no ceiling and work here."""
-    return sorted(name for name, cls in discover_methods()[0].items() if cls.card.kind == "method")
+    return sorted(name for name, plugin in discover_methods()[0].items() if plugin.card.kind == "method")
 
 
 def line_of(row: Row) -> str:

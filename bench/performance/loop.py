@@ -13,7 +13,7 @@ from bench.method import Stage
 from bench.performance.rows import Row
 from bench.performance.subjects import SEED, Subject, plain_update, prepared, trained, trained_stages
 from bench.performance.timing import Bench
-from bench.pipeline.fit import make_accelerator, train
+from bench.pipeline.fit import Run, make_accelerator, train
 from bench.pipeline.microbatch import autocast, to_device
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -62,7 +62,7 @@ def harness_loop(stage: Stage, folder: Path, device: torch.device) -> None:
     progress = Progress()
     progress.quiet = True
     accelerator = make_accelerator("cuda" if device.type == "cuda" else "cpu")
-    train(stage, RunFolder(folder), FitConfig(precision="fp32"), SEED, "", accelerator, progress)
+    train(stage, Run({}, RunFolder(folder), SEED, accelerator, progress, FitConfig(precision="fp32")))
 
 
 def bare_loop(stage: Stage, device: torch.device) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from prdc.prdc import compute_nearest_neighbour_distances, compute_pairwise_distance
 
-from bench.cases import Cases, Views
+from bench.cases import Cases
 from bench.method import Method
 from bench.metrics.distortion import psnr
 from bench.metrics.stats import paired_differences
@@ -52,7 +52,7 @@ def sampling_rows(
     seeds = _seeds(cases, first)
     counts = steps or [tool.steps, *(2**power for power in reversed(range(16)) if 2**power < tool.steps)]
     with torch.inference_mode():
-        context = tool.context(_views(cases, first, bench))
+        context = tool.context(cases.views(first).to(bench.device))
         truth = [] if not run else [cases.volumes([index])[0] for index in range(len(cases))]
         published = _drawn(tool, cases, groups, None, bench) if run else None
         real = _features(truth, cases) if run else np.empty(0)
@@ -96,7 +96,7 @@ def _drawn(tool: Sampler, cases: Cases, groups: Sequence[range], steps: int | No
     volumes: list[torch.Tensor] = []
     judged: list[list[float]] = []
     for group in groups:
-        context, seeds = tool.context(_views(cases, group, bench)), _seeds(cases, group)
+        context, seeds = tool.context(cases.views(group).to(bench.device)), _seeds(cases, group)
         codes = tool.published(context, seeds) if steps is None else tool.draw(context, seeds, steps)
         made = tool.decode(codes).float().cpu()
         nats = (tool.nats(codes, context, seeds) / codes.shape[1]).cpu().numpy()
@@ -124,11 +124,6 @@ def covered(real: np.ndarray, made: np.ndarray) -> np.ndarray:
             for r, m in zip(real, made, strict=True)
         ]
     return np.mean(shares, axis=0)
-
-
-def _views(cases: Cases, group: Sequence[int], bench: Bench) -> Views:
-    views = cases.views(group)
-    return Views(views.images.to(bench.device), views.angles.to(bench.device), views.mirrored, views.geometry)
 
 
 def _seeds(cases: Cases, group: Sequence[int]) -> list[int]:

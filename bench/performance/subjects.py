@@ -35,11 +35,11 @@ class Subject:
 
 def load_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device, tests: int = 1) -> Subject:
     """A method and phantoms of a preset. Raises UsageError for a method that does not take its sizes."""
-    method_class = get_method(name)
-    settings = method_settings(method_class, preset, spec.name)
+    plugin = get_method(name)
+    settings = method_settings(plugin, preset, spec.name)
     cases = load_dataset(spec, sized(spec.presets[preset], None, tests), "phantom")
     torch.manual_seed(SEED)
-    method = method_class(settings, cases["test"].card)
+    method = plugin.load()(settings, cases["test"].card)
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(device).eval()
@@ -51,7 +51,7 @@ def random_subject(name: str, spec: DatasetSpec, preset: str, size: int | None =
 
     `size` replaces the preset's volume side. Raises UsageError for a method that does not take it.
     """
-    method_class, config = get_method(name), sized(spec.presets[preset], size)
+    plugin, config = get_method(name), sized(spec.presets[preset], size)
     shape, random = (1, *(config.size,) * 3), np.random.default_rng(SEED)
     card = DatasetCard(
         name=spec.name,
@@ -78,7 +78,8 @@ def random_subject(name: str, spec: DatasetSpec, preset: str, size: int | None =
         for part in ("train", "validation", "test")
     }
     torch.manual_seed(SEED)
-    return Subject(name, preset, method_class(method_settings(method_class, preset, spec.name), card), cases)
+    method = plugin.load()(method_settings(plugin, preset, spec.name), card)
+    return Subject(name, preset, method, cases)
 
 
 def sized(config: DataConfig, size: int | None, tests: int = 1) -> DataConfig:

@@ -9,15 +9,16 @@ from skimage.metrics import structural_similarity
 
 from bench.cases import Views
 from bench.dataset import DatasetSpec
-from bench.metrics.ssim import SIGMA
+from bench.metrics.settings import WANG_2004
 from bench.performance.hooks import published_reconstruct
 from bench.performance.rows import Row
 from bench.performance.sampling import NEAREST
 from bench.performance.subjects import Subject
 from bench.performance.timing import Bench, Work
 from bench.projector import project
-from bench.scoring.cases import CaseVolumes
+from bench.scoring.cases import score_case
 from bench.scoring.fidelity import calling_prdc, prdc_scores
+from bench.scoring.protocol import CaseVolumes
 from bench.scoring.protocols import DEFAULT, get_protocol
 from bench.system.seeding import derived_seed
 
@@ -58,8 +59,7 @@ def repeated_views(subject: Subject, cases: int, device: torch.device) -> tuple[
     """Views and seeds of so many cases."""
     test = subject.cases["test"]
     views = test.views([index % len(test) for index in range(cases)])
-    on_device = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
-    return on_device, [derived_seed("performance", index) for index in range(cases)]
+    return views.to(device), [derived_seed("performance", index) for index in range(cases)]
 
 
 def data_rows(spec: DatasetSpec, size: int, bench: Bench) -> Iterator[Row]:
@@ -98,14 +98,14 @@ def projection(spec: DatasetSpec, size: int, views: int) -> Work:
 def scoring(size: int) -> Work:
     """All per-case numbers of the default protocol for one pair of volumes."""
     protocol, volumes = get_protocol(DEFAULT), CaseVolumes(*_pair(size))
-    return lambda: protocol.case_scores(volumes, protocol)
+    return lambda: score_case(volumes, protocol)
 
 
 def _one_ssim(size: int) -> Work:
     """The SSIM of the default protocol, by scikit-image itself, of the volumes of `scoring`."""
     truth, made = _pair(size)
     return lambda: structural_similarity(
-        truth, made, data_range=1.0, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False
+        truth, made, data_range=1.0, gaussian_weights=True, sigma=WANG_2004.sigma, use_sample_covariance=False
     )
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from bench.performance.rows import Row
-from bench.system.provenance import code_version, device_name
+from bench.system.device import device_name
+from bench.system.provenance import code_version
 
 Work = Callable[[], Any]
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
@@ -89,8 +88,7 @@ class Group:
     def truth(self, case: str) -> np.ndarray:
         """The volume (D, H, W) float64 in [0, 1] of a case."""
         assert self.cases is not None
-        hounsfield = np.asarray(self.cases.hounsfield[self.cases.names.index(case)], dtype=np.float64)
-        return to_unit(hounsfield, self.cases.card.window)
+        return self.cases.truth(case)
 
     def prediction(self, folder: RunFolder, case: str) -> np.ndarray:
         """The volume (D, H, W) float64 in [0, 1] a run made of a case. Raises BenchError where it cannot be read."""
@@ -139,8 +137,9 @@ def _group(
     looks: Mapping[str, int],
     progress: Progress,
 ) -> Group:
-    protocol = parts[0].block.facts["protocol"]
-    mine = rows[rows["protocol"] == protocol]
+    first = parts[0].block.facts
+    protocol = first["protocol"]
+    mine = rows[(rows["protocol"] == protocol) & (rows["protocol_hash"] == first["protocol_hash"])]
     for name, value in facts.items():
         mine = mine[mine[name] == value]
     entries = {entry.run_ids: entry for entry in entries_of(mine)}
@@ -191,13 +190,10 @@ def _unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
         record = folder.record()
     except BenchError as error:
         return str(error)
-    if not isinstance(record, dict):
-        return "run.json is damaged"
-    if record:  # predictions made elsewhere and resampled have none
-        status, data = record.get("status"), record.get("data")
-        if status not in PREDICTED:
-            return f"the run is {status}"
-        if not isinstance(data, dict) or data.get("fingerprint") != facts["data_fingerprint"]:
+    if record is not None:  # predictions made elsewhere and resampled have none
+        if record.status not in PREDICTED:
+            return f"the run is {record.status}"
+        if record.data.fingerprint != facts["data_fingerprint"]:
             return "it was made of other data"
     if not folder.predictions(facts["split"]).is_dir():
         return "it has no predictions"

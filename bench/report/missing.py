@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError
-from bench.pipeline.pretrained import find_pretrained
 from bench.plugins.config import resolve
-from bench.plugins.registry import get_method, installed_dataset, method_card, plugin_sha256
+from bench.plugins.registry import get_method, installed_dataset, method_card
+from bench.plugins.shipped_weights import find_pretrained
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
-from bench.runs.record import full_name
+from bench.runs.record import run_name
 
 Way = Literal["train", "take weights"]
 OWN_ROW = (
@@ -93,7 +93,7 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
     try:
         method = get_method(subject.method)
         config, _ = resolve(method, spec, facts["preset"])
-        code = plugin_sha256(method)
+        code = method.sha256
     except (BenchError, OSError):
         return None
     ids = set(subject.run_ids)
@@ -102,10 +102,10 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
             weights = find_pretrained(method, config, facts["source"], data, seeds[0]).sha256
         except (BenchError, OSError):
             weights = ""
-        names = {full_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
+        names = {run_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
         if weights and names & ids:
             return "take weights"
-    return "train" if all(full_name(config, seed, "test", data, code) in ids for seed in seeds) else None
+    return "train" if all(run_name(config, seed, "test", data, code) in ids for seed in seeds) else None
 
 
 def _commands(

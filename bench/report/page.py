@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench import __version__
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
@@ -32,7 +31,7 @@ from bench.results.renderers import REFERENCES, cell_text
 from bench.results.table_model import CAPTION, Row, label_of
 from bench.system.files import write_text
 from bench.system.progress import Progress
-from bench.system.provenance import code_version
+from bench.system.provenance import VERSION, code_version
 
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "
@@ -131,7 +130,7 @@ def _rendered(request: ReportRequest, views: Sequence[GroupView], viewer: Sequen
         views=views,
         origins=[ORIGINS[source] for source in sources],
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        version=__version__,
+        version=VERSION,
         code=code_version(),
         by=METRICS[request.by].label,
         level=f"{LEVEL:.0%}",

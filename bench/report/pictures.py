@@ -64,7 +64,7 @@ def pictures_of(group: Group, case: str, score_of: dict[tuple[str, str], str]) -
     assert group.cases is not None
     truth = group.truth(case)
     white = white_of(truth)
-    images = group.cases.images([group.cases.names.index(case)])[0].numpy()
+    images = group.cases.images([group.cases.index(case)])[0].numpy()
     views = [(f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True)]
     strips = [_strip(group, one, case, truth, white, score_of) for one in group.subjects if one.folders]
     low, high = to_hounsfield(np.array([0.0, white]), group.cases.card.window)

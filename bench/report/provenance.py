@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.runs.folder import RunFolder
-from bench.scoring.rows import read_runs
+from bench.scoring.store import read_runs
+from bench.system.csv_files import cell_of
 
 HEADS = {
     "status": "Status",
@@ -53,8 +54,8 @@ class RunView:
 def runs_of(results_dir: Path, runs_dir: Path) -> list[RunView]:
     """All runs of runs.csv. Raises BenchError for a damaged runs.csv; a damaged run.json is a reason."""
     folders = {path.parent.name: RunFolder(path.parent) for path in sorted(runs_dir.glob("*/*/*/run.json"))}
-    lines = read_runs(results_dir).to_dict("records")
-    return [_view({str(k): str(v) for k, v in line.items()}, folders) for line in lines]
+    lines = ({name: cell_of(value) for name, value in run} for run in read_runs(results_dir))
+    return [_view(line, folders) for line in lines]
 
 
 def _view(line: Mapping[str, str], folders: Mapping[str, RunFolder]) -> RunView:
@@ -62,8 +63,8 @@ def _view(line: Mapping[str, str], folders: Mapping[str, RunFolder]) -> RunView:
     folder = folders.get(line["run_id"])
     if folder is not None:
         try:
-            found = folder.record()
-            shown = {name: found[name] for name in FROM_RECORD if name in found} if isinstance(found, dict) else {}
+            known = folder.record()
+            shown = known.model_dump(mode="json", include=set(FROM_RECORD), exclude_none=True) if known else {}
             record = json.dumps(shown, indent=2, sort_keys=True)
         except BenchError as error:
             reason = str(error)

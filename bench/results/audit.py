@@ -11,15 +11,14 @@ import numpy as np
 from tabulate import tabulate
 
 from bench.cases import Cases
-from bench.dataset import to_unit
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, read_published
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
-from bench.scoring.cases import CaseScore, CaseVolumes
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import TRUTH_ENCODED, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.released_codediff import TRUTH_ENCODED
-from bench.scoring.rows import ScoreRow
+from bench.scoring.rows import Score
 from bench.system import files
 
 Place = tuple[Space, str, str]
@@ -49,7 +48,7 @@ class Sheet:
     lines: tuple[tuple[str, ...], ...]
 
 
-def side_by_side(title: str, rows_of: Mapping[str, Sequence[ScoreRow]]) -> Sheet:
+def side_by_side(title: str, rows_of: Mapping[str, Sequence[Score]]) -> Sheet:
     """The means of one scored set under several protocols; `rows_of` is protocol id → its rows."""
     values: dict[str, dict[Place, float | None]] = {}
     truths: dict[str, str] = {}
@@ -65,7 +64,7 @@ def side_by_side_of_case(title: str, volumes: CaseVolumes) -> Sheet:
     values: dict[str, dict[Place, float | None]] = {}
     truths: dict[str, str] = {}
     for protocol in PROTOCOLS.values():
-        scores: list[CaseScore] = protocol.case_scores(volumes, protocol)
+        scores = score_case(volumes, protocol)
         values[protocol.id] = {(score.space, score.axis, score.metric): score.value for score in scores}
         truths[protocol.id] = _truth_of(score.note for score in scores)
     return _sheet(title, values, truths)
@@ -73,15 +72,13 @@ def side_by_side_of_case(title: str, volumes: CaseVolumes) -> Sheet:
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:
     """One case of a folder of predictions. Raises UsageError for an unknown name, BenchError as `read_prediction`."""
-    if name not in cases.names:
-        raise UsageError(f"no case '{name}' in the split {cases.split}; cases are named like {cases.names[0]}")
+    truth = cases.truth(name)
     files = find_predictions(folder, cases.names, allow_missing=True)
     if name not in files:
         raise BenchError(f"{folder}: no prediction of {name}")
-    hounsfield = np.asarray(cases.hounsfield[cases.names.index(name)], dtype=np.float64)
     encoded = encoded_truth(folder, cases, [name]).get(name)
     return CaseVolumes(
-        to_unit(hounsfield, cases.card.window),
+        truth,
         read_prediction(files[name], cases, name, unit)[0],
         read_prediction(encoded, cases, name)[0] if encoded else None,
     )

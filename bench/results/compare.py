@@ -12,8 +12,8 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER, paired_differences
 from bench.results.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.results.tables import Filters, filtered, variant_of
-from bench.scoring.protocols import DEFAULT
-from bench.scoring.rows import read_runs
+from bench.scoring.protocols import DEFAULT, say_version
+from bench.scoring.store import load_runs
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
 NOTE = (
@@ -65,7 +65,8 @@ class Comparison:
         facts = self.first.facts
         most = max(len(self.first.values), len(self.second.values))
         cases = f"{self.cases} cases" if self.cases == most else f"{self.cases} cases in common of {most}"
-        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})"
+        version = say_version(facts["protocol"], facts["protocol_hash"])
+        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})" + (f", {version}" if version else "")
         return f"{protocol}, {_where(self.first)}, {cases} · A = {self.first.names} · B = {self.second.names}"
 
 
@@ -140,7 +141,7 @@ def as_lines(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 def _called(results_dir: Path, rows: pd.DataFrame, name: str, filters: Filters) -> pd.DataFrame:
     mine = rows[(rows["run_id"] == name) | (rows["method"] == name) | (rows["run_id"].map(variant_of) == name)]
     if not len(mine):
-        runs = read_runs(results_dir)
+        runs = load_runs(results_dir)
         unscored = runs[(runs["run_id"] == name) | (runs["method"] == name)]
         if len(unscored):
             reason = next(filter(None, unscored["error"]), "its runs were not scored")
@@ -180,7 +181,7 @@ def _places(
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
     default = [place for place in shared if place[0][0].facts["protocol"] == DEFAULT]
     shared = default if usual and default else shared
-    size = {str(run): int(text or 0) for run, text in runs["size"].items()}
+    size = runs["size"].fillna(0).to_dict()
     return sorted(shared, key=lambda place: (-size[place[0][0].run_ids[0]], _where(place[0][0])))
 
 

@@ -15,9 +15,8 @@ from bench.results.tables import (
     VOLUME_METRICS,
     Filters,
     variant_of,
-    with_runs,
 )
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.store import load_results
 
 Column = tuple[str, str]
 """(space, metric); the axis is the one that tables show of the space."""
@@ -52,7 +51,7 @@ def read_rows(results_dir: Path, filters: Filters | None = None) -> pd.DataFrame
 
     Raises BenchError for a damaged file.
     """
-    rows = with_runs(read_scores(results_dir), read_runs(results_dir))
+    rows = load_results(results_dir)
     for column, wanted in (filters or Filters()).asked.items():
         rows = rows[rows[column] == wanted]
     axes = rows["space"].map({str(space): axis for space, axis in AXIS_OF.items()})

@@ -17,9 +17,9 @@ from bench.metrics.stats import LEVEL, mean_intervals
 from bench.results.compare import Difference, compare_entries
 from bench.results.entries import SHOWN, Column, Entry, entries_of, read_rows
 from bench.results.published import NLL, read_published
-from bench.results.tables import BLOCK_KEYS, SPECS, Filters, belongs, title_and_kind, with_runs
-from bench.scoring.protocols import DEFAULT
-from bench.scoring.rows import read_runs, read_scores
+from bench.results.tables import BLOCK_KEYS, SPECS, Filters, belongs, title_and_kind
+from bench.scoring.protocols import DEFAULT, say_version
+from bench.scoring.store import load_results
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
@@ -63,7 +63,7 @@ def name_of(entry: Entry) -> str:
 
 def _fields(results_dir: Path, protocol: str) -> Iterator[Field]:
     rows = read_rows(results_dir, Filters(protocol=protocol))
-    scores = with_runs(read_scores(results_dir), read_runs(results_dir))
+    scores = load_results(results_dir)
     of_sets = scores[scores["level"] == "set"]
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries_of(rows):
@@ -74,7 +74,9 @@ def _fields(results_dir: Path, protocol: str) -> Iterator[Field]:
         for entry in entries:
             kinds[title_and_kind(entry.method)[1]].append(entry)
         runs = [run for entry in entries for run in entry.run_ids]
-        own = of_sets[of_sets["run_id"].isin(runs) & (of_sets["protocol"] == protocol)]
+        own = of_sets[of_sets["run_id"].isin(runs)]
+        for name, value in facts.items():
+            own = own[own[name] == value]
         yield Field(facts, _one_each(kinds["method"]), _one_each(kinds["floor"]), _one_each(kinds["ceiling"]), own)
 
 
@@ -89,7 +91,13 @@ def _one_each(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 def _measured(field: Field) -> str:
     seeds = ", ".join(f"{name_of(entry)} {len(entry.run_ids)}" for entry in field.methods)
     cases = max(len(entry.values) for entry in field.methods)
-    return f"{cases} {field.facts['split']} cases, protocol {field.facts['protocol']}; seeds: {seeds}."
+    return f"{cases} {field.facts['split']} cases, protocol {_protocol(field)}; seeds: {seeds}."
+
+
+def _protocol(field: Field) -> str:
+    name, protocol_hash = field.facts["protocol"], field.facts["protocol_hash"]
+    version = say_version(name, protocol_hash)
+    return f"{name} ({version}, {protocol_hash[:8]})" if version else name
 
 
 def _printed_order(field: Field) -> list[str]:
@@ -218,7 +226,7 @@ def _definitions(results_dir: Path, field: Field) -> list[str]:
     A method takes part when the very same runs are scored under both.
     """
     lines = []
-    protocols = sorted(set(read_scores(results_dir)["protocol"]) - {DEFAULT})
+    protocols = sorted(set(load_results(results_dir)["protocol"]) - {DEFAULT})
     for protocol in protocols:
         for other in _fields(results_dir, protocol):
             same = all(other.facts[key] == field.facts[key] for key in BLOCK_KEYS if not key.startswith("protocol"))
@@ -251,7 +259,7 @@ def _definition_lines(field: Field, other: Field) -> Iterator[tuple[str, ...]]:
         digits = METRICS[metric].decimals
         values = (f"{source[orders[0][0]][0]:.{digits}f}" for source in (there, here))
         shown = (" > ".join(_title(method) for method in order) for order in orders)
-        yield METRICS[metric].label, other.facts["protocol"], *shown, *values
+        yield METRICS[metric].label, _protocol(other), *shown, *values
 
 
 def _values(field: Field, column: Column) -> dict[str, tuple[float, float]]:

@@ -18,8 +18,8 @@ from bench.metrics.stats import LEVEL, mean_intervals
 from bench.results.entries import Entry, entries_of, read_rows
 from bench.results.renderers import render
 from bench.results.table_model import Block, Cell, Row, Table
-from bench.results.tables import DRR_METRICS, MIP_METRICS, VOLUME_METRICS, TableSpec, belongs, build_table, with_runs
-from bench.scoring.rows import read_runs, read_scores
+from bench.results.tables import DRR_METRICS, MIP_METRICS, VOLUME_METRICS, TableSpec, belongs, build_table
+from bench.scoring.store import load_results
 from bench.system.files import with_block, write_text
 
 SORTABLE = ("psnr", "ssim", "mse", "mae")  # distortion; density and coverage are never ranked
@@ -40,7 +40,7 @@ def leaderboard_tables(results_dir: Path, by: str = DEFAULT_BY) -> list[Table]:
     """
     if by not in SORTABLE:
         raise UsageError(f"the leaderboard sorts by {', '.join(SORTABLE)}; not by '{by}'")
-    scores = with_runs(read_scores(results_dir), read_runs(results_dir))
+    scores = load_results(results_dir)
     rows = read_rows(results_dir)
     names = sorted(scores["dataset"].unique())
     bases = [name for name in names if not any(belongs(name, other) for other in names if other != name)]

@@ -225,7 +225,9 @@ def _latex_marks(marks: tuple[int, ...]) -> str:
 
 # --- CSV
 
-CSV_FACTS = ("protocol", "dataset", "source", "split", "preset", "views", "data_fingerprint", "device")
+CSV_FACTS = (
+    *("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint", "device"),
+)
 CSV_CELL = ("metric", "state", "value", "sd", "n", "rank", "distance", "published")
 
 

@@ -15,9 +15,9 @@ from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
 from bench.plugins.registry import installed_dataset, method_card
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, of_table
 from bench.results.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of, ranked
-from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.protocols import PROTOCOLS, say_version
+from bench.scoring.store import load_results
 
 VOLUME_METRICS = (NLL, "density", "coverage", "ssim", "psnr", "mse", "mae")
 MIP_METRICS = ("density", "coverage", "ssim", "psnr")
@@ -25,10 +25,6 @@ DRR_METRICS = ("ssim", "psnr", "mse", "mae")
 AXIS_OF: dict[Space, str] = {"3d": "all", "mip": "mean", "drr": "heldout"}  # what a table shows of each space
 ORACLE_SUFFIX = "-oracle"  # a method's own encoding of the truth: its ceiling
 NO_RUN = "no run yet; published numbers alone"
-RUN_FACTS = (  # taken from runs.csv
-    *("data_fingerprint", "size", "window_low", "window_high", "device", "remark"),
-    *("config_sha256", "finished", "pretrained_of"),
-)
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
 
 
@@ -85,7 +81,7 @@ def build_tables(which: str, results_dir: Path, filters: Filters | None = None) 
     if which not in known:
         raise unknown_name("table", which, known)
     wanted = GROUPS.get(which, (which,))
-    scores = filtered(with_runs(read_scores(results_dir), read_runs(results_dir)), filters, str(results_dir))
+    scores = filtered(load_results(results_dir), filters, str(results_dir))
     specs = [spec for spec in SPECS if spec.id in wanted]
     if filters.dataset is not None:
         specs = [spec for spec in specs if belongs(filters.dataset, spec.dataset)]
@@ -153,8 +149,8 @@ def header_of(facts: Mapping[str, str], rows: pd.DataFrame) -> str:
 
 def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | None, str]:
     """Voxels a side and HU window, from the run's record, else from the data set's own description."""
-    size = int(run["size"]) if run["size"] else None
-    window = f"[{float(run['window_low']):g}, {float(run['window_high']):g}]" if run["window_low"] else ""
+    size = None if pd.isna(run["size"]) else int(run["size"])
+    window = "" if pd.isna(run["window_low"]) else f"[{run['window_low']:g}, {run['window_high']:g}]"
     spec = installed_dataset(facts["dataset"])
     if spec is None:
         return size, window
@@ -163,21 +159,15 @@ def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | No
 
 
 def _fidelity_text(facts: Mapping[str, str], size: int | None) -> str:
-    protocol = PROTOCOLS.get(facts["protocol"])
-    if protocol is None or protocol.sha256() != facts["protocol_hash"]:
-        return "protocol as another version defines it"
+    if version := say_version(facts["protocol"], facts["protocol_hash"]):
+        return version
+    protocol = PROTOCOLS[facts["protocol"]]
     if protocol.fidelity is None:
         return ""
     side = f" at {protocol.fidelity.side(size)}³" if size else ""
     encoders, batch = len(protocol.fidelity.encoder_seeds), protocol.fidelity.batch
     many = f"{encoders} encoder" + ("s" if encoders > 1 else "")
     return f"k={protocol.fidelity.nearest_k}, {many}{side}" + (f", batches of {batch}" if batch else "")
-
-
-def with_runs(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of scores.csv with the facts of their runs beside them; empty where a run has no line."""
-    joined = scores.merge(runs.reindex(columns=["run_id", *RUN_FACTS], fill_value=""), on="run_id", how="left")
-    return joined.fillna(dict.fromkeys(RUN_FACTS, ""))
 
 
 def filtered(scores: pd.DataFrame, filters: Filters, whose: str) -> pd.DataFrame:

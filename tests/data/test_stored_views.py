@@ -12,7 +12,7 @@ from skimage.io import imsave
 
 from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.data.store import read_store, views_path
+from bench.data.store import views_path
 from bench.dataset import DataConfig, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.plugins.config import resolve
@@ -21,8 +21,8 @@ from bench.projector import project
 from bench.scans.prepare import prepare
 from bench.system.files import digest_of
 
-from ..helpers.scan_files import phantom, write_chest_npz, write_h5, write_nifti, write_note
-from ..scans.test_reading_formats import BAG, CHEST, NOTE, prepared, seen, write_bag
+from ..helpers.scan_files import BAG_NOTE, seen, write_bag, write_chest_npz, write_h5, write_note
+from ..helpers.scans import BAG, CHEST, phantom, write_nifti
 
 SIZE = 32
 PROJECTED = DataConfig(size=SIZE, image_size=SIZE)
@@ -131,7 +131,7 @@ def test_the_angles_of_other_xrays_are_stated_in_a_side_file(tmp_path: Path) -> 
         views = folder / "projections_grayscale2"
         imsave(views / f"bag{number}_azimuth_90.png", frontal, check_contrast=False)
         imsave(views / f"bag{number}_elevation_90.png", lateral, check_contrast=False)
-        write_note(folder / "volumes" / "scans.toml", unit="hu", **NOTE)
+        write_note(folder / "volumes" / "scans.toml", unit="hu", **BAG_NOTE)
     spec = replace(BAG, assign_splits=one_of_each)
     prepare(spec, tmp_path / "in", workers=1)
     with pytest.raises(BenchError, match=r"bag7 \(bag7_azimuth_90, bag7_elevation_90\) were taken is not known; state"):
@@ -189,10 +189,3 @@ def test_the_setting_is_one_of_a_run_and_changes_no_other_configuration() -> Non
     assert digest_of(plain.data.model_dump(mode="json")) == digest_of(before)
     with pytest.raises(UsageError, match=r"data\.views"):
         resolve(method, spec, "tiny", ["data.views=own"])
-
-
-def test_a_volume_alone_is_prepared_as_before(tmp_path: Path) -> None:
-    write_nifti(tmp_path / "in" / "p.nii.gz", phantom())
-    record, _ = prepared(CHEST, tmp_path / "in")
-    assert len(prepare(CHEST, tmp_path / "in", workers=1).already) == 1
-    assert [stored.case for stored in read_store("chest")] == [record.case]

@@ -7,9 +7,8 @@ import pytest
 from bench.results import tables
 from bench.results.table_model import Cell, Row
 from bench.results.tables import Filters, build_tables
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run
 
-from .score_rows import run_facts
+from .score_rows import enter_rows, enter_run, run_facts
 
 NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
 FLOORS = {"mean": ("Mean volume", "floor"), "codediff": ("CodeDiff3D", "method"), "x2ctgan": ("X2CT-GAN", "method")}
@@ -53,9 +52,9 @@ def add(
         own = {"status": "na", "note": note or "no such thing"} if value is None else {"note": note}
         if value is not None and "status" in other:
             own["status"] = other["status"]
-        rows.append(ScoreRow(**{**shared, **own}, metric=metric, value=value))
-    merge_rows(results, rows)
-    merge_run(results, {"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
+        rows.append(dict(**{**shared, **own}, metric=metric, value=value))
+    enter_rows(results, rows)
+    enter_run(results, **{"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
     return shared["run_id"]
 
 

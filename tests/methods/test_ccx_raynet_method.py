@@ -11,11 +11,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry
 from bench.errors import UsageError
 from bench.method import Method
-from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, parse_overrides
+from bench.pipeline.fit import fit_stages, load_stages
+from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -35,8 +35,8 @@ CARD = DatasetCard(
 
 def build(*overrides: str, card: DatasetCard = CARD, name: str = "ccx_raynet", dataset: str = "lidc") -> Method:
     torch.manual_seed(0)
-    method = get_method(name)
-    built = method(method_settings(method, "smoke", dataset, parse_overrides(overrides)), card)
+    plugin = get_method(name)
+    built = plugin.load()(method_settings(plugin, "smoke", dataset, parse_overrides(overrides)), card)
     for stage in built.stages():
         for network in stage.networks.values():
             network.eval()
@@ -165,7 +165,7 @@ class FourVolumes:
 def fit(method: Method, folder: Path) -> dict[str, dict]:
     cases = FourVolumes()
     data = {"train": cases, "validation": cases}
-    return fit_stages(method.stages(), data, RunFolder(folder), FitConfig(), 0, make_accelerator("cpu"), Progress())
+    return fit_stages(method.stages(), toy_run(folder, data))
 
 
 @pytest.mark.parametrize("name", ["ccx_raynet", "ccx_raygan"])
@@ -187,7 +187,7 @@ def test_a_trained_run_is_read_back(tmp_path: Path) -> None:
     method, other = build(), build()
     fit(method, tmp_path)
     cases = FourVolumes()
-    load_stages(other.stages(), {"train": cases, "validation": cases}, RunFolder(tmp_path), Progress())
+    load_stages(other.stages(), toy_run(tmp_path, {"train": cases, "validation": cases}))
     assert torch.equal(method.reconstruct(views(1), seeds=[0]), other.reconstruct(views(1), seeds=[0]))
 
 
@@ -202,11 +202,11 @@ def test_presets_change_sizes_and_steps_only() -> None:
             yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
 
     for name in ("ccx_raynet", "ccx_raygan"):
-        method = get_method(name)
-        published = dict(leaves(method.Config().model_dump()))
+        plugin = get_method(name)
+        published = dict(leaves(plugin.config().model_dump()))
         for preset in ("smoke", "tiny", "small", "paper"):
             for dataset in ("lidc", "baggage"):
-                settings = method_settings(method, preset, dataset).model_dump()
+                settings = method_settings(plugin, preset, dataset).model_dump()
                 for key, value in leaves(settings):
                     classless = key == "mask.kind" and (value == "otsu") == (dataset == "baggage")
                     same = value == published[key] or key.rpartition(".")[2] in allowed or classless

@@ -10,11 +10,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry
 from bench.errors import UsageError
 from bench.method import Method
-from bench.pipeline.fit import fit_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, parse_overrides
+from bench.pipeline.fit import fit_stages
+from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -34,8 +34,8 @@ CARD = DatasetCard(
 
 def build(*overrides: str, card: DatasetCard = CARD) -> Method:
     torch.manual_seed(0)
-    method = get_method("codediff")
-    built = method(method_settings(method, "smoke", "lidc", parse_overrides(overrides)), card)
+    plugin = get_method("codediff")
+    built = plugin.load()(method_settings(plugin, "smoke", "lidc", parse_overrides(overrides)), card)
     for stage in built.stages():
         for network in stage.networks.values():
             network.eval()
@@ -146,15 +146,7 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
     overrides += ["transformer.objective=mlm", "log_sigma.loop.validate_every=5"]
     method = build(*overrides)
     cases = FourVolumes()
-    record = fit_stages(
-        method.stages(),
-        {"train": cases, "validation": cases},
-        RunFolder(tmp_path),
-        FitConfig(),
-        0,
-        make_accelerator("cpu"),
-        Progress(),
-    )
+    record = fit_stages(method.stages(), toy_run(tmp_path, {"train": cases, "validation": cases}))
     assert list(record) == ["vqvae2d", "vqvae3d", "log_sigma", "transformer"]
     rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()[1:]]
     for stage, name in (
@@ -169,7 +161,7 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
 
 
 def test_presets_change_sizes_only() -> None:
-    method = get_method("codediff")
+    plugin = get_method("codediff")
     allowed = {
         *("channels", "multipliers", "blocks", "codes", "code_width", "attention_sizes", "decoded_side", "stages"),
         *(
@@ -190,7 +182,7 @@ def test_presets_change_sizes_only() -> None:
         for key, value in table.items():
             yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
 
-    published = dict(leaves(method.Config().model_dump()))
+    published = dict(leaves(plugin.config().model_dump()))
     for preset in ("smoke", "tiny", "small", "paper"):
-        for key, value in leaves(method_settings(method, preset, "lidc").model_dump()):
+        for key, value in leaves(method_settings(plugin, preset, "lidc").model_dump()):
             assert value == published[key] or key.rpartition(".")[2] in allowed, f"{preset}: {key} = {value}"

@@ -11,11 +11,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry, is_mirrored
 from bench.errors import UsageError
 from bench.method import Method
-from bench.pipeline.fit import fit_stages, make_accelerator
-from bench.plugins.config import FitConfig, method_settings, parse_overrides
+from bench.pipeline.fit import fit_stages
+from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, IMAGE = 16, 32
 CARD = DatasetCard(
@@ -40,8 +40,8 @@ def card(*angles: float, size: int = SIZE, image_size: int = IMAGE) -> DatasetCa
 
 def build(*overrides: str, data: DatasetCard = CARD, preset: str = "smoke") -> Method:
     torch.manual_seed(0)
-    method = get_method("x2ctgan")
-    built = method(method_settings(method, preset, "lidc", parse_overrides(overrides)), data)
+    plugin = get_method("x2ctgan")
+    built = plugin.load()(method_settings(plugin, preset, "lidc", parse_overrides(overrides)), data)
     for stage in built.stages():
         for network in stage.networks.values():
             network.eval()
@@ -140,7 +140,7 @@ class FourVolumes:
 def fit(method: Method, folder: Path) -> dict[str, list[float]]:
     cases = FourVolumes()
     given = {"train": cases, "validation": cases}
-    fit_stages(method.stages(), given, RunFolder(folder), FitConfig(), 0, make_accelerator("cpu"), Progress())
+    fit_stages(method.stages(), toy_run(folder, given))
     values: dict[str, list[float]] = {}
     for line in (folder / "train.csv").read_text().splitlines()[1:]:
         _, _, name, value = line.split(",")[:4]
@@ -183,18 +183,18 @@ def test_the_discriminator_is_left_alone_by_the_generators_update() -> None:
 
 
 def test_paper_trains_the_fingerprinted_class() -> None:
-    method = get_method("x2ctgan")
+    plugin = get_method("x2ctgan")
     for dataset, size in (("lidc", 128), ("baggage", 256)):
-        settings = method_settings(method, "paper", dataset)
+        settings = method_settings(plugin, "paper", dataset)
         with torch.device("meta"):
-            built = method(settings, card(270.0, 0.0, size=size, image_size=256))
+            built = plugin.load()(settings, card(270.0, 0.0, size=size, image_size=256))
         networks = built.stages()[0].networks
         counts = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
         assert counts == {"generator": 61_740_467, "discriminator": 11_055_169}
 
 
 def test_presets_change_sizes_only() -> None:
-    method = get_method("x2ctgan")
+    plugin = get_method("x2ctgan")
     allowed = {"side", "stem", "layers", "growth", "bottleneck", "bridge", "links", "channels", "stages"}
     allowed |= {"learning_rate", "discriminator_rate", "dropout", "steps", "batch_size", "checkpoint_every"}
 
@@ -202,9 +202,9 @@ def test_presets_change_sizes_only() -> None:
         for key, value in table.items():
             yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
 
-    published = dict(leaves(method.Config().model_dump()))
+    published = dict(leaves(plugin.config().model_dump()))
     for preset in ("smoke", "tiny", "small", "paper"):
         for dataset in ("lidc", "baggage"):
-            for key, value in leaves(method_settings(method, preset, dataset).model_dump()):
+            for key, value in leaves(method_settings(plugin, preset, dataset).model_dump()):
                 allowed_here = key.rpartition(".")[2] in allowed
                 assert value == published[key] or allowed_here, f"{preset}: {key} = {value}"

@@ -21,7 +21,7 @@ from bench.performance.rows import COLUMNS, FILE_NAME, Row, as_csv, merge_rows, 
 from bench.performance.sampling import Drawn, compared, covered
 from bench.performance.timing import Bench, summary
 from bench.scoring.fidelity import prdc_scores
-from bench.system.provenance import device_name
+from bench.system.device import device_name
 
 CPU = torch.device("cpu")
 

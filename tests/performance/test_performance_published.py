@@ -26,7 +26,7 @@ def subject(name: str) -> Subject:
 
 
 def test_every_method_offers_its_published_step() -> None:
-    methods = {name for name, cls in discover_methods()[0].items() if cls.card.kind == "method"}
+    methods = {name for name, plugin in discover_methods()[0].items() if plugin.card.kind == "method"}
     assert methods == set(METHODS)
     for name in METHODS:
         assert published_stages(subject(name).method), name

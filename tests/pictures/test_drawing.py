@@ -1,6 +1,7 @@
 """Pictures: a method looks the same in all of them, also to the colour-blind, and axes can be read."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,7 @@ STUDIES = Path(__file__).parents[2] / "results" / "studies"
 
 def built_in_methods() -> list[str]:
     found = discover_methods()[0]
-    return sorted(
-        name for name, cls in found.items() if cls.card.kind == "method" and cls.__module__.startswith("bench.methods.")
-    )
+    return sorted(name for name, plugin in found.items() if plugin.card.kind == "method" and plugin.builtin)
 
 
 def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +40,7 @@ def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.M
     for names in (methods[::-1], methods[-1:], [*methods, "aaa", "mean"], ["zzz", *methods[2:]]):
         assert {name: looks_of(names)[name] for name in methods} == looks
     found, broken = discover_methods()
-    installed = type("Installed", (found[methods[0]],), {"__module__": "elsewhere"})
+    installed = replace(found[methods[0]], implementation="elsewhere:Installed")
     monkeypatch.setattr(drawing, "discover_methods", lambda: ({"aaa": installed, **found}, broken))
     assert {name: looks_of(["aaa"])[name] for name in methods} == looks  # a plug-in changes nobody's colour
     others = looks_of(["b", "a", "c"])

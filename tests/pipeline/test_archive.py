@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import save
 
 from bench.cli import run_command
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 Files = dict[str, bytes]
 
@@ -81,11 +81,27 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     assert all((back / name).read_bytes() == (run / name).read_bytes() for name in kept)
     assert {"run.json", "scores.csv", "checkpoints/mean.safetensors"} <= {name.as_posix() for name in kept}
     assert sum(name.suffixes == [".nii", ".gz"] for name in kept) == 3
-    assert read_scores(tmp_path / "results").equals(read_scores(run.parents[3] / "results"))
+    assert load_results(tmp_path / "results").equals(load_results(run.parents[3] / "results"))
     verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command(verify) == 0
     assert bring(archive) == (0, "")
     assert not list((tmp_path / "runs").glob(".import-*"))
+
+
+def test_an_archive_of_an_earlier_version_comes_in_with_all_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring
+) -> None:
+    file = Path(__file__).with_name("earlier.bench.zip")
+    assert bring(file, "--unscored") == (0, "")
+    with zipfile.ZipFile(file) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("scores.csv").decode())))
+        record = json.loads(archive.read("run.json"))
+    results = load_results(tmp_path / "results")
+    assert set(results["run_id"]) == {record["run_id"]}
+    assert sorted(results["value"].dropna()) == sorted(float(row["value"]) for row in rows if row["value"])
+    assert len(results) == len(rows) > 200
+    assert results["predictions_sha256"].unique().tolist() == [record["predictions_sha256"]]
+    assert results["steps"].unique().tolist() == [0.0]
 
 
 def test_equal_runs_give_equal_archives(run: Path, archive: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import torch
 
 from bench.cli import run_command
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import SINGLE_FILE
+from bench.scoring.store import load_results, load_runs
 
 SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
 STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
@@ -29,7 +31,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 
 def values(folder: Path) -> pd.DataFrame:
-    scores = pd.read_csv(folder / "results" / "scores.csv", keep_default_na=False)
+    scores = load_results(folder / "results")[list(SINGLE_FILE)]
     return scores[scores["space"] != "time"].drop(columns=["run_id", "code_version"]).reset_index(drop=True)
 
 
@@ -62,7 +64,7 @@ def test_a_run_leaves_weights_predictions_scores_and_pictures(finished: Path, ho
     wanted = {"mse", "mae", "psnr", "ssim", "density", "coverage", "nll_bits_per_voxel", "nll_bits_per_code"}
     assert wanted <= set(scores["metric"])
     assert set(scores["source"]) == {"phantom"}
-    runs = pd.read_csv(home / "results" / "runs.csv")
+    runs = load_runs(home / "results")
     assert runs["run_id"].tolist() == [finished.name]
     assert runs["peak_memory_mib"].item() > 100
 

@@ -39,7 +39,7 @@ def test_a_new_method_is_short_and_its_method_comes_first(home: Path, capsys: py
     assert "new_method" not in text + (home / "test_my_net.py").read_text()
     for reference in ("my_net.py:MyNet", "my_net.py"):
         found = get_method(reference)
-        assert issubclass(found, Method)
+        assert issubclass(found.load(), Method)
         assert found.card.name == "my_net"
 
 

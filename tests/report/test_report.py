@@ -32,7 +32,7 @@ from bench.scoring.protocols import PROTOCOLS
 from bench.study.points import Point, write_points
 from bench.system.progress import Progress
 
-from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install, truth_of
+from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
 
 VENDORED = files("bench.report").joinpath("niivue")
 
@@ -164,10 +164,7 @@ def test_tables_rank_methods_and_keep_floors_apart(cases: Cases, tmp_path: Path,
     assert any(name.startswith(FLOOR) for name in apart)
     assert not any(FLOOR in cells[0] for cells in ranked)
     psnr = np.array(
-        [
-            -10 * np.log10(((truth_of(cases, c) - prediction(tmp_path, cases, "better", c)) ** 2).mean())
-            for c in cases.names
-        ]
+        [-10 * np.log10(((cases.truth(c) - prediction(tmp_path, cases, "better", c)) ** 2).mean()) for c in cases.names]
     )
     found = mean_intervals(psnr[:, None])
     assert f"{psnr.mean():.2f}[{found.low[0]:.2f}, {found.high[0]:.2f}]" in [cell.strip() for cell in ranked[0]]
@@ -182,7 +179,7 @@ def prediction(root: Path, cases: Cases, method: str, case: str) -> np.ndarray:
 
 def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
     folder = add_run(tmp_path, cases, "mine", 0.1)
-    truth = truth_of(cases, cases.names[0])
+    truth = cases.truth(cases.names[0])
     made = np.clip(truth + 0.1, 0, 1)
     write_prediction(folder.predictions("test"), cases.names[0], made, cases, seconds=0.1, seed=0)
     images = [given for tag, given in page(viewer_mib=0, cases=1).elements if tag == "img"]

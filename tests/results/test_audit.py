@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 
 from bench.card import MethodCard
 from bench.cases import Cases
@@ -21,12 +20,15 @@ from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
 from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import ENCODED_TRUTH, read_manifest, write_prediction
-from bench.scoring.cases import CaseVolumes
-from bench.scoring.protocols import PROTOCOLS, Fidelity, get_protocol
-from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
+from bench.runs.manifest import read_manifest
+from bench.runs.predictions import ENCODED_TRUTH, write_prediction
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
+from bench.scoring.protocols import PROTOCOLS, get_protocol
 from bench.scoring.rows import read_runs, read_score_rows, read_scores
 from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
 
@@ -183,9 +185,7 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
     for column, protocol in enumerate(PROTOCOLS.values()):
         (psnr,) = [
-            s.value
-            for s in protocol.case_scores(volumes, protocol)
-            if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
+            s.value for s in score_case(volumes, protocol) if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
         ]
         assert float(lines["PSNR, dB"][column]) == pytest.approx(psnr, abs=0.011)
     assert lines["scored against"] == ["the CT", "its own encoding of the CT", "the CT", "the CT"]
@@ -274,8 +274,8 @@ def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, conte
 
 def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_path: Path, data) -> None:
     folder, cases = RunFolder(tmp_path), data["test"]
-    method, accelerator = Halved(None, cases.card), Accelerator(cpu=True)
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 9
+    method = Halved(None, cases.card)
+    assert predict(method, toy_run(folder, data), ()) == 9
     inner = folder.predictions("test") / ENCODED_TRUTH
     assert set(read_manifest(inner)) == set(cases.names)
     from bench.runs.predictions import read_prediction
@@ -284,7 +284,7 @@ def test_methods_that_encode_the_truth_leave_it_beside_their_predictions(tmp_pat
     np.testing.assert_allclose(volume, 0.9 * cases.volumes([2])[0].numpy(), atol=1e-6)
 
     made = Halved.calls
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 0
+    assert predict(method, toy_run(folder, data), ()) == 0
     (inner / f"{cases.names[8]}.nii.gz").unlink()
-    assert predict(method, cases, folder, 0, (), accelerator, Progress()) == 1  # the group of the last case
+    assert predict(method, toy_run(folder, data), ()) == 1  # the group of the last case
     assert Halved.calls == made + 1

@@ -199,6 +199,12 @@ def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp
     assert only(found, "psnr").first == pytest.approx(np.mean(list(first.values())))
 
 
+def test_a_version_of_a_protocol_that_is_not_todays_is_named_in_the_header(tmp_path: Path) -> None:
+    for method in ("a", "b"):
+        add(tmp_path, method, {"psnr": drawn(0, 20.0)}, protocol_hash="0" * 64)
+    assert "ct3d-1 (00000000), protocol as another version defines it" in compare(tmp_path, "a", "b").header
+
+
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
     """Both methods at two presets, on two datasets and under two protocols."""

@@ -10,15 +10,8 @@ import pytest
 
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
-from bench.runs.predictions import (
-    find_predictions,
-    intact,
-    nifti_bytes,
-    read_manifest,
-    read_prediction,
-    read_predictions,
-    write_prediction,
-)
+from bench.runs.manifest import find_intact, read_manifest
+from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, read_predictions, write_prediction
 
 WINDOW = (-1000.0, 1000.0)
 
@@ -96,7 +89,7 @@ def test_only_whole_files_count_as_done(tmp_path: Path, cases: Cases) -> None:
     (tmp_path / "test-000.nii.gz").unlink()
     broken = tmp_path / "test-001.nii.gz"
     broken.write_bytes(broken.read_bytes()[:-1])
-    assert list(intact(tmp_path)) == ["test-002"]
+    assert list(find_intact(tmp_path)) == ["test-002"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -238,7 +231,7 @@ def test_an_empty_or_absent_folder_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_damaged_manifest_says_so(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("case,file\na,a.nii.gz\n")
-    with pytest.raises(BenchError, match=r"manifest\.csv is damaged"):
+    with pytest.raises(BenchError, match=r"manifest\.csv has no column 'sha256'"):
         read_manifest(tmp_path)
 
 

@@ -17,7 +17,8 @@ from bench.scans.reading.itk import HEADER_BYTES
 from bench.scans.reading.scan import MAX_VOXELS, Rejected, ScanSource
 
 from ..helpers.fuzzing import HEADER, Damage, damaged, damages, profile, refused_or_fine, tried
-from ..helpers.scan_files import write_dicom, write_dicos, write_h5, write_itk, write_nifti, write_note, write_tiffs
+from ..helpers.scan_files import write_dicom, write_dicos, write_h5, write_itk, write_note, write_tiffs
+from ..helpers.scans import write_nifti
 
 
 def scan(depth: int = 16, side: int = 16) -> np.ndarray:

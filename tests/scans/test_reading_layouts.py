@@ -1,16 +1,14 @@
 """Copies of LIDC-IDRI come in several layouts of folders; all are the same scans, and only tags are believed."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.scans.reading.find import find_scans
-from bench.scans.reading.scan import ScanSource
-
-from .test_reading_dicom import chest, found, pydicom, simpleitk, write_series
+from ..helpers.scan_files import pydicom, simpleitk, write_dicom
+from ..helpers.scans import find_all, read_only
+from .test_reading_dicom import chest
 
 CT, DX = "1.3.6.1.4.1.14519.5.2.1.6279.6001.3", "1.3.6.1.4.1.14519.5.2.1.6279.6001.4"
 
@@ -43,10 +41,6 @@ def misnamed(root: Path, patient: str, ct: str, dx: str) -> tuple[Path, Path]:
     return root / "LIDC-IDRI-1028" / "1.2.3" / ct, root / "LIDC-IDRI-1028" / "1.2.4" / dx
 
 
-def _as_modality(modality: str, dataset: object, index: int) -> None:
-    dataset.Modality = modality
-
-
 @pytest.mark.parametrize("layout", [retriever, manifest, older, classic, misnamed])
 def test_every_layout_of_the_archive_is_read(
     tmp_path: Path, layout: Callable[[Path, str, str, str], tuple[Path, Path]]
@@ -58,16 +52,15 @@ def test_every_layout_of_the_archive_is_read(
         root.mkdir(parents=True, exist_ok=True)
         ct, dx = f"{CT}.{number}", f"{DX}.{number}"
         folder, other = layout(root, patient, ct, dx)
-        write_series(folder, hounsfield, series=ct, patient=patient)
+        write_dicom(folder, hounsfield, series=ct, patient=patient)
         (folder / "069.xml").write_text("<LidcReadMessage/>")
         siblings = {"DX": other, "SEG": folder.parent / "1000.000000-Segmentation of Nodule 1-77"}
         for tail, (modality, sibling) in enumerate(siblings.items()):
-            change = partial(_as_modality, modality)
-            write_series(sibling, chest(2), series=f"{dx}.{tail}", patient=patient, change=change)
+            write_dicom(sibling, chest(2), series=f"{dx}.{tail}", patient=patient, Modality=modality)
         expected[patient] = hounsfield
     elsewhere = tmp_path / "elsewhere"
-    write_series(elsewhere, chest(), series="1.9", patient="LIDC-IDRI-0999")
-    sources, rejected = found(tmp_path / "in")
+    write_dicom(elsewhere, chest(), series="1.9", patient="LIDC-IDRI-0999")
+    sources, rejected = find_all(tmp_path / "in")
     assert {source.patient for source in sources} == expected.keys()
     assert {source.series for source in sources} == {f"{CT}.28", f"{CT}.132"}
     for source in sources:
@@ -93,7 +86,7 @@ def test_losslessly_packed_slices_are_decoded(tmp_path: Path, syntax: str) -> No
     if syntax == "JPEGLSLossless":
         pytest.importorskip("jpeg_ls", reason="needs an encoder: pip install pyjpegls")
     expected = chest(rows=64, columns=64)
-    for path in write_series(tmp_path / "in", expected):
+    for path in write_dicom(tmp_path / "in", expected):
         dataset = pydicom.dcmread(path)
         if syntax == "JPEGLosslessSV1":
             packed_by_itk(tmp_path, dataset)
@@ -101,5 +94,4 @@ def test_losslessly_packed_slices_are_decoded(tmp_path: Path, syntax: str) -> No
             dataset.compress(getattr(pydicom.uid, syntax))
         assert dataset.file_meta.TransferSyntaxUID == getattr(pydicom.uid, syntax)
         dataset.save_as(path)
-    (source,) = (item for item in find_scans(tmp_path / "in") if isinstance(item, ScanSource))
-    np.testing.assert_array_equal(source.read().hounsfield, expected)
+    np.testing.assert_array_equal(read_only(tmp_path / "in").hounsfield, expected)

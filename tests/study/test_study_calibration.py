@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import drawn_factor, measured_factors, predicted_from_views

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from bench.data.cases import downsample
 from bench.errors import UsageError
 from bench.metrics.stats import Estimate, auroc
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.plugins.registry import get_dataset
 from bench.study import ood
 from bench.study.catalogue import Answer, run_study

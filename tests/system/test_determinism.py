@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import Dataset
 
 from bench.cli import run_command
-from bench.drills.faults import undisturbed
 from bench.method import Items
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.system.seeding import derived_seed, seed_everything
 
+from ..helpers.disturbed_runs import run_undisturbed
 from ..pipeline.test_fit import LOOP, Line, fit, weights
 
 SMALL = ("data.phantoms=[8,2,2]",)
@@ -85,6 +85,6 @@ def test_doctor_says_what_is_repeatable(capsys: pytest.CaptureFixture) -> None:
 def test_two_runs_of_a_method_leave_the_same_bytes(method: str, tmp_path: Path) -> None:
     """Data, weights, training log, predictions and scores of two runs from nothing, each in processes of its own."""
     request = RunRequest(method, "lidc", "smoke", 0, SMALL, "x2ct-2019", "phantom", device="cpu")
-    first, second = (undisturbed(request, tmp_path / name).state for name in ("first", "second"))
+    first, second = (run_undisturbed(request, tmp_path / name).state for name in ("first", "second"))
     assert first == second
     assert any(name.endswith(".safetensors") for name in first)
