@@ -1,4 +1,9 @@
-"""What is known of a method without its networks and without PyTorch: card, settings, and where its class stands."""
+"""What is known of a method without its networks and without PyTorch: card, settings, and where its class stands.
+
+A built-in method lists its own in methods/NAME/card.py, which imports no networks:
+  METHODS = (MethodPlugin(CARD, Config, f"{__package__}.method:Class", PRESETS),)
+An installed package offers a MethodPlugin, or the class itself, as an entry point of the group `bench.methods`.
+"""
 
 import importlib
 from collections.abc import Mapping
@@ -122,16 +127,14 @@ class MethodPlugin:
 
         Raises PluginError where the module cannot be imported or has no such class.
         """
-        found = self.implementation if isinstance(self.implementation, type) else self._import()
-        if found.card == self.card:
+        found = self.implementation
+        if isinstance(found, str):
+            try:
+                found = getattr(importlib.import_module(self.module), found.partition(":")[2])
+            except (Exception, SystemExit) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise PluginError(f"method '{self.card.name}' cannot be imported: {reason}") from error
+        if getattr(found, "card", None) == self.card:
             return found
         attributes = {"__module__": found.__module__, "__doc__": found.__doc__, "card": self.card}
-        return type(found.__name__, (found,), attributes)  # a variant
-
-    def _import(self) -> type[Any]:
-        module, _, name = str(self.implementation).partition(":")
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginError(f"method '{self.card.name}' cannot be imported: {reason}") from error
+        return type(found.__name__, (found,), attributes)  # of a variant

@@ -1,7 +1,7 @@
 """What a method is: a card, the stages it trains in order, and a reconstruction from views.
 
-A built-in method is a plug-in like any other: a folder under methods/, an installed entry point in the group
-`bench.methods`, or a file given as `--method path/to/file.py:Class`.
+A built-in method is a plug-in like any other: a folder under methods/ with a `card.py`, an installed entry point of the
+group `bench.methods`, or a file given as `--method path/to/file.py:Class`.
 """
 
 from abc import ABC, abstractmethod

@@ -20,6 +20,7 @@ from bench.cli import (
     new,
     performance,
     report,
+    results,
     run,
     score,
     study,
@@ -41,6 +42,7 @@ app = Application(
 )
 app.command("run")(run.run)
 app.command("table")(table.table)
+app.command("results")(results.results)
 app.command("sweep")(sweep.sweep)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("findings")(findings.findings)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from bench.cli.usage import Application
+from bench.cli.usage import Application, check_choices
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
@@ -163,6 +163,8 @@ def export(
     With --preset write what methods are given instead: SPLIT/truth/CASE.nii.gz, SPLIT/views/CASE.npy (V, h, w) in
     [0, 1], and data.json, which says what they are. `bench score` takes reconstructions named alike.
     """
+    check_choices([], [dataset], [] if preset is None else [preset])
+
     from rich.console import Console
 
     from bench.data.cases import load_preset
@@ -230,16 +232,16 @@ def preview(
     ] = "both",
 ) -> None:
     """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
+    check_choices([], [dataset], [preset])
+
     from bench.data.cases import load_dataset
     from bench.data.sources import choose_source
-    from bench.errors import BenchError, unknown_name
+    from bench.errors import BenchError
     from bench.pictures.preview import preview_cases
     from bench.plugins.registry import get_dataset
     from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
-    if preset not in spec.presets:
-        raise unknown_name("preset", preset, list(spec.presets))
     progress = Progress()
     groups = []
     for one in ("real", "phantom") if source == "both" else (source,):

@@ -41,9 +41,9 @@ def run(
     from bench.errors import BenchError, BusyError, UsageError
 
     methods, datasets = listed(method), listed(dataset)
-    if not methods or not datasets:
-        raise UsageError("--method and --dataset need at least one name; see `bench list`")
     grid = list(product(methods, datasets, seed_list(seeds)))
+    if not grid:
+        raise UsageError("--method, --dataset and --seeds need at least one name or number each; see `bench list`")
     alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
     check_choices(methods, datasets, [preset], protocol, [set_] if alone else [])
 

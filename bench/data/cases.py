@@ -81,7 +81,7 @@ def _build(
     volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
 
-    def filled() -> Iterator[tuple[str, Described]]:
+    def fill() -> Iterator[tuple[str, Described]]:
         for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
             volumes[index], integrals[index] = volume, views
             if on_progress:
@@ -89,10 +89,10 @@ def _build(
             yield sources[index].name, described
 
     if any(source.seed is not None for source in sources):
-        beside = keep(folder, filled())  # label maps are written as they come: all of them would fill the memory
+        beside = keep(folder, fill())  # label maps are written as they come: all of them would fill the memory
     else:
         beside = {}
-        for _ in filled():
+        for _ in fill():
             pass
     training = integrals[[source.split == "train" for source in sources]]
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)

@@ -1,4 +1,4 @@
-"""Finds methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py[:NAME]`.
+"""Find methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py[:NAME]`.
 
 methods/NAME/card.py defines `METHODS`, a tuple of MethodPlugin; datasets/NAME/__init__.py defines `DATASET`, a
 DatasetSpec. An entry point of `bench.methods` is a MethodPlugin or a Method class, one of `bench.datasets` a
@@ -24,7 +24,7 @@ from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.plugins.config import PLAIN_NAME, variant_tables
 
-VARIANT = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
+VARIANT_NAME = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
 Found = TypeVar("Found")
 
 
@@ -34,7 +34,7 @@ def get_method(name: str) -> MethodPlugin:
     `+NAME` after either takes a variant of it. Raises UsageError when there is none, PluginError when it cannot be
     imported or lacks a part.
     """
-    parts = VARIANT.fullmatch(name)
+    parts = VARIANT_NAME.fullmatch(name)
     plain = parts[1] if parts else name
     if ".py" in plain:
         plugin = _describe_method(_load_from_file(plain, "method", "Method", _is_method), name)
@@ -85,20 +85,20 @@ def installed_dataset(name: str) -> DatasetSpec | None:
 
 def discover_methods() -> tuple[dict[str, MethodPlugin], dict[str, str]]:
     """Return all methods by name, and of cards and entry points that cannot be imported the reason."""
-    found, broken = _discover("methods", "card.py", "METHODS", _describe_method)
+    found, broken = _discover("methods", ".card", "METHODS", _describe_method)
     return {plugin.card.name: plugin for plugin in found}, broken
 
 
 def discover_datasets() -> tuple[dict[str, DatasetSpec], dict[str, str]]:
     """Return all datasets by name, and of modules and entry points that cannot be imported the reason."""
-    found, broken = _discover("datasets", "__init__.py", "DATASET", _describe_dataset)
+    found, broken = _discover("datasets", "", "DATASET", _describe_dataset)
     return {spec.name: spec for spec in found}, broken
 
 
 def method_card(name: str) -> MethodCard | None:
     """Return the card of a known method; None for an outside one."""
     methods, _ = discover_methods()
-    parts = VARIANT.fullmatch(name)
+    parts = VARIANT_NAME.fullmatch(name)
     if parts and parts[1] in methods:
         methods |= variants_of(methods[parts[1]])
     return methods[name].card if name in methods else None
@@ -122,12 +122,13 @@ def _look_up(kind: str, name: str, discovered: tuple[dict[str, Found], dict[str,
 
 
 def _discover(
-    kind: str, file: str, attribute: str, describe: Callable[[Any, str], Found]
+    kind: str, submodule: str, attribute: str, describe: Callable[[Any, str], Found]
 ) -> tuple[list[Found], dict[str, str]]:
+    """Return what folders offer as `attribute` and packages as entry points, and of what is broken the reason."""
     found: list[Found] = []
     broken: dict[str, str] = {}
     installed = ((entry.name, entry.load) for entry in _entry_points(f"bench.{kind}", tuple(sys.path)))
-    for name, load in (*_builtin(kind, file, attribute), *installed):
+    for name, load in (*_builtin(kind, submodule, attribute), *installed):
         try:
             value = load()
             found += [describe(each, name) for each in (value if isinstance(value, tuple) else (value,))]
@@ -142,15 +143,12 @@ def _entry_points(group: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
-def _builtin(kind: str, file: str, attribute: str) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the name of each folder that has such a file, and the function that imports what the file offers."""
+def _builtin(kind: str, submodule: str, attribute: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each folder, and the function that imports what it offers."""
     root = Path(importlib.import_module(f"bench.{kind}").__path__[0])
-    for path in sorted(root.glob(f"*/{file}")):
-        package = f"bench.{kind}.{path.parent.name}"
-        yield (
-            path.parent.name,
-            partial(_import_value, package if file == "__init__.py" else f"{package}.{path.stem}", attribute),
-        )
+    for path in sorted(root.glob("*/__init__.py")):
+        name = path.parent.name
+        yield name, partial(_import_value, f"bench.{kind}.{name}{submodule}", attribute)
 
 
 def _import_value(module: str, attribute: str) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -70,26 +69,19 @@ def export_cases(splits: Sequence[Cases], folder: Path, on_progress: Callable[[i
     for cases in splits:
         for index, case in enumerate(cases.names):
             _write(folder / cases.split / "truth" / f"{case}.nii.gz", cases.hounsfield[index], cases.affines[index])
-            views = cases.images([index])[0].numpy()
-            write_atomic(folder / cases.split / "views" / f"{case}.npy", partial(_save, views))
+            save_views = partial(np.lib.format.write_array, array=cases.images([index])[0].numpy())
+            write_atomic(folder / cases.split / "views" / f"{case}.npy", save_views)
             count += 1
             if on_progress:
                 on_progress(count, total)
     return count
 
 
-def _save(array: np.ndarray, file: BinaryIO) -> None:
-    np.save(file, array)
-
-
 def _write(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
-    content = gzip.compress(_nifti(np.asarray(volume), affine), mtime=0)
-    write_atomic(path, lambda file: file.write(content))
-
-
-def _nifti(volume: np.ndarray, affine: np.ndarray) -> bytes:
-    image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine)
-    image.set_sform(image.affine, code="scanner")
-    image.set_qform(image.affine, code="scanner")
+    """Write a volume (D, H, W) as a gzipped NIfTI in the order (W, H, D), with its affine to RAS millimetres."""
+    image = nibabel.Nifti1Image(np.asarray(volume).transpose(2, 1, 0), affine)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
     image.header.set_xyzt_units("mm")
-    return image.to_bytes()
+    content = gzip.compress(image.to_bytes(), mtime=0)
+    write_atomic(path, lambda file: file.write(content))

