@@ -37,11 +37,11 @@ def values(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for all tests; density and coverage by one encoder and one draw, to save time."""
+    """A folder for all tests; density and coverage by one encoder of small volumes and one draw, to save time."""
     home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS["ct3d-1"]
     assert protocol.fidelity is not None
     with pytest.MonkeyPatch.context() as patch:
-        short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1)
+        short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=32)
         patch.setitem(PROTOCOLS, "ct3d-1", replace(protocol, fidelity=short))
         yield home
 

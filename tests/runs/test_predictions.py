@@ -107,8 +107,7 @@ def test_a_wrong_shape_is_not_written(tmp_path: Path, cases: Cases) -> None:
 
 
 @pytest.mark.parametrize("order", ["RAS", "LPS", "LPI", "SAR", "ILA", "PSR", "RAI"])
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, order: str, suffix: str) -> None:
+def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, order: str) -> None:
     """The same volume stored in other axis orders and directions, as nibabel itself turns it."""
     image = nib.Nifti1Image(in_hu(volume()).T, cases.affines[2])
     turn = nib.orientations.ornt_transform(
@@ -116,7 +115,7 @@ def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, 
     )
     turned = image.as_reoriented(turn)
     assert nib.aff2axcodes(turned.affine) == tuple(order)
-    path = save(tmp_path / f"test-002{suffix}", np.asarray(turned.dataobj), turned.affine)
+    path = save(tmp_path / "test-002.nii", np.asarray(turned.dataobj), turned.affine)
     read, _ = read_prediction(path, cases, "test-002")
     np.testing.assert_allclose(read, volume(), atol=1e-6)
 
