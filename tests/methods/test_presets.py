@@ -8,15 +8,19 @@ from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 
 X2CT = frozenset(
-    ("side", "stem", "layers", "growth", "bottleneck", "bridge", "links", "dropout", "channels", "stages")
-    + ("learning_rate", "discriminator_rate", "steps", "batch_size", "checkpoint_every")
+    (
+        *("side", "stem", "layers", "growth", "bottleneck", "bridge", "links", "dropout", "channels", "stages"),
+        *("learning_rate", "discriminator_rate", "steps", "batch_size", "checkpoint_every"),
+    )
 )
 CCX = X2CT | {"widths", "validate_every"}
 CODEDIFF = frozenset(
-    ("channels", "multipliers", "blocks", "codes", "code_width", "attention_sizes", "decoded_side", "stages")
-    + ("learning_rate", "discriminator_start", "codebook_start", "quantiser_weight", "steps", "batch_size")
-    + ("average_every", "average_decay", "validate_every", "keep", "checkpoint_every", "gradient_clip")
-    + ("width", "heads", "layers", "dropout", "warm_up", "weight_decay", "bound_steps")
+    (
+        *("channels", "multipliers", "blocks", "codes", "code_width", "attention_sizes", "decoded_side", "stages"),
+        *("learning_rate", "discriminator_start", "codebook_start", "quantiser_weight", "steps", "batch_size"),
+        *("average_every", "average_decay", "validate_every", "keep", "checkpoint_every", "gradient_clip"),
+        *("width", "heads", "layers", "dropout", "warm_up", "weight_decay", "bound_steps"),
+    )
 )
 
 
