@@ -13,6 +13,14 @@ from bench.cases import Cases
 
 from .helpers import toy_data
 
+SEEDS = [int(seed) for seed in os.environ.get("BENCH_TEST_SEEDS", "0").split(",")]
+
+
+@pytest.fixture(scope="session", params=SEEDS, ids="seed {}".format)
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of a test that trains or samples: 0, or each of $BENCH_TEST_SEEDS; see tests/test_processors.py."""
+    return request.param
+
 
 @pytest.fixture
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
