@@ -17,6 +17,14 @@ from bench.system.files import locked
 
 from .helpers import toy_data
 
+SEEDS = [int(seed) for seed in os.environ.get("BENCH_TEST_SEEDS", "0").split(",")]
+
+
+@pytest.fixture(scope="session", params=SEEDS, ids="seed {}".format)
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of a test that trains or samples: 0, or each of $BENCH_TEST_SEEDS; see tests/test_processors.py."""
+    return request.param
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file on one worker, which makes their fixtures once; a test may name another group."""

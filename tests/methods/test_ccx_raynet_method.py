@@ -8,13 +8,12 @@ import torch
 
 from bench.dataset import DatasetCard
 from bench.errors import UsageError
-from bench.method import Method
 
 from ..helpers.small_methods import CARD, SIZE, FourVolumes, build, card_of, coordinates, random_views, train
 
 
-def names(method: Method) -> list[str]:
-    return [stage.name for stage in method.stages()]
+def stages(*overrides: str, dataset: str = "lidc") -> list[str]:
+    return [stage.name for stage in build("ccx_raynet", *overrides, dataset=dataset).stages()]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +40,9 @@ def test_a_case_depends_neither_on_seeds_nor_on_its_neighbours() -> None:
 
 
 def test_masks_are_a_stage_only_where_they_are_learned() -> None:
-    assert names(build("ccx_raynet")) == ["mask", "generator"]
-    assert (
-        names(build("ccx_raynet", "mask.kind=zero"))
-        == names(build("ccx_raynet", "generator.dft=false"))
-        == ["generator"]
-    )
-    assert names(build("ccx_raynet", dataset="baggage")) == ["generator"]  # no class prior: Otsu's foreground
+    assert stages() == ["mask", "generator"]
+    assert stages("mask.kind=zero") == stages("generator.dft=false") == ["generator"]
+    assert stages(dataset="baggage") == ["generator"]  # no class prior: Otsu's foreground
 
 
 def test_without_a_class_the_views_alone_decide() -> None:
@@ -58,15 +53,13 @@ def test_without_a_class_the_views_alone_decide() -> None:
         for network in learned.stages()[0].networks["masks"].networks:
             network.head.weight.zero_()
             network.head.bias.fill_(-20.0)
-    same = torch.equal(zero.reconstruct(random_views(1), seeds=[0]), learned.reconstruct(random_views(1), seeds=[0]))
-    assert same
+    given = random_views(1)
+    assert torch.equal(zero.reconstruct(given, seeds=[0]), learned.reconstruct(given, seeds=[0]))
     with torch.no_grad():
         for network in learned.stages()[0].networks["masks"].networks:
             network.head.weight.fill_(5.0)
             network.head.bias.zero_()
-    assert not torch.equal(
-        zero.reconstruct(random_views(1), seeds=[0]), learned.reconstruct(random_views(1), seeds=[0])
-    )
+    assert not torch.equal(zero.reconstruct(given, seeds=[0]), learned.reconstruct(given, seeds=[0]))
 
 
 def test_one_view_is_enough() -> None:
@@ -114,13 +107,14 @@ def chests() -> FourVolumes:
     return FourVolumes((torch.stack(volumes) + 1000) / 2000)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", ["ccx_raynet", "ccx_raygan"])
-def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str) -> None:
+def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str, seed: int) -> None:
     overrides = ["training.loop.steps=30", "training.learning_rate=1e-3", "generator.dropout=0.0"]
     overrides += [f"{stage}.loop.checkpoint_every=100" for stage in ("mask", "training")]
-    method = build(name, "mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides)
-    stages, logged = train(method, chests(), tmp_path)
-    assert stages == ["mask", "generator"]
+    method = build(name, "mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, seed=seed)
+    trained, logged = train(method, chests(), tmp_path, seed)
+    assert trained == ["mask", "generator"]
     for stage, column in (("mask", "loss"), ("generator", "voxel_loss"), ("generator", "projection_loss")):
         values = logged[stage, column]
         assert sum(values[-5:]) < 0.85 * sum(values[:5]), f"{stage} {column}: {values[:5]} → {values[-5:]}"

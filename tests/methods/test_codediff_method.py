@@ -64,13 +64,14 @@ def test_sizes_that_do_not_fit_are_refused_before_training(overrides: list[str],
         build("codediff", *overrides).reconstruct(random_views(1), seeds=[0])
 
 
-def test_every_stage_trains_and_its_loss_falls(tmp_path: Path) -> None:
+@pytest.mark.trains
+def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, seed: int) -> None:
     overrides = [f"{name}.loop.steps=18" for name in ("vqvae2d", "vqvae3d", "transformer")]
     overrides += ["vqvae2d.discriminator_start=14", "vqvae3d.discriminator_start=14", "log_sigma.loop.steps=40"]
     overrides += ["transformer.learning_rate=1e-2", "transformer.dropout=0.0", "log_sigma.learning_rate=3e-2"]
     overrides += ["vqvae3d.codebook_start=5", "vqvae3d.quantiser_weight=0.05"]
     overrides += ["transformer.objective=mlm", "log_sigma.loop.validate_every=5"]
-    stages, logged = train(build("codediff", *overrides), blobs(), tmp_path)
+    stages, logged = train(build("codediff", *overrides, seed=seed), blobs(), tmp_path, seed)
     assert stages == ["vqvae2d", "vqvae3d", "log_sigma", "transformer"]
     for stage, name in (
         ("vqvae2d", "reconstruction_loss"),
