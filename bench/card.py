@@ -1,6 +1,15 @@
-"""What is known of a method without building it, and without PyTorch: its card, its settings, how its loop runs."""
+"""What is known of a method without its networks and without PyTorch: card, settings, and where its class stands.
 
-from dataclasses import dataclass
+A built-in method lists its own in methods/NAME/card.py, which imports no networks:
+  METHODS = (MethodPlugin(CARD, Config, f"{__package__}.method:Class", PRESETS),)
+An installed package offers a MethodPlugin, or the class itself, as an entry point of the group `bench.methods`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -13,6 +22,9 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from bench.errors import PluginError
+from bench.system.files import sha256_of
 
 Capability = Literal["volume", "mip", "likelihood", "oracle"]
 
@@ -46,8 +58,8 @@ class Loop(Settings):
         return self
 
     @model_serializer(mode="wrap")
-    def _named(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what only saves memory and is not used, so that runs keep the names they had before there was it."""
+    def _serialise(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only saves memory where it is not used, so that older runs keep their ids."""
         unused = {"accumulate": 1, "checkpoint_activations": False}
         return {key: value for key, value in standard(self).items() if (key, value) not in unused.items()}
 
@@ -65,3 +77,64 @@ class MethodCard:
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
     kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
+    deterministic: bool = False  # nothing of it depends on a seed, so it has no pretrained weights and one result
+
+
+@dataclass(frozen=True)
+class MethodPlugin:
+    """A method as it is found: all that is known of it before `load` imports its networks."""
+
+    card: MethodCard
+    config: type[Settings]
+    implementation: str | type[Any]  # "package.module:Class", or the class itself where it is imported already
+    presets: Path | None = None
+    """TOML file of [preset.dataset] tables of `config` values, `any` for every dataset; None: the defaults serve all.
+
+    Tables [variant.NAME.preset] (`any`: every preset) name ablations: what they hold is laid over a preset as `--set`
+    is, and `--method METHOD+NAME` runs them; `what` in [variant.NAME] says in a few words how they differ.
+    """
+    variant: Mapping[str, Any] = field(default_factory=dict)  # of METHOD+NAME: what it changes, by preset
+
+    @property
+    def module(self) -> str:
+        """The name of the module that the class stands in."""
+        source = self.implementation
+        return source.partition(":")[0] if isinstance(source, str) else source.__module__
+
+    @property
+    def builtin(self) -> bool:
+        """Whether the method comes with the harness."""
+        return self.module.startswith("bench.methods.")
+
+    @property
+    def file(self) -> Path:
+        """The file that the class stands in. Raises PluginError where there is none."""
+        try:
+            spec = find_spec(self.module)
+        except ImportError:  # the package that should hold it is missing
+            spec = None
+        if spec is None or spec.origin is None:
+            raise PluginError(f"method '{self.card.name}' stands in no file: there is no module {self.module}")
+        return Path(spec.origin)
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the file that the class stands in; None of a method that comes with the harness."""
+        return None if self.builtin else sha256_of(self.file)
+
+    def load(self) -> type[Any]:
+        """Import the networks and return the class, a bench.method.Method that bears this card.
+
+        Raises PluginError where the module cannot be imported or has no such class.
+        """
+        found = self.implementation
+        if isinstance(found, str):
+            try:
+                found = getattr(importlib.import_module(self.module), found.partition(":")[2])
+            except (Exception, SystemExit) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise PluginError(f"method '{self.card.name}' cannot be imported: {reason}") from error
+        if getattr(found, "card", None) == self.card:
+            return found
+        attributes = {"__module__": found.__module__, "__doc__": found.__doc__, "card": self.card}
+        return type(found.__name__, (found,), attributes)  # of a variant

@@ -1,7 +1,8 @@
 """The cases of a split as tensors, and the views that a method is given. Conventions stand in bench/dataset.py."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,15 @@ from torch import Tensor
 
 from bench.dataset import DatasetCard, Geometry, Split, to_unit
 from bench.errors import UsageError
+from bench.system.files import write_atomic
+
+
+def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array of a cache file, memory-mapped; the first call makes it and writes it whole or not at all."""
+    if not path.exists():
+        array = make()
+        write_atomic(path, lambda file: np.save(file, array))
+    return np.load(path, mmap_mode="r")
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,10 @@ class Views:
     angles: Tensor  # (V,) gantry angle in degrees
     mirrored: tuple[bool, ...]  # (V,) columns flipped so that they follow the volume's W axis
     geometry: Geometry
+
+    def to(self, device: torch.device | str) -> "Views":
+        """Return the same views with their tensors on `device`."""
+        return replace(self, images=self.images.to(device), angles=self.angles.to(device))
 
 
 class PhantomTruth(Protocol):
@@ -47,33 +61,46 @@ class Cases:
     def __len__(self) -> int:
         return len(self.names)
 
+    def index(self, case: str) -> int:
+        """Return the place of a case among `names`. Raises UsageError for a name that is none of them."""
+        if case not in self.names:
+            raise UsageError(f"no case '{case}' in the split {self.split}; cases are named like {self.names[0]}")
+        return self.names.index(case)
+
+    def truth(self, case: str) -> np.ndarray:
+        """Return the true volume (D, H, W) of a case in [0, 1], float64."""
+        return to_unit(np.asarray(self.hounsfield[self.index(case)], dtype=np.float64), self.card.window)
+
     def volumes(self, indices: Sequence[int]) -> Tensor:
-        """Volumes (B, D, H, W) in [0, 1], float32."""
+        """Return volumes (B, D, H, W) in [0, 1], float32."""
         hounsfield = np.asarray(self.hounsfield[list(indices)], dtype=np.float32)
         return torch.from_numpy(to_unit(hounsfield, self.card.window))
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """Views (B, V, h, w) in [0, 1], float32."""
+        """Return views (B, V, h, w) in [0, 1], float32."""
         integrals = np.asarray(self.line_integrals[list(indices)], dtype=np.float32)
         return torch.from_numpy(np.clip(integrals / np.float32(self.card.geometry.grey_scale), 0.0, 1.0))
 
     def views(self, indices: Sequence[int]) -> Views:
-        """The views of some cases as a method receives them."""
+        """Return the views of some cases as a method receives them."""
         return Views(self.images(indices), torch.tensor(self.card.angles), self.card.mirrored, self.card.geometry)
 
     def factors(self, case: str) -> dict[str, float]:
-        """The factors of variation of a phantom by name: mm, degrees, HU or counts, 0 or 1 for no and yes.
+        """Return the factors of variation of a phantom by name: mm, degrees, HU or counts, 0 or 1 for no and yes.
 
         `described` holds what is not one number. Raises UsageError for a real case.
         """
         return {name: float(value) for name, value in self.described(case).items() if isinstance(value, (int, float))}
 
     def described(self, case: str) -> dict[str, Any]:
-        """Everything that was drawn for a phantom, as plain values. Raises UsageError for a real case."""
+        """Return everything that was drawn for a phantom, as plain values. Raises UsageError for a real case."""
         return self._phantoms("factors").factors(case)
 
     def labels(self, case: str) -> dict[str, np.ndarray]:
-        """Label maps (D, H, W) uint8 of a phantom at the preset's grid, by name. Raises UsageError for a real case."""
+        """Return label maps (D, H, W) uint8 of a phantom by name, at the preset's grid.
+
+        Raises UsageError for a real case.
+        """
         return self._phantoms("labels").labels(case)
 
     def _phantoms(self, what: str) -> PhantomTruth:

@@ -48,6 +48,8 @@ class DataConfig(BaseModel):
 class PreparedCase:
     """One prepared volume and where it came from."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     case: str  # unique, safe as a file name
     patient: str
     series: str  # SeriesInstanceUID, or the stem of the source file
@@ -60,6 +62,40 @@ class PreparedCase:
     table: str  # removed, kept, or why it was kept
     settings_sha256: str  # of everything preparation depends on
     volume_sha256: str  # of volumes/<case>.npy
+
+
+@dataclass(frozen=True)
+class Series:
+    """One public CT series, which is known before it is downloaded."""
+
+    patient: str
+    series: str  # SeriesInstanceUID
+    slices: int
+    size_mb: float  # 10⁶ bytes, to a thousandth
+    url: str  # s3://bucket/folder with one DICOM file a slice, readable without an account
+
+
+@dataclass(frozen=True)
+class SampleScan:
+    """One real scan that comes with a package on PyPI, so that anyone has it within a minute."""
+
+    requirement: str  # name==version
+    wheel_sha256: str
+    member: str  # path of the scan in the wheel
+    member_sha256: str
+    file_name: str  # that it gets here; it names the patient
+
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing worth knowing of prepared cases; an error makes results wrong, a warning may."""
+
+    severity: Severity
+    text: str
+    case: str = ""  # empty where it concerns the collection
 
 
 @dataclass(frozen=True)
@@ -78,6 +114,11 @@ class DatasetSpec:
     assign_splits: Callable[[Sequence[PreparedCase]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
     subject: Literal["patient", "bag"] = "patient"  # what preparing centres the cube on; a patient lies on a table
+    # What is known of real scans alone:
+    series: Callable[[], Sequence[Series]] | None = None  # all that can be downloaded, patient by patient
+    sample: SampleScan | None = None
+    doubts: Callable[[np.ndarray], list[str]] | None = None  # prepared volume (D, H, W) in HU → what looks wrong in it
+    remarks: Callable[[Sequence[PreparedCase]], list[Finding]] | None = None  # on the collection and its splits
     # What is known of a phantom beyond its volume, and changes nothing of it:
     factors: Callable[[int], dict[str, Any]] | None = None  # seed → all that was drawn, as plain (JSON) values
     labels: Callable[[int, int], dict[str, np.ndarray]] | None = None  # (seed, grid) → (D, H, W) uint8 maps by name
@@ -118,8 +159,8 @@ def to_hounsfield(unit: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return unit * (high - low) + low
 
 
-def views_text(angles: Iterable[float]) -> str:
-    """Gantry angles as they are written in the column `views`, e.g. 270+0."""
+def format_views(angles: Iterable[float]) -> str:
+    """Return gantry angles as the column `views` has them, e.g. 270+0."""
     return "+".join(f"{angle:g}" for angle in angles)
 
 

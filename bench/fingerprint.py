@@ -191,7 +191,7 @@ def compare(method: Fingerprint, entry: str) -> list[Comparison]:
 
     A golden value that was not computed counts as infinitely far off.
     """
-    golden = _at(read_json(method.GOLDEN), entry.split("/"), entry)
+    golden = golden_value(method.GOLDEN, entry)
     computed = compute(method, entry)
     rows = []
     for key, wanted, scale in _leaves(golden, "", None, method.LEFT_OUT):
@@ -202,6 +202,15 @@ def compare(method: Fingerprint, entry: str) -> list[Comparison]:
         deviation = deviation_of(value, wanted, scale)
         rows.append(Comparison(entry, key, value, wanted, deviation, method.tolerance(entry, key)))
     return rows
+
+
+def worst_of_each(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return of each entry the value that is nearest to its tolerance, and all that differ."""
+    worst: dict[str, Comparison] = {}
+    for row in rows:
+        if row.entry not in worst or row.strain > worst[row.entry].strain:
+            worst[row.entry] = row
+    return [row for row in rows if not row.ok or row is worst[row.entry]]
 
 
 def deviation_of(value: Any, golden: Any, scale: float | None = None) -> float:
@@ -237,6 +246,11 @@ def _leaves(
     for key, value in golden.items():
         if key not in left_out:
             yield from _leaves(value, f"{path}/{key}" if path else key, scale, left_out)
+
+
+def golden_value(golden: Path, path: str) -> Any:
+    """Return what a golden file holds at a path of keys and places in lists, as in ae3d/run64_f32/output/0."""
+    return _at(read_json(golden), path.split("/"), path)
 
 
 def _at(values: Any, parts: list[str], path: str) -> Any:

@@ -1,7 +1,7 @@
 """What a method is: a card, the stages it trains in order, and a reconstruction from views.
 
-A built-in method is a plug-in like any other: a folder under methods/, an installed entry point in the group
-`bench.methods`, or a file given as `--method path/to/file.py:Class`.
+A built-in method is a plug-in like any other: a folder under methods/ with a `card.py`, an installed entry point of the
+group `bench.methods`, or a file given as `--method path/to/file.py:Class`.
 """
 
 from abc import ABC, abstractmethod
@@ -102,14 +102,7 @@ class Method(ABC):
 
     card: ClassVar[MethodCard]
     Config: ClassVar[type[Settings]]
-    presets: ClassVar[Path | None] = None
-    """TOML file of [preset.dataset] tables of Config values, `any` for every dataset; None: Config serves them all.
-
-    Tables [variant.NAME.preset] (`any`: every preset) name ablations: what they hold is laid over a preset as `--set`
-    is, and `--method METHOD+NAME` runs them; `what` in [variant.NAME] says in a few words how they differ.
-    """
-    variant: ClassVar[Mapping[str, Any]] = {}
-    """Of a class that bench.plugins.registry makes of such a table: its settings by preset."""
+    presets: ClassVar[Path | None] = None  # a TOML file as bench.card.MethodPlugin describes it
 
     remark: str = ""
     """Of a built method: what it found on this machine that its numbers depend on; goes into its run's row."""

@@ -48,7 +48,7 @@ class Canvas:
         self.labels: NDArray[np.uint8] | None = None  # an array here is labelled while painting
 
     def box(self, low: np.ndarray, high: np.ndarray) -> Box:
-        """The voxels that something between the corners `low` and `high` can touch."""
+        """Return the voxels that something between the corners `low` and `high` can touch."""
         margin = self.edge
         starts = np.searchsorted(self.centres, np.asarray(low) - margin)
         stops = np.searchsorted(self.centres, np.asarray(high) + margin)
@@ -56,13 +56,13 @@ class Canvas:
         return d, h, w
 
     def axes(self, box: Box) -> tuple[Array, Array, Array]:
-        """The positions d (D, 1, 1), h (1, H, 1) and w (1, 1, W) of the voxels in a box."""
+        """Return the positions d (D, 1, 1), h (1, H, 1) and w (1, 1, W) of the voxels in a box."""
         d, h, w = (self.centres[part] for part in box)
         return d[:, None, None], h[None, :, None], w[None, None, :]
 
     def occupancy(self, distance: Array) -> Array:
-        """The filled part of voxels whose centres lie at a signed distance (negative inside) from a surface."""
-        return np.clip(0.5 - distance / np.float32(self.edge), 0, 1, dtype=np.float32)
+        """Return the filled part of voxels whose centres lie at a signed distance (negative inside) from a surface."""
+        return ramp(distance, self.edge)
 
     def paint(self, occupancy: Array, value: float | Array, box: Box = EVERYWHERE, label: int | None = None) -> None:
         """Replace what is there by `value` HU to the extent of `occupancy`, and the label of what is mostly filled."""
@@ -94,7 +94,7 @@ class Canvas:
         self.hounsfield += noise * np.float32(spread)
 
     def ellipsoid(self, centre: np.ndarray, radii: np.ndarray, turn: np.ndarray | None = None) -> tuple[Box, Array]:
-        """Box and occupancy of an ellipsoid; the rows of `turn` are its axes."""
+        """Return the box and occupancy of an ellipsoid; the rows of `turn` are its axes."""
         axes = np.eye(3) if turn is None else turn
         reach = np.sqrt(((axes * np.asarray(radii)[:, None]) ** 2).sum(0))
         box = self.box(centre - reach, centre + reach)
@@ -107,7 +107,7 @@ class Canvas:
         return box, self.occupancy(norm * (norm - 1) / np.sqrt(squared_twice + np.float32(1e-12)))
 
     def bar(self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float]) -> tuple[Box, Array]:
-        """Box and distances of a round bar with a radius at each end, the ends rounded."""
+        """Return the box and distances of a round bar with a radius at each end, the ends rounded."""
         reach = max(radii)
         box = self.box(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
         offset = [axis - np.float32(s) for axis, s in zip(self.axes(box), start, strict=True)]
@@ -117,7 +117,7 @@ class Canvas:
         return box, np.sqrt(squared) - (np.float32(radii[0]) + along * np.float32(radii[1] - radii[0]))
 
     def points(self, positions: Array, volumes: Array, values: Array) -> tuple[Array, Array, Box]:
-        """Occupancy, at most 1, mean HU and box of points (3, N) that stand for `volumes` (N,) mm³ each."""
+        """Return occupancy, at most 1, mean HU and box of points (3, N) that stand for `volumes` (N,) mm³ each."""
         place = positions / np.float32(self.voxel) + np.float32(self.grid / 2 - 0.5)
         inside = ((place > -1) & (place < self.grid)).all(0)
         place, volumes, values = place[:, inside], volumes[inside] / np.float32(self.voxel**3), values[inside]
@@ -145,7 +145,7 @@ class Canvas:
         return np.minimum(filled, 1).astype(np.float32), mean.astype(np.float32), box
 
     def tubes(self, tubes: Tubes) -> tuple[Array, Array, Box]:
-        """Occupancy, mean HU and box of tubes."""
+        """Return occupancy, mean HU and box of tubes."""
         length = np.linalg.norm(tubes.end - tubes.start, axis=1)
         radii = np.sqrt(np.linalg.norm(tubes.first, axis=2) * np.linalg.norm(tubes.second, axis=2))
         taper = radii[:, 1] / radii[:, 0]
@@ -171,18 +171,23 @@ class Canvas:
         return self.points(start + along * course + across, share * (1 + taper * along) ** 2, values)
 
 
+def ramp(distance: Array, edge: float) -> Array:
+    """Return the filled part at a signed distance (negative inside) from a surface that is flat at the scale `edge`."""
+    return np.clip(np.float32(0.5) - distance / np.float32(edge), 0, 1, dtype=np.float32)
+
+
 def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cross products (…, 3); numpy's own spends more time on its arguments than on short arrays."""
+    """Return the cross products (…, 3); numpy's own spends more time on its arguments than on short arrays."""
     return first[..., [1, 2, 0]] * second[..., [2, 0, 1]] - first[..., [2, 0, 1]] * second[..., [1, 2, 0]]
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…, 3) at length 1."""
+    """Return vectors (…, 3) at length 1."""
     return vectors / np.maximum(np.sqrt((vectors**2).sum(-1, keepdims=True)), 1e-9)
 
 
 def ribbons(path: np.ndarray, outward: np.ndarray, thick: np.ndarray | float, wide: np.ndarray | float) -> Tubes:
-    """Tubes along paths (…, K, 3), mitred: half axes (…, K) `thick` along `outward` (…, K, 3) and `wide` across."""
+    """Return mitred tubes along paths (…, K, 3): half axes (…, K) `thick` along `outward` (…, K, 3), `wide` across."""
     thick, wide = (np.broadcast_to(size, path.shape[:-1])[..., None] for size in (thick, wide))
     course = np.diff(path, axis=-2)
     along = unit(
@@ -199,25 +204,26 @@ def ribbons(path: np.ndarray, outward: np.ndarray, thick: np.ndarray | float, wi
 
 
 def round_path(path: np.ndarray, radius: float | np.ndarray, hounsfield: float = 0) -> Tubes:
-    """Solid round tubes along paths (…, K, 3) with one radius, or one a point (K,)."""
+    """Return solid round tubes along paths (…, K, 3) with one radius, or one a point (K,)."""
     spread = path - path.mean(-2, keepdims=True)
     flattest = np.linalg.svd(spread)[2][..., -1:, :]  # a path nearly lies in the plane this is normal to
-    return walled(ribbons(path, np.broadcast_to(flattest, path.shape), radius, radius), hounsfield, hounsfield, 1)
+    tubes = ribbons(path, np.broadcast_to(flattest, path.shape), radius, radius)
+    return set_densities(tubes, hounsfield, hounsfield, 1)
 
 
-def walled(tubes: Tubes, core: float, wall: float, inner: float) -> Tubes:
-    """The same tubes with other densities in the core and in the wall."""
+def set_densities(tubes: Tubes, core: float, wall: float, inner: float) -> Tubes:
+    """Return the same tubes with other densities, HU, in the core and in the wall."""
     ones = np.ones(len(tubes.start))
     return replace(tubes, core=core * ones, wall=wall * ones, inner=inner * ones)
 
 
-def joined(parts: Sequence[Tubes]) -> Tubes:
-    """Several tubes as one."""
+def join_tubes(parts: Sequence[Tubes]) -> Tubes:
+    """Return several tubes as one."""
     return Tubes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Tubes)))
 
 
 def curve(knots: np.ndarray, pieces: int) -> np.ndarray:
-    """Smooth paths (…, pieces + 1, 3) through knots (…, K, 3): Catmull-Rom splines."""
+    """Return smooth paths (…, pieces + 1, 3) through knots (…, K, 3): Catmull-Rom splines."""
     first, last = 2 * knots[..., :1, :] - knots[..., 1:2, :], 2 * knots[..., -1:, :] - knots[..., -2:-1, :]
     padded = np.concatenate([first, knots, last], axis=-2)
     position = np.linspace(0, knots.shape[-2] - 1, pieces + 1)
@@ -229,7 +235,7 @@ def curve(knots: np.ndarray, pieces: int) -> np.ndarray:
 
 
 def smooth_field(rng: np.random.Generator, cells: int, grid: int) -> Array:
-    """A random field (grid, grid, grid) of zero mean and unit spread, smooth over a `cells`-th of the cube.
+    """Return a random field (grid, grid, grid) of zero mean and unit spread, smooth over a `cells`-th of the cube.
 
     Drawn on a lattice and blended with cubic splines: the same field at any grid.
     """

@@ -12,7 +12,6 @@ from bench.cli import (
     compare,
     data,
     doctor,
-    faults,
     findings,
     fingerprint,
     gallery,
@@ -21,6 +20,7 @@ from bench.cli import (
     new,
     performance,
     report,
+    results,
     run,
     score,
     study,
@@ -42,6 +42,7 @@ app = Application(
 )
 app.command("run")(run.run)
 app.command("table")(table.table)
+app.command("results")(results.results)
 app.command("sweep")(sweep.sweep)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("findings")(findings.findings)
@@ -62,7 +63,6 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
-app.command("faults")(faults.faults)
 
 
 @app.callback()

@@ -1,12 +1,13 @@
 """`bench audit`: one prediction under every protocol, and the printed numbers that cannot be."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from bench.results.renderers import Sheet
+from bench.cli.usage import check_choices
+from bench.runs.folder import RunFolder
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
@@ -39,13 +40,21 @@ def audit(
     what differs is the definition. Nothing is added to results/.
     """
     from bench.errors import UsageError
+    from bench.runs.folder import find_run
+
+    folder = find_run(subject, runs_dir) if subject and dataset is None else None
+    if dataset is not None:
+        check_choices([], [dataset], [preset])
+    elif subject and folder is None:
+        raise UsageError(f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset")
+
     from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
     from bench.results.renderers import draw_markdown
     from bench.system.files import replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
-    own = [_scored(subject, case, dataset, preset, unit, split, source, device, runs_dir)] if subject else []
+    own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
         replace_block(readme, BLOCK, draw_markdown(own[0]))
     sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse()]
@@ -57,21 +66,21 @@ def audit(
 
 def _scored(
     subject: str,
+    folder: RunFolder | None,
     case: str | None,
-    dataset: str | None,
+    dataset: str,
     preset: str,
     unit: Literal["hu", "unit"],
     split: Literal["train", "validation", "test"],
     source: str,
     device: str,
-    runs_dir: Path,
-) -> "Sheet":
+) -> Any:
+    """Return the sheet (bench.results.renderers.Sheet) of a run, a folder of predictions, or one case of either."""
     from rich.console import Console
 
     from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
-    from bench.errors import UsageError, unknown_name
-    from bench.pipeline.reopen import find_run, open_stored
+    from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import compare_protocols, compare_protocols_on_case, read_case
     from bench.scoring.protocols import PROTOCOLS
@@ -80,19 +89,12 @@ def _scored(
 
     progress, target = Progress(Console(stderr=True)), chosen_device(device)
     run = None
-    if dataset is None:
-        folder = find_run(subject, runs_dir)
-        if folder is None:
-            raise UsageError(
-                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset"
-            )
+    if folder is not None:
         run = open_stored(folder, progress)
         cases, predictions, name = run.cases, run.predictions, run.facts.run_id
         split = run.facts.split
     else:
         spec = get_dataset(dataset)
-        if preset not in spec.presets:
-            raise unknown_name("preset", preset, list(spec.presets))
         with progress.task(f"prepare {spec.name}", 1) as task:
             cases = load_dataset(spec, spec.presets[preset], source, task.counted)
         predictions, name = Path(subject), f"{subject} ({spec.name}, {preset})"
@@ -112,7 +114,8 @@ def _scored(
     return compare_protocols(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
 
 
-def _print(sheets: list["Sheet"]) -> None:
+def _print(sheets: Sequence[Any]) -> None:
+    """Print sheets as tables, one below the other."""
     from rich.console import Console
 
     from bench.results.renderers import draw_rich

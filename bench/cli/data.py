@@ -1,23 +1,17 @@
 """`bench data`: bring your own scans in, get them out again, and look them over."""
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
-from bench.cli.measure import measure
-from bench.cli.usage import Application
+from bench.cli.usage import Application, check_choices
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
-app.command("measure")(measure)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
@@ -54,6 +48,7 @@ def prepare(
     from bench.data.splits import keep_split_file, own_split
     from bench.data.store import read_store, store_folder
     from bench.plugins.registry import get_dataset
+    from bench.scans.prepare import prepare as prepare_scans
     from bench.system.progress import Progress, Task
 
     spec = get_dataset(dataset)
@@ -69,8 +64,7 @@ def prepare(
                 tasks.append(stack.enter_context(progress.task(f"preparing {spec.name}", total)))
             tasks[0].advance(done, line)
 
-        module = importlib.import_module("bench.scans.prepare")
-        report = module.prepare(spec, source, workers=workers, on_progress=advance, keep_table=keep_table)
+        report = prepare_scans(spec, source, workers=workers, on_progress=advance, keep_table=keep_table)
 
     table = Table("prepared", "already there", "refused", "passed over", "stored in all")
     counts = (report.prepared, report.already, report.refused, report.skipped, read_store(spec.name))
@@ -86,7 +80,7 @@ def prepare(
     _list(progress.say, "refused", report.refused)
     progress.say(f"the volumes are in {store_folder(spec.name)}")
     if (own := own_split(spec.name)) is not None:
-        unknown = own.missing(read_store(spec.name))
+        unknown = own.missing_entries(read_store(spec.name))
         progress.say(f"your split is used; {len(unknown)} of its entries are not prepared")
     if report.refused:
         raise typer.Exit(1)
@@ -100,13 +94,14 @@ def sample(
     from rich.console import Console
 
     from bench.data.store import data_root
-    from bench.plugins.registry import get_dataset
+    from bench.plugins.registry import discover_datasets, get_dataset
+    from bench.scans.download import download_sample
     from bench.system.progress import Progress
 
-    spec = get_dataset(dataset or _offering("sample"))
-    module = _own_module(spec.name, "sample", "no sample scan")
+    offered = [name for name, spec in sorted(discover_datasets()[0].items()) if spec.sample]
+    spec = get_dataset(dataset or next(iter(offered), ""))
     say = Progress(Console()).say
-    path = module.fetch(data_root() / spec.name / "sample")
+    path = download_sample(spec, data_root() / spec.name / "sample")
     say(f"the scan is {path}; {spec.citation}")
     prepare(spec.name, path, workers=1)
 
@@ -128,10 +123,10 @@ def download(
 
     from bench.data.store import data_root
     from bench.plugins.registry import get_dataset
+    from bench.scans.download import download_series
     from bench.system.progress import Progress, Task
 
     spec = get_dataset(dataset)
-    module = _own_module(spec.name, "download", "no public download")
     target = folder or data_root() / spec.name / "download"
     progress = Progress(Console())
     with ExitStack() as stack:
@@ -142,7 +137,7 @@ def download(
                 tasks.append(stack.enter_context(progress.task(f"downloading {spec.name}, MB", total)))
             tasks[0].advance(done, note)
 
-        report = module.download(target, cases=cases, workers=workers, on_progress=advance)
+        report = download_series(spec, target, cases=cases, workers=workers, on_progress=advance)
     for name, reason in report.failed:
         progress.say(f"failed: {name}: {reason}")
     progress.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
@@ -168,12 +163,14 @@ def export(
     With --preset write what methods are given instead: SPLIT/truth/CASE.nii.gz, SPLIT/views/CASE.npy (V, h, w) in
     [0, 1], and data.json, which says what they are. `bench score` takes reconstructions named alike.
     """
+    check_choices([], [dataset], [] if preset is None else [preset])
+
     from rich.console import Console
 
     from bench.data.cases import load_preset
-    from bench.data.splits import assigned_splits
     from bench.dataset import SPLITS
     from bench.plugins.registry import get_dataset
+    from bench.scans.export import export_cases, export_prepared
     from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
@@ -182,11 +179,10 @@ def export(
         cases = load_preset(spec, preset, source, progress)
         wanted = [cases[name] for name in SPLITS if split in (name, "all")]
         with progress.task("write", sum(map(len, wanted))) as task:
-            count = importlib.import_module("bench.scans.export").export_cases(wanted, folder, task.counted)
+            count = export_cases(wanted, folder, task.counted)
         progress.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
         return
-    spec = replace(spec, assign_splits=partial(assigned_splits, spec))
-    written, failed = importlib.import_module("bench.scans.export").export(spec, folder)
+    written, failed = export_prepared(spec, folder)
     say = Progress(Console()).say
     say(f"{len(written)} cases of {spec.name} written to {folder}")
     _list(say, "not written", failed)
@@ -203,16 +199,17 @@ def check(dataset: DatasetName) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.data.splits import assigned_splits
+    from bench.data.splits import assign_splits
     from bench.data.store import read_store
     from bench.errors import BenchError
     from bench.plugins.registry import get_dataset
+    from bench.scans.check import check as check_cases
 
     spec = get_dataset(dataset)
     records = read_store(spec.name)
     if not records:
         raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
-    findings = importlib.import_module("bench.scans.check").check(spec, records, assigned_splits(spec, records))
+    findings = check_cases(spec, records, assign_splits(spec, records))
     table = Table("", "case", "what", title=f"Prepared cases of {spec.name}", title_justify="left")
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in findings:
@@ -235,15 +232,16 @@ def preview(
     ] = "both",
 ) -> None:
     """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
-    from bench.data.cases import choose_source, load_dataset
-    from bench.errors import BenchError, unknown_name
+    check_choices([], [dataset], [preset])
+
+    from bench.data.cases import load_dataset
+    from bench.data.sources import choose_source
+    from bench.errors import BenchError
     from bench.pictures.preview import preview_cases
     from bench.plugins.registry import get_dataset
     from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
-    if preset not in spec.presets:
-        raise unknown_name("preset", preset, list(spec.presets))
     progress = Progress()
     groups = []
     for one in ("real", "phantom") if source == "both" else (source,):
@@ -268,25 +266,3 @@ def _list(say: Callable[[str], None], what: str, rejected: Sequence[Any]) -> Non
     """One line for each thing with its reason."""
     for item in rejected:
         say(f"{what}: {item.path}: {item.reason}")
-
-
-def _own_module(dataset: str, name: str, lacking: str) -> ModuleType:
-    """The module `name` of a dataset's folder. Raises UsageError when it has none."""
-    from bench.errors import UsageError
-
-    module = importlib.import_module("bench.scans.prepare").own_module(dataset, name)
-    if module is None:
-        raise UsageError(f"{dataset} has {lacking}; prepare scans of your own with `bench data prepare {dataset}`")
-    return module
-
-
-def _offering(name: str) -> str:
-    """The first dataset whose folder holds a module `name`."""
-    from bench.errors import UsageError
-    from bench.plugins.registry import discover_datasets
-
-    own_module = importlib.import_module("bench.scans.prepare").own_module
-    offering = next((dataset for dataset in sorted(discover_datasets()[0]) if own_module(dataset, name)), None)
-    if offering is None:
-        raise UsageError(f"no dataset has a {name}")
-    return offering

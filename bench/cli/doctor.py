@@ -3,8 +3,10 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -15,20 +17,21 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from bench.data.cases import choose_source
+    from bench.data.sources import choose_source
     from bench.data.store import data_root
     from bench.plugins.registry import discover_datasets, discover_methods
-    from bench.system.provenance import provenance
+    from bench.system.device import hardware
+    from bench.system.files import free_bytes
+    from bench.system.provenance import software
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    facts = provenance(device)
+    facts = {**software(), **hardware(device)}
     datasets, broken_datasets = discover_datasets()
     methods, broken_methods = discover_methods()
     problems = [f"{name} cannot be imported: {why}" for name, why in {**broken_methods, **broken_datasets}.items()]
-    problems += _import_problems()
+    problems += _import_problems(methods.values())
     root = data_root()
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free / 2**30
+    free = free_bytes(root) / 2**30
     table = Table("what", Column("here", overflow="fold"), title="bench doctor", title_justify="left")
     table.add_row("version", facts["code_version"])
     table.add_row("python", f"{facts['python']} on {facts['platform']}")
@@ -79,8 +82,16 @@ def _repeatability(device: str) -> str:
     )
 
 
-def _import_problems() -> list[str]:
+def _import_problems(plugins: Iterable[Any]) -> list[str]:
+    """Return what cannot be imported of the networks of methods and of what PyTorch's packages take along."""
+    from bench.errors import PluginError
+
     problems = []
+    for plugin in plugins:
+        try:
+            plugin.load()
+        except PluginError as error:
+            problems.append(str(error))
     if find_spec("torchvision") is not None:
         try:
             import torchvision  # noqa: F401

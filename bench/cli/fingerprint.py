@@ -3,12 +3,9 @@
 import json
 import sys
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from bench.fingerprint import Comparison, Fingerprint
 
 WIDTH = 120  # of a table that does not go to a terminal
 LONGEST = 24  # characters of a value in a table
@@ -45,12 +42,13 @@ def fingerprint(
         raise typer.Exit(1)
 
 
-def _modules(method: str | None) -> "dict[str, Fingerprint]":
+def _modules(method: str | None) -> dict[str, Any]:
+    """Return by method the modules `fingerprint` of one or of all, each as bench.fingerprint describes it."""
     from bench.errors import UsageError
     from bench.plugins.registry import discover_methods, method_module
 
     names = sorted(discover_methods()[0]) if method is None else [method]
-    found: Any = {}
+    found: dict[str, Any] = {}
     for name in names:
         module = method_module(name, "fingerprint")
         if module is not None and module not in found.values():  # methods of one folder share it
@@ -60,7 +58,7 @@ def _modules(method: str | None) -> "dict[str, Fingerprint]":
     return found
 
 
-def _values(modules: "dict[str, Fingerprint]", entry: str | None, fast: bool) -> dict[str, Any]:
+def _values(modules: dict[str, Any], entry: str | None, fast: bool) -> dict[str, Any]:
     from bench.fingerprint import compute_all, compute_path
 
     if entry is None:
@@ -71,11 +69,11 @@ def _values(modules: "dict[str, Fingerprint]", entry: str | None, fast: bool) ->
     return value if isinstance(value, dict) else {entry.rpartition("/")[2]: value}
 
 
-def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> bool:
+def _report(name: str, module: Any, entry: str | None, fast: bool) -> bool:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.fingerprint import compare, select
+    from bench.fingerprint import Comparison, compare, select, worst_of_each
     from bench.system.progress import Progress
 
     chosen = select(module, entry, fast)
@@ -86,7 +84,7 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
             task.advance(done, path)
     wrong = [row for row in rows if not row.ok]
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for section, group in groupby(rows if entry else _worst_of_each(rows), lambda row: row.entry.partition("/")[0]):
+    for section, group in groupby(rows if entry else worst_of_each(rows), lambda row: row.entry.partition("/")[0]):
         table = Table(title=f"{name}: {section}", title_justify="left")
         table.add_column("entry", overflow="fold")
         for column in ("value", "golden", "deviation", "ok"):
@@ -102,15 +100,6 @@ def _report(name: str, module: "Fingerprint", entry: str | None, fast: bool) -> 
         f"{unjudged} left to rounding and not judged"
     )
     return not wrong
-
-
-def _worst_of_each(rows: "list[Comparison]") -> "list[Comparison]":
-    """Of each entry the value that is nearest to its tolerance, and all that differ."""
-    worst: dict[str, Comparison] = {}
-    for row in rows:
-        if row.entry not in worst or row.strain > worst[row.entry].strain:
-            worst[row.entry] = row
-    return [row for row in rows if not row.ok or row is worst[row.entry]]
 
 
 def _cells(value: Any, golden: Any) -> tuple[str, str]:

@@ -21,9 +21,9 @@ def list_(
     methods, broken_methods = discover_methods()
     datasets, broken_datasets = discover_datasets()
     table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
-    for name, cls in sorted(methods.items()):
-        table.add_row(name, cls.card.kind, cls.card.title, str(cls.card.year))
-        for variant, other in variants_of(cls).items():
+    for name, plugin in sorted(methods.items()):
+        table.add_row(name, plugin.card.kind, plugin.card.title, str(plugin.card.year))
+        for variant, other in variants_of(plugin).items():
             table.add_row(variant, "variant", other.card.title, "")
     console.print(table)
     table = Table("name", "what", "presets (volume / image)", title="Datasets", title_justify="left")
@@ -57,8 +57,8 @@ def show(
 
     console = Console()
     methods, _ = discover_methods()
-    for cls in list(methods.values()):
-        methods |= variants_of(cls)
+    for plugin in list(methods.values()):
+        methods |= variants_of(plugin)
     datasets, _ = discover_datasets()
     runs = {file.parent.name: file for file in runs_dir.glob("*/*/*/run.json")}
     if name in methods:
@@ -74,15 +74,15 @@ def show(
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _method_text(method, preset: str) -> str:
+def _method_text(plugin, preset: str) -> str:
     from bench.plugins.config import method_settings
     from bench.plugins.registry import variants_of
 
-    card = method.card
-    variants = [f"  {name}: {cls.card.title}" for name, cls in variants_of(method).items() if not method.variant]
-    changes = [f"this variant changes, by preset: {json.dumps(method.variant)}"] if method.variant else []
+    card = plugin.card
+    variants = [f"  {name}: {v.card.title}" for name, v in variants_of(plugin).items() if not plugin.variant]
+    changes = [f"this variant changes, by preset: {json.dumps(plugin.variant)}"] if plugin.variant else []
     deviations = [f"  - {line}" for line in card.deviations] or ["  none"]
-    settings = method_settings(method, preset, "any")
+    settings = method_settings(plugin, preset, "any")
     return "\n".join(
         [
             f"{card.name}: {card.title} ({card.year}), {card.kind}",
@@ -100,7 +100,7 @@ def _method_text(method, preset: str) -> str:
 
 
 def _dataset_text(spec) -> str:
-    from bench.data.cases import choose_source
+    from bench.data.sources import choose_source
 
     geometry = spec.geometry
     return "\n".join(

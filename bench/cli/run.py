@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.usage import check_choices
+
 
 def run(
     method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class. See `bench list`.")],
@@ -36,15 +38,22 @@ def run(
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
-    from bench.distributed import is_main, process_count
     from bench.errors import BenchError, BusyError, UsageError
+
+    methods, datasets = listed(method), listed(dataset)
+    grid = list(product(methods, datasets, seed_list(seeds)))
+    if not grid:
+        raise UsageError("--method, --dataset and --seeds need at least one name or number each; see `bench list`")
+    alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
+    check_choices(methods, datasets, [preset], protocol, [set_] if alone else [])
+
+    from bench.distributed import is_main, process_count  # with PyTorch
     from bench.pipeline.failures import forget_failure, one_line, record_failure
-    from bench.pipeline.run import RunRequest, run_one
+    from bench.pipeline.plan import RunRequest
+    from bench.pipeline.run import run_one
     from bench.system.progress import Progress
 
     progress = Progress()
-    grid = list(product(listed(method), listed(dataset), seed_list(seeds)))
-    _check_names(listed(method), listed(dataset), preset, protocol)
     failed = []
     for method_name, dataset_name, seed in grid:
         request = RunRequest(
@@ -64,7 +73,6 @@ def run(
         try:
             run_one(request, progress)
         except Exception as error:
-            alone = len(grid) == 1
             wrong = isinstance(error, UsageError) and (alone or from_pretrained)
             left = wrong or isinstance(error, BusyError)  # without a trace
             if is_main() and not left:
@@ -79,25 +87,6 @@ def run(
                 forget_failure(request)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
-
-
-def _check_names(methods: list[str], datasets: list[str], preset: str, protocol: str) -> None:
-    """Raise UsageError for a name that does not exist before the first of several runs starts."""
-    from bench.errors import PluginError, UsageError, unknown_name
-    from bench.plugins.registry import get_dataset, get_method
-    from bench.scoring.protocols import get_protocol
-
-    if not methods or not datasets:
-        raise UsageError("--method and --dataset need at least one name; see `bench list`")
-    get_protocol(protocol)
-    for name in methods:
-        with suppress(PluginError):  # it exists and is broken: its own run says so, the others go on
-            get_method(name)
-    for name in datasets:
-        with suppress(PluginError):
-            spec = get_dataset(name)
-            if preset not in spec.presets:
-                raise unknown_name("preset", preset, list(spec.presets))
 
 
 def listed(text: str) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.usage import check_choices
+
 
 def score(
     subject: Annotated[
@@ -47,45 +49,52 @@ def score(
     data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
     """
-    from bench.data.cases import load_preset
-    from bench.dataset import views_text
+    check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
+
     from bench.errors import UsageError
-    from bench.pipeline.orientation import better_turned
-    from bench.pipeline.reopen import find_run, open_stored
-    from bench.pipeline.resample import resample_predictions
     from bench.plugins.config import PLAIN_NAME
+    from bench.runs.folder import find_run
+
+    folder = find_run(subject, runs_dir) if method is None else None
+    if folder is None:
+        if dataset is None and method is None:
+            raise UsageError(
+                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
+            )
+        if dataset is None or method is None:
+            raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
+        if not PLAIN_NAME.fullmatch(method):
+            raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
+        if not Path(subject).is_dir():
+            raise UsageError(f"no folder {subject}")
+
+    from bench.data.cases import load_preset
+    from bench.dataset import format_views
+    from bench.pipeline.orientation import better_turned
+    from bench.pipeline.reopen import open_stored
+    from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
+    from bench.runs.manifest import predictions_sha256
     from bench.runs.predictions import find_predictions
-    from bench.runs.record import predictions_sha256, run_row
+    from bench.runs.record import RunLine
     from bench.scoring.protocols import get_protocol
-    from bench.scoring.rows import merge_rows, merge_run
     from bench.scoring.score import external_run, score_predictions
+    from bench.scoring.store import put_run
     from bench.system.files import sha256_of
     from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), chosen_device(device), Progress()
-    folder = find_run(subject, runs_dir) if method is None else None
-    if folder or (dataset is None and method is None):
-        if folder is None:
-            raise UsageError(
-                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
-            )
+    if folder is not None:
         with folder.locked():
             run = open_stored(folder, progress, dataset)
             rows = run.score(chosen_protocol, progress, target)
-            scored = {**folder.record().get("scored", {}), chosen_protocol.id: chosen_protocol.sha256()}
-            record = folder.update(scored=scored)
-        merge_rows(results_dir, rows)
-        merge_run(results_dir, run_row(record))
+            record = folder.update(scored={**run.record.scored, chosen_protocol.id: chosen_protocol.sha256()})
+        put_run(results_dir, record.line, rows)
         _say(rows, run.facts.run_id, results_dir, progress)
         return
-    if dataset is None or method is None:
-        raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
+    assert dataset is not None
+    assert method is not None
     spec, directory = get_dataset(dataset), Path(subject)
-    if not PLAIN_NAME.fullmatch(method):
-        raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
-    if not directory.is_dir():
-        raise UsageError(f"no folder {directory}")
     cases = load_preset(spec, preset, source, progress)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
@@ -108,34 +117,29 @@ def score(
             allow_missing=allow_missing,
             device=target,
         )
-    merge_rows(results_dir, rows)
     if hint := better_turned(files, cases[split], unit):
         progress.say(f"doubtful: {hint}")
     card = cases[split].card
-    merge_run(
-        results_dir,
-        {
-            "run_id": facts.run_id,
-            "status": "done",
-            "method": method,
-            "origin": facts.origin,
-            "dataset": card.name,
-            "source": card.source,
-            "split": split,
-            "preset": preset,
-            "seed": seed,
-            "views": views_text(card.angles),
-            "protocol": protocol,
-            "size": card.size,
-            "voxel_mm": card.voxel_mm,
-            "window_low": card.window[0],
-            "window_high": card.window[1],
-            "data_fingerprint": card.fingerprint,
-            "code_version": facts.code_version,
-            "predictions_sha256": given,
-            "resampled": "linearly" if resample else None,
-        },
+    line = RunLine(
+        run_id=facts.run_id,
+        method=method,
+        origin="external",
+        dataset=card.name,
+        source=card.source,
+        split=split,
+        preset=preset,
+        seed=seed,
+        views=format_views(card.angles),
+        size=card.size,
+        voxel_mm=card.voxel_mm,
+        window_low=card.window[0],
+        window_high=card.window[1],
+        data_fingerprint=card.fingerprint,
+        code_version=facts.code_version,
+        predictions_sha256=given,
+        resampled="linearly" if resample else "",
     )
+    put_run(results_dir, line, rows)
     _say(rows, facts.run_id, results_dir, progress)
 
 

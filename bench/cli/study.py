@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.run import listed, seed_list
+from bench.cli.usage import check_choices
+
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
 
@@ -36,10 +39,15 @@ def study(
     views and train-size train runs of their own; the others load finished ones and change nothing but the test views
     (shuffle, misalign, noise), the test cases (ood) or the sampling (steps, samples, calibration).
     """
+    methods, numbers, chosen_values = listed(method), seed_list(seeds), _whole(values)
+    if run:
+        check_choices(methods, [dataset], [])  # a finished run has a preset and settings of its own
+    else:
+        check_choices(methods, [dataset], [preset], settings=[set_])
+
     from rich.console import Console
     from rich.table import Table
 
-    from bench.cli.run import listed, seed_list
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import as_lines
     from bench.study.runs import StudyRequest
@@ -47,13 +55,13 @@ def study(
 
     progress = Progress()
     request = StudyRequest(
-        methods=tuple(listed(method)),
+        methods=tuple(methods),
         dataset=dataset,
         preset=preset,
-        seeds=tuple(seed_list(seeds)),
+        seeds=tuple(numbers),
         run_ids=tuple(listed(run)),
         overrides=tuple(set_),
-        values=tuple(_whole(values)),
+        values=tuple(chosen_values),
         setting=setting,
         source=source,
         limit=limit,

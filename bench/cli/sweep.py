@@ -1,14 +1,13 @@
 """`bench sweep`: many runs at once."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.sweep.state import State
+from bench.cli.run import listed, seed_list
+from bench.cli.usage import check_choices
 
 WIDTH = 200  # columns of text that goes to a file or a pipe
 
@@ -48,7 +47,16 @@ def sweep(
     What is finished is not repeated, what was stopped or killed goes on where it was: the same command can be typed
     again at any time. `bench sweep status` without options tells of the sweep that was started last.
     """
-    from bench.cli.run import listed, seed_list
+    from bench.errors import UsageError
+    from bench.plugins.config import parse_variations
+
+    chosen = what == "run" or bool(method)  # else the sweep that was started last is meant
+    methods, datasets, presets, numbers = listed(method), listed(dataset), listed(preset), seed_list(seeds)
+    if chosen:
+        if not (methods and datasets and presets and numbers):
+            raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
+        check_choices(methods, datasets, presets, protocol, [(*set_, *varied) for varied in parse_variations(vary)])
+
     from bench.sweep.grid import Grid, expand, keep_grid, newest_grid
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
@@ -56,14 +64,14 @@ def sweep(
     from bench.system.progress import Progress
 
     progress = Progress()
-    if what == "status" and not method:
+    if not chosen:
         grid = newest_grid(runs_dir)
     else:
         grid = Grid(
-            methods=tuple(listed(method)),
-            datasets=tuple(listed(dataset)),
-            presets=tuple(listed(preset)),
-            seeds=tuple(seed_list(seeds)),
+            methods=tuple(methods),
+            datasets=tuple(datasets),
+            presets=tuple(presets),
+            seeds=tuple(numbers),
             overrides=tuple(set_),
             varied=tuple(vary),
             protocol=protocol,
@@ -99,8 +107,8 @@ def sweep(
     return 0 if all(state.name == "done" for state in after) else 1
 
 
-def _show(found: "Sequence[State]") -> None:
-    """A table of the jobs and, of each that may be run again, the command."""
+def _show(found: Sequence[Any]) -> None:
+    """Print a table of the states of jobs and, of each job that may be run again, the command."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -2,6 +2,9 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import typer
@@ -37,3 +40,37 @@ def refused(error: typer.TyperException) -> int:
     hint = f" See `{context.command_path} --help`." if context else ""
     print(f"bench: {message}{'' if message[-1] in '.?!' else '.'}{hint}", file=sys.stderr)
     return error.exit_code
+
+
+def check_choices(
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    presets: Sequence[str],
+    protocol: str | None = None,
+    settings: Iterable[Sequence[str]] = (),
+) -> None:
+    """Raise UsageError for a name that does not exist or a setting that is refused, before PyTorch is imported.
+
+    Each of `settings`, a list of key=value, is tried on every combination. What exists and is broken is passed over:
+    its own run says so, and the others go on.
+    """
+    from bench.errors import PluginError, unknown_name
+    from bench.plugins.config import resolve
+    from bench.plugins.registry import get_dataset, get_method
+    from bench.scoring.protocols import get_protocol
+
+    if protocol is not None:
+        get_protocol(protocol)
+    plugins, specs = [], []
+    for name in methods:
+        with suppress(PluginError):
+            plugins.append(get_method(name))
+    for name in datasets:
+        with suppress(PluginError):
+            specs.append(get_dataset(name))
+    for spec, preset in product(specs, presets):
+        if preset not in spec.presets:
+            raise unknown_name("preset", preset, list(spec.presets))
+    for plugin, spec, preset, overrides in product(plugins, specs, presets, settings):
+        with suppress(PluginError):
+            resolve(plugin, spec, preset, overrides)

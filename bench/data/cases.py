@@ -8,87 +8,53 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from torch.nn import functional as F
 
 from bench.cases import Cases
 from bench.data.phantoms import Described, Phantoms, describe, keep
-from bench.data.splits import assigned_splits
-from bench.data.store import data_root, load_volume, read_store
-from bench.data.stored_views import stored_views, stored_views_sha256
-from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, PreparedCase, Split, centred_affine, is_mirrored
-from bench.errors import BenchError, UsageError, unknown_name
+from bench.data.sources import CaseSource, ChosenData, choose_data, choose_source, list_cases
+from bench.data.store import data_root, load_volume
+from bench.data.stored_views import load_stored_views
+from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, Split, centred_affine, is_mirrored
+from bench.errors import BenchError, unknown_name
 from bench.projector import project
-from bench.system.files import digest_of, drop_partial, locked, read_json, sha256_of, write_atomic, write_json
+from bench.system.files import drop_partial, locked, read_json, sha256_of, write_atomic, write_json
 from bench.system.progress import Progress
 
-CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
-PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
-LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
 GREY_PERCENTILE = 99.9
+WORKERS_FROM = 20.0  # CPU seconds of work left after the first case; below it processes cost more than they save
 
 OnProgress = Callable[[int, int], None]
 """`on_progress(done, total)`, called after each case."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """One case before it is brought to the preset's resolution."""
-
-    name: str
-    split: Split
-    seed: int | None  # of a phantom
-    record: PreparedCase | None  # of a real case
-
-
-def choose_source(spec: DatasetSpec, source: str) -> tuple[str, str]:
-    """(`real` or `phantom`, one line that says why). Raises BenchError when real data are asked for and missing."""
-    if source not in ("auto", "real", "phantom"):
-        raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
-    if source == "phantom":
-        return "phantom", "phantom, as asked"
-    records = read_store(spec.name)
-    splits = list(assigned_splits(spec, records).values())
-    train, test = splits.count("train"), splits.count("test")
-    if source == "real" and not (train and test):
-        raise BenchError(
-            f"no prepared {spec.name} data with a training and a test case (have {train} and {test}); "
-            f"run `bench data prepare {spec.name} --from DIR` on your scans, or use `--source phantom`"
-        )
-    if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
-        return "real", f"real: {train} training and {test} test cases are prepared"
-    return "phantom", (
-        f"phantom: {train} training and {test} test cases of {spec.name} are prepared, "
-        f"real data need {LEAST_TRAIN} and {LEAST_TEST}"
-    )
-
-
 def load_dataset(
     spec: DatasetSpec, config: DataConfig, source: str = "auto", on_progress: OnProgress | None = None
 ) -> dict[Split, Cases]:
-    """The three splits at the preset's resolution; computed at the first call, then read from the cache.
+    """Return the three splits at the preset's resolution; computed at the first call, then read from the cache.
 
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
-    chosen, sources, fingerprint = _chosen_sources(spec, config, source)
-    folder = data_root() / spec.name / "presets" / fingerprint[:16]
+    data = choose_data(spec, config, source)
+    folder = data_root() / spec.name / "presets" / data.fingerprint[:16]
     with locked(folder / "lock"):
         drop_partial(folder)
         manifest = _intact_manifest(folder)
         if manifest is None:
-            manifest = _build(spec, config, sources, folder, on_progress)
-    return _open(spec, config, chosen, fingerprint, sources, folder, manifest)
+            manifest = _build(spec, config, data.cases, folder, on_progress)
+    return _open(spec, config, data, folder, manifest)
 
 
 def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress) -> dict[Split, Cases]:
-    """The three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
+    """Return the three splits of a preset, saying which data they are. Raises UsageError for an unknown preset."""
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
     chosen, reason = choose_source(spec, source)
@@ -97,75 +63,25 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress)
         return load_dataset(spec, spec.presets[preset], chosen, task.counted)
 
 
-def data_fingerprint(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> str:
-    """The fingerprint of the data that `load_dataset` would give, from names and hashes alone: nothing is computed."""
-    return _chosen_sources(spec, config, source)[2]
-
-
-def _chosen_sources(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[str, list[_Source], str]:
-    if config.size > spec.full_grid:
-        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
-    chosen, reason = choose_source(spec, source)
-    if config.views == "stored" and chosen == "phantom":
-        raise UsageError(f"data.views=stored needs real {spec.name} scans that came with X-rays ({reason})")
-    sources = _real_sources(spec) if chosen == "real" else _phantom_sources(config)
-    return chosen, sources, _fingerprint(spec, config, chosen, sources)
-
-
 def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
-    """The volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
-    sources = _real_sources(spec) if source == "real" else _phantom_sources(config)
-    return (_fine_volume(spec, config, case) for case in sources if case.split == split)
+    """Return the volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
+    cases = list_cases(spec, config, source)
+    return (_fine_volume(spec, config, case) for case in cases if case.split == split)
 
 
 def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
-    """(D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
+    """Return (D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
     return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
 
 
-def _real_sources(spec: DatasetSpec) -> list[_Source]:
-    records = read_store(spec.name)
-    splits = assigned_splits(spec, records)
-    chosen = [_Source(r.case, splits[r.case], None, r) for r in records if r.case in splits]
-    return sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name))
-
-
-def _phantom_sources(config: DataConfig) -> list[_Source]:
-    return [
-        _Source(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
-        for split, count in zip(SPLITS, config.phantoms, strict=True)
-        for index in range(count)
-    ]
-
-
-def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[_Source]) -> str:
-    came_along = {}
-    if config.views == "stored":  # also tells, before anything is computed, which case lacks them
-        came_along = {"views": [stored_views_sha256(spec.name, s.name, config.angles) for s in sources]}
-    return digest_of(
-        {
-            **came_along,
-            "cache": CACHE_VERSION,
-            "dataset": spec.name,
-            "source": chosen,
-            "phantom": spec.phantom_version if chosen == "phantom" else None,
-            "config": config.model_dump(exclude=set() if chosen == "phantom" else {"phantoms"}),
-            "window": spec.window,
-            "cube": (spec.cube_mm, spec.full_grid),
-            "geometry": asdict(spec.geometry),
-            "cases": [(s.name, s.split, s.seed, s.record and s.record.volume_sha256) for s in sources],
-        }
-    )
-
-
 def _build(
-    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source], folder: Path, on_progress: OnProgress | None
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource], folder: Path, on_progress: OnProgress | None
 ) -> dict[str, Any]:
     count = len(sources)
     volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
 
-    def filled() -> Iterator[tuple[str, Described]]:
+    def fill() -> Iterator[tuple[str, Described]]:
         for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
             volumes[index], integrals[index] = volume, views
             if on_progress:
@@ -173,16 +89,16 @@ def _build(
             yield sources[index].name, described
 
     if any(source.seed is not None for source in sources):
-        beside = keep(folder, filled())  # label maps are written as they come: all of them would fill the memory
+        beside = keep(folder, fill())  # label maps are written as they come: all of them would fill the memory
     else:
         beside = {}
-        for _ in filled():
+        for _ in fill():
             pass
     training = integrals[[source.split == "train" for source in sources]]
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
     if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
         for index, source in enumerate(sources):
-            images = stored_views(spec.name, source.name, config.angles, config.image_size)
+            images = load_stored_views(spec.name, source.name, config.angles, config.image_size)
             integrals[index] = grey_scale * images
     manifest = {
         "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
@@ -195,15 +111,23 @@ def _build(
 
 
 def _computed(
-    spec: DatasetSpec, config: DataConfig, sources: Sequence[_Source]
+    spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
-    workers = min(os.cpu_count() or 1, len(sources))
+    """Yield every case in order, in this process or, where much work is left after the first, in one a core."""
+    before = time.process_time()
+    first, rest = _compute_case(spec, config, sources[0]), sources[1:]
+    left = (time.process_time() - before) * len(rest)
+    yield first
+    if left < WORKERS_FROM:
+        yield from (_compute_case(spec, config, source) for source in rest)
+        return
     job, parent = delayed(_compute_for), os.getpid()
-    return Parallel(n_jobs=workers, return_as="generator")(job(parent, spec, config, source) for source in sources)
+    workers = Parallel(n_jobs=min(cpu_count(), len(rest)), return_as="generator")
+    yield from workers(job(parent, spec, config, source) for source in rest)
 
 
 def _compute_for(
-    parent: int, spec: DatasetSpec, config: DataConfig, source: _Source
+    parent: int, spec: DatasetSpec, config: DataConfig, source: CaseSource
 ) -> tuple[np.ndarray, np.ndarray, Described]:
     if os.getpid() != parent:
         _end_with(parent)
@@ -222,8 +146,10 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tuple[np.ndarray, np.ndarray, Described]:
-    """One case: the volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
+def _compute_case(
+    spec: DatasetSpec, config: DataConfig, source: CaseSource
+) -> tuple[np.ndarray, np.ndarray, Described]:
+    """Return a volume (D, H, W) int16 at the preset's grid and its line integrals (V, h, w) from a finer one.
 
     With a phantom come its factors and label maps.
     """
@@ -235,7 +161,7 @@ def _compute_case(spec: DatasetSpec, config: DataConfig, source: _Source) -> tup
     return coarse.numpy(), views[0].numpy(), described
 
 
-def _fine_volume(spec: DatasetSpec, config: DataConfig, source: _Source) -> np.ndarray:
+def _fine_volume(spec: DatasetSpec, config: DataConfig, source: CaseSource) -> np.ndarray:
     if source.record is not None:
         return load_volume(spec.name, source.record)
     return spec.phantom(source.seed or 0, min(spec.full_grid, 2 * config.size))
@@ -255,16 +181,15 @@ def _intact_manifest(folder: Path) -> dict[str, Any] | None:
 def _open(
     spec: DatasetSpec,
     config: DataConfig,
-    chosen: str,
-    fingerprint: str,
-    sources: Sequence[_Source],
+    data: ChosenData,
     folder: Path,
     manifest: dict[str, Any],
 ) -> dict[Split, Cases]:
+    sources = data.cases
     voxel_mm = spec.cube_mm / config.size
     card = DatasetCard(
         name=spec.name,
-        source="real" if chosen == "real" else "phantom",
+        source=data.source,
         size=config.size,
         voxel_mm=voxel_mm,
         window=spec.window,
@@ -273,7 +198,7 @@ def _open(
         mirrored=tuple(is_mirrored(angle) for angle in config.angles),
         geometry=replace(spec.geometry, grey_scale=manifest["grey_scale"]),
         counts={split: sum(source.split == split for source in sources) for split in SPLITS},
-        fingerprint=fingerprint,
+        fingerprint=data.fingerprint,
     )
     volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     integrals = np.load(folder / "integrals.npy", mmap_mode="r")
@@ -285,7 +210,7 @@ def _open(
         part = slice(start, start + card.counts[split])
         names = tuple(source.name for source in sources[part])
         phantoms = None
-        if chosen == "phantom":
+        if data.source == "phantom":
             seeds = {source.name: source.seed for source in sources[part] if source.seed is not None}
             phantoms = Phantoms(spec, config.size, seeds, folder, manifest.get("beside", {}))
         cases[split] = Cases(card, split, names, volumes[part], integrals[part], affines[part], phantoms)

@@ -35,7 +35,7 @@ class Phantoms:
     hashes: Mapping[str, str]  # of the files there, by name; empty for a cache without them
 
     def factors(self, case: str) -> dict[str, Any]:
-        """Everything drawn for a case, as plain values. Raises UsageError for a case or dataset that has none."""
+        """Return all that was drawn for a case, as plain values. Raises UsageError for a case or dataset without."""
         seed = self._seed(case)
         if self.spec.factors is None:
             raise UsageError(f"the dataset {self.spec.name} states no factors of its phantoms")
@@ -70,7 +70,7 @@ class Phantoms:
 
 
 def describe(spec: DatasetSpec, seed: int, size: int) -> Described:
-    """Factors and label maps of one phantom, both empty where the dataset states none."""
+    """Return factors and label maps of one phantom, both empty where the dataset states none."""
     return (
         spec.factors(seed) if spec.factors else {},
         spec.labels(seed, size) if spec.labels else {},

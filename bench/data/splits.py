@@ -24,28 +24,28 @@ class OwnSplit:
     by: str  # case or patient
     entries: dict[str, Split]
 
-    def assigned(self, records: Sequence[PreparedCase]) -> dict[str, Split]:
-        """Case → split; a case that is not listed is left out."""
+    def assign(self, records: Sequence[PreparedCase]) -> dict[str, Split]:
+        """Return case → split; a case that is not listed is left out."""
         named = ((record.case, self._name(record)) for record in records)
         return {case: self.entries[name] for case, name in named if name in self.entries}
 
-    def missing(self, records: Sequence[PreparedCase]) -> list[str]:
-        """The entries that no prepared case answers to."""
+    def missing_entries(self, records: Sequence[PreparedCase]) -> list[str]:
+        """Return the entries that no prepared case answers to."""
         return sorted(self.entries.keys() - {self._name(record) for record in records})
 
     def _name(self, record: PreparedCase) -> str:
         return record.case if self.by == "case" else record.patient
 
 
-def assigned_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[str, Split]:
-    """Case → split by the list in the store, or by the dataset's rule when there is none; others are unused.
+def assign_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[str, Split]:
+    """Return case → split by the list in the store, or by the dataset's rule without one; a case left out is unused.
 
     Raises BenchError when the list puts one patient into two splits, or is damaged.
     """
     own = own_split(spec.name)
     if own is None:
         return spec.assign_splits(records)
-    splits = own.assigned(records)
+    splits = own.assign(records)
     of_patient: dict[str, Split] = {}
     for record in records:
         split = splits.get(record.case)
@@ -63,21 +63,21 @@ def keep_split_file(dataset: str, path: Path) -> None:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path} ({error}); name a CSV file with the columns case and split") from error
-    _parsed(text, path)
+    _parse(text, path)
     write_text(_path(dataset), text)
 
 
 def own_split(dataset: str) -> OwnSplit | None:
-    """The list in the store, or None."""
+    """Return the list in the store, or None."""
     path = _path(dataset)
-    return _parsed(path.read_text(encoding="utf-8"), path) if path.is_file() else None
+    return _parse(path.read_text(encoding="utf-8"), path) if path.is_file() else None
 
 
 def _path(dataset: str) -> Path:
     return store_folder(dataset) / "splits.csv"
 
 
-def _parsed(text: str, path: Path) -> OwnSplit:
+def _parse(text: str, path: Path) -> OwnSplit:
     rows = csv.DictReader(io.StringIO(text))
     columns = rows.fieldnames or []
     by = next((name for name in NAMES if name in columns), None)

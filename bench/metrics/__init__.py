@@ -1,8 +1,7 @@
 """What is measured: one entry a metric, so that direction, range and unit are written once.
 
-The functions live beside this table: distortion.py, ssim.py, fidelity.py, likelihood.py, and for the definitions of
-released codes slices.py and released_*.py. Which of them a result uses, and with which settings, is decided by its
-protocol (bench/scoring/protocols.py).
+The functions of arrays live beside this table: distortion.py, ssim.py, slices.py, encoder.py. Which of them a result
+uses, and with which settings, is decided by its protocol (bench/scoring/protocols.py).
 """
 
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from typing import Literal
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "code", "time"]
 Family = Literal["distortion", "likelihood", "fidelity", "cost"]
+Axis = Literal["d", "h", "w"]
+AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,10 @@ _FIDELITY = (
     Metric("precision", "Precision", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2, "fidelity"),
     Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2, "fidelity"),
 )
+FIDELITY = tuple(metric.key for metric in _FIDELITY)  # the keys of the package prdc
 BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
-CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}
+CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
 
 

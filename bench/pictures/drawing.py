@@ -1,10 +1,13 @@
-"""What all pictures share: the colour and the marker that a method has everywhere, and ticks of logarithmic axes."""
+"""What all pictures share: the look that a method has everywhere, ticks of logarithmic axes, and how they are saved."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from bench.plugins.registry import discover_methods, is_builtin
+from bench.plugins.registry import discover_methods
+from bench.system.files import write_atomic
 
 PALETTE = (  # on white and on black: Okabe and Ito, Color Universal Design, 2008, without yellow, which white swallows
     ("#0072b2", "#0072b2"),
@@ -20,28 +23,28 @@ LEAST_TICKS = 3
 
 
 def looks_of(names: Iterable[str]) -> dict[str, int]:
-    """The number of each name's look, from 0: of methods of the harness the place among all of them, then the others.
+    """Return the number of each name's look, from 0: of the harness's methods the place among them, then the others.
 
     The former is the same in every picture; the latter, in the order of names, as long as the others are.
     """
     methods = discover_methods()[0]
-    fixed = sorted(name for name, cls in methods.items() if cls.card.kind == "method" and is_builtin(cls))
+    fixed = sorted(name for name, plugin in methods.items() if plugin.card.kind == "method" and plugin.builtin)
     others = sorted(set(names) - set(fixed))
     return {name: place for place, name in enumerate((*fixed, *others))}
 
 
 def colour_of(look: int) -> str:
-    """The colour on white paper of a number of `looks_of`, as #rrggbb."""
+    """Return the colour on white paper of a number of `looks_of`, as #rrggbb."""
     return PALETTE[look % len(PALETTE)][0]
 
 
 def marker_of(look: int) -> str:
-    """The marker of a number of `looks_of`, as Matplotlib calls it."""
+    """Return the marker of a number of `looks_of`, as Matplotlib calls it."""
     return MARKERS[look % len(MARKERS)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round values in [low, high], 0 < low < high, for a logarithmic axis: at least two, powers of ten if they do."""
+    """Return round values in [low, high], 0 < low < high, for a logarithmic axis: two or more, best powers of ten."""
     for steps in ((1.0,), (1.0, 2.0, 5.0)):
         places = LogLocator(subs=steps, numticks=8).tick_values(low, high)
         inside = [float(place) for place in places if low <= place <= high]
@@ -49,3 +52,8 @@ def log_ticks(low: float, high: float) -> list[float]:
             return inside
     places = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return [float(place) for place in places if low <= place <= high]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all. Raises BenchError when the disk is full or read-only."""
+    write_atomic(path, lambda file: figure.savefig(file, format="png"))

@@ -17,19 +17,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from bench.errors import BenchError, UsageError
 from bench.pipeline.verify import check_files
-from bench.plugins.config import PLAIN_NAME, RunConfig
+from bench.plugins.config import PLAIN_NAME
 from bench.runs.folder import RunFolder
-from bench.runs.record import run_row
-from bench.scoring.rows import check_rows, is_computed, merge_rows, merge_run, read_score_rows
-from bench.system.files import digest_of, read_json, sha256_of, temporary_folder, write_atomic, writing
+from bench.runs.record import RunLine, RunRecord
+from bench.scoring.protocols import carry_hash
+from bench.scoring.rows import read_scores
+from bench.scoring.store import put_run
+from bench.system.csv_files import is_formula, text_of_rows
+from bench.system.files import sha256_of, temporary_folder, write_atomic, writing
 
 VERSION = 1
 UNPACKED = ".import-"  # begins the name of a folder that an archive is unpacked to before it is checked
@@ -52,9 +54,7 @@ Check = Callable[[RunFolder], None]
 
 def export_run(folder: RunFolder, out: Path) -> int:
     """Write a finished run to `out`; return the number of its files. Raises BenchError for a run that is not whole."""
-    record = folder.record()
-    if record.get("status") != "done":
-        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
+    record = folder.finished_record()
     wrong = [finding for finding in check_files(folder) if not finding.good]
     if wrong:
         raise BenchError(f"{folder.root.name}, {wrong[0].what}: {wrong[0].text}; run it again, then export it")
@@ -63,7 +63,7 @@ def export_run(folder: RunFolder, out: Path) -> int:
     names = {name: names[name] for name in sorted(names) if MEMBERS.fullmatch(name)}
     index = {
         "version": VERSION,
-        "run_id": record["run_id"],
+        "run_id": record.run_id,
         "files": {name: sha256_of(path) for name, path in names.items()},
     }
 
@@ -91,8 +91,8 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         with _archive(file) as archive:
             _unpack(archive, file, unpacked)
         record = _checked(RunFolder(unpacked), file)
-        folder = RunFolder(unpacked.rename(temporary / record["run_id"]))
-        target = RunFolder(runs_dir / record["config"]["dataset"] / record["config"]["method"] / record["run_id"])
+        folder = RunFolder(unpacked.rename(temporary / record.run_id))
+        target = RunFolder(runs_dir / record.config.dataset / record.config.method / record.run_id)
         new = not target.root.exists()
         if not new and not _equal(folder, target):
             raise BenchError(f"{target.root} is there and differs from {file}; move it away to add the other")
@@ -103,8 +103,8 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
                 target.root.parent.mkdir(parents=True, exist_ok=True)
                 folder.root.rename(target.root)
         try:
-            merge_rows(results_dir, read_score_rows(target.scores_csv))
-            merge_run(results_dir, run_row(target.record()))
+            line = target.finished_record().line
+            put_run(results_dir, line, read_scores(target.scores_csv, line))
         except BaseException:
             if new:
                 shutil.rmtree(target.root)
@@ -172,34 +172,28 @@ def _check_member(info: zipfile.ZipInfo, file: Path) -> None:
         raise BenchError(f"{where} is {info.file_size >> 20} MiB of text; at most {MOST_TEXT >> 20} are read")
 
 
-def _checked(folder: RunFolder, file: Path) -> dict[str, Any]:
+def _checked(folder: RunFolder, file: Path) -> RunRecord:
     """The record of an unpacked run. Raises BenchError unless every file is of its kind and they agree."""
     try:
-        record = read_json(folder.run_json)
-        config = RunConfig.model_validate(record["config"])
-        row = run_row(record)
-        safe = PLAIN_NAME.fullmatch(record["run_id"])
-    except (BenchError, KeyError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
-        raise BenchError(f"{file}: run.json is missing or damaged ({type(error).__name__})") from error
-    if not safe or record["status"] != "done":
-        raise BenchError(f"{file}: run.json names no finished run that can be stored")
-    for value in row.values():
-        _check_cell(str(value), file, "run.json")
+        record = folder.record()
+    except BenchError as error:
+        raise BenchError(f"{file}: run.json is damaged: {error}".replace(f"{folder.root}/", "")) from error
+    if record is None or record.status != "done" or not PLAIN_NAME.fullmatch(record.run_id):
+        raise BenchError(f"{file}: run.json is missing or names no finished run that can be stored")
+    text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
     for path in sorted(folder.root.rglob("*")):
         if path.is_file():
-            _check_kind(path, path.relative_to(folder.root).as_posix(), config.data.size, file)
+            _check_kind(path, path.relative_to(folder.root).as_posix(), record.config.data.size, file)
     wrong = [finding for finding in check_files(folder) if not finding.good]
     if wrong:
-        raise BenchError(f"{file}, {wrong[0].what}: {wrong[0].text}".replace(str(folder.root), record["run_id"]))
-    rows = read_score_rows(folder.scores_csv)
-    check_rows(rows)
-    facts = {"run_id": record["run_id"], "method": config.method, "dataset": config.dataset, "preset": config.preset}
-    facts |= {"seed": record["seed"], "split": record["split"], "source": record["data"]["source"]}
-    facts |= {"origin": row["origin"]}
-    if not rows or any(getattr(one, name) != value for one in rows for name, value in facts.items()):
-        raise BenchError(f"{file}: scores.csv is empty or holds rows of another run than {record['run_id']}")
-    if {one.protocol: one.protocol_hash for one in rows} != record["scored"]:
-        raise BenchError(f"{file}: scores.csv is not of the protocols that run.json names")
+        raise BenchError(f"{file}, {wrong[0].what}: {wrong[0].text}".replace(str(folder.root), record.run_id))
+    try:
+        scores = read_scores(folder.scores_csv, record.line)
+    except BenchError as error:
+        raise BenchError(f"{file}: {error}".replace(f"{folder.root}/", "")) from error
+    scored = {protocol: carry_hash(sha256) for protocol, sha256 in record.scored.items()}
+    if not scores or {score.protocol: score.protocol_hash for score in scores} != scored:
+        raise BenchError(f"{file}: scores.csv is empty or not of the protocols that run.json names")
     return record
 
 
@@ -235,16 +229,13 @@ def _check_nifti(path: Path, expected: int) -> None:
 
 
 def _check_cell(text: str, file: Path, name: str) -> None:
-    if is_computed(text):
+    if is_formula(text):
         raise BenchError(f"{file}: {name} has a cell that a spreadsheet would compute: {text[:40]!r}")
 
 
 def _equal(folder: RunFolder, target: RunFolder) -> bool:
     """Whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
+    one, other = folder.finished_record(), target.finished_record()
     parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
-    left, right = (
-        {part: record.get(part) for part in parts}
-        | {name: stage["sha256"] for name, stage in record.get("stages", {}).items()}
-        for record in (folder.record(), target.record())
-    )
-    return digest_of(left) == digest_of(right)
+    weights = [{name: stage.sha256 for name, stage in record.stages.items()} for record in (one, other)]
+    return weights[0] == weights[1] and all(getattr(one, part) == getattr(other, part) for part in parts)

@@ -5,22 +5,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.data.cases import choose_source, load_dataset
-from bench.dataset import DataConfig, DatasetCard, views_text
+from bench.data.cases import load_dataset
+from bench.data.sources import choose_source
+from bench.dataset import DataConfig, DatasetCard, format_views
 from bench.errors import BenchError
-from bench.pipeline.run import RunRequest
-from bench.plugins.config import merged, parse_overrides, validated, variant_changes
-from bench.plugins.registry import get_dataset, get_method, is_builtin
+from bench.metrics import Space
+from bench.pipeline.plan import RunRequest
+from bench.plugins.config import merge, parse_overrides, validate, variant_changes
+from bench.plugins.registry import get_dataset, get_method
+from bench.runs.record import Origin, RunLine
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import ScoreRow, as_cell, drop_run, merge_rows, merge_run
+from bench.scoring.rows import Score
+from bench.scoring.store import drop_run, put_run
+from bench.system.csv_files import escape_cell
 from bench.system.files import digest_of
 from bench.system.provenance import code_version
 
-SHOWN: tuple[dict[str, Any], ...] = (  # where tables look for a method's PSNR
-    {"space": "3d", "axis": "all"},
-    {"space": "mip", "axis": "mean"},
-    {"space": "drr", "axis": "heldout"},
-)
+SHOWN: tuple[tuple[Space, str], ...] = (("3d", "all"), ("mip", "mean"), ("drr", "heldout"))  # of a method's PSNR
 CHOICES = ("protocol", "source", "split", "from_pretrained")  # that make another request, and its id does not show
 
 
@@ -31,46 +32,49 @@ def one_line(error: BaseException) -> str:
 
 
 def record_failure(request: RunRequest, error: Exception) -> None:
-    """Enter a run that failed in runs.csv and, where its data can be loaded, in the tables."""
-    reason = one_line(error)
-    run_id = _failure_id(request)
+    """Enter a run that failed in the results: its line and, where its data can be loaded, an error for its scores."""
+    reason, card = one_line(error), _card(request)
     method, origin = _name_and_origin(request.method)
-    row = {"run_id": run_id, "status": "failed", "method": method, "origin": origin, "seed": request.seed}
-    row |= {"dataset": _label(request.dataset), "preset": request.preset, "split": request.split}
-    row |= {"error": as_cell(reason)}
-    card = _card(request)
-    if card is not None:
-        protocol = get_protocol(request.protocol)
-        shared: dict[str, Any] = {
-            "run_id": run_id,
-            "protocol": protocol.id,
-            "protocol_hash": protocol.sha256(),
-            "method": method,
-            "origin": origin,
-            "dataset": card.name,
-            "source": card.source,
-            "split": request.split,
-            "preset": request.preset,
-            "seed": request.seed,
-            "views": views_text(card.angles),
-            "metric": "psnr",
-            "level": "set",
-            "stat": "mean",
-            "value": None,
-            "n": 0,
-            "status": "error",
-            "note": f"error: {reason}",
-            "code_version": code_version(),
-        }
-        merge_rows(request.results_dir, [ScoreRow(**shared, **place) for place in SHOWN])
-        low, high = card.window
-        row |= {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
-        row |= {"data_fingerprint": card.fingerprint, "protocol": protocol.id, "views": views_text(card.angles)}
-    merge_run(request.results_dir, row)
+    line = RunLine(
+        run_id=_failure_id(request),
+        status="failed",
+        method=method,
+        origin=origin,
+        dataset=_label(request.dataset),
+        split=request.split,
+        preset=request.preset,
+        seed=request.seed,
+        error=escape_cell(reason),
+    )
+    if card is None:
+        put_run(request.results_dir, line, [])
+        return
+    low, high = card.window
+    known = {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
+    known |= {"data_fingerprint": card.fingerprint, "views": format_views(card.angles)}
+    protocol = get_protocol(request.protocol)
+    scores = [
+        Score(
+            protocol=protocol.id,
+            protocol_hash=protocol.sha256(),
+            code_version=code_version(),
+            space=space,
+            axis=axis,
+            metric="psnr",
+            level="set",
+            stat="mean",
+            value=None,
+            n=0,
+            status="error",
+            note=f"error: {reason}",
+        )
+        for space, axis in SHOWN
+    ]
+    put_run(request.results_dir, line.model_copy(update=known), scores)
 
 
 def forget_failure(request: RunRequest) -> None:
-    """Remove the row of an earlier failure of the same request."""
+    """Remove an earlier failure of the same request from the results."""
     drop_run(request.results_dir, _failure_id(request))
 
 
@@ -87,13 +91,13 @@ def _failure_id(request: RunRequest) -> str:
     return f"{plain}.{digest_of(asked)[:8]}" if asked else plain
 
 
-def _name_and_origin(method: str) -> tuple[str, str]:
+def _name_and_origin(method: str) -> tuple[str, Origin]:
     """Those of the runs that succeed, or of a class that cannot be read its file's name."""
     try:
-        method_class = get_method(method)
+        plugin = get_method(method)
     except BenchError:  # what comes with the harness can be imported
         return _label(method), "plugin"
-    return method_class.card.name, "builtin" if is_builtin(method_class) else "plugin"
+    return plugin.card.name, "builtin" if plugin.builtin else "plugin"
 
 
 def _label(reference: str) -> str:
@@ -108,9 +112,9 @@ def _card(request: RunRequest) -> DatasetCard | None:
         spec = get_dataset(request.dataset)
         changes = parse_overrides(request.overrides)
         with suppress(BenchError):  # where the method is what failed, its variant cannot matter
-            changes = merged(variant_changes(get_method(request.method), request.preset), changes)
-        data = merged(spec.presets[request.preset].model_dump(), changes.get("data", {}))
+            changes = merge(variant_changes(get_method(request.method), request.preset), changes)
+        data = merge(spec.presets[request.preset].model_dump(), changes.get("data", {}))
         chosen, _ = choose_source(spec, request.source)
-        return load_dataset(spec, validated(DataConfig, data, "data."), chosen)["test"].card
+        return load_dataset(spec, validate(DataConfig, data, "data."), chosen)["test"].card
     except Exception:  # the failure at hand is reported, not this one
         return None

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -33,8 +33,9 @@ from bench.method import Batch, FittedStage, Stage
 from bench.pipeline.microbatch import Steps, autocast, batch_length, recomputed, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
-from bench.runs.folder import (
-    RunFolder,
+from bench.runs.folder import RunFolder
+from bench.runs.record import StageRecord
+from bench.runs.weights import (
     drop_checkpoints,
     load_checkpoint,
     load_weights,
@@ -51,44 +52,42 @@ PATIENCE = timedelta(hours=3)  # with a process that prepares data or scores whi
 
 
 @dataclass(frozen=True)
-class FittedRecord:
-    """What a finished stage goes into run.json with."""
+class Run:
+    """A run as it is made: its data, its folder, and what computes it."""
 
-    sha256: str  # of its weights
-    after: str  # of the weights of the stages before it
-    steps: int
-    seconds: float
-    parts: int = 1  # in which each batch was taken at the end
+    cases: Mapping[Split, Cases]
+    folder: RunFolder
+    seed: int
+    accelerator: Accelerator
+    progress: Progress
+    settings: FitConfig = field(default_factory=FitConfig)
+    split: Split = "test"  # that is reconstructed and scored
+
+    @property
+    def test(self) -> Cases:
+        """The cases that are reconstructed and scored."""
+        return self.cases[self.split]
 
 
-def fit_stages(
-    stages: Sequence[Stage | FittedStage],
-    cases: Mapping[Split, Cases],
-    folder: RunFolder,
-    settings: FitConfig,
-    seed: int,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> dict[str, dict[str, Any]]:
+def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, StageRecord]:
     """Train all stages in order, skipping those whose weights are there and intact; return the records by stage.
 
     Raises UsageError for batches that the processes cannot share equally.
     """
-    _check_batches(stages, accelerator.num_processes)
-    done: dict[str, dict[str, Any]] = from_main(folder.record().get("stages", {}))
+    _check_batches(stages, run.accelerator.num_processes)
+    done: dict[str, StageRecord] = from_main(_stages_done(run))
     after = ""
     for stage in stages:
         record = done.get(stage.name)
-        usable = record is not None and record["after"] == after and _restored(stage, cases, folder, record, progress)
+        usable = record is not None and record.after == after and _restore(stage, run, record)
         if record is None or not everywhere(usable):
-            fitted = _fit_one(stage, cases, folder, settings, seed, after, accelerator, progress)
-            record = fitted.__dict__
+            record = _fit_one(stage, run, after)
             done = {**done, stage.name: record}
-            if accelerator.is_main_process:
-                folder.update(stages=done)
-                drop_checkpoints(folder, stage.name)
-            accelerator.wait_for_everyone()
-        after = after_stage(after, record["sha256"])
+            if run.accelerator.is_main_process:
+                run.folder.update(stages=done)
+                drop_checkpoints(run.folder, stage.name)
+            run.accelerator.wait_for_everyone()
+        after = after_stage(after, record.sha256)
     return done
 
 
@@ -106,31 +105,29 @@ def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> Non
             )
 
 
-def load_stages(
-    stages: Sequence[Stage | FittedStage], cases: Mapping[Split, Cases], folder: RunFolder, progress: Progress
-) -> None:
+def load_stages(stages: Sequence[Stage | FittedStage], run: Run) -> None:
     """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
-    done = folder.record().get("stages", {})
+    done = _stages_done(run)
     for stage in stages:
-        if stage.name not in done or not _restored(stage, cases, folder, done[stage.name], progress):
-            name = folder.root.name
+        if stage.name not in done or not _restore(stage, run, done[stage.name]):
+            name = run.folder.root.name
             raise BenchError(f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first")
 
 
-def _restored(
-    stage: Stage | FittedStage,
-    cases: Mapping[Split, Cases],
-    folder: RunFolder,
-    record: dict[str, Any],
-    progress: Progress,
-) -> bool:
-    tensors = load_weights(folder, stage.name, record["sha256"])
+def _stages_done(run: Run) -> dict[str, StageRecord]:
+    record = run.folder.record()
+    return {} if record is None else record.stages
+
+
+def _restore(stage: Stage | FittedStage, run: Run, record: StageRecord) -> bool:
+    """Fill a stage's networks from its weights; False where they are missing or damaged."""
+    tensors = load_weights(run.folder, stage.name, record.sha256)
     if tensors is None:
-        progress.say(f"{folder.weights(stage.name)} is missing or damaged: it is not used")
+        run.progress.say(f"{run.folder.weights(stage.name)} is missing or damaged: it is not used")
         return False
     load_networks(stage, tensors)
     if isinstance(stage, FittedStage):
-        stage.recall(cases)
+        stage.recall(run.cases)
     return True
 
 
@@ -141,54 +138,40 @@ def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> 
         network.load_state_dict(part)
 
 
-def _fit_one(
-    stage: Stage | FittedStage,
-    cases: Mapping[Split, Cases],
-    folder: RunFolder,
-    settings: FitConfig,
-    seed: int,
-    after: str,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> FittedRecord:
-    began = time.monotonic()
-    seed_everything(seed, stage.name, "start")
+def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
+    accelerator, began = run.accelerator, time.monotonic()
+    seed_everything(run.seed, stage.name, "start")
     for network in stage.networks.values():
         network.to(accelerator.device)
     if isinstance(stage, FittedStage):
-        with progress.task(f"fit {stage.name}", 1) as task:
-            stage.fit(cases, folder.cache)
-            stage.recall(cases)
+        with run.progress.task(f"fit {stage.name}", 1) as task:
+            stage.fit(run.cases, run.folder.cache)
+            stage.recall(run.cases)
             task.advance(1)
         steps, parts = 0, 1
     else:
         with accelerator.main_process_first():
-            stage.prepare(cases, folder.cache, accelerator.device)
-        before, parts = train(stage, folder, settings, seed, after, accelerator, progress)
+            stage.prepare(run.cases, run.folder.cache, accelerator.device)
+        before, parts = train(stage, run, after)
         began, steps = began - before, stage.loop.steps
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
-    digest = from_main(save_weights(folder, stage.name, tensors) if accelerator.is_main_process else "")
+    digest = from_main(save_weights(run.folder, stage.name, tensors) if accelerator.is_main_process else "")
     if not accelerator.is_main_process:
-        load_networks(stage, load_weights(folder, stage.name, digest) or {})
-    return FittedRecord(digest, after, steps, time.monotonic() - began, parts)
+        load_networks(stage, load_weights(run.folder, stage.name, digest) or {})
+    return StageRecord(sha256=digest, after=after, steps=steps, seconds=time.monotonic() - began, parts=parts)
 
 
-def train(
-    stage: Stage,
-    folder: RunFolder,
-    settings: FitConfig,
-    seed: int,
-    after: str,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> tuple[float, int]:
+def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    Returns the seconds spent before that checkpoint and the parts in which batches were taken. Raises StoppedError
-    after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
+    `after` is the hash of the stages before. Returns the seconds spent before that checkpoint and the parts in which
+    batches were taken. Raises StoppedError after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and
+    BenchError when the loss is not finite.
     """
+    folder, settings, seed = run.folder, run.settings, run.seed
+    accelerator, progress = run.accelerator, run.progress
     loop = stage.loop
     optimizers = stage.optimizers()
     rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
@@ -201,7 +184,7 @@ def train(
 
     steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
     memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
-    batches = _training_batches(stage, settings, seed, start, accelerator)
+    batches = _training_batches(stage, run, start)
     _set_training(stage, True)
     began = saved = time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
@@ -218,7 +201,7 @@ def train(
                     average.update_parameters(stage.networks[name])
             done = step + 1
             if loop.validate_every and (done % loop.validate_every == 0 or done == loop.steps):
-                loss = _validate(stage, averages, settings, seed, accelerator)
+                loss = _validate(stage, averages, run)
                 values["validation_loss"] = loss
                 if loss < best["loss"]:
                     best.update(loss=loss, weights=_weights_left(stage, averages))
@@ -255,41 +238,33 @@ def make_accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
 
 
-def _training_batches(
-    stage: Stage, settings: FitConfig, seed: int, start: int, accelerator: Accelerator
-) -> Iterator[Batch]:
-    items = stage.batches("train")
+def _training_batches(stage: Stage, run: Run, start: int) -> Iterator[Batch]:
+    items, accelerator = stage.batches("train"), run.accelerator
     order = BatchOrder(
         length=len(items),  # type: ignore[arg-type]
         batch=stage.loop.batch_size // accelerator.num_processes,
-        seed=derived_seed(seed, stage.name, "order"),
+        seed=derived_seed(run.seed, stage.name, "order"),
         start=start,
         steps=stage.loop.steps,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
     pinned = accelerator.device.type == "cuda"
-    return iter(DataLoader(items, batch_sampler=order, num_workers=settings.workers, pin_memory=pinned))
+    return iter(DataLoader(items, batch_sampler=order, num_workers=run.settings.workers, pin_memory=pinned))
 
 
 @torch.no_grad()
-def _validate(
-    stage: Stage,
-    averages: Mapping[str, AveragedModel],
-    settings: FitConfig,
-    seed: int,
-    accelerator: Accelerator,
-) -> float:
+def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> float:
     """Mean validation loss of the weights the stage would leave behind, with fixed randomness."""
     kept = {name: copy.deepcopy(stage.networks[name].state_dict()) for name in averages}
     for name, average in averages.items():
         stage.networks[name].load_state_dict(average.module.state_dict())
     _set_training(stage, False)
-    seed_everything(seed, stage.name, "validation")
+    seed_everything(run.seed, stage.name, "validation")
     total, count = 0.0, 0
     for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
-        with autocast(accelerator.device, settings.precision):
-            loss = stage.validation_loss(to_device(batch, accelerator.device))
+        with autocast(run.accelerator.device, run.settings.precision):
+            loss = stage.validation_loss(to_device(batch, run.accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
         size = batch_length(batch)

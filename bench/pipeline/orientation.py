@@ -27,7 +27,7 @@ def better_turned(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
     chosen = list(files.items())[:LOOKED_AT]
     for case, path in chosen:
         volume, _ = read_prediction(path, cases, case, unit)
-        truth = cases.volumes([cases.names.index(case)])[0].double().numpy()
+        truth = cases.volumes([cases.index(case)])[0].double().numpy()
         for turn in _turns():
             errors[turn] = errors.get(turn, 0.0) + float(np.mean((turned(volume, turn) - truth) ** 2))
     if not errors:

@@ -5,44 +5,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from filelock import FileLock
 from torch import Tensor
 
-from bench.cases import Cases, Views
+from bench.cases import Views
 from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
-from bench.runs.folder import RunFolder
-from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, write_prediction
+from bench.pipeline.fit import Run
+from bench.runs.manifest import MANIFEST, find_intact
+from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
-from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
 
 
-def predict(
-    method: Method,
-    cases: Cases,
-    folder: RunFolder,
-    seed: int,
-    angles: Sequence[float],
-    accelerator: Accelerator,
-    progress: Progress,
-) -> int:
-    """Reconstruct every case that has no intact prediction yet; return how many were made.
+def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
+    """Reconstruct every case of the run's split that has no intact prediction yet; return how many were made.
 
     `angles` are those at which the method's own X-ray images are wanted, where it can render any.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output of the wrong shape or with values that are not finite.
     """
-    target = folder.predictions(cases.split)
+    cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
     likely = "likelihood" in method.card.capabilities
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
-    present, known = set(intact(target)), read_likelihoods(target / FILE_NAME)
+    present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
     if _encodes_truth(method):
-        present &= set(intact(target / ENCODED_TRUTH))
+        present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
             group
@@ -51,9 +42,9 @@ def predict(
         ]
     )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
-    with progress.task(f"reconstruct {cases.split}", len(mine)) as task:
+    with run.progress.task(f"reconstruct {cases.split}", len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            made = _predict_group(method, cases, group, target, seed, angles, likely, accelerator.device)
+            made = _predict_group(method, run, group, angles)
             if made:
                 _keep_likelihoods(target, made)
             task.advance(done)
@@ -70,19 +61,12 @@ def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
 
 
 @torch.inference_mode()
-def _predict_group(
-    method: Method,
-    cases: Cases,
-    group: Sequence[int],
-    target: Path,
-    seed: int,
-    angles: Sequence[float],
-    likely: bool,
-    device: torch.device,
-) -> list[CaseLikelihood]:
+def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Sequence[float]) -> list[CaseLikelihood]:
+    """Write the predictions of some cases; return their likelihoods, none of a method without."""
+    cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
     names = [cases.names[i] for i in group]
-    views = _on(cases.views(group), device)
-    seeds = [derived_seed(seed, "sample", name) for name in names]
+    views = cases.views(group).to(device)
+    seeds = [derived_seed(run.seed, "sample", name) for name in names]
     began = time.perf_counter()
     if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
         made = method.reconstruct_truth(cases.volumes(group).to(device))
@@ -96,15 +80,15 @@ def _predict_group(
     images = _renders(method, views, angles, seeds)
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
-        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=seed, renders=own)
+        write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
     if _encodes_truth(method):
         encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
         for name, volume in zip(names, encoded, strict=True):
             write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
-    if not likely:
+    if "likelihood" not in method.card.capabilities:
         return []
     bound = method.log_likelihood(
-        cases.volumes(group).to(device), views, seeds=[derived_seed(seed, "bound", name) for name in names]
+        cases.volumes(group).to(device), views, seeds=[derived_seed(run.seed, "bound", name) for name in names]
     )
     if bound is None:
         raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
@@ -125,7 +109,3 @@ def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Seque
     if images.shape != expected:
         raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
     return images.float().cpu()
-
-
-def _on(views: Views, device: torch.device) -> Views:
-    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

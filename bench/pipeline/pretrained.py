@@ -1,17 +1,8 @@
-"""Weights that come with a method, so that a first result needs no training: one safetensors file a run.
+"""Weights that come with a method, made of a finished run, and laid into the folder of a run in place of training."""
 
-They lie in the folder `pretrained` beside the method's module, in half precision where it holds their values, and say
-of which configuration, data and seed they are. They are given to no other run. Half precision changed the PSNR of no
-case of X2CT-GAN's and CCX-rayNet's tiny chest runs by more than 1e-3 dB, and neither density nor coverage of the first.
-CodeDiff3D drew other codes in 7 of 48 cases: mean PSNR 19.04 in place of 19.02 dB.
-"""
-
-import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,56 +10,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.errors import BenchError, UsageError
-from bench.method import Method
 from bench.pipeline.fit import after_stage
-from bench.plugins.config import RunConfig
-from bench.runs.folder import RunFolder, load_weights, save_weights
-from bench.system.files import sha256_of, write_atomic
+from bench.plugins.shipped_weights import Pretrained
+from bench.runs.folder import RunFolder
+from bench.runs.record import StageRecord
+from bench.runs.weights import load_weights, save_weights
+from bench.system.files import write_atomic
 
-FOLDER = "pretrained"
 ROUNDING = 1e-3  # of a tensor's largest value; what half precision would change by more stays as it is
-FACTS = ("run_id", "config_sha256", "data_fingerprint", "dataset", "source", "preset", "seed", "steps")
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """One file of weights and what it says of itself."""
-
-    path: Path
-    facts: Mapping[str, str]
-
-    @property
-    def sha256(self) -> str:
-        """Of the file."""
-        return sha256_of(self.path)
-
-
-def folder_of(method: type[Method]) -> Path:
-    """Where the weights that come with a method lie."""
-    return Path(inspect.getfile(method)).parent / FOLDER
-
-
-def find_pretrained(method: type[Method], config: RunConfig, source: str, fingerprint: str, seed: int) -> Pretrained:
-    """The weights of this very configuration, data and seed.
-
-    Raises UsageError, naming those there are, when none match, and BenchError for a damaged file.
-    """
-    known = [one for one in _shipped(folder_of(method)) if one.facts["run_id"].startswith(f"{config.method}-")]
-    wanted = {"config_sha256": config.sha256(), "data_fingerprint": fingerprint, "seed": str(seed)}
-    for one in known:
-        if wanted.items() <= one.facts.items():
-            return one
-    places = [
-        f"{f['dataset']} ({f['source']}), preset {f['preset']}, seed {f['seed']}" for f in (one.facts for one in known)
-    ]
-    raise UsageError(
-        f"{config.method} has no pretrained weights of these settings and data on {config.dataset} ({source}), preset "
-        f"{config.preset}, seed {seed}; it has {'; '.join(places) or 'none at all'}. Without --from-pretrained it is "
-        "trained"
-    )
-
-
-def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, StageRecord]:
     """Write the weights of all stages into a run's folder; return what run.json says of the stages.
 
     Raises BenchError for a damaged file or one that lacks a stage.
@@ -80,14 +32,14 @@ def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict
     except (SafetensorError, OSError) as error:
         raise BenchError(f"{weights.path} is damaged: {error}") from error
     steps = json.loads(weights.facts["steps"])
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, StageRecord] = {}
     after = ""
     for stage in stages:
         part = {name.removeprefix(f"{stage}/"): t for name, t in tensors.items() if name.startswith(f"{stage}/")}
         if stage not in steps:
             raise BenchError(f"{weights.path} lacks stage {stage}: it was made by another version; train instead")
         sha256 = save_weights(folder, stage, {name: _single(tensor) for name, tensor in part.items()})
-        records[stage] = {"sha256": sha256, "after": after, "steps": steps[stage], "seconds": None}
+        records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
         after = after_stage(after, sha256)
     return records
 
@@ -97,44 +49,28 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
 
     Raises UsageError for a run that is not finished or was itself made of such a file, BenchError for damaged weights.
     """
-    record = folder.record()
-    if record.get("status") != "done":
-        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
-    if record.get("pretrained_sha256"):
-        raise UsageError(f"{folder.root.name} was not trained here: its weights are those of {record['pretrained_of']}")
+    record = folder.finished_record()
+    if record.pretrained_sha256:
+        raise UsageError(f"{folder.root.name} was not trained here: its weights are those of {record.pretrained_of}")
     tensors: dict[str, Tensor] = {}
-    for stage, stated in record["stages"].items():
-        loaded = load_weights(folder, stage, stated["sha256"])
+    for stage, stated in record.stages.items():
+        loaded = load_weights(folder, stage, stated.sha256)
         if loaded is None:
             raise BenchError(f"{folder.weights(stage)} is missing or damaged; run it again")
         tensors |= {f"{stage}/{name}": _halved(tensor) for name, tensor in loaded.items()}
     facts = {
-        "run_id": record["run_id"],
-        "config_sha256": record["config_sha256"],
-        "data_fingerprint": record["data"]["fingerprint"],
-        "dataset": record["config"]["dataset"],
-        "source": record["data"]["source"],
-        "preset": record["config"]["preset"],
-        "seed": str(record["seed"]),
-        "steps": json.dumps({stage: stated["steps"] for stage, stated in record["stages"].items()}),
+        "run_id": record.run_id,
+        "config_sha256": record.config_sha256,
+        "data_fingerprint": record.data.fingerprint,
+        "dataset": record.config.dataset,
+        "source": record.data.source,
+        "preset": record.config.preset,
+        "seed": str(record.seed),
+        "steps": json.dumps({stage: stated.steps for stage, stated in record.stages.items()}),
     }
     content = save(tensors, metadata=facts)
     write_atomic(out, lambda file: file.write(content))
     return len(content)
-
-
-def _shipped(folder: Path) -> Iterator[Pretrained]:
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                facts = file.metadata() or {}
-        except (SafetensorError, OSError) as error:
-            raise BenchError(f"{path} is damaged: {error}") from error
-        if not facts.keys() >= set(FACTS):
-            raise BenchError(
-                f"{path} does not say what it was trained on; make it with `bench export RUN --pretrained`"
-            )
-        yield Pretrained(path, facts)
 
 
 def _halved(tensor: Tensor) -> Tensor:

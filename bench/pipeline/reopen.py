@@ -13,11 +13,11 @@ from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.plugins.config import RunConfig
 from bench.plugins.registry import get_dataset, installed_dataset
 from bench.runs.folder import RunFolder
-from bench.scoring.protocols import Protocol
-from bench.scoring.rows import ScoreRow
+from bench.runs.record import RunRecord
+from bench.scoring.protocol import Protocol
+from bench.scoring.rows import Score
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
 from bench.system.progress import Progress
 from bench.system.provenance import code_version
@@ -30,6 +30,7 @@ class StoredRun:
     """A run, its data, and what its rows say of it."""
 
     folder: RunFolder
+    record: RunRecord
     facts: RunFacts
     cases: Mapping[Split, Cases]
 
@@ -38,9 +39,9 @@ class StoredRun:
         """The folder of the predictions of its split."""
         return self.folder.predictions(self.facts.split)
 
-    def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[ScoreRow]:
+    def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[Score]:
         """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
-        made_under = self.folder.record()["protocol"]["id"]  # whose rows alone hold the times
+        made_under = self.record.protocol.id  # whose rows alone hold the times
         facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
         with progress.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
             return score_predictions(
@@ -54,14 +55,6 @@ class StoredRun:
             )
 
 
-def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
-    """The run whose folder or id `reference` is; None when there is none."""
-    if (Path(reference) / "run.json").is_file():
-        return RunFolder(Path(reference).resolve())
-    found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
-    return RunFolder(found[0]) if found else None
-
-
 def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = None) -> StoredRun:
     """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
 
@@ -69,14 +62,9 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     or the prepared data are no longer those it was made of.
     """
     record = folder.record()
-    if record.get("status") not in PREDICTED:
-        raise UsageError(f"{folder.root} is {record.get('status', 'empty')}; finish it with `bench run` first")
-    try:
-        config = RunConfig.model_validate(record["config"])
-        source, fingerprint = record["data"]["source"], record["data"]["fingerprint"]
-        split, seed = record["split"], record["seed"]
-    except (KeyError, ValueError) as error:
-        raise BenchError(f"{folder.run_json} is damaged: {error}") from error
+    if record is None or record.status not in PREDICTED:
+        raise UsageError(f"{folder.root} is {folder.status}; finish it with `bench run` first")
+    config, split = record.config, record.split
     if dataset is None and installed_dataset(config.dataset) is None:
         raise UsageError(
             f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
@@ -86,13 +74,24 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     if spec.name != config.dataset:
         raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
     with progress.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, config.data, source, task.counted)
-    if cases[split].card.fingerprint != fingerprint:
+        cases = load_dataset(spec, config.data, record.data.source, task.counted)
+    if cases[split].card.fingerprint != record.data.fingerprint:
         raise BenchError(
-            f"{folder.root.name} was made of other {spec.name} data ({fingerprint[:8]}) than are prepared now "
-            f"({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
+            f"{folder.root.name} was made of other {spec.name} data ({record.data.fingerprint[:8]}) than are prepared "
+            f"now ({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
         )
-    origin = record.get("origin", "builtin")
-    times = part_seconds(record)
-    facts = RunFacts(folder.root.name, config.method, origin, config.preset, seed, code_version(), split, times)
-    return StoredRun(folder, facts, cases)
+    return StoredRun(folder, record, facts_of(record), cases)
+
+
+def facts_of(record: RunRecord) -> RunFacts:
+    """Return what scores say of a run, as the code at hand scores it."""
+    return RunFacts(
+        run_id=record.run_id,
+        method=record.config.method,
+        origin=record.origin,
+        preset=record.config.preset,
+        seed=record.seed,
+        code_version=code_version(),
+        split=record.split,
+        seconds=part_seconds(record),
+    )

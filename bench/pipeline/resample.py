@@ -31,7 +31,7 @@ def resample_predictions(
     shutil.rmtree(target, ignore_errors=True)  # what an earlier call made of other files
     moved = []
     for case, path in find_predictions(source, cases.names, allow_missing=allow_missing).items():
-        affine = cases.affines[cases.names.index(case)]
+        affine = cases.affines[cases.index(case)]
         image = open_volume(path, affine)
         volume = check_values(path, image, unit)
         low = cases.card.window[0] if unit == "hu" else 0.0

@@ -2,64 +2,38 @@
 
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
-import torch
-from accelerate import Accelerator
 from torch import nn
 
-from bench.card import Settings
-from bench.cases import Cases
-from bench.data.cases import choose_source, load_dataset
-from bench.dataset import DatasetCard, Split
+from bench.data.cases import load_dataset
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
-from bench.method import Method, Stage
+from bench.method import Method
 from bench.metrics.distortion import psnr
 from bench.pictures.preview import preview_run
-from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
+from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
+from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
-from bench.pipeline.pretrained import find_pretrained, place
-from bench.plugins.config import RunConfig, resolve
-from bench.plugins.registry import get_dataset, get_method, is_builtin, plugin_sha256
-from bench.runs.folder import RunFolder, weights_intact
-from bench.runs.predictions import intact, read_prediction
-from bench.runs.record import folder_sha256, full_name, run_row
-from bench.scoring.protocols import RENDERED, Protocol, get_protocol
-from bench.scoring.rows import merge_rows, merge_run, read_runs
-from bench.scoring.score import RunFacts, part_seconds, score_predictions
+from bench.pipeline.pretrained import place
+from bench.pipeline.reopen import facts_of
+from bench.runs.manifest import find_intact, folder_sha256
+from bench.runs.predictions import read_prediction
+from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
+from bench.runs.weights import weights_intact
+from bench.scoring.protocols import RENDERED, carry_hash
+from bench.scoring.score import score_predictions
+from bench.scoring.store import put_run, read_run
 from bench.scoring.xrays import turn_angles
+from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
 from bench.system.progress import Progress
-from bench.system.provenance import code_version, peak_memory_mib, provenance
+from bench.system.provenance import software
 from bench.system.seeding import seed_everything
 
 PREVIEWED = 3  # cases of the test split
-
-Phase = Literal["fit", "predict", "score"]
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a user asks for."""
-
-    method: str
-    dataset: str
-    preset: str = "tiny"
-    seed: int = 0
-    overrides: tuple[str, ...] = ()
-    protocol: str = "ct3d-1"
-    source: str = "auto"
-    only: Phase | None = None
-    device: str = "auto"
-    split: Split = "test"
-    runs_dir: Path = Path("runs")
-    results_dir: Path = Path("results")
-    from_pretrained: bool = False  # take the weights that come with the method in place of training
 
 
 def run_one(request: RunRequest, progress: Progress) -> Path:
@@ -68,211 +42,185 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
     Raises UsageError before anything is written when the request is wrong, StoppedError after SIGTERM, BenchError
     when a phase fails; the run's status and, on failure, error.txt say what happened.
     """
-    method_class, spec = get_method(request.method), get_dataset(request.dataset)
-    config, settings = resolve(method_class, spec, request.preset, request.overrides)
-    protocol = get_protocol(request.protocol)
+    planned = plan(request)
     accelerator = make_accelerator(request.device)
     if not accelerator.is_main_process:
         progress.quiet = True
-    chosen, reason = choose_source(spec, request.source)
-    progress.say_once(f"data of {spec.name}: {reason}")
-    with accelerator.main_process_first(), progress.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, config.data, chosen, task.counted)
-    card = cases["test"].card
-    seed_everything(request.seed, "weights")
-    method = _built(method_class, settings, card)
-    weights = None
-    if request.from_pretrained and any(isinstance(stage, Stage) for stage in method.stages()):
-        weights = find_pretrained(method_class, config, chosen, card.fingerprint, request.seed)
-    run_id = run_name(config, request, card.fingerprint, None if weights is None else weights.sha256)
-    folder = RunFolder(request.runs_dir / spec.name / config.method / run_id)
-    if request.only is None and from_main(_is_done(folder, protocol, cases[request.split], request.results_dir)):
-        progress.say(f"{run_id} is finished; nothing to do")
-        return folder.root
+    progress.say_once(f"data of {planned.spec.name}: {planned.data.reason}")
+    with accelerator.main_process_first(), progress.task(f"prepare {planned.spec.name}", 1) as task:
+        cases = load_dataset(planned.spec, planned.config.data, planned.data.source, task.counted)
+    run = Run(cases, planned.folder, request.seed, accelerator, progress, planned.config.fit, request.split)
+    method = _build(planned, run)
+    if request.only is None and from_main(_is_done(planned, run)):
+        progress.say(f"{planned.run_id} is finished; nothing to do")
+        return run.folder.root
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
-        _fit_and_predict(method, cases, folder, config, request, accelerator, progress)
-        return folder.root
-    with folder.locked():
-        _begin(folder, config, request, cases, accelerator, method, protocol)
-        code = plugin_sha256(method_class)
-        folder.update(origin="builtin" if code is None else "plugin", plugin_sha256=code, remark=method.remark)
-        if weights is not None:
-            folder.update(origin="pretrained", pretrained_sha256=weights.sha256, pretrained_of=weights.facts["run_id"])
-            folder.update(stages=place(weights, folder, [stage.name for stage in method.stages()]))
+        _fit_and_predict(planned, run, method)
+        return run.folder.root
+    with run.folder.locked():
+        _begin(planned, run, method)
         accelerator.wait_for_everyone()
-        try:
-            _fit_and_predict(method, cases, folder, config, request, accelerator, progress)
+        with _recording_failure(planned, run):
+            _fit_and_predict(planned, run, method)
             if request.only in (None, "score"):
-                _score(method, cases, folder, request, accelerator.device, progress)
+                _score(planned, run, method)
             else:
-                folder.update(status="fitted" if request.only == "fit" else "predicted")
-        except (StoppedError, KeyboardInterrupt):
-            with suppress(BenchError):
-                folder.update(status="stopped")
-            raise
-        except Exception as error:
-            with suppress(BenchError):  # on a full disk the first error is the one to tell
-                write_text(folder.root / "error.txt", traceback.format_exc())
-                folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-            if isinstance(error, BenchError) or is_builtin(method_class):
-                raise
-            where = f"the traceback is in {folder.root / 'error.txt'}"
-            raise PluginError(f"{config.method} raised {type(error).__name__}: {error}; {where}") from error
-    return folder.root
+                run.folder.update(status="fitted" if request.only == "fit" else "predicted")
+    return run.folder.root
 
 
-def _built(method_class: type[Method], settings: Settings, card: DatasetCard) -> Method:
+def _build(planned: Plan, run: Run) -> Method:
+    """Return the method with its networks. Raises PluginError for what a plug-in raises."""
+    method_class = planned.method.load()
+    seed_everything(run.seed, "weights")
     try:
-        return method_class(settings, card)
+        return method_class(planned.settings, run.cases["test"].card)
     except Exception as error:
-        if isinstance(error, BenchError) or is_builtin(method_class):
+        if isinstance(error, BenchError) or planned.method.builtin:
             raise
-        where = "run with --debug for the traceback"
         raise PluginError(
-            f"{method_class.card.name} raised {type(error).__name__}: {error} as it was built; {where}"
+            f"{planned.config.method} raised {type(error).__name__}: {error} as it was built; "
+            "run with --debug for the traceback"
         ) from error
 
 
-def run_name(config: RunConfig, request: RunRequest, fingerprint: str, weights: str | None = None) -> str:
-    """The name of the run that a request makes on data of this fingerprint, from pretrained weights of this hash."""
-    code = plugin_sha256(get_method(request.method))
-    return full_name(config, request.seed, request.split, fingerprint, code, weights)
+@contextmanager
+def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
+    """Within it a stop or a failure is written down in the run's record, then raised."""
+    try:
+        yield
+    except (StoppedError, KeyboardInterrupt):
+        with suppress(BenchError):
+            run.folder.update(status="stopped")
+        raise
+    except Exception as error:
+        traces = run.folder.root / "error.txt"
+        with suppress(BenchError):  # on a full disk the first error is the one to tell
+            write_text(traces, traceback.format_exc())
+            run.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, BenchError) or planned.method.builtin:
+            raise
+        raise PluginError(
+            f"{planned.config.method} raised {type(error).__name__}: {error}; the traceback is in {traces}"
+        ) from error
 
 
-def _is_done(folder: RunFolder, protocol: Protocol, cases: Cases, results_dir: Path) -> bool:
+def _is_done(planned: Plan, run: Run) -> bool:
     """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
-    record = folder.record()
-    if record.get("status") != "done" or record["scored"].get(protocol.id) != protocol.sha256():
+    record, protocol = run.folder.record(), planned.protocol
+    if record is None or record.status != "done":
         return False
-    if folder.root.name not in set(read_runs(results_dir)["run_id"]):
+    if carry_hash(record.scored.get(protocol.id, "")) != protocol.sha256():
         return False
-    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record.get("stages", {}).items())
-    return weights and set(intact(folder.predictions(cases.split))) >= set(cases.names)
+    if read_run(planned.request.results_dir, planned.run_id) is None:
+        return False
+    weights = all(weights_intact(run.folder, name, stage.sha256) for name, stage in record.stages.items())
+    return weights and set(find_intact(run.folder.predictions(run.split))) >= set(run.test.names)
 
 
-def _begin(
-    folder: RunFolder,
-    config: RunConfig,
-    request: RunRequest,
-    cases: Mapping[Split, Cases],
-    accelerator: Accelerator,
-    method: Method,
-    protocol: Protocol,
-) -> None:
-    card = cases["test"].card
-    record = folder.record()
-    folder.update(
-        run_id=folder.root.name,
+def _begin(planned: Plan, run: Run, method: Method) -> None:
+    """Write the record as it is when a run begins or goes on."""
+    card, weights, earlier = run.test.card, planned.weights, run.folder.record()
+    record = RunRecord(
+        run_id=planned.run_id,
         status="running",
-        error=None,
-        seed=request.seed,
-        split=request.split,
-        config=config.model_dump(mode="json"),
-        config_sha256=config.sha256(),
-        data={
-            "source": card.source,
-            "fingerprint": card.fingerprint,
-            "counts": card.counts,
-            "grey_scale": card.geometry.grey_scale,
-            "voxel_mm": card.voxel_mm,
-            "window": card.window,
-        },
-        protocol={"id": protocol.id, "sha256": protocol.sha256()},
-        parameters=sum(p.numel() for network in _networks(method) for p in network.parameters()),
-        provenance={**provenance(accelerator.device), "processes": accelerator.num_processes},
-        started=record.get("started") or _now(),
-        seconds=record.get("seconds", {}),
-        scored=record.get("scored", {}),
+        seed=run.seed,
+        split=run.split,
+        config=planned.config,
+        config_sha256=planned.config.sha256(),
+        data=DataRecord(
+            source=card.source,
+            fingerprint=card.fingerprint,
+            counts=card.counts,
+            grey_scale=card.geometry.grey_scale,
+            voxel_mm=card.voxel_mm,
+            window=card.window,
+        ),
+        protocol=ProtocolRecord(id=planned.protocol.id, sha256=planned.protocol.sha256()),
+        parameters=sum(parameter.numel() for network in _networks(method) for parameter in network.parameters()),
+        provenance={**software(), **hardware(run.accelerator.device), "processes": run.accelerator.num_processes},
+        started=earlier.started if earlier else _now(),
+        origin="pretrained" if weights else "builtin" if planned.code_sha256 is None else "plugin",
+        plugin_sha256=planned.code_sha256,
+        pretrained_sha256=weights.sha256 if weights else None,
+        pretrained_of=weights.facts["run_id"] if weights else None,
+        remark=method.remark or None,
     )
+    if earlier:
+        carried = ("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "predictions_sha256", "finished")
+        record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
+    run.folder.write(record)
+    if weights:
+        run.folder.update(stages=place(weights, run.folder, [stage.name for stage in method.stages()]))
 
 
-def _fit_and_predict(
-    method: Method,
-    cases: Mapping[Split, Cases],
-    folder: RunFolder,
-    config: RunConfig,
-    request: RunRequest,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> None:
-    main = accelerator.is_main_process
-    if request.only in (None, "fit"):
-        stages = fit_stages(method.stages(), cases, folder, config.fit, request.seed, accelerator, progress)
+def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
+    only, main = planned.request.only, run.accelerator.is_main_process
+    if only in (None, "fit"):
+        stages = fit_stages(method.stages(), run)
         if main:
-            _note(folder, fit=sum(record["seconds"] or 0.0 for record in stages.values()))
-    if request.only in (None, "predict"):
-        if request.only == "predict":
-            load_stages(method.stages(), cases, folder, progress)
+            _add_seconds(run, fit=sum(record.seconds or 0.0 for record in stages.values()))
+    if only in (None, "predict"):
+        if only == "predict":
+            load_stages(method.stages(), run)
         for network in _networks(method):
-            network.to(accelerator.device).eval()
-        angles = turn_angles(RENDERED, cases[request.split].card.angles)
+            network.to(run.accelerator.device).eval()
         began = time.monotonic()
-        made = predict(method, cases[request.split], folder, request.seed, angles, accelerator, progress)
+        made = predict(method, run, turn_angles(RENDERED, run.test.card.angles))
         if made and main:
-            _note(folder, predict=time.monotonic() - began)
-            folder.update(infer_seconds=method.seconds_by_part())
-    if main:
-        peak = peak_memory_mib(accelerator.device)
-        folder.update(peak_memory_mib=max(folder.record().get("peak_memory_mib", 0.0), peak))
+            _add_seconds(run, predict=time.monotonic() - began)
+            run.folder.update(infer_seconds=method.seconds_by_part())
+    if main and (record := run.folder.record()):
+        peak = peak_memory_mib(run.accelerator.device)
+        run.folder.update(peak_memory_mib=max(record.peak_memory_mib or 0.0, peak))
 
 
-def _score(
-    method: Method,
-    cases: Mapping[Split, Cases],
-    folder: RunFolder,
-    request: RunRequest,
-    device: torch.device,
-    progress: Progress,
-) -> None:
-    began = time.monotonic()
-    protocol = get_protocol(request.protocol)
-    facts = RunFacts(
-        run_id=folder.root.name,
-        method=method.card.name,
-        origin=folder.record()["origin"],
-        preset=request.preset,
-        seed=request.seed,
-        code_version=code_version(),
-        split=request.split,
-        seconds=part_seconds(folder.record()),
+def _score(planned: Plan, run: Run, method: Method) -> None:
+    began, protocol, results_dir = time.monotonic(), planned.protocol, planned.request.results_dir
+    reached = _draw_previews(run, method)
+    run.progress.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {run.folder.previews}")
+    predictions = run.folder.predictions(run.split)
+    with run.progress.task("score", len(run.test)) as task:
+        scores = score_predictions(
+            facts_of(run.folder.update()),
+            run.cases,
+            predictions,
+            protocol,
+            run.folder.scores_csv,
+            task.counted,
+            device=run.accelerator.device,
+        )
+    record = _add_seconds(run, score=time.monotonic() - began)
+    done = record.model_copy(
+        update={
+            "status": "done",
+            "scored": {**record.scored, protocol.id: protocol.sha256()},
+            "predictions_sha256": folder_sha256(predictions),
+            "finished": _now(),
+        }
     )
-    predictions = folder.predictions(request.split)
-    reached = _draw_previews(method, cases[request.split], folder)
-    progress.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {folder.previews}")  # all scores take longer
-    with progress.task("score", len(cases[request.split])) as task:
-        rows = score_predictions(facts, cases, predictions, protocol, folder.scores_csv, task.counted, device=device)
-    _note(folder, score=time.monotonic() - began)
-    done = {
-        "status": "done",
-        "scored": {**folder.record()["scored"], protocol.id: protocol.sha256()},
-        "predictions_sha256": folder_sha256(predictions),
-        "finished": _now(),
-    }
-    with progress.task("merge", 2) as task:  # before the run counts as done: one that does is not looked at again
-        merge_rows(request.results_dir, rows)
-        task.advance(1)
-        merge_run(request.results_dir, run_row({**folder.record(), **done}))
-        task.advance(2)
-    folder.update(**done)
-    progress.say(f"done: {folder.root}; scores in {request.results_dir}")
+    put_run(results_dir, done.line, scores)  # before the run counts as done: one that does is not looked at again
+    run.folder.write(done)
+    run.progress.say(f"done: {run.folder.root}; scores in {results_dir}")
 
 
-def _note(folder: RunFolder, **seconds: float) -> None:
-    folder.update(seconds={**folder.record().get("seconds", {}), **seconds})
+def _add_seconds(run: Run, **seconds: float) -> RunRecord:
+    record = run.folder.record()
+    return run.folder.update(seconds={**(record.seconds if record else {}), **seconds})
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _draw_previews(method: Method, cases: Cases, folder: RunFolder) -> list[str]:
+def _draw_previews(run: Run, method: Method) -> list[str]:
     """Draw the first cases; return the PSNR of each."""
-    reached = []
+    cases, reached = run.test, []
     for index, name in enumerate(cases.names[:PREVIEWED]):
-        volume, _ = read_prediction(folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)
-        title = f"{method.card.title}, {cases.card.name} ({cases.card.source}), {folder.root.name}"
-        preview_run(folder.previews / f"{name}.png", cases, index, volume, title)
+        volume, _ = read_prediction(run.folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)
+        title = f"{method.card.title}, {cases.card.name} ({cases.card.source}), {run.folder.root.name}"
+        preview_run(run.folder.previews / f"{name}.png", cases, index, volume, title)
         value = psnr(cases.volumes([index])[0].numpy(), volume, data_range=1.0)
         reached.append("∞" if value is None else f"{value:.1f}")
     return reached

@@ -1,14 +1,24 @@
 """The values a stage logs while it trains: train.csv in the run's folder, and TensorBoard where it is installed."""
 
-import csv
-import io
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bench.errors import BenchError
 from bench.runs.folder import RunFolder
-from bench.system.files import write_text
+from bench.system.csv_files import read_rows, write_rows
+
+
+@dataclass(frozen=True)
+class TrainRow:
+    """One value that a stage logged."""
+
+    stage: str
+    step: int
+    name: str
+    value: str  # six digits
 
 
 class TrainLog:
@@ -19,22 +29,22 @@ class TrainLog:
 
     def __init__(self, folder: RunFolder, stage: str, every: int, *, writes: bool = True) -> None:
         self.path, self.stage, self.every = folder.train_csv, stage, every
-        self.rows: list[tuple[str, str, str, str]] = []
+        self.rows: list[TrainRow] = []
         self.writes = writes
         self.board = _tensorboard(folder) if writes else None
 
     def start_at(self, step: int) -> None:
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = [(r[0], r[1], r[2], r[3]) for r in list(csv.reader(file))[1:] if len(r) == 4]
-            self.rows = [row for row in rows if row[0] != self.stage or int(row[1]) <= step]
+        """Take up what is logged already, but for this stage after a step. What is damaged is logged anew."""
+        with suppress(BenchError):
+            rows = read_rows(self.path, TrainRow)
+            self.rows = [row for row in rows if row.stage != self.stage or row.step <= step]
 
     def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
         """Keep the numbers of one step. Raises BenchError when the loss is not finite."""
         if not np.isfinite(numbers.get("loss", 0.0)):
             raise BenchError(f"the loss of stage {self.stage} is not finite at step {step}; lower its learning rate")
         for name, value in numbers.items():
-            self.rows.append((self.stage, str(step), name, f"{value:.6g}"))
+            self.rows.append(TrainRow(self.stage, step, name, f"{value:.6g}"))
             if self.board is not None:
                 self.board.add_scalar(f"{self.stage}/{name}", value, step)
         return numbers
@@ -43,9 +53,7 @@ class TrainLog:
         """Write all rows so far to the file."""
         if not self.writes:
             return
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([("stage", "step", "name", "value"), *self.rows])
-        write_text(self.path, buffer.getvalue())
+        write_rows(self.path, TrainRow, self.rows)
         if self.board is not None:
             self.board.flush()
 

@@ -3,20 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from bench.errors import BenchError
+from bench.metrics import FIDELITY
 from bench.pipeline.reopen import open_stored
-from bench.plugins.config import RunConfig
-from bench.runs.folder import RunFolder, weights_intact
-from bench.runs.predictions import ENCODED_TRUTH, MANIFEST, intact, read_manifest
-from bench.runs.record import folder_sha256, name_of_record
-from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.rows import KEY, ScoreRow, read_score_rows
+from bench.runs.folder import RunFolder
+from bench.runs.manifest import MANIFEST, find_intact, folder_sha256, read_manifest
+from bench.runs.predictions import ENCODED_TRUTH
+from bench.runs.record import RunRecord, StageRecord
+from bench.runs.weights import weights_intact
+from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
+from bench.scoring.rows import Score, read_scores, score_key
 from bench.scoring.score import score_predictions
+from bench.scoring.store import read_run
 from bench.system.progress import Progress
 
 SAME = 1e-5  # relative difference that other hardware may make
@@ -45,14 +46,16 @@ def verify_run(folder: RunFolder, results_dir: Path, progress: Progress, device:
 
 
 def check_files(folder: RunFolder) -> list[Finding]:
-    """The name that follows from configuration, data and seed, and the hashes of weights and predictions."""
-    record = folder.record()
+    """Return what the name that follows from the record, and the hashes of weights and predictions, come to."""
     try:
-        findings = [_check_name(record), *_check_weights(folder, record.get("stages", {}))]
-        target = folder.predictions(record["split"])
-        findings += _check_predictions(target, record.get("predictions_sha256"))
-    except (KeyError, TypeError, ValidationError) as error:
-        return [Finding("run.json", False, f"damaged or of another version: {type(error).__name__} {error}")]
+        record = folder.record()
+    except BenchError as error:
+        return [Finding("run.json", False, str(error))]
+    if record is None:
+        return [Finding("run.json", False, f"{folder.run_json} is missing")]
+    target = folder.predictions(record.split)
+    findings = [_check_name(record), *_check_weights(folder, record.stages)]
+    findings += _check_predictions(target, record.predictions_sha256)
     if (target / ENCODED_TRUTH).is_dir():
         findings += _check_predictions(target / ENCODED_TRUTH, None)
     return findings
@@ -61,7 +64,7 @@ def check_files(folder: RunFolder) -> list[Finding]:
 def check_scores(folder: RunFolder, progress: Progress, device: torch.device) -> list[Finding]:
     """Each protocol's rows of scores.csv against those that its predictions give now; times are not repeated."""
     try:
-        kept = [row for row in read_score_rows(folder.scores_csv) if row.space != "time"]
+        kept = [row for row in read_scores(folder.scores_csv) if row.space != "time"]
     except BenchError as error:
         return [Finding("scores", False, str(error))]
     try:
@@ -69,13 +72,13 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
     except BenchError as error:
         return [Finding("data", False, str(error))]
     findings = []
-    for name, sha256 in folder.record()["scored"].items():
-        protocol = PROTOCOLS.get(name)
-        if protocol is None or protocol.sha256() != sha256:
+    for name, sha256 in run.record.scored.items():
+        if not is_current(name, carry_hash(sha256)):
             findings.append(
                 Finding(f"scores {name}", False, "this version does not have the protocol it was scored by")
             )
             continue
+        protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
                 run.facts, run.cases, run.predictions, protocol, on_progress=task.counted, device=device
@@ -85,9 +88,9 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
     return findings or [Finding("scores", False, "the run was never scored")]
 
 
-def compare_rows(what: str, kept: list[ScoreRow], again: list[ScoreRow]) -> Finding:
+def compare_rows(what: str, kept: list[Score], again: list[Score]) -> Finding:
     """Whether two sets of rows have the same keys and values."""
-    left, right = ({tuple(getattr(row, name) for name in KEY): row for row in rows} for rows in (kept, again))
+    left, right = ({score_key(row): row for row in rows} for rows in (kept, again))
     alone = [*(left.keys() - right.keys()), *(right.keys() - left.keys())]
     if alone:
         row = left.get(alone[0]) or right[alone[0]]
@@ -102,27 +105,27 @@ def compare_rows(what: str, kept: list[ScoreRow], again: list[ScoreRow]) -> Find
     return Finding(what, True, f"{len(left)} rows repeated")
 
 
-def _same(old: ScoreRow, new: ScoreRow) -> bool:
+def _same(old: Score, new: Score) -> bool:
     if old.value is None or new.value is None:
         return old.value is None and new.value is None and old.status == new.status
-    if old.metric.startswith(("density", "coverage", "precision", "recall")):
+    if old.metric.startswith(FIDELITY):
         return abs(old.value - new.value) <= SAME_SHARE * max(1.0, abs(old.value))
     return abs(old.value - new.value) <= SAME * max(abs(old.value), 1e-3)
 
 
-def _check_name(record: Mapping[str, Any]) -> Finding:
-    expected = name_of_record(record)
-    if record["run_id"] != expected or RunConfig.model_validate(record["config"]).sha256() != record["config_sha256"]:
-        return Finding("name", False, f"run.json calls itself {record['run_id']}; what it says makes it {expected}")
+def _check_name(record: RunRecord) -> Finding:
+    expected = record.expected_run_id
+    if record.run_id != expected or record.config.sha256() != record.config_sha256:
+        return Finding("name", False, f"run.json calls itself {record.run_id}; what it says makes it {expected}")
     return Finding("name", True, f"{expected} follows from configuration, data and seed")
 
 
-def _check_weights(folder: RunFolder, stages: Mapping[str, Any]) -> list[Finding]:
+def _check_weights(folder: RunFolder, stages: Mapping[str, StageRecord]) -> list[Finding]:
     findings = []
     for stage, record in stages.items():
-        good = weights_intact(folder, stage, record["sha256"])
-        found = "as stated" if good else "missing or not the file that run.json describes"
-        findings.append(Finding(f"weights {stage}", good, found))
+        good = weights_intact(folder, stage, record.sha256)
+        text = "as stated" if good else "missing or not the file that run.json describes"
+        findings.append(Finding(f"weights {stage}", good, text))
     return findings
 
 
@@ -132,7 +135,7 @@ def _check_predictions(folder: Path, stated: str | None) -> list[Finding]:
         manifest = read_manifest(folder)
     except BenchError as error:
         return [Finding(what, False, str(error))]
-    bad = sorted(manifest.keys() - intact(folder).keys())
+    bad = sorted(manifest.keys() - find_intact(folder).keys())
     known = {entry.file for entry in manifest.values()} | {MANIFEST}
     extra = sorted(p.name for p in folder.glob("*.nii*") if p.name not in known)
     if not manifest or bad or extra:
@@ -145,13 +148,12 @@ def _check_predictions(folder: Path, stated: str | None) -> list[Finding]:
 
 
 def _check_results(folder: RunFolder, results_dir: Path) -> Finding:
-    """Whether the rows of the results table are those of the run's own scores.csv."""
-    own = read_score_rows(folder.scores_csv)
-    shown = [row for row in read_score_rows(results_dir / "scores.csv") if row.run_id == folder.record()["run_id"]]
-    if not shown:
+    """Whether the scores in the results are those of the run's own scores.csv."""
+    shown = read_run(results_dir, folder.root.name)
+    if shown is None:
         return Finding(f"{results_dir}", True, "holds no row of this run")
-    return compare_rows(f"{results_dir}", own, shown)
+    return compare_rows(f"{results_dir}", read_scores(folder.scores_csv), shown[1])
 
 
-def _place(row: ScoreRow) -> str:
+def _place(row: Score) -> str:
     return f"{row.metric} of {row.case or row.level} ({row.space}/{row.axis}, {row.stat})"

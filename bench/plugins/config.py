@@ -1,18 +1,19 @@
 """The resolved configuration of a run: defaults, then the preset's TOML tables, then `--set key=value`."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationError
 
-from bench.card import Settings
+from bench.card import MethodPlugin, Settings
 from bench.dataset import DataConfig, DatasetSpec
-from bench.errors import UsageError, unknown_name
-from bench.method import Method
+from bench.errors import PluginError, UsageError, unknown_name
 from bench.system.files import digest_of
 
 VARIANT = "variant"  # table of a presets file whose tables are named variants of the method
@@ -30,7 +31,7 @@ class FitConfig(Settings):
 PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-def _plain(name: str) -> str:
+def _check_plain(name: str) -> str:
     if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"'{name}' is no name of a method or dataset")
     return name
@@ -39,77 +40,85 @@ def _plain(name: str) -> str:
 class RunConfig(Settings):
     """Everything a run's numbers depend on, the data themselves and the seed apart."""
 
-    method: Annotated[str, AfterValidator(_plain)]
-    dataset: Annotated[str, AfterValidator(_plain)]
+    method: Annotated[str, AfterValidator(_check_plain)]
+    dataset: Annotated[str, AfterValidator(_check_plain)]
     preset: str
     data: DataConfig
     fit: FitConfig
     options: dict[str, Any]  # the method's own configuration, resolved and complete
 
     def sha256(self) -> str:
-        """Hash of the canonical form."""
+        """Return the hash of the canonical form."""
         return digest_of(self.model_dump(mode="json"))
 
 
 def resolve(
-    method: type[Method], spec: DatasetSpec, preset: str, overrides: Sequence[str] = ()
+    plugin: MethodPlugin, spec: DatasetSpec, preset: str, overrides: Sequence[str] = ()
 ) -> tuple[RunConfig, Settings]:
-    """The run's configuration and the method's validated part of it.
+    """Return the run's configuration and the method's part of it.
 
     Keys of `overrides` start with `data.` or `fit.`; all others belong to the method.
     Raises UsageError, with the nearest valid names, for an unknown preset or key or a bad value.
     """
     if preset not in spec.presets:
         raise unknown_name("preset", preset, list(spec.presets))
-    changes = merged(variant_changes(method, preset), parse_overrides(overrides))
+    changes = merge(variant_changes(plugin, preset), parse_overrides(overrides))
     data, fit = changes.pop("data", {}), changes.pop("fit", {})
     for name, table, model in (("data", data, DataConfig), ("fit", fit, FitConfig)):
         if not isinstance(table, dict):
             raise UsageError(
                 f"'{name}' is no setting; known: {', '.join(f'{name}.{key}' for key in model.model_fields)}"
             )
-    data = merged(spec.presets[preset].model_dump(), data)
-    settings = method_settings(method, preset, spec.name, changes)
+    data = merge(spec.presets[preset].model_dump(), data)
+    settings = method_settings(plugin, preset, spec.name, changes)
     config = RunConfig(
-        method=method.card.name,
+        method=plugin.card.name,
         dataset=spec.name,
         preset=preset,
-        data=validated(DataConfig, data, "data."),
-        fit=validated(FitConfig, fit, "fit."),
+        data=validate(DataConfig, data, "data."),
+        fit=validate(FitConfig, fit, "fit."),
         options=settings.model_dump(mode="json"),
     )
     return config, settings
 
 
-def method_settings(method: type[Method], preset: str, dataset: str, changes: dict[str, Any] | None = None) -> Settings:
-    """The method's validated configuration: its defaults, the preset, the variant, then `changes`."""
-    options = merged(method.Config().model_dump(), preset_options(method.presets, preset, dataset))
-    own = {key: value for key, value in variant_changes(method, preset).items() if key not in ("data", "fit")}
-    return validated(method.Config, merged(merged(options, own), changes or {}), "")
+def method_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: dict[str, Any] | None = None) -> Settings:
+    """Return the method's settings: its defaults, and over them the preset, the variant, then `changes`.
+
+    Raises UsageError as `resolve` does, PluginError for a setting without a default.
+    """
+    try:
+        defaults = plugin.config().model_dump()
+    except ValidationError as error:
+        lacking = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise PluginError(f"method '{plugin.card.name}': setting '{lacking}' needs a default") from error
+    options = merge(defaults, preset_options(plugin.presets, preset, dataset))
+    own = {key: value for key, value in variant_changes(plugin, preset).items() if key not in ("data", "fit")}
+    return validate(plugin.config, merge(merge(options, own), changes or {}), "")
 
 
-def variant_changes(method: type[Method], preset: str) -> dict[str, Any]:
-    """What a variant changes of a preset, keyed as overrides are; nothing of a plain method."""
-    return merged(method.variant.get(EVERY_PRESET, {}), method.variant.get(preset, {}))
+def variant_changes(plugin: MethodPlugin, preset: str) -> dict[str, Any]:
+    """Return what a variant changes of a preset, keyed as overrides are; nothing of a plain method."""
+    return merge(plugin.variant.get(EVERY_PRESET, {}), plugin.variant.get(preset, {}))
 
 
 def variant_tables(file: Path | None) -> dict[str, dict[str, Any]]:
-    """The variants of a presets file by name; of each `what` it is, and its changes by preset."""
-    return _tables(file).get(VARIANT, {}) if file is not None else {}
+    """Return the variants of a presets file by name; of each `what` it is, and its changes by preset."""
+    return _read_tables(file).get(VARIANT, {}) if file is not None else {}
 
 
 def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, Any]:
-    """The method's options in a preset: table [preset.any], then [preset.<dataset>] over it; none without a file."""
+    """Return the options of a preset: table [preset.any], over it [preset.<dataset>]; none without a file."""
     if file is None:
         return {}
-    tables = {name: table for name, table in _tables(file).items() if name != VARIANT}
+    tables = {name: table for name, table in _read_tables(file).items() if name != VARIANT}
     if preset not in tables:
         raise unknown_name("preset", preset, list(tables))
     chosen = tables[preset]
-    return merged(chosen.get("any", {}), chosen.get(dataset, {}))
+    return merge(chosen.get("any", {}), chosen.get(dataset, {}))
 
 
-def _tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
+def _read_tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -121,7 +130,7 @@ def _tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values of `a.b=1` strings; each is one line of TOML, a bare word is taken as a string."""
+    """Return nested values of `a.b=1` strings; each is one line of TOML, a bare word is taken as a string."""
     result: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -136,21 +145,37 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
                 raise UsageError(f"--set {override}: {error}") from error
         except RecursionError as error:
             raise UsageError(f"--set {key}: its value is nested too deeply") from error
-        result = merged(result, parsed)
+        result = merge(result, parsed)
     return result
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` laid on top, table by table."""
+def parse_variations(varied: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return every combination of the values of `key=[first, second]` strings, as overrides; one without any."""
+    return list(product(*(_parse_variation(text) for text in varied)))
+
+
+def _parse_variation(text: str) -> list[str]:
+    key, _, listed = text.partition("=")
+    try:
+        values = tomllib.loads(f"values = {listed}")["values"]
+    except tomllib.TOMLDecodeError:
+        values = None
+    if not key.strip() or not isinstance(values, list) or not values:
+        raise UsageError(f"--vary takes key=[first, second], with text in quotes, not '{text}'")
+    return [f"{key.strip()}={json.dumps(value)}" for value in values]
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` laid on top, table by table; both stay as they are."""
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
+        result[key] = merge(result[key], value) if both else value
     return result
 
 
-def validated(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
-    """`model` filled with `values`. Raises UsageError that names the key, the reason and the nearest valid keys."""
+def validate(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
+    """Return `model` filled with `values`. Raises UsageError that names the key, the reason, the nearest valid keys."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,125 +1,119 @@
-"""Finds methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py[:NAME]`.
+"""Find methods and datasets by name: built-in folders, installed entry points, or `path/to/file.py[:NAME]`.
 
-A module of methods/ defines `METHODS`, a tuple of Method classes; a module of datasets/ defines `DATASET`.
-A folder without `__init__.py` (methods/floors) is a group whose files are modules of that kind.
+methods/NAME/card.py defines `METHODS`, a tuple of MethodPlugin; datasets/NAME/__init__.py defines `DATASET`, a
+DatasetSpec. An entry point of `bench.methods` is a MethodPlugin or a Method class, one of `bench.datasets` a
+DatasetSpec. Nothing here imports PyTorch, unless a file or an entry point does that itself.
 """
 
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 
-from bench.card import MethodCard, Settings
+from bench.card import MethodCard, MethodPlugin, Settings
 from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
-from bench.method import Method
 from bench.plugins.config import PLAIN_NAME, variant_tables
-from bench.system.files import sha256_of
 
-VARIANT = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
+VARIANT_NAME = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
+Found = TypeVar("Found")
 
 
-def get_method(name: str) -> type[Method]:
-    """The method class called `name`, or the one at `path/to/file.py:Class` (default: the file's first Method).
+def get_method(name: str) -> MethodPlugin:
+    """Return the method called `name`, or the one at `path/to/file.py:Class` (default: the file's first Method).
 
     `+NAME` after either takes a variant of it. Raises UsageError when there is none, PluginError when it cannot be
     imported or lacks a part.
     """
-    parts = VARIANT.fullmatch(name)
-    cls = _named("method", parts[1] if parts else name, Method, discover_methods)
-    _check_method(cls, name)
+    parts = VARIANT_NAME.fullmatch(name)
+    plain = parts[1] if parts else name
+    if ".py" in plain:
+        plugin = _describe_method(_load_from_file(plain, "method", "Method", _is_method), name)
+    else:
+        plugin = _look_up("method", plain, discover_methods())
+    _check_name(plugin.card.name, name)
     if parts is None:
-        return cls
-    variants = variants_of(cls)
-    if f"{cls.card.name}+{parts[2]}" not in variants:
-        known = f"; it has {', '.join(variants)}" if variants else "; it has none"
-        raise UsageError(f"{cls.card.name} has no variant '{parts[2]}'{known}")
-    return variants[f"{cls.card.name}+{parts[2]}"]
+        return plugin
+    variants = variants_of(plugin)
+    wanted = f"{plugin.card.name}+{parts[2]}"
+    if wanted not in variants:
+        known = ", ".join(variants) or "none"
+        raise UsageError(f"{plugin.card.name} has no variant '{parts[2]}'; it has {known}")
+    return variants[wanted]
 
 
-def variants_of(cls: type[Method]) -> dict[str, type[Method]]:
-    """The named variants in a method's presets file, each a class with other settings: METHOD+NAME → class."""
+def variants_of(plugin: MethodPlugin) -> dict[str, MethodPlugin]:
+    """Return the named variants in a method's presets file: METHOD+NAME → the method with other settings."""
     made = {}
-    for name, table in variant_tables(cls.presets).items():
+    for name, table in variant_tables(plugin.presets).items():
         what = table.get("what")
         if not isinstance(what, str) or not all(isinstance(v, dict) for k, v in table.items() if k != "what"):
-            raise PluginError(f"{cls.presets}: [variant.{name}] needs `what`, a text, and tables of settings by preset")
-        card = replace(cls.card, name=f"{cls.card.name}+{name}", title=f"{cls.card.title}, {what}")
+            presets = plugin.presets
+            raise PluginError(f"{presets}: [variant.{name}] needs `what`, a text, and tables of settings by preset")
+        card = replace(plugin.card, name=f"{plugin.card.name}+{name}", title=f"{plugin.card.title}, {what}")
         changes = {preset: value for preset, value in table.items() if preset != "what"}
-        attributes = {"__module__": cls.__module__, "__doc__": cls.__doc__, "card": card, "variant": changes}
-        made[card.name] = type(cls.__name__, (cls,), attributes)
+        made[card.name] = replace(plugin, card=card, variant=changes)
     return made
 
 
 def get_dataset(name: str) -> DatasetSpec:
-    """The dataset called `name`, or the one at `path/to/file.py:NAME` (default: the file's first DatasetSpec).
+    """Return the dataset called `name`, or the one at `path/to/file.py:NAME` (default: the file's first DatasetSpec).
 
     Raises UsageError when there is none, PluginError when it cannot be imported.
     """
-    spec = _named("dataset", name, DatasetSpec, discover_datasets)
+    if ".py" in name:
+        spec: DatasetSpec = _load_from_file(name, "dataset", "DatasetSpec", _is_dataset)
+    else:
+        spec = _look_up("dataset", name, discover_datasets())
     _check_name(spec.name, name)
     return spec
 
 
 def installed_dataset(name: str) -> DatasetSpec | None:
-    """The dataset of a name that stands in a results file; None if unknown, or of a file: its code would run."""
+    """Return the dataset of a name that stands in a results file; None if unknown, or of a file: its code would run."""
     return discover_datasets()[0].get(name)
 
 
-def is_builtin(cls: type[Method]) -> bool:
-    """Whether a method comes with the harness."""
-    return cls.__module__.startswith("bench.methods.")
-
-
-def plugin_sha256(cls: type[Method]) -> str | None:
-    """SHA-256 of the file that a plug-in's class stands in; None of a method that comes with the harness."""
-    return None if is_builtin(cls) else sha256_of(Path(str(sys.modules[cls.__module__].__file__)))
-
-
-def discover_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """All methods by name, and the modules or entry points that failed to import with the reason."""
-    found, broken = _discover("methods", "METHODS")
-    classes = [cls for value in found.values() for cls in (value if isinstance(value, tuple) else (value,))]
-    return {cls.card.name: cls for cls in classes}, broken
+def discover_methods() -> tuple[dict[str, MethodPlugin], dict[str, str]]:
+    """Return all methods by name, and of cards and entry points that cannot be imported the reason."""
+    found, broken = _discover("methods", ".card", "METHODS", _describe_method)
+    return {plugin.card.name: plugin for plugin in found}, broken
 
 
 def discover_datasets() -> tuple[dict[str, DatasetSpec], dict[str, str]]:
-    """All datasets by name, and the modules or entry points that failed to import with the reason."""
-    found, broken = _discover("datasets", "DATASET")
-    return {spec.name: spec for spec in found.values()}, broken
+    """Return all datasets by name, and of modules and entry points that cannot be imported the reason."""
+    found, broken = _discover("datasets", "", "DATASET", _describe_dataset)
+    return {spec.name: spec for spec in found}, broken
 
 
 def method_card(name: str) -> MethodCard | None:
-    """The card of a known method; None for an outside one."""
+    """Return the card of a known method; None for an outside one."""
     methods, _ = discover_methods()
-    parts = VARIANT.fullmatch(name)
+    parts = VARIANT_NAME.fullmatch(name)
     if parts and parts[1] in methods:
         methods |= variants_of(methods[parts[1]])
     return methods[name].card if name in methods else None
 
 
 def method_module(name: str, submodule: str) -> ModuleType | None:
-    """The module `submodule` beside the class of method `name`, None where its folder has none."""
-    package = get_method(name).__module__
-    if not hasattr(sys.modules[package], "__path__"):
-        package = package.rpartition(".")[0]
+    """Return the module `submodule` beside the class of method `name`, None where its folder has none."""
+    plugin = get_method(name)
+    package = plugin.module if plugin.file.name == "__init__.py" else plugin.module.rpartition(".")[0]
     full = f"{package}.{submodule}"
-    return importlib.import_module(full) if importlib.util.find_spec(full) else None
+    return importlib.import_module(full) if package and importlib.util.find_spec(full) else None
 
 
-def _named(kind: str, name: str, expected: type, discover: Callable[[], tuple[dict[str, Any], dict[str, str]]]) -> Any:
-    if ".py" in name:
-        return _from_file(name, kind, expected)
-    found, broken = discover()
+def _look_up(kind: str, name: str, discovered: tuple[dict[str, Found], dict[str, str]]) -> Found:
+    found, broken = discovered
     if name in found:
         return found[name]
     if name in broken:
@@ -127,65 +121,62 @@ def _named(kind: str, name: str, expected: type, discover: Callable[[], tuple[di
     raise unknown_name(kind, name, sorted(found))
 
 
-def _discover(kind: str, attribute: str) -> tuple[dict[str, Any], dict[str, str]]:
-    found: dict[str, Any] = {}
+def _discover(
+    kind: str, submodule: str, attribute: str, describe: Callable[[Any, str], Found]
+) -> tuple[list[Found], dict[str, str]]:
+    """Return what folders offer as `attribute` and packages as entry points, and of what is broken the reason."""
+    found: list[Found] = []
     broken: dict[str, str] = {}
-    for module in _builtin_modules(kind):
-        name = module.rpartition(".")[2]
+    installed = ((entry.name, entry.load) for entry in _entry_points(f"bench.{kind}", tuple(sys.path)))
+    for name, load in (*_builtin(kind, submodule, attribute), *installed):
         try:
-            value = getattr(importlib.import_module(module), attribute, None)
+            value = load()
+            found += [describe(each, name) for each in (value if isinstance(value, tuple) else (value,))]
         except (Exception, SystemExit) as error:  # a broken plug-in must not take the others down
             broken[name] = f"{type(error).__name__}: {error}"
-            continue
-        if value is not None:
-            found[name] = value
-    for entry in _installed(f"bench.{kind}", tuple(sys.path)):
-        try:
-            found[entry.name] = entry.load()
-        except (Exception, SystemExit) as error:
-            broken[entry.name] = f"{type(error).__name__}: {error}"
     return found, broken
 
 
 @cache
-def _installed(group: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Entry points that packages on one import path offer: looking through all of them takes a tenth of a second."""
+def _entry_points(group: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return what packages on one import path offer: looking through all of them takes a tenth of a second."""
     return tuple(entry_points(group=group))
 
 
-def _builtin_modules(kind: str) -> list[str]:
+def _builtin(kind: str, submodule: str, attribute: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each folder, and the function that imports what it offers."""
     root = Path(importlib.import_module(f"bench.{kind}").__path__[0])
-    modules = []
-    for entry in sorted(root.iterdir()):
-        if (entry / "__init__.py").exists():
-            modules.append(f"bench.{kind}.{entry.name}")
-        elif entry.is_dir():
-            modules += [f"bench.{kind}.{entry.name}.{file.stem}" for file in sorted(entry.glob("*.py"))]
-    return modules
+    for path in sorted(root.glob("*/__init__.py")):
+        name = path.parent.name
+        yield name, partial(_import_value, f"bench.{kind}.{name}{submodule}", attribute)
 
 
-def _from_file(reference: str, kind: str, expected: type) -> Any:
+def _import_value(module: str, attribute: str) -> Any:
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[Any], bool]) -> Any:
     path, _, attribute = reference.partition(":")
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"no file {path} for {kind} '{reference}'")
     if file.suffix != ".py":
         raise UsageError(f"{path} is not a Python file")
-    module = _imported(file)
+    module = _import_file(file)
     if not attribute:
-        own = [name for name, value in vars(module).items() if _fits(value, expected) and _is_of(value, module)]
+        own = [name for name, value in vars(module).items() if fits(value) and _is_of(value, module)]
         if not own:
-            raise UsageError(f"{path} defines no {expected.__name__}; name what to load: {path}:NAME")
+            raise UsageError(f"{path} defines no {expected}; name what to load: {path}:NAME")
         attribute = "DATASET" if "DATASET" in own else own[0]  # and not one that it imports
     if not hasattr(module, attribute):
         raise UsageError(f"{path} has no {attribute}")
     value = getattr(module, attribute)
-    if not _fits(value, expected):
-        raise UsageError(f"{reference} is not a {expected.__name__}")
+    if not fits(value):
+        raise UsageError(f"{reference} is not a {expected}")
     return value
 
 
-def _imported(file: Path) -> ModuleType:
+def _import_file(file: Path) -> ModuleType:
     name = f"bench_plugin_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -201,23 +192,41 @@ def _imported(file: Path) -> ModuleType:
     return module
 
 
-def _fits(value: Any, expected: type) -> bool:
-    return issubclass(value, expected) if isinstance(value, type) else isinstance(value, expected)
-
-
 def _is_of(value: Any, module: ModuleType) -> bool:
-    """Whether a class was defined in `module`, not imported into it; of other values any will do."""
+    """Return whether a class was defined in `module`, not imported into it; of other values any will do."""
     return not isinstance(value, type) or value.__module__ == module.__name__
 
 
-def _check_method(cls: type[Method], reference: str) -> None:
-    """Raise PluginError, naming it, for what a method class lacks."""
-    lacks = sorted(cls.__abstractmethods__)
-    lacks += [] if isinstance(getattr(cls, "card", None), MethodCard) else ["card, a MethodCard"]
-    lacks += [] if _fits(getattr(cls, "Config", None), Settings) else ["Config, a class of Settings"]
+def _is_method(value: Any) -> bool:
+    from bench.method import Method  # it imports PyTorch, as every module does that defines a method's class
+
+    return isinstance(value, type) and issubclass(value, Method)
+
+
+def _is_dataset(value: Any) -> bool:
+    return isinstance(value, DatasetSpec)
+
+
+def _describe_method(value: Any, reference: str) -> MethodPlugin:
+    """Return what is known of a Method class, or the MethodPlugin itself. Raises PluginError for what it lacks."""
+    if isinstance(value, MethodPlugin):
+        return value
+    if not _is_method(value):
+        raise PluginError(f"'{reference}' is no Method and no MethodPlugin")
+    config = getattr(value, "Config", None)
+    lacks = sorted(value.__abstractmethods__)
+    lacks += [] if isinstance(getattr(value, "card", None), MethodCard) else ["card, a MethodCard"]
+    lacks += [] if isinstance(config, type) and issubclass(config, Settings) else ["Config, a class of Settings"]
     if lacks:
         raise PluginError(f"method '{reference}' lacks {', '.join(lacks)}; see bench.method.Method")
-    _check_name(cls.card.name, reference)
+    return MethodPlugin(value.card, value.Config, value, value.presets)
+
+
+def _describe_dataset(value: Any, reference: str) -> DatasetSpec:
+    """Return a DatasetSpec as it is. Raises PluginError for anything else."""
+    if not _is_dataset(value):
+        raise PluginError(f"'{reference}' is no DatasetSpec")
+    return value
 
 
 def _check_name(name: str, reference: str) -> None:

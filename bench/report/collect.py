@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
@@ -105,8 +104,7 @@ class Group:
     def truth(self, case: str) -> np.ndarray:
         """Return the volume (D, H, W) float64 in [0, 1] of a case."""
         assert self.cases is not None
-        hounsfield = np.asarray(self.cases.hounsfield[self.cases.names.index(case)], dtype=np.float64)
-        return to_unit(hounsfield, self.cases.card.window)
+        return self.cases.truth(case)
 
     def prediction(self, folder: RunFolder, case: str) -> np.ndarray:
         """Return the volume (D, H, W) float64 in [0, 1] that a run made of a case.
@@ -174,11 +172,10 @@ def _why_unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
         record = folder.record()
     except BenchError as error:
         return str(error)
-    if record:  # predictions made elsewhere and resampled have none
-        status, data = record.get("status"), record.get("data")
-        if status not in PREDICTED:
-            return f"the run is {status}"
-        if not isinstance(data, dict) or data.get("fingerprint") != facts["data_fingerprint"]:
+    if record is not None:  # predictions made elsewhere and resampled have none
+        if record.status not in PREDICTED:
+            return f"the run is {record.status}"
+        if record.data.fingerprint != facts["data_fingerprint"]:
             return "it was made of other data"
     if not folder.predictions(facts["split"]).is_dir():
         return "it has no predictions"

@@ -1,6 +1,5 @@
 """One picture for a page that is only read: of each dataset one case, the truth beside what every method made of it."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from bench.errors import BenchError, UsageError
+from bench.pictures.drawing import save_figure
 from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
-from bench.system.files import write_atomic
 
 SHOWN = ("axial", "coronal", "MIP along H")
 INCHES = 1.25  # a side of a picture
@@ -35,9 +34,7 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     FigureCanvasAgg(figure)
     parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
     names = [_draw_group(part, *one, index, columns) for part, one in zip(parts, drawn, strict=True)]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
+    save_figure(figure, path)
     return names
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError
-from bench.pipeline.pretrained import find_pretrained
-from bench.plugins.config import resolve
-from bench.plugins.registry import get_method, installed_dataset, method_card, plugin_sha256
+from bench.pipeline.plan import RunRequest, plan
+from bench.plugins.registry import installed_dataset, method_card
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
-from bench.runs.record import full_name
 
 Way = Literal["train", "take weights"]
 OWN_ROW = (
@@ -86,25 +84,36 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    spec = installed_dataset(facts["dataset"])
-    if not seeds or spec is None or method_card(subject.method) is None:
+    if not seeds or installed_dataset(facts["dataset"]) is None or method_card(subject.method) is None:
         return None
-    data, run_ids = facts["data_fingerprint"], set(subject.entry.run_ids)
+    run_ids = set(subject.entry.run_ids)
     try:
-        method = get_method(subject.method)
-        config, _ = resolve(method, spec, facts["preset"])
-        code = plugin_sha256(method)
+        trained = {_name_run(subject, seed, facts, weights=False) for seed in seeds}
     except (BenchError, OSError):
         return None
     if len(seeds) == 1:
         try:
-            weights = find_pretrained(method, config, facts["source"], data, seeds[0]).sha256
-        except (BenchError, OSError):
-            weights = ""
-        names = {full_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
-        if weights and names & run_ids:
+            given = _name_run(subject, seeds[0], facts, weights=True)
+        except (BenchError, OSError):  # the method comes without any
+            given = ""
+        if given and given not in trained and run_ids & {given, *trained}:
             return "take weights"
-    return "train" if all(full_name(config, seed, "test", data, code) in run_ids for seed in seeds) else None
+    return "train" if trained <= run_ids else None
+
+
+def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights: bool) -> str:
+    """The run that a plain command would make; no name where that would be of other data."""
+    planned = plan(
+        RunRequest(
+            subject.method,
+            facts["dataset"],
+            facts["preset"],
+            seed,
+            source=facts["source"],
+            from_pretrained=weights,
+        )
+    )
+    return planned.run_id if planned.data.fingerprint == facts["data_fingerprint"] else ""
 
 
 def _write_commands(

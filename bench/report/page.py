@@ -10,7 +10,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench import __version__
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
@@ -31,7 +30,7 @@ from bench.results.renderers import REFERENCES
 from bench.results.table_model import CAPTION
 from bench.system.files import write_text
 from bench.system.progress import Progress
-from bench.system.provenance import code_version
+from bench.system.provenance import VERSION, code_version
 
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "
@@ -144,7 +143,7 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             viewer=viewer,
             viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
             made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            version=__version__,
+            version=VERSION,
             code=code_version(),
             by=METRICS[request.by].label,
             level=f"{LEVEL:.0%}",

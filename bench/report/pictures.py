@@ -68,7 +68,7 @@ def draw_case(group: Group, case: str) -> CasePictures:
     assert group.cases is not None
     truth = group.truth(case)
     white = white_of(truth)
-    images = group.cases.images([group.cases.names.index(case)])[0].numpy()
+    images = group.cases.images([group.cases.index(case)])[0].numpy()
     views = ((f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True))
     strips = (_draw_strip(group, one, case, truth, white) for one in group.subjects if one.folders)
     low, high = to_hounsfield(np.array([0.0, white]), group.cases.card.window)

@@ -1,13 +1,13 @@
 """How each run was made: its line of runs.csv, and what its run.json says beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import pandas as pd
 
 from bench.errors import BenchError
 from bench.runs.folder import RunFolder
+from bench.runs.record import RunLine
+from bench.system.csv_files import cell_of
 
 HEADS = {
     "status": "Status",
@@ -50,10 +50,9 @@ class RunView:
     reason: str
 
 
-def view_runs(runs: pd.DataFrame, folders: Mapping[str, RunFolder]) -> list[RunView]:
+def view_runs(runs: Iterable[RunLine], folders: Mapping[str, RunFolder]) -> list[RunView]:
     """Return all runs, by their lines of the results and their folders; a damaged run.json is a reason."""
-    lines = ({str(name): str(cell) for name, cell in line.items()} for line in runs.to_dict("records"))
-    return [_view(line, folders.get(line["run_id"])) for line in lines]
+    return [_view({name: cell_of(value) for name, value in run}, folders.get(run.run_id)) for run in runs]
 
 
 def _view(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
@@ -61,7 +60,7 @@ def _view(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
     if folder is not None and folder.run_json.exists():
         try:
             found = folder.record()
-            shown = {name: found[name] for name in FROM_RECORD if name in found}
+            shown = found.model_dump(mode="json", include=set(FROM_RECORD), exclude_none=True) if found else {}
             record, reason = json.dumps(shown, indent=2, sort_keys=True), ""
         except BenchError as error:
             reason = str(error)

@@ -59,5 +59,5 @@ def explain_cap(reasons: Sequence[str], mib: float) -> str:
 def _encode(group: Group, unit: np.ndarray, case: str) -> str:
     assert group.cases is not None
     hounsfield = np.rint(to_hounsfield(unit, group.cases.card.window)).astype(np.int16)
-    affine = group.cases.affines[group.cases.names.index(case)]
+    affine = group.cases.affines[group.cases.index(case)]
     return base64.b64encode(nifti_bytes(hounsfield, affine)).decode()

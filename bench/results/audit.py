@@ -10,16 +10,16 @@ from typing import get_args
 import numpy as np
 
 from bench.cases import Cases
-from bench.dataset import to_unit
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.metrics import CONTROLS, METRICS, Family, Space, metrics_shown
 from bench.results.model import SPACES, truth_of
 from bench.results.published import Published, doubts, read_published, title_of
 from bench.results.renderers import Sheet
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
-from bench.scoring.cases import CaseScore, CaseVolumes
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import CaseScore, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.rows import ScoreRow
+from bench.scoring.rows import Score
 
 Place = tuple[Space, str, str]
 """Space, axis and metric of a number."""
@@ -40,7 +40,7 @@ def list_lines() -> list[Place]:
     return lines
 
 
-def compare_protocols(title: str, rows_of: Mapping[str, Sequence[ScoreRow]]) -> Sheet:
+def compare_protocols(title: str, rows_of: Mapping[str, Sequence[Score]]) -> Sheet:
     """Return the means of one scored set under several protocols; `rows_of` is protocol id → its rows."""
     means = {
         protocol: [row for row in rows if row.level == "set" and row.stat == "mean"]
@@ -51,7 +51,7 @@ def compare_protocols(title: str, rows_of: Mapping[str, Sequence[ScoreRow]]) -> 
 
 def compare_protocols_on_case(title: str, volumes: CaseVolumes) -> Sheet:
     """Return the numbers of one prediction under every protocol; those of whole sets have none."""
-    return _sheet(title, {p.id: p.case_scores(volumes, p) for p in PROTOCOLS.values()})
+    return _sheet(title, {p.id: score_case(volumes, p) for p in PROTOCOLS.values()})
 
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:
@@ -59,15 +59,13 @@ def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseV
 
     Raises UsageError for an unknown name, BenchError as `read_prediction`.
     """
-    if name not in cases.names:
-        raise UsageError(f"no case '{name}' in the split {cases.split}; cases are named like {cases.names[0]}")
+    truth = cases.truth(name)
     files = find_predictions(folder, cases.names, allow_missing=True)
     if name not in files:
         raise BenchError(f"{folder}: no prediction of {name}")
-    hounsfield = np.asarray(cases.hounsfield[cases.names.index(name)], dtype=np.float64)
     encoded = encoded_truth(folder, cases, [name]).get(name)
     return CaseVolumes(
-        to_unit(hounsfield, cases.card.window),
+        truth,
         read_prediction(files[name], cases, name, unit)[0],
         read_prediction(encoded, cases, name)[0] if encoded else None,
     )
@@ -104,7 +102,7 @@ def compare_printed_psnr_and_mse() -> Sheet:
     return Sheet(heads, lines, "Printed PSNR beside what the printed MSE gives (and by how much it is off)")
 
 
-def _sheet(title: str, scores_of: Mapping[str, Sequence[CaseScore] | Sequence[ScoreRow]]) -> Sheet:
+def _sheet(title: str, scores_of: Mapping[str, Sequence[CaseScore] | Sequence[Score]]) -> Sheet:
     values = {name: {(s.space, s.axis, s.metric): s.value for s in scores} for name, scores in scores_of.items()}
     heads = ("", *(f"{name} ({PROTOCOLS[name].sha256()[:8]})" for name in values))
     lines = [("scored against", *(_name_truth(score.note for score in scores) for scores in scores_of.values()))]

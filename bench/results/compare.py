@@ -9,13 +9,12 @@ from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import Difference, compare_entries
-from bench.results.model import Column, Entry, Filters, Results, columns_shown
+from bench.results.model import BLOCK_KEYS, Column, Entry, Filters, Results, columns_shown
 from bench.results.renderers import Sheet, draw_csv
-from bench.scoring.protocols import DEFAULT
+from bench.scoring.protocols import DEFAULT, say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
-CSV_FACTS = ("protocol", "dataset", "source", "split", "preset", "views", "data_fingerprint")  # before each line
-CSV_COLUMNS = (*CSV_FACTS, *Difference.__dataclass_fields__, "better")
+CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better")
 PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
 NOTE = (
     f"Δ is A − B over the same cases, each the mean of its seeds, with a {LEVEL:.0%} bootstrap interval over cases; ± "
@@ -42,7 +41,8 @@ class Comparison:
         """What is compared, and on which cases."""
         facts = self.first.facts
         cases = f"{self.cases} cases" if self.cases == self.most else f"{self.cases} cases in common of {self.most}"
-        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})"
+        version = say_version(facts["protocol"], facts["protocol_hash"])
+        protocol = f"{facts['protocol']} ({facts['protocol_hash'][:8]})" + (f", {version}" if version else "")
         runs = (f"{side} = {', '.join(entry.run_ids)}" for side, entry in (("A", self.first), ("B", self.second)))
         return f"{protocol}, {_locate(self.first)}, {cases} · {' · '.join(runs)}"
 
@@ -122,9 +122,9 @@ def _find_entries(results: Results, name: str, filters: Filters) -> list[Entry]:
     """The entries that a name stands for: that of a method for what was trained here, where there is such."""
     mine = results.of(name)
     if not len(mine.rows):
-        runs = results.runs[(results.runs["run_id"] == name) | (results.runs["method"] == name)]
-        if len(runs):
-            reason = next(filter(None, runs["error"]), "its runs were not scored")
+        runs = [run for run in results.runs if name in (run.run_id, run.method)]
+        if runs:
+            reason = next((run.error for run in runs if run.error), "its runs were not scored")
             raise UsageError(f"{name} has no scores of single cases to compare: {reason}")
         raise unknown_name("method or run", name, sorted({*results.rows["method"], *results.rows["run_id"]}))
     found = []
@@ -147,7 +147,7 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
     default = [place for place in shared if place[0][0].facts["protocol"] == DEFAULT]
     shared = default if usual and default else shared
-    return sorted(shared, key=lambda place: (-int(place[0][0].runs["size"].iloc[0] or 0), _locate(place[0][0])))
+    return sorted(shared, key=lambda place: (-place[0][0].runs["size"].fillna(0).iloc[0], _locate(place[0][0])))
 
 
 def _compare(first: Entry, second: Entry, columns: Sequence[Column]) -> Comparison:

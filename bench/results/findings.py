@@ -27,7 +27,7 @@ from bench.results.model import (
 )
 from bench.results.renderers import Sheet, draw_markdown
 from bench.results.tables import SPECS
-from bench.scoring.protocols import DEFAULT
+from bench.scoring.protocols import DEFAULT, say_version
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
@@ -62,6 +62,13 @@ class Field:
     def place(self) -> dict[str, str]:
         """On which data it was measured."""
         return place_of(self.block.facts)
+
+    @property
+    def protocol(self) -> str:
+        """Its name, and the version where it is not today's."""
+        name, protocol_hash = self.block.facts["protocol"], self.block.facts["protocol_hash"]
+        version = say_version(name, protocol_hash)
+        return f"{name} ({version}, {protocol_hash[:8]})" if version else name
 
     @property
     def title(self) -> str:
@@ -107,8 +114,7 @@ def _field_of(block: Block) -> Field:
 def _measured(field: Field) -> str:
     seeds = ", ".join(f"{_title(entry.method)} {len(entry.run_ids)}" for entry in field.methods)
     cases = max(entry.by_run.index.get_level_values("case").nunique() for entry in field.methods)
-    facts = field.block.facts
-    return f"{cases} {facts['split']} cases, protocol {facts['protocol']}; seeds: {seeds}."
+    return f"{cases} {field.block.facts['split']} cases, protocol {field.protocol}; seeds: {seeds}."
 
 
 def _printed_order(field: Field) -> list[str]:
@@ -232,7 +238,7 @@ def _redefined(field: Field, others: Sequence[Field]) -> list[str]:
             first, *_ = order = _order(keys)
             values = (f"{scores[first].value:.{METRICS[metric].decimals}f}" for scores in (there, here))
             ours = _order({m: here[m].key for m in common})
-            lines.append((METRICS[metric].label, other.block.facts["protocol"], _join(order), _join(ours), *values))
+            lines.append((METRICS[metric].label, other.protocol, _join(order), _join(ours), *values))
     title = "**The same predictions under the published definitions:**"
     return [title, _draw(REDEFINED_HEADS, lines)] if lines else []
 

@@ -16,9 +16,10 @@ import pandas as pd
 from bench.errors import UsageError
 from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
 from bench.plugins.registry import installed_dataset, method_card
-from bench.results.published import PRINTED_TITLES
-from bench.scoring.released_codediff import TRUTH_CT, TRUTH_ENCODED
-from bench.scoring.rows import read_runs, read_scores
+from bench.results.published import title_of
+from bench.runs.record import RunLine
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.store import load_results, read_runs
 
 Kind = Literal["method", "floor", "ceiling"]
 Column = tuple[Space, str]
@@ -27,10 +28,6 @@ BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset
 ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
 TRUTHS = {TRUTH_CT: "ct", TRUTH_ENCODED: "encoded"}
-RUN_FACTS = (  # that rows take from the line of their run
-    *("data_fingerprint", "size", "window_low", "window_high", "device", "remark"),
-    *("config_sha256", "finished", "pretrained_of"),
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Entry:
     kind: Kind
     origin: str
     variant: str
-    runs: pd.DataFrame  # seed and RUN_FACTS by run id
+    runs: pd.DataFrame  # the facts of each run, by its id
     rows: pd.DataFrame  # all scores of these runs
     beside: str = ""  # what tells it from other configurations of the same method
 
@@ -179,16 +176,16 @@ class Block:
     @property
     def size(self) -> int:
         """Voxels a side, from the record of a run or else the data set's own description; 0 where neither says."""
-        spec, size = installed_dataset(self.facts["dataset"]), self._first("size")
+        spec, run = installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
         preset = spec.presets.get(self.facts["preset"]) if spec else None
-        return int(size) if size else preset.size if preset else 0
+        return int(run["size"]) if run["size"] > 0 else preset.size if preset else 0
 
     @property
     def window(self) -> tuple[float, float] | None:
         """The window in HU, from the same sources."""
-        low, high = self._first("window_low"), self._first("window_high")
-        spec = installed_dataset(self.facts["dataset"])
-        return (float(low), float(high)) if low else spec.window if spec else None
+        spec, run = installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
+        known = run["window_low"] < run["window_high"]  # unknown ends are NaN
+        return (float(run["window_low"]), float(run["window_high"])) if known else spec.window if spec else None
 
     def control(self, column: Column, suffix: str) -> Control | None:
         """Return what a known set scores in place of predictions, the mean over all runs; None where none says."""
@@ -196,16 +193,13 @@ class Block:
         known = sorted((s for s in controls if s.known), key=lambda s: s.run_id)
         return Control(float(np.mean([s.value for s in known])), known[0].note) if known else None
 
-    def _first(self, fact: str) -> str:
-        return str(self.entries[0].runs[fact].iloc[0])
-
 
 @dataclass(frozen=True, eq=False)
 class Results:
     """All that was measured: scores with the facts of their runs, and all runs, also those without scores."""
 
     rows: pd.DataFrame
-    runs: pd.DataFrame
+    runs: tuple[RunLine, ...]
     whose: str  # for messages
 
     def only(self, filters: Filters) -> "Results":
@@ -241,11 +235,9 @@ class Results:
 
 def read_results(results_dir: Path) -> Results:
     """Read a results folder. Raises BenchError for a damaged one; without any file there are no rows."""
-    scores, runs = read_scores(results_dir), read_runs(results_dir)
-    rows = scores.merge(runs.reindex(columns=["run_id", *RUN_FACTS], fill_value=""), on="run_id", how="left")
-    rows = rows.fillna(dict.fromkeys(RUN_FACTS, ""))  # of a run without a line
+    rows = load_results(results_dir)
     rows["variant"] = rows["run_id"].map(variant_of)
-    return Results(rows, runs, str(results_dir))
+    return Results(rows, tuple(read_runs(results_dir)), str(results_dir))
 
 
 def columns_shown() -> list[Column]:
@@ -271,7 +263,7 @@ def title_and_kind(method: str) -> tuple[str, Kind]:
         return card.title, card.kind
     if method.endswith(ORACLE_SUFFIX):
         return f"{title_and_kind(method.removesuffix(ORACLE_SUFFIX))[0]}, its own encoding of the truth", "ceiling"
-    return PRINTED_TITLES.get(method, method), "method"
+    return title_of(method), "method"
 
 
 def can_measure(method: str, metric: str) -> bool:
@@ -298,7 +290,7 @@ def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
         finished = {variant: own["finished"].max() for variant, own in of_variant.items() if own["finished"].max()}
         newest = max(finished, key=lambda variant: finished[variant]) if len(finished) > 1 else None
         for variant, own in of_variant.items():
-            runs = own.drop_duplicates("run_id").set_index("run_id").sort_index()[["seed", *RUN_FACTS]]
+            runs = own.drop_duplicates("run_id").set_index("run_id").sort_index()
             beside = f"{variant}, newest" if variant == newest else variant
             beside = beside if len(of_variant) > 1 else ""
             yield Entry(facts, str(method), name, kind, str(origin), variant, runs, own, beside)

@@ -14,11 +14,12 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
+from bench.results.model import BLOCK_KEYS
 from bench.results.table_model import Cell, Table, TableBlock, draw_row
 
 REFERENCES = "for reference, never ranked"
 SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
-CSV_FACTS = ("protocol", "dataset", "source", "split", "preset", "views", "data_fingerprint", "device")
+CSV_FACTS = (*BLOCK_KEYS, "device")
 CSV_CELL = ("metric", "state", "value", "sd", "n", "rank", "distance", "published")
 
 

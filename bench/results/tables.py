@@ -28,7 +28,7 @@ from bench.results.model import (
 from bench.results.published import Published, doubts, methods_of, of_table
 from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.results.time_table import NO_RUN, TIME_TABLE, build_time_table
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, say_version
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,9 @@ def _describe(block: Block, cases: int) -> str:
 
 
 def _describe_fidelity(facts: Mapping[str, str], size: int) -> str:
-    protocol = PROTOCOLS.get(facts["protocol"])
-    if protocol is None or protocol.sha256() != facts["protocol_hash"]:
-        return "protocol as another version defines it"
+    if version := say_version(facts["protocol"], facts["protocol_hash"]):
+        return version
+    protocol = PROTOCOLS[facts["protocol"]]
     if protocol.fidelity is None:
         return ""
     side = f" at {protocol.fidelity.side(size)}³" if size else ""

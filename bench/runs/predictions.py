@@ -6,43 +6,28 @@ An outside folder holds one file a case in a format of bench.runs.volume_files, 
 affine describes, in HU or in the windowed [0, 1].
 """
 
-import csv
 import gzip
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from filelock import FileLock
 from nibabel.orientations import io_orientation, ornt_transform
 
 from bench.cases import Cases
 from bench.dataset import to_hounsfield, to_unit
 from bench.errors import BenchError, UsageError
-from bench.runs.volume_files import RENDERS, SUFFIXES, case_of, open_volume
-from bench.system.files import sha256_of, write_atomic, write_text
+from bench.runs.manifest import Prediction, add_to_manifest, has_sha256, read_manifest, renders_file
+from bench.runs.volume_files import SUFFIXES, case_of, open_volume
+from bench.system.files import write_atomic
 
 Unit = Literal["hu", "unit"]
-MANIFEST = "manifest.csv"
 ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 SHOWN = 5  # names in a message before "and N more"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One written prediction."""
-
-    case: str
-    file: str
-    sha256: str
-    seconds: float  # inference time of this case
-    seed: int | None
-    renders_sha256: str = ""  # of <case>.renders.npy, where the method renders images of its own
 
 
 def write_prediction(
@@ -66,7 +51,7 @@ def write_prediction(
     if not np.isfinite(unit).all():
         raise BenchError(f"the prediction of {case} holds NaN or infinity; it was not written")
     hounsfield = to_hounsfield(unit.astype(np.float64), cases.card.window).astype(np.float32)
-    content = nifti_bytes(hounsfield, cases.affines[cases.names.index(case)])
+    content = nifti_bytes(hounsfield, cases.affines[cases.index(case)])
     digest = write_atomic(folder / f"{case}.nii.gz", lambda file: file.write(content))
     images = ""
     if renders is not None:
@@ -74,15 +59,8 @@ def write_prediction(
             raise BenchError(f"the X-ray images rendered of {case} hold NaN or infinity; they were not written")
         images = write_atomic(renders_file(folder, case), lambda file: np.save(file, renders.astype(np.float32)))
     entry = Prediction(case, f"{case}.nii.gz", digest, round(seconds, 6), seed, images)
-    with FileLock(folder / ".lock"):
-        entries = {**read_manifest(folder), case: entry}
-        _write_manifest(folder, [entries[name] for name in sorted(entries)])
+    add_to_manifest(folder, entry)
     return entry
-
-
-def renders_file(folder: Path, case: str) -> Path:
-    """Where the X-ray images that a method rendered of a case lie."""
-    return folder / f"{case}{RENDERS}"
 
 
 def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.ndarray | None:
@@ -94,7 +72,7 @@ def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.nda
     if entry is None or not entry.renders_sha256:
         return None
     path = renders_file(folder, case)
-    if not _has(path, entry.renders_sha256):
+    if not has_sha256(path, entry.renders_sha256):
         raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
     images = np.load(path)
     if images.shape != shape:
@@ -112,39 +90,6 @@ def nifti_bytes(volume: np.ndarray, affine: np.ndarray) -> bytes:
     with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=buffer, mtime=0) as file:
         file.write(image.to_bytes())
     return buffer.getvalue()
-
-
-def read_manifest(folder: Path) -> dict[str, Prediction]:
-    """Case → its entry; empty without a manifest. Raises BenchError for a damaged one."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        with path.open(newline="") as file:
-            entries = [
-                Prediction(
-                    *(line["case"], line["file"], line["sha256"], float(line["seconds"]), _seed(line["seed"])),
-                    line["renders_sha256"],
-                )
-                for line in csv.DictReader(file)
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BenchError(f"{path} is damaged ({error}); delete it and reconstruct again") from error
-    return {entry.case: entry for entry in entries}
-
-
-def intact(folder: Path) -> dict[str, Prediction]:
-    """The entries of the manifest whose files are there with the right hash: what need not be reconstructed again."""
-    return {
-        case: entry
-        for case, entry in read_manifest(folder).items()
-        if _has(folder / entry.file, entry.sha256)
-        and (not entry.renders_sha256 or _has(renders_file(folder, case), entry.renders_sha256))
-    }
-
-
-def _has(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha256
 
 
 def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Path]:
@@ -190,7 +135,7 @@ def encoded_truth(folder: Path, cases: Cases, names: Sequence[str]) -> dict[str,
         return {}
     files, entries = find_predictions(inner, cases.names, allow_missing=True), read_manifest(inner)
     for case in names:
-        if case not in files or case not in entries or not _has(files[case], entries[case].sha256):
+        if case not in files or case not in entries or not has_sha256(files[case], entries[case].sha256):
             raise BenchError(f"{inner}: {case} is missing or not the file its manifest describes; reconstruct again")
         check_grid(files[case], cases, case)
     return {case: files[case] for case in names}
@@ -230,7 +175,7 @@ def read_predictions(
 
 def _reoriented(path: Path, cases: Cases, case: str) -> Any:
     """The image with its axes permuted and flipped to the case's (W, H, D) and checked against its affine."""
-    expected = cases.affines[cases.names.index(case)]
+    expected = cases.affines[cases.index(case)]
     shape = cases.hounsfield.shape[:0:-1]
     image = open_volume(path, expected)
     turn = ornt_transform(io_orientation(image.affine), io_orientation(expected))
@@ -275,15 +220,3 @@ def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _write_manifest(folder: Path, entries: Sequence[Prediction]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Prediction)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(entry) for entry in entries)
-    write_text(folder / MANIFEST, text.getvalue())
-
-
-def _seed(text: str) -> int | None:
-    return int(text) if text else None

@@ -1,19 +1,167 @@
-"""What run.json says of a run: the name that follows from it, and its line in runs.csv."""
+"""What is known of a run: its record, run.json; the name that follows from it; and its line in the results."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.dataset import views_text
+from pydantic import BaseModel, ConfigDict
+
+from bench.dataset import Split, format_views
 from bench.plugins.config import RunConfig
-from bench.runs.predictions import read_manifest
 from bench.system.files import digest_of
 
+Status = Literal["running", "stopped", "failed", "fitted", "predicted", "done"]
+Origin = Literal["builtin", "plugin", "pretrained", "external"]
+PHASES = ("fit", "predict", "score")
 
-def full_name(
+
+class StageRecord(BaseModel):
+    """A stage that was trained."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str  # of its weights
+    after: str  # of the weights of the stages before it
+    steps: int
+    seconds: float | None = None  # None of pretrained weights
+    parts: int = 1  # in which each batch was taken at the end
+
+
+class DataRecord(BaseModel):
+    """The data a run was made of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: Literal["real", "phantom"]
+    fingerprint: str
+    counts: dict[str, int] = {}
+    grey_scale: float | None = None
+    voxel_mm: float | None = None
+    window: tuple[float, float] | None = None  # HU
+
+
+class ProtocolRecord(BaseModel):
+    """The protocol a run was begun under, whose rows alone hold its times."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    sha256: str
+
+
+class RunRecord(BaseModel):
+    """The content of run.json. What a phase has not yet said is None or empty."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    status: Status
+    seed: int
+    split: Split
+    config: RunConfig
+    config_sha256: str
+    data: DataRecord
+    protocol: ProtocolRecord
+    parameters: int
+    provenance: dict[str, Any]
+    started: str
+    origin: Origin = "builtin"
+    plugin_sha256: str | None = None
+    pretrained_sha256: str | None = None
+    pretrained_of: str | None = None
+    remark: str | None = None  # of the method, on what its numbers depend on
+    error: str | None = None
+    stages: dict[str, StageRecord] = {}
+    seconds: dict[str, float] = {}  # by phase
+    infer_seconds: dict[str, float] = {}  # of a case, by part of the method
+    peak_memory_mib: float | None = None
+    scored: dict[str, str] = {}  # protocol → its hash
+    predictions_sha256: str | None = None
+    finished: str | None = None
+
+    @property
+    def expected_run_id(self) -> str:
+        """The name that follows from what the record says."""
+        sources = (self.plugin_sha256, self.pretrained_sha256)
+        return run_name(self.config, self.seed, self.split, self.data.fingerprint, *sources)
+
+    @property
+    def line(self) -> "RunLine":
+        """The run's line in the results."""
+        low, high = self.data.window or (None, None)
+        return RunLine(
+            run_id=self.run_id,
+            status=self.status,
+            method=self.config.method,
+            origin=self.origin,
+            dataset=self.config.dataset,
+            source=self.data.source,
+            split=self.split,
+            preset=self.config.preset,
+            seed=self.seed,
+            views=format_views(self.config.data.angles),
+            size=self.config.data.size,
+            voxel_mm=self.data.voxel_mm,
+            window_low=low,
+            window_high=high,
+            data_fingerprint=self.data.fingerprint,
+            config_sha256=self.config_sha256,
+            code_version=str(self.provenance.get("code_version", "")),
+            parameters=self.parameters,
+            steps=sum(stage.steps for stage in self.stages.values()),
+            **{f"seconds_{phase}": round(s, 1) for phase, s in self.seconds.items() if phase in PHASES},  # type: ignore[arg-type]
+            peak_memory_mib=None if self.peak_memory_mib is None else round(self.peak_memory_mib),
+            device=str(self.provenance.get("device", "")),
+            torch=str(self.provenance.get("packages", {}).get("torch", "")),
+            finished=self.finished or "",
+            predictions_sha256=self.predictions_sha256 or "",
+            pretrained_of=self.pretrained_of or "",
+            pretrained_sha256=self.pretrained_sha256 or "",
+            remark=self.remark or "",
+        )
+
+
+class RunLine(BaseModel):
+    """What the results say of a run beside its scores: text is empty and a number None where it is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    status: Status = "done"
+    method: str
+    origin: Origin = "builtin"
+    dataset: str
+    source: Literal["real", "phantom", ""] = ""
+    split: str = "test"
+    preset: str
+    seed: int | None = None
+    views: str = ""  # gantry angles in degrees, joined by +
+    size: int | None = None  # voxels a side
+    voxel_mm: float | None = None
+    window_low: float | None = None  # HU
+    window_high: float | None = None
+    data_fingerprint: str = ""
+    config_sha256: str = ""
+    code_version: str = ""  # that made the run
+    parameters: int | None = None
+    steps: int | None = None
+    seconds_fit: float | None = None
+    seconds_predict: float | None = None
+    seconds_score: float | None = None
+    peak_memory_mib: float | None = None
+    device: str = ""
+    torch: str = ""
+    finished: str = ""
+    predictions_sha256: str = ""
+    pretrained_of: str = ""
+    pretrained_sha256: str = ""
+    resampled: str = ""
+    remark: str = ""
+    error: str = ""
+
+
+def run_name(
     config: RunConfig, seed: int, split: str, fingerprint: str, code: str | None = None, weights: str | None = None
 ) -> str:
-    """method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>.
+    """Return method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>.
 
     `code` is the SHA-256 of a plug-in's file: an edited plug-in is another run. So is one that was not trained but
     given pretrained weights, whose file has the SHA-256 `weights`.
@@ -21,55 +169,3 @@ def full_name(
     facts = {"config": config.sha256(), "split": split, "data": fingerprint, "code": code, "weights": weights}
     digest = digest_of({name: fact for name, fact in facts.items() if fact is not None})
     return f"{config.method}-{config.dataset}-{config.preset}-s{seed}-{digest[:8]}"
-
-
-def name_of_record(record: Mapping[str, Any]) -> str:
-    """The name a run with this run.json must have. Raises KeyError and pydantic's ValidationError for a damaged one."""
-    config = RunConfig.model_validate(record["config"])
-    sources = (record.get("plugin_sha256"), record.get("pretrained_sha256"))
-    return full_name(config, record["seed"], record["split"], record["data"]["fingerprint"], *sources)
-
-
-def predictions_sha256(files: Mapping[str, str]) -> str:
-    """One hash of a set of predictions, from the SHA-256 of the file of each case."""
-    return digest_of(dict(files))
-
-
-def folder_sha256(folder: Path) -> str:
-    """The same of a folder of ours, from its manifest."""
-    return predictions_sha256({case: entry.sha256 for case, entry in read_manifest(folder).items()})
-
-
-def run_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's line in runs.csv; None where run.json does not say."""
-    config, data, seconds = record["config"], record["data"], record["seconds"]
-    low, high = data.get("window", (None, None))
-    return {
-        "run_id": record["run_id"],
-        "status": record["status"],
-        "method": config["method"],
-        "origin": record.get("origin", "builtin"),
-        "dataset": config["dataset"],
-        "source": data["source"],
-        "split": record["split"],
-        "preset": config["preset"],
-        "seed": record["seed"],
-        "views": views_text(config["data"]["angles"]),
-        "protocol": "+".join(sorted(record["scored"])),
-        "size": config["data"]["size"],
-        "voxel_mm": data.get("voxel_mm"),
-        "window_low": low,
-        "window_high": high,
-        "data_fingerprint": data["fingerprint"],
-        "config_sha256": record["config_sha256"],
-        "code_version": record["provenance"]["code_version"],
-        "parameters": record["parameters"],
-        "steps": sum(stage["steps"] for stage in record.get("stages", {}).values()),
-        **{f"seconds_{phase}": f"{seconds[phase]:.1f}" for phase in ("fit", "predict", "score") if phase in seconds},
-        "peak_memory_mib": f"{record['peak_memory_mib']:.0f}" if "peak_memory_mib" in record else None,
-        "device": record["provenance"]["device"],
-        "torch": record["provenance"]["packages"]["torch"],
-        "predictions_sha256": record.get("predictions_sha256"),
-        "finished": record.get("finished"),
-        **{name: record[name] for name in ("pretrained_sha256", "pretrained_of", "remark") if record.get(name)},
-    }

@@ -17,10 +17,10 @@ from nibabel.spatialimages import HeaderDataError
 
 from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
+from bench.runs.manifest import RENDERS
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
-RENDERS = ".renders.npy"  # a run's own X-ray images, which stand beside its volumes
 HEADER_BYTES = 65536
 DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)

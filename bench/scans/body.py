@@ -15,14 +15,14 @@ MAX_LOSS = 0.1
 COARSE_MM = 2.5
 
 
-def opened(mask: np.ndarray, spacing_mm: np.ndarray, diameter_mm: float) -> np.ndarray:
-    """Morphological opening of a mask (D, H, W) by a ball; beyond the edges the mask goes on as it is."""
-    eroded = ~_dilated(~mask, spacing_mm, diameter_mm / 2)
-    return _dilated(eroded, spacing_mm, diameter_mm / 2)
+def opening(mask: np.ndarray, spacing_mm: np.ndarray, diameter_mm: float) -> np.ndarray:
+    """Return the morphological opening of a mask (D, H, W) by a ball; beyond the edges the mask goes on as it is."""
+    eroded = ~_dilate(~mask, spacing_mm, diameter_mm / 2)
+    return _dilate(eroded, spacing_mm, diameter_mm / 2)
 
 
-def _dilated(mask: np.ndarray, spacing_mm: np.ndarray, radius_mm: float) -> np.ndarray:
-    """All voxels (D, H, W) within `radius_mm` of one in the mask; a fraction of the time of a distance map."""
+def _dilate(mask: np.ndarray, spacing_mm: np.ndarray, radius_mm: float) -> np.ndarray:
+    """Return all voxels (D, H, W) within `radius_mm` of one in a mask, in a fraction of a distance map's time."""
     reach = np.floor(radius_mm / spacing_mm + 1e-9).astype(int)
     padded = np.pad(mask, [(int(size), int(size)) for size in reach])
     runs: dict[int, list[tuple[int, int]]] = defaultdict(list)  # half length along W of the ball's runs → their places
@@ -41,8 +41,8 @@ def _dilated(mask: np.ndarray, spacing_mm: np.ndarray, radius_mm: float) -> np.n
     return result
 
 
-def _filled(hounsfield: np.ndarray) -> np.ndarray:
-    """The tissue (D, H, W) and the lungs in it: without them the chest wall is a sheet as thin as a table.
+def _tissue_and_lungs(hounsfield: np.ndarray) -> np.ndarray:
+    """Return a mask (D, H, W) of tissue and the lungs in it: without them a chest wall is as thin as a table.
 
     Lungs are air that reaches no side of the volume; a sealed gap between back and table is too empty for lung.
     """
@@ -58,8 +58,8 @@ def _filled(hounsfield: np.ndarray) -> np.ndarray:
     return tissue | lung[labels]
 
 
-def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, str]:
-    """A cube (D, H, W) in HU with air around the largest body, and what was decided: removed, or why it was kept.
+def remove_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, str]:
+    """Return a cube (D, H, W) in HU with air around its largest body, and the verdict: removed, or why it was kept.
 
     The body is the largest component that survives the opening, and all that lies between its front and its back
     (lungs, also where the field of view cuts them). What else survives is no table; when that is more than 10 % of
@@ -68,14 +68,14 @@ def without_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, 
     stride = max(1, round(COARSE_MM / voxel_mm))
     coarse = hounsfield[::stride, ::stride, ::stride]
     spacing = np.full(3, voxel_mm * stride)
-    labels, _ = ndimage.label(opened(_filled(coarse), spacing, SHEET_MM))
+    labels, _ = ndimage.label(opening(_tissue_and_lungs(coarse), spacing, SHEET_MM))
     sizes = np.bincount(labels.ravel())[1:]
     if not sizes.size:
         return hounsfield, "kept: no body found"
     loss = 1 - sizes.max() / sizes.sum()
     if loss > MAX_LOSS:
         return hounsfield, f"kept: removing it would take {loss:.0%} of the body"
-    body = _dilated(labels == 1 + sizes.argmax(), spacing, SKIN_MM)
+    body = _dilate(labels == 1 + sizes.argmax(), spacing, SKIN_MM)
     from_front = np.maximum.accumulate(body, axis=1)
     from_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
     keep = from_front & from_back

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel
 import numpy as np
 
 from bench.cases import Cases
+from bench.data.splits import assign_splits
 from bench.data.store import load_volume, read_store
 from bench.dataset import DatasetSpec, centred_affine
 from bench.errors import BenchError
@@ -25,7 +25,7 @@ from bench.system.files import write_atomic, write_json, write_text
 from .reading.scan import Rejected
 
 
-def export(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]:
+def export_prepared(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]:
     """Write each prepared case as `folder`/<case>.nii.gz, int16 HU, and splits.csv; return the files and the failures.
 
     Voxels are stored in NIfTI's order (W, H, D) with the affine to the scanner's RAS millimetres. Raises BenchError
@@ -48,7 +48,7 @@ def export(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]
         size = volume.shape[0]
         _write(path, volume, centred_affine(size, spec.cube_mm / size, record.centre_ras_mm))
         written.append(path)
-    splits = spec.assign_splits(records)
+    splits = assign_splits(spec, records)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("case", "patient", "split"))
@@ -57,11 +57,11 @@ def export(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[Rejected]]
     return written, failed
 
 
-def export_cases(splits: Sequence[Cases], folder: Path, progress: Callable[[int, int], None] | None = None) -> int:
-    """Write the cases of some splits as a method is given them; return how many. `progress(done, total)` a case.
+def export_cases(splits: Sequence[Cases], folder: Path, on_progress: Callable[[int, int], None] | None = None) -> int:
+    """Write the cases of some splits as a method is given them; return how many. `on_progress(done, total)` a case.
 
-    <split>/truth/<case>.nii.gz: the volume, int16 HU, as `export` stores it. <split>/views/<case>.npy: its views
-    (V, h, w) float32 in [0, 1]. data.json says of both what they are: angles, geometry, window, grid.
+    <split>/truth/<case>.nii.gz: the volume, int16 HU, as `export_prepared` stores it. <split>/views/<case>.npy: its
+    views (V, h, w) float32 in [0, 1]. data.json says of both what they are: angles, geometry, window, grid.
     """
     facts = {name: value for name, value in asdict(splits[0].card).items() if name != "counts"}
     write_json(folder / "data.json", facts | {"volumes": "D, H, W: to feet, back, left", "views": "V, rows, columns"})
@@ -69,26 +69,19 @@ def export_cases(splits: Sequence[Cases], folder: Path, progress: Callable[[int,
     for cases in splits:
         for index, case in enumerate(cases.names):
             _write(folder / cases.split / "truth" / f"{case}.nii.gz", cases.hounsfield[index], cases.affines[index])
-            views = cases.images([index])[0].numpy()
-            write_atomic(folder / cases.split / "views" / f"{case}.npy", partial(_save, views))
+            save_views = partial(np.lib.format.write_array, array=cases.images([index])[0].numpy())
+            write_atomic(folder / cases.split / "views" / f"{case}.npy", save_views)
             count += 1
-            if progress:
-                progress(count, total)
+            if on_progress:
+                on_progress(count, total)
     return count
 
 
-def _save(array: np.ndarray, file: BinaryIO) -> None:
-    np.save(file, array)
-
-
 def _write(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
-    content = gzip.compress(_nifti(np.asarray(volume), affine), mtime=0)
-    write_atomic(path, lambda file: file.write(content))
-
-
-def _nifti(volume: np.ndarray, affine: np.ndarray) -> bytes:
-    image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine)
-    image.set_sform(image.affine, code="scanner")
-    image.set_qform(image.affine, code="scanner")
+    """Write a volume (D, H, W) as a gzipped NIfTI in the order (W, H, D), with its affine to RAS millimetres."""
+    image = nibabel.Nifti1Image(np.asarray(volume).transpose(2, 1, 0), affine)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
     image.header.set_xyzt_units("mm")
-    return image.to_bytes()
+    content = gzip.compress(image.to_bytes(), mtime=0)
+    write_atomic(path, lambda file: file.write(content))

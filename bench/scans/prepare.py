@@ -1,67 +1,36 @@
-"""Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid.
+"""Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid."""
 
-A dataset's folder may hold a module `series` of its own with `patient_of(series)`: the patient of a SeriesInstanceUID,
-for formats that state no other name, or None.
-"""
-
-import importlib
 import json
 import multiprocessing
 import os
 import re
-import shutil
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
-from bench.data.store import add_case, load_volume, read_store, store_folder, views_path
-from bench.dataset import PreparedCase
+from bench.data.store import add_case, load_views, load_volume, read_store, store_folder, views_path
+from bench.dataset import DatasetSpec, PreparedCase
 from bench.errors import BenchError, UsageError
-from bench.system.files import digest_of, sha256_of
+from bench.system.files import free_bytes, sha256_of
 
-from .body import without_table
+from .cube import Recipe, prepare_volume, stored_range
 from .reading.find import FORMATS, find_scans
-from .reading.scan import Rejected, Scan, ScanError, ScanSource, TakenAt, bag_upright
-from .resampling import cube_centre, resampled
+from .reading.scan import Rejected, Scan, ScanError, ScanSource, TakenAt, stand_upright
 
-if TYPE_CHECKING:  # importing it imports torch, which workers do not need
-    from bench.dataset import DatasetSpec
-
-VERSION = 1  # raised whenever the same scan and recipe give another volume
 MAX_WORKERS = 8  # unless asked for more: each holds a native scan, up to 1.5 GB
-STORED_HU = (-1024, 3071)  # padding outside the field of view (-2048, -3024) and metal are clipped to it
 SLICED_FORMATS = ("dicom", "dicos")  # whose pictures stand upright in a scanner for bags
 SPARE_BYTES = 100 * 2**20  # left free on the disk
 
 OnProgress = Callable[[int, int, str], None]
 """`on_progress(done, total, line)`, called once the scans are found and after each patient."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides what a scan becomes."""
-
-    cube_mm: float
-    grid: int
-    keep_table: bool = False
-    subject: Literal["patient", "bag"] = "patient"
-    stored_hu: tuple[int, int] = STORED_HU
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the recipe and the version of this code."""
-        return digest_of({**asdict(self), "version": VERSION})
 
 
 @dataclass(frozen=True)
@@ -72,6 +41,11 @@ class PrepareReport:
     already: list[PreparedCase] = field(default_factory=list)  # kept as they were
     refused: list[Rejected] = field(default_factory=list)  # CTs that could not be used
     skipped: list[Rejected] = field(default_factory=list)  # no CTs, or second series of a patient
+
+    def reject(self, items: Iterable[Rejected]) -> None:
+        """Sort what is not prepared into refused and skipped."""
+        for item in items:
+            (self.skipped if item.expected else self.refused).append(item)
 
 
 @dataclass(frozen=True)
@@ -96,7 +70,7 @@ class _Outcome:
 
 
 def prepare(
-    spec: "DatasetSpec",
+    spec: DatasetSpec,
     source: Path,
     *,
     workers: int | None = None,
@@ -111,9 +85,7 @@ def prepare(
     """
     found = list(find_scans(source))
     report = PrepareReport()
-    for item in found:
-        if isinstance(item, Rejected):
-            (report.skipped if item.expected else report.refused).append(item)
+    report.reject(item for item in found if isinstance(item, Rejected))
     if not found:
         raise UsageError(f"no scan found in {source}: no file of {FORMATS}")
     if len(report.skipped) == len(found):
@@ -121,47 +93,34 @@ def prepare(
         raise UsageError(f"no CT found in {source}: {first.path} is {first.reason}; name a folder that holds CTs")
 
     recipe = Recipe(spec.cube_mm, spec.full_grid, keep_table, spec.subject, stored_range(spec))
-    sources = [item for item in found if isinstance(item, ScanSource)]
-    jobs = _jobs([_with_patient(item, spec.name) for item in sources], spec.name, source, recipe)
+    sources = _name_patients([item for item in found if isinstance(item, ScanSource)], spec)
+    jobs = _plan_jobs(sources, spec.name, source, recipe)
     _check_room(spec.name, sum(job.stored is None for job in jobs) * spec.full_grid**3 * 2)
     owners = {record.source_sha256: record.case for record in read_store(spec.name)}
     if on_progress and jobs:
         on_progress(0, len(jobs), "")
-    for done, outcome in enumerate(_outcomes(jobs, workers), start=1):
+    for done, outcome in enumerate(_run_jobs(jobs, workers), start=1):
         line = _settle(outcome, spec.name, owners, report)
         if on_progress:
             on_progress(done, len(jobs), line)
     return report
 
 
-def stored_range(spec: "DatasetSpec") -> tuple[int, int]:
-    """The HU that volumes of a dataset are clipped to: all its window shows."""
-    return STORED_HU[0], max(STORED_HU[1], int(spec.window[1]))
-
-
-def own_module(dataset: str, name: str) -> ModuleType | None:
-    """The module `name` in the folder of a dataset, or None when it has none."""
-    full_name = f"bench.datasets.{dataset}.{name}"
-    try:
-        return importlib.import_module(full_name)
-    except ModuleNotFoundError as error:
-        if error.name and full_name.startswith(error.name):
-            return None
-        raise
-
-
-def _with_patient(source: ScanSource, dataset: str) -> ScanSource:
-    series = own_module(dataset, "series") if source.patient == source.series else None
-    patient = series.patient_of(source.series) if series else None
-    return replace(source, patient=patient) if patient else source
+def _name_patients(sources: Sequence[ScanSource], spec: DatasetSpec) -> list[ScanSource]:
+    """Return the sources, and with it the patient of each that names only its SeriesInstanceUID, as LUNA16 does."""
+    known = {one.series: one.patient for one in spec.series()} if spec.series else {}
+    return [
+        replace(source, patient=known[source.series])
+        if source.patient == source.series and source.series in known
+        else source
+        for source in sources
+    ]
 
 
 def _check_room(dataset: str, needed: int) -> None:
     """Raise BenchError when the disk of the store cannot take `needed` bytes more."""
     folder = store_folder(dataset)
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < needed + SPARE_BYTES:
         raise BenchError(
             f"preparing needs {needed / 2**30:.2f} GiB in {folder} and {free / 2**30:.2f} GiB are free; "
@@ -172,8 +131,7 @@ def _check_room(dataset: str, needed: int) -> None:
 def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: PrepareReport) -> str:
     """Store what was prepared, sort it into the report, and say so in a line."""
     job, record = outcome.job, outcome.record
-    for item in outcome.rejected:
-        (report.skipped if item.expected else report.refused).append(item)
+    report.reject(outcome.rejected)
     if record is None:
         return f"{job.case}: refused"
     if outcome.volume is None:
@@ -181,13 +139,13 @@ def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: Pre
         return f"{job.case}: already there"
     owner = owners.setdefault(record.source_sha256, record.case)
     if owner != record.case:
-        report.skipped.append(Rejected(job.root / record.source, f"the same scan as {owner}", expected=True))
+        report.reject([Rejected(job.root / record.source, f"the same scan as {owner}", expected=True)])
         return f"{job.case}: the same scan as {owner}"
     report.prepared.append(add_case(dataset, record, outcome.volume, outcome.views))
     return f"{job.case}: prepared"
 
 
-def _jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recipe) -> list[_Job]:
+def _plan_jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recipe) -> list[_Job]:
     patients: dict[str, list[ScanSource]] = defaultdict(list)
     for source in sources:
         patients[source.patient].append(source)
@@ -196,7 +154,7 @@ def _jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recip
     for patient in sorted(patients):
         case = case_name(patient)
         stored = records.get(case)
-        if stored and not (stored.settings_sha256 == recipe.sha256 and _undamaged(dataset, stored)):
+        if stored and not (stored.settings_sha256 == recipe.sha256 and _is_whole(dataset, stored)):
             stored = None
         ordered = sorted(
             patients[patient],
@@ -206,26 +164,17 @@ def _jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recip
     return jobs
 
 
-def _undamaged(dataset: str, record: PreparedCase) -> bool:
+def _is_whole(dataset: str, record: PreparedCase) -> bool:
+    """Return True where the stored volume is undamaged, and its X-rays say how they were taken, as far as is known."""
     try:
         load_volume(dataset, record)
+        return not views_path(dataset, record.case).exists() or "angles" in load_views(dataset, record.case)[1]
     except BenchError:
         return False
-    views = views_path(dataset, record.case)
-    return not views.exists() or _angles_known(views)
 
 
-def _angles_known(views: Path) -> bool:
-    """Whether X-rays are whole and say how they were taken, as far as is known."""
-    try:
-        with views.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return "angles" in json.loads(str(stored["provenance"]))
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-        return False
-
-
-def _outcomes(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
-    """The outcome of each job, in the order of the jobs whatever the number of processes."""
+def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
+    """Yield the outcome of each job, in the order of the jobs whatever the number of processes."""
     workers = min(len(jobs), workers or min(MAX_WORKERS, _cores()))
     if workers <= 1:
         yield from map(_work, jobs)
@@ -260,18 +209,17 @@ def _work(job: _Job) -> _Outcome:
     rejected: list[Rejected] = []
     for index, source in enumerate(job.sources):
         if job.stored and source.series != job.stored.series:
-            passed_over = _passed_over(job, index, job.stored.source)
-            return _Outcome(job, job.stored, rejected=(*rejected, *passed_over))
-        others = _passed_over(job, index + 1, _relative(source.path, job.root))
+            return _Outcome(job, job.stored, rejected=(*rejected, *_pass_over(job, index, job.stored.source)))
+        others = _pass_over(job, index + 1, _relative_path(source.path, job.root))
         try:
             if job.stored and job.stored.source_sha256 == source.sha256():
                 return _Outcome(job, job.stored, rejected=(*rejected, *others))
             with ThreadPoolExecutor(1) as pool:
                 hashing = pool.submit(source.sha256)
-                scan = _upright(source, job.recipe)
-                volume, centre, table = prepared_volume(scan, job.recipe)
+                scan = _read_upright(source, job.recipe)
+                volume, centre, table = prepare_volume(scan, job.recipe)
                 digest = hashing.result()
-            views = _views(source, job.root)
+            views = _read_views(source, job.root)
         except BenchError as error:
             rejected.append(Rejected(source.path, str(error)))
         except Exception as error:  # one odd file must not stop the others
@@ -281,7 +229,7 @@ def _work(job: _Job) -> _Outcome:
                 case=job.case,
                 patient=job.patient,
                 series=source.series,
-                source=_relative(source.path, job.root),
+                source=_relative_path(source.path, job.root),
                 source_sha256=digest,
                 source_format=source.format,
                 source_spacing_mm=scan.spacing_mm,
@@ -295,17 +243,17 @@ def _work(job: _Job) -> _Outcome:
     return _Outcome(job, rejected=tuple(rejected))
 
 
-def _upright(source: ScanSource, recipe: Recipe) -> Scan:
+def _read_upright(source: ScanSource, recipe: Recipe) -> Scan:
     scan = source.read()
     pictures_stand = source.format in SLICED_FORMATS and source.side_file.axes is None
-    return bag_upright(scan) if recipe.subject == "bag" and pictures_stand else scan
+    return stand_upright(scan) if recipe.subject == "bag" and pictures_stand else scan
 
 
-def _views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
-    """The X-rays that came with a scan, as stored, and where they are from; None when there are none."""
+def _read_views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
+    """Return the X-rays that came with a scan, as stored, and where they are from; None when there are none."""
     if not source.view_files or source.view_reader is None:
         return None
-    hashes = {_relative(path, root): sha256_of(path) for path in source.view_files}
+    hashes = {_relative_path(path, root): sha256_of(path) for path in source.view_files}
     views, stated = source.view_reader(source), source.side_file
     if stated.view_angles is not None:
         angles = {name: TakenAt(at, name in stated.mirrored_views) for name, at in stated.view_angles.items()}
@@ -322,33 +270,18 @@ def _views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
     return {**views, "provenance": np.array(json.dumps(provenance, sort_keys=True))}
 
 
-def _passed_over(job: _Job, start: int, chosen: str) -> list[Rejected]:
-    """The series of a patient from `start` on, which are not needed."""
+def _pass_over(job: _Job, start: int, chosen: str) -> list[Rejected]:
+    """Return the series of a patient from `start` on, which are not needed."""
     reason = f"another series of {job.patient}, which is prepared from {chosen}"
     return [Rejected(source.path, reason, expected=True) for source in job.sources[start:]]
 
 
-def _relative(path: Path, root: Path) -> str:
+def _relative_path(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else path.name
 
 
-def prepared_volume(scan: Scan, recipe: Recipe) -> tuple[np.ndarray, tuple[float, float, float], str]:
-    """The cube (D, H, W) int16 HU of a scan, its centre in RAS millimetres, and what became of the table."""
-    is_bag = recipe.subject == "bag"
-    centre = scan.centre_ras_mm if is_bag else cube_centre(scan, recipe.cube_mm)
-    right, anterior, superior = np.subtract(scan.centre_ras_mm, centre).tolist()  # D, H, W run against S, A, R
-    voxel = recipe.cube_mm / recipe.grid
-    offset = (superior, anterior, right)
-    cube = resampled(scan.hounsfield, scan.spacing_mm, offset, recipe.grid, voxel, recipe.stored_hu)
-    volume = np.rint(np.clip(cube, *recipe.stored_hu)).astype(np.int16)
-    if recipe.keep_table or is_bag:
-        return volume, centre, "kept: as asked" if recipe.keep_table else "kept: a bag"
-    volume, table = without_table(volume, voxel)
-    return volume, centre, table
-
-
 def case_name(patient: str) -> str:
-    """A file name of letters, digits, `.`, `_` and `-` for a patient; distinct for distinct patients."""
+    """Return a file name of letters, digits, `.`, `_` and `-` for a patient; distinct for distinct patients."""
     ascii_only = unicodedata.normalize("NFKD", patient).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).strip("._-")[:80]
     return safe if safe and safe == patient else f"{safe or 'case'}-{sha256(patient.encode()).hexdigest()[:8]}"

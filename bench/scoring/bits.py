@@ -1,18 +1,20 @@
 """From nats of a method to bits a voxel and bits a code, and the file they are kept in beside the predictions."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
 
 from bench.errors import BenchError
 from bench.method import Likelihood
-from bench.scoring.cases import CaseScore
-from bench.system.files import write_text
+from bench.scoring.protocol import CaseScore
+from bench.system.csv_files import read_rows, write_rows
 
 FILE_NAME = "likelihood.csv"
+Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NO_LIKELIHOOD = "the method has no likelihood"
 
 
@@ -20,12 +22,12 @@ NO_LIKELIHOOD = "the method has no likelihood"
 class CaseLikelihood:
     """An upper bound of −log p(volume | views) of one case, split into the volume given codes and the codes."""
 
-    case: str
-    volume_given_codes_nats: float
-    codes_given_views_nats: float
-    voxels: int
-    codes: int
-    codes_se: float | None = None  # Monte-Carlo standard error of the second part, in nats
+    case: Annotated[str, Field(min_length=1)]
+    volume_given_codes_nats: Nats
+    codes_given_views_nats: Nats
+    voxels: PositiveInt
+    codes: PositiveInt
+    codes_se: Nats | None = None  # Monte-Carlo standard error of the second part, in nats
 
 
 def nll_bits_per_voxel(likelihood: CaseLikelihood) -> float:
@@ -40,7 +42,7 @@ def nll_bits_per_code(likelihood: CaseLikelihood) -> float:
 
 
 def likelihood_scores(likelihood: CaseLikelihood) -> list[CaseScore]:
-    """Both numbers of one case."""
+    """Return both numbers of one case."""
     note = ""
     if likelihood.codes_se is not None:
         per_voxel = likelihood.codes_se / (likelihood.voxels * math.log(2.0))
@@ -52,7 +54,7 @@ def likelihood_scores(likelihood: CaseLikelihood) -> list[CaseScore]:
 
 
 def no_likelihood_scores(reason: str = NO_LIKELIHOOD) -> list[CaseScore]:
-    """The same two numbers of a case that has none."""
+    """Return the same two numbers of a case that has none."""
     return [
         CaseScore("3d", "all", "nll_bits_per_voxel", None, reason),
         CaseScore("code", "all", "nll_bits_per_code", None, reason),
@@ -73,46 +75,18 @@ def per_case(names: Sequence[str], likelihood: Likelihood) -> list[CaseLikelihoo
 
 def write_likelihoods(path: Path, likelihoods: Sequence[CaseLikelihood]) -> None:
     """Write one line a case, ordered by name."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(CaseLikelihood)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(entry) for entry in sorted(likelihoods, key=lambda entry: entry.case))
-    write_text(path, text.getvalue())
+    write_rows(path, CaseLikelihood, sorted(likelihoods, key=lambda entry: entry.case))
 
 
 def read_likelihoods(path: Path) -> dict[str, CaseLikelihood]:
-    """Case → its bound; empty without the file. Raises BenchError for missing columns or values that cannot be."""
-    if not path.exists():
-        return {}
-    found: dict[str, CaseLikelihood] = {}
-    with path.open(newline="") as file:
-        for number, line in enumerate(csv.DictReader(file), start=2):
-            entry = _parsed(path, number, line)
-            if entry.case in found:
-                raise BenchError(f"{path} line {number}: case {entry.case} appears twice; keep one line a case")
-            found[entry.case] = entry
-    return found
+    """Return case → its bound; empty without the file.
 
-
-def _parsed(path: Path, number: int, line: dict[str, str | None]) -> CaseLikelihood:
-    try:
-        entry = CaseLikelihood(
-            case=line["case"] or "",
-            volume_given_codes_nats=float(line["volume_given_codes_nats"] or "nan"),
-            codes_given_views_nats=float(line["codes_given_views_nats"] or "nan"),
-            voxels=int(line["voxels"] or 0),
-            codes=int(line["codes"] or 0),
-            codes_se=float(line["codes_se"] or "nan") if line.get("codes_se") else None,
-        )
-    except KeyError as error:
-        columns = ", ".join(field.name for field in fields(CaseLikelihood))
-        raise BenchError(f"{path} has no column {error}; it needs {columns}") from error
-    except ValueError as error:
-        raise BenchError(f"{path} line {number}: {error}") from error
-    nats = (entry.volume_given_codes_nats, entry.codes_given_views_nats, entry.codes_se or 0.0)
-    if not entry.case or not all(math.isfinite(n) and n >= 0 for n in nats) or min(entry.voxels, entry.codes) < 1:
-        raise BenchError(
-            f"{path} line {number}: needs a case, finite nats ≥ 0 and at least one voxel and code; "
-            "probabilities of 1-HU bins and of codes are never above one"
-        )
-    return entry
+    Raises BenchError for missing columns, values that cannot be (probabilities of 1-HU bins and of codes are never
+    above one), and a case that stands there twice.
+    """
+    known: dict[str, CaseLikelihood] = {}
+    for number, entry in enumerate(read_rows(path, CaseLikelihood), start=2):
+        if entry.case in known:
+            raise BenchError(f"{path} line {number}: case {entry.case} appears twice; keep one line a case")
+        known[entry.case] = entry
+    return known

@@ -1,85 +1,76 @@
-"""All numbers of one case: a truth and a prediction, in 3-D and as three maximum-intensity projections."""
+"""All numbers of one case under any protocol: a truth and a prediction, in 3-D and as three projections."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from bench.metrics import Space
+from bench.metrics import AXES, Axis, Space
 from bench.metrics.distortion import mae, mse, psnr
-from bench.metrics.ssim import WINDOW, ssim
+from bench.metrics.ssim import ssim
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, ReleasedCodediff, ReleasedX2ct, WholeArrays
+from bench.scoring.released_codediff import score_released_codediff
+from bench.scoring.released_x2ct import score_released_x2ct
 
-if TYPE_CHECKING:
-    from bench.scoring.protocols import Protocol
-
-AXES = ("d", "h", "w")
-UNDEFINED = {
-    "psnr": "exact match, so PSNR is infinite",
-    "ssim": f"a side is under the {WINDOW} voxels of the SSIM window",
-}
+EXACT = "exact match, so PSNR is infinite"
 
 
-@dataclass(frozen=True)
-class CaseVolumes:
-    """What the numbers of a case are made of: volumes (D, H, W) in [0, 1] of one shape."""
-
-    ct: np.ndarray
-    prediction: np.ndarray
-    encoded: np.ndarray | None = None  # the CT as the method itself encodes and decodes it, where that is stored
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """One number of one case; `value` is None where it is undefined, and `note` says why."""
-
-    space: Space
-    axis: str  # all, or d, h, w, mean, or heldout, input
-    metric: str
-    value: float | None
-    note: str = ""
-
-
-def project_maximum(volume: np.ndarray) -> dict[str, np.ndarray]:
-    """Maximum-intensity projections of a volume (D, H, W): d (H, W), h (D, W), w (D, H)."""
-    return {axis: volume.max(axis=index) for index, axis in enumerate(AXES)}
-
-
-def windowed_scores(case: CaseVolumes, protocol: "Protocol") -> list[CaseScore]:
-    """Prediction against CT in [0, 1]: MSE, MAE, PSNR, SSIM in 3-D and on each projection and their mean.
+def score_case(volumes: CaseVolumes, protocol: Protocol) -> list[CaseScore]:
+    """Return the numbers of a case under a protocol: those of the volume, then those of its projections.
 
     Raises ValueError for different shapes, NaN or infinity.
     """
-    scores = _distances("3d", "all", case.ct, case.prediction, protocol)
-    scores.append(CaseScore("3d", "all", "l1_sample", mae(case.ct, case.prediction)))
-    return [*scores, *projection_scores(case, protocol)]
+    match protocol.distortion:
+        case WholeArrays():
+            scores = score_whole_volume(volumes, protocol.distortion)
+        case ReleasedCodediff():
+            scores = score_released_codediff(volumes, protocol.distortion)
+        case ReleasedX2ct():
+            scores = score_released_x2ct(volumes, protocol.distortion)
+    return scores + (score_projections(volumes, protocol.projections) if protocol.projections else [])
 
 
-def projection_scores(case: CaseVolumes, protocol: "Protocol") -> list[CaseScore]:
-    """MSE, MAE, PSNR and SSIM of the maximum-intensity projections of prediction and CT, per axis and their mean."""
-    true_projections, projections = project_maximum(case.ct), project_maximum(case.prediction)
-    per_axis = [_distances("mip", axis, true_projections[axis], projections[axis], protocol) for axis in AXES]
+def score_whole_volume(volumes: CaseVolumes, settings: WholeArrays) -> list[CaseScore]:
+    """Return MSE, MAE, PSNR and SSIM of the prediction against the CT, and its MAE as the L1 of one sample."""
+    scores = score_pair("3d", "all", volumes.ct, volumes.prediction, settings)
+    return [*scores, CaseScore("3d", "all", "l1_sample", mae(volumes.ct, volumes.prediction))]
+
+
+def score_projections(volumes: CaseVolumes, settings: WholeArrays) -> list[CaseScore]:
+    """Return MSE, MAE, PSNR and SSIM of the maximum-intensity projections, each by axis and as the mean over axes."""
+    truth, prediction = project_maximum(volumes.ct), project_maximum(volumes.prediction)
+    per_axis = [score_pair("mip", axis, truth[axis], prediction[axis], settings) for axis in AXES]
     scores: list[CaseScore] = []
     for same_metric in zip(*per_axis, strict=True):
-        scores += [*same_metric, _mean_of_axes(same_metric)]
+        scores += [*same_metric, _average_axes(same_metric)]
     return scores
 
 
-def _distances(
-    space: Space, axis: str, truth: np.ndarray, prediction: np.ndarray, protocol: "Protocol"
+def project_maximum(volume: np.ndarray) -> dict[Axis, np.ndarray]:
+    """Return the maximum-intensity projections of a volume (D, H, W): d (H, W), h (D, W), w (D, H)."""
+    return {axis: volume.max(axis=index) for index, axis in enumerate(AXES)}
+
+
+def score_pair(
+    space: Space, axis: str, truth: np.ndarray, prediction: np.ndarray, settings: WholeArrays
 ) -> list[CaseScore]:
+    """Return MSE, MAE, PSNR and SSIM of two volumes or images of one shape in [0, 1], undefined ones with the reason.
+
+    Raises ValueError for different shapes, NaN or infinity.
+    """
     values = {
         "mse": mse(truth, prediction),
         "mae": mae(truth, prediction),
-        "psnr": psnr(truth, prediction, data_range=protocol.peak),
-        "ssim": ssim(truth, prediction, data_range=protocol.peak),
+        "psnr": psnr(truth, prediction, data_range=settings.peak),
+        "ssim": ssim(truth, prediction, data_range=settings.peak, settings=settings.ssim),
     }
+    reasons = {"psnr": EXACT, "ssim": f"a side is under the {settings.ssim.window} voxels of the SSIM window"}
     return [
-        CaseScore(space, axis, metric, value, UNDEFINED[metric] if value is None else "")
+        CaseScore(space, axis, metric, value, reasons[metric] if value is None else "")
         for metric, value in values.items()
     ]
 
 
-def _mean_of_axes(scores: tuple[CaseScore, ...]) -> CaseScore:
+def _average_axes(scores: Sequence[CaseScore]) -> CaseScore:
     values = [score.value for score in scores if score.value is not None]
     if len(values) < len(scores):
         note = next(f"axis {score.axis}: {score.note}" for score in scores if score.value is None)

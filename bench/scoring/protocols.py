@@ -1,78 +1,57 @@
-"""How numbers are made, by name and version: a protocol is data and one function, and its hash is in every row.
+"""How numbers are made, by name and version: the hash of its protocol is in every row.
 
 To add one, append to PROTOCOLS. To change one, give it a new id: results that carry the old one must stay true.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
-
 from bench.errors import unknown_name
-from bench.metrics.slices import EXACT, SLICE_WINDOW
-from bench.metrics.ssim import SIGMA, WINDOW
-from bench.scoring.cases import AXES, CaseScore, CaseVolumes, windowed_scores
-from bench.scoring.released_codediff import QUIRKS as CODEDIFF_QUIRKS
-from bench.scoring.released_codediff import released_codediff_scores
-from bench.scoring.released_x2ct import CCX_QUIRKS, X2CT_QUIRKS, x2ct_scores
-from bench.system.files import digest_of
+from bench.metrics import AXES
+from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.scoring.protocol import (
+    Fidelity,
+    Protocol,
+    ReleasedCodediff,
+    ReleasedX2ct,
+    Stretch,
+    Turn,
+    WholeArrays,
+)
 
-CaseFunction = Callable[[CaseVolumes, "Protocol"], list[CaseScore]]
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How density, coverage, precision and recall are computed."""
-
-    nearest_k: int = 5
-    encoder_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    baseline_draws: int = 5  # random sets of training cases, as many as there are test cases
-    baseline_seed: int = 0
-    blur_voxels: float = 1.0  # σ of the Gaussian, in voxels of the grid, that makes the over-smooth control
-    encoded_side: int = 128  # voxels a side before encoding …
-    small_encoded_side: int = 64  # … and for presets whose grid …
-    small_below: int = 96  # … is smaller than this
-    values: Literal["window", "min-max"] = "window"  # min-max: stretched by the CT's own extremes
-    spectral_norm: Literal["exact", "random-vectors"] = "exact"  # random-vectors: W / uᵀWv of random u and v
-    batch: int | None = None  # cases compared at a time, in split order, the rest dropped; None: the whole split
-
-    def side(self, grid: int) -> int:
-        """Voxels a side that volumes of `grid` voxels a side are resampled to before encoding."""
-        return self.small_encoded_side if grid < self.small_below else self.encoded_side
-
-
-@dataclass(frozen=True)
-class Turn:
-    """X-ray images all round a case, at the size and grey scale of its views."""
-
-    images: int = 72  # at equal steps from gantry angle 0
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """One way to turn predictions into numbers."""
-
-    id: str
-    values: Literal["window", "min-max", "window-and-integers"]
-    truth: Literal["ct", "encoded"]  # encoded: the method's own encoding of the CT, where its predictions hold one
-    peak: float  # largest value that PSNR and SSIM of [0, 1] assume
-    psnr: Literal["volume", "slices", "integers"]
-    ssim: Literal["gaussian-1.5", "slices-dhw", "slices-wwh"]
-    mip: Literal["maximum"] | None
-    likelihood: Literal["1-hu-bins"] | None
-    fidelity: Fidelity | None
-    turn: Turn | None
-    case_scores: CaseFunction
-    exact_db: float | None = None  # PSNR of an exact match, of volumes and of slices; None: it is na
-    integer_peak: float | None = None  # largest value that PSNR of values × 2500 assumes
-    quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash
-
-    def sha256(self) -> str:
-        """Hash of everything the numbers depend on."""
-        data = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "quirks"}
-        data["fidelity"] = asdict(self.fidelity) if self.fidelity else None
-        data["turn"] = asdict(self.turn) if self.turn else None
-        return digest_of({**data, "case_scores": self.case_scores.__name__})
-
+CODEDIFF_QUIRKS = (
+    "truth is the autoencoder's reconstruction of the CT where the method stores one, so its own error is invisible "
+    "and copied codes score perfectly (eval_sampler.py:58,63); l1_sample, density, coverage and projections see the CT",
+    "values are stretched by each CT's own minimum and maximum instead of a window, so absolute HU are lost; what is "
+    "predicted in HU is brought to its CT's scale and clipped to [0, 1] (dataloader.py:78, transforms.py:63-77)",
+    "PSNR is a mean over the slices of three axes in which a slice without error counts 100 dB, so that padding and "
+    "air decide it (utils/metrics.py:138-164)",
+    "SSIM names the wrong channel axis: its d and h values both slice across W, its w value across H, and no value "
+    "across D (utils/metrics.py:63,72,81); 7×7 uniform window, range 1",
+    "the printed NLL is the mean absolute difference between the CT and one sample; it is called l1_sample here "
+    "(calculate_PRDC.py:58-60,76,82)",
+    "MSE × 4 and MAE × 2 are the same errors on [-1, 1], the range that most of the printed pairs of MSE and PSNR fit",
+    "density and coverage are taken in batches of 8 in split order, the rest dropped, with k = 3, and averaged, so "
+    "that density ends at 8/3 (calculate_PRDC.py:63-80,134)",
+    "the encoder's weights are divided by uᵀWv of random u and v instead of their spectral norm, and it has no seed; "
+    "seed 0 stands for one such encoder (calculate_PRDC.py:89-98)",
+    "no code for projections was released; they are scored as in ct3d-1",
+)
+_SHARED = (
+    "PSNR of slices is a mean over the slices of three axes in which a slice without error counts 100 dB "
+    "(metrics_np.py:88-95,124-129)",
+    "a case whose cosine similarity rounding puts above 1 is dropped from every mean (test.py:186-188)",
+)
+X2CT_QUIRKS = (
+    "PSNR is of values × 2500 truncated to integers against a peak of 4095, which adds 4.29 dB to a peak of 2500 "
+    "(test.py:172-178)",
+    *_SHARED,
+    "SSIM is a mean over slices of three axes with a 7×7 uniform window, not that of the volume (range 1)",
+)
+CCX_QUIRKS = (
+    "PSNR of the volume is on [0, 1] with a peak of 4096/2500 = 1.6384, which adds 4.29 dB (test.py:314)",
+    *_SHARED,
+    "PSNR of slices is of values × 2500 truncated to integers against 4096, where X2CT-GAN takes 4095",
+    "SSIM takes the range 1.6384, whose larger constants raise it (test.py:313)",
+    "the first two axes are swapped first, so that its printed 1, 2, 3 are the slices across H, D and W",
+)
 
 DEFAULT = "ct3d-1"
 RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
@@ -81,133 +60,186 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol(
             id=DEFAULT,
-            values="window",
             truth="ct",
-            peak=1.0,
-            psnr="volume",
-            ssim="gaussian-1.5",
-            mip="maximum",
+            distortion=WholeArrays(),
+            projections=WholeArrays(),
+            turn=RENDERED,
             likelihood="1-hu-bins",
             fidelity=Fidelity(),
-            turn=RENDERED,
-            case_scores=windowed_scores,
         ),
         Protocol(
             id="paper-2023",
-            values="min-max",
             truth="encoded",
-            peak=1.0,
-            psnr="slices",
-            ssim="slices-wwh",
-            mip="maximum",
-            likelihood=None,
+            distortion=ReleasedCodediff(ssim=SliceSsim(axes=("w", "w", "h"))),
+            projections=WholeArrays(),
             fidelity=Fidelity(
-                nearest_k=3, encoder_seeds=(0,), values="min-max", spectral_norm="random-vectors", batch=8
+                nearest_k=3,
+                encoder=EncoderSettings(spectral_norm="random-vectors"),
+                encoder_seeds=(0,),
+                stretch=Stretch(),
+                batch=8,
             ),
-            turn=None,
-            case_scores=released_codediff_scores,
-            exact_db=EXACT,
             quirks=CODEDIFF_QUIRKS,
         ),
         Protocol(
             id="x2ct-2019",
-            values="window-and-integers",
             truth="ct",
-            peak=1.0,
-            psnr="integers",
-            ssim="slices-dhw",
-            mip=None,
-            likelihood=None,
-            fidelity=None,
-            turn=None,
-            case_scores=x2ct_scores,
-            exact_db=EXACT,
-            integer_peak=4095.0,
+            distortion=ReleasedX2ct(psnr="integers", integer_peak=4095.0),
             quirks=X2CT_QUIRKS,
         ),
         Protocol(
             id="ccx-2021",
-            values="window-and-integers",
             truth="ct",
-            peak=4096 / 2500,
-            psnr="volume",
-            ssim="slices-dhw",
-            mip=None,
-            likelihood=None,
-            fidelity=None,
-            turn=None,
-            case_scores=x2ct_scores,
-            exact_db=EXACT,
-            integer_peak=4096.0,
+            distortion=ReleasedX2ct(psnr="volume", integer_peak=4096.0, peak=4096 / 2500),
             quirks=CCX_QUIRKS,
         ),
     )
 }
+CARRIED = {  # hash of a definition as it was written down before → of today's, whose numbers are the same
+    # ct3d-1, paper-2023, x2ct-2019 and ccx-2021 before settings and versions entered the hash: on one smoke run of each
+    # method on each dataset all rows are equal, bit for bit, and so are those of tests/scoring/test_frozen_numbers.py
+    "00f4221b9afecd260c651e05c0a8af29ea9695a32409bdbc0bf125f9e5bba621": (
+        "e979df53a593d98d47719c367d8bfc31ab2ba8a9eff692a9120be5fc893f9463"
+    ),
+    "73d5a40140a3f122faa2888343ddd9658d1082abf18a1cda11ef361c978378a4": (
+        "7e77801fc41611a70cc13ea71cc2b74bc19fb2f2d8fdc602c87839cdef79efba"
+    ),
+    "dbfdab5eaa214ac509f115efd0f13a74b9e40ef665af2f2eecfb99399baa6d34": (
+        "b3e817c60b6e59db4a32fc96991b4a2b09939dcc0a8f981ff68b2e961ed70323"
+    ),
+    "9efbaa9674fadcf456156a57436e64b9f17849111474b0ebdc2c7ca0e329d2bb": (
+        "4dad81ffb0046b0399cc2592ce67acbab89052782033493ba163f7724161c8fc"
+    ),
+}
 
 _WINDOW = "the fixed HU window of the dataset mapped to [0, 1]; predictions are clipped to it"
-_UNIFORM = f"{SLICE_WINDOW}×{SLICE_WINDOW} uniform window, sample covariance, on slices across"
-IN_WORDS = {
-    "window": _WINDOW,
-    "min-max": f"{_WINDOW}; then stretched to [0, 1] by the minimum and maximum of each CT",
-    "window-and-integers": f"{_WINDOW}; and × 2500 truncated to integers (mse_int, mae_int, psnr_slices)",
+_PSNR = "−10 log10(MSE / peak²)"
+_OF_SLICES = " of each slice, mean over the slices of an axis, then over the three axes"
+_TRUTHS = {
     "ct": "the CT",
     "encoded": "the method's own encoding of the CT where its predictions hold one, else the CT; each row says which",
-    "volume": "−10 log10(MSE / peak²) of each whole volume or projection",
-    "slices": "−10 log10(MSE / peak²) of each slice, mean over the slices of an axis, then over the three axes",
-    "integers": "−10 log10(mse_int / peak²) of each whole volume",
-    "gaussian-1.5": f"Gaussian window σ {SIGMA}, {WINDOW} a side, population covariance, 3-D on volumes, 2-D on MIPs",
-    "slices-dhw": f"{_UNIFORM} D, H and W, mean of the three",
-    "slices-wwh": f"{_UNIFORM} W, W and H, mean of the three",
-    "maximum": f"maximum along {', '.join(AXES)} of the volume, each scored as an image; `mean` is the mean of them",
+}
+_LIKELIHOODS = {
     "1-hu-bins": "−log2 p(volume | views) in 1-HU bins over the window, the outer bins take the tails; per voxel and "
-    "per code, mean over cases",
-    None: "none",
+    "per code, mean over cases"
 }
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol called `name`. Raises UsageError, with the nearest names, when there is none."""
+    """Return the protocol called `name`. Raises UsageError, with the nearest names, when there is none."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, list(PROTOCOLS))
     return PROTOCOLS[name]
 
 
+def carry_hash(protocol_hash: str) -> str:
+    """Return the hash that rows of an earlier hash are shown under: today's where CARRIED proves it equal, else itself.
+
+    For readers of rows and of run.json. Rows of a hash that is not listed stay apart: no table or test pools them.
+    """
+    return CARRIED.get(protocol_hash, protocol_hash)
+
+
+def is_current(name: str, protocol_hash: str) -> bool:
+    """Return whether rows of this name and (carried) hash were made by the protocol as this version defines it."""
+    return name in PROTOCOLS and PROTOCOLS[name].sha256() == protocol_hash
+
+
+def say_version(name: str, protocol_hash: str) -> str:
+    """Return what stands beside numbers of this name and (carried) hash: nothing where they are of today's protocol."""
+    return "" if is_current(name, protocol_hash) else "protocol as another version defines it"
+
+
 def describe(protocol: Protocol) -> str:
-    """What `bench show PROTOCOL` prints: one line a decision, then one a quirk."""
-    peak = protocol.integer_peak if protocol.psnr == "integers" else protocol.peak
-    exact = "na, not infinity" if protocol.exact_db is None else f"{protocol.exact_db:g} dB"
+    """Return what `bench show PROTOCOL` prints: one line a decision, all settings in it, then one a quirk."""
+    values, psnr, ssim, more = _describe_distortion(protocol.distortion)
     lines = {
         "protocol": f"{protocol.id} (sha256 {protocol.sha256()[:12]})",
-        "values": IN_WORDS[protocol.values],
-        "truth": IN_WORDS[protocol.truth],
+        "values": f"{_WINDOW}{values}",
+        "truth": _TRUTHS[protocol.truth],
         "MSE, MAE": "mean over all voxels of a case, then over cases",
-        "PSNR": f"{IN_WORDS[protocol.psnr]}; peak {peak:g}; an exact match is {exact}; mean over cases",
-        "SSIM": f"{IN_WORDS[protocol.ssim]}; range {protocol.peak:g}; mean over cases",
-        "MIP": IN_WORDS[protocol.mip],
-        "NLL": IN_WORDS[protocol.likelihood],
+        "PSNR": f"{psnr}; mean over cases",
+        "SSIM": f"{ssim}; mean over cases",
+        "MIP": "none",
+        "NLL": _LIKELIHOODS[protocol.likelihood] if protocol.likelihood else "none",
+        **more,
     }
-    if protocol.integer_peak:
-        lines["psnr_slices"] = f"of the integers: {IN_WORDS['slices']}; peak {protocol.integer_peak:g}"
+    if protocol.projections:
+        lines["MIP"] = (
+            f"maximum along {', '.join(AXES)} of the volume, each scored as an image: "
+            f"{_describe_images(protocol.projections)}; `mean` is the mean of them"
+        )
     if protocol.turn:
         lines["X-ray images"] = (
-            f"projections of truth and prediction at {protocol.turn.images} angles of a turn; PSNR and SSIM of each "
-            "image, mean over those at angles not given to the method; those given are kept apart"
+            f"projections of truth and prediction at {protocol.turn.images} angles of a turn, each scored as an image: "
+            f"{_describe_images(protocol.turn.scores)}; mean over those at angles not given to the method; those given "
+            "are kept apart"
         )
-    lines |= _fidelity_lines(protocol.fidelity) if protocol.fidelity else {"density, coverage": "none"}
+    lines |= _describe_fidelity(protocol.fidelity) if protocol.fidelity else {"density, coverage": "none"}
+    lines["versions"] = ", ".join(f"{name} {version}" for name, version in protocol.versions().items())
     lines |= {f"quirk {number}": text for number, text in enumerate(protocol.quirks, start=1)}
     return "\n".join(f"{name:18} {text}" for name, text in lines.items())
 
 
-def _fidelity_lines(f: Fidelity) -> dict[str, str]:
-    seeds = ", ".join(map(str, f.encoder_seeds))
+def _describe_distortion(
+    settings: WholeArrays | ReleasedCodediff | ReleasedX2ct,
+) -> tuple[str, str, str, dict[str, str]]:
+    """Return what is done to values, how PSNR and SSIM of volumes are taken, and further lines by their heads."""
+    match settings:
+        case WholeArrays(peak, ssim):
+            psnr = f"{_PSNR} of each whole volume; peak {peak:g}; an exact match is na, not infinity"
+            return "", psnr, f"{_describe_gaussian(ssim)}, 3-D; range {peak:g}", {}
+        case ReleasedCodediff(ssim, peak, exact_db, stretch):
+            psnr = f"{_PSNR}{_OF_SLICES}; peak {peak:g}; an exact match is {exact_db:g} dB"
+            return f"; then {_describe_stretch(stretch)}", psnr, f"{_describe_slices(ssim)}; range {peak:g}", {}
+        case ReleasedX2ct(kind, integer_peak, peak, steps, exact_db, ssim):
+            of, top = ("of integers", integer_peak) if kind == "integers" else ("on [0, 1]", peak)
+            return (
+                f"; and × {steps:g} truncated to integers (mse_int, mae_int, psnr_slices)",
+                f"{_PSNR} of each whole volume {of}; peak {top:g}; an exact match is {exact_db:g} dB",
+                f"{_describe_slices(ssim)}; range {peak:g}",
+                {"psnr_slices": f"{_PSNR} of the integers{_OF_SLICES}; peak {integer_peak:g}"},
+            )
+
+
+def _describe_images(settings: WholeArrays) -> str:
+    return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, 2-D)"
+
+
+def _describe_gaussian(ssim: GaussianSsim) -> str:
+    constants = f"k1 {ssim.k1:g}, k2 {ssim.k2:g}"
+    return f"Gaussian window σ {ssim.sigma:g}, {ssim.window} a side, population covariance, {constants}"
+
+
+def _describe_slices(ssim: SliceSsim) -> str:
+    first, second, third = (axis.upper() for axis in ssim.axes)
+    return (
+        f"{ssim.window}×{ssim.window} uniform window, sample covariance, k1 {ssim.k1:g}, k2 {ssim.k2:g}, on slices "
+        f"across {first}, {second} and {third}, mean of the three"
+    )
+
+
+def _describe_stretch(stretch: Stretch) -> str:
+    share = f"{stretch.added_hu:g} HU in {stretch.window_hu:g}"
+    return f"stretched to [0, 1] by the minimum and maximum of each CT, whose distance is widened by {share}"
+
+
+def _describe_fidelity(f: Fidelity) -> dict[str, str]:
     fewest = f.nearest_k + 2 if f.batch is None else f.batch
     extent = "the whole split at once" if f.batch is None else f"batches of {f.batch} in split order, averaged"
-    norm = "exact spectral norm" if f.spectral_norm == "exact" else "W / uᵀWv of random u and v in place of W / σ"
+    norm = (
+        "exact spectral norm" if f.encoder.spectral_norm == "exact" else "W / uᵀWv of random u and v in place of W / σ"
+    )
+    scale = f"; {_describe_stretch(f.stretch)}" if f.stretch else ""
+    two, three = f.interpolation
     return {
         "density, coverage": f"{extent}, k = {f.nearest_k}; na under {fewest} cases; never ranked",
-        "encoders": f"{len(f.encoder_seeds)} random (seeds {seeds}) with {norm}",
+        "encoders": f"{len(f.encoder_seeds)} random (seeds {', '.join(map(str, f.encoder_seeds))}) with {norm}; "
+        f"{', '.join(map(str, f.encoder.widths))} channels, then a head of {f.encoder.head_width}, "
+        f"{f.encoder.head_side} a side; gates of {f.encoder.gate_side} a side, slope {f.encoder.slope:g}",
         "encoded at": f"{f.encoded_side} a side, {f.small_encoded_side} for grids under {f.small_below}; "
-        "resampled linearly",
+        f"{three} interpolation, {two} of projections{scale}",
         "baseline": f"test cases against as many training cases, {f.baseline_draws} draws (seed {f.baseline_seed})",
-        "control": f"test cases against themselves blurred by a Gaussian of σ {f.blur_voxels:g} voxels of the grid",
+        "control": f"test cases against themselves blurred by a Gaussian of σ {f.blur_voxels:g} voxels of the grid, "
+        f"edges continued by the {f.blur_edge} voxel",
     }

@@ -8,29 +8,23 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from bench.cases import Cases
-from bench.dataset import Split, to_unit, views_text
+from bench.dataset import Split
 from bench.errors import BenchError
-from bench.runs.predictions import (
-    Unit,
-    check_grid,
-    encoded_truth,
-    find_predictions,
-    read_manifest,
-    read_prediction,
-    read_renders,
-)
+from bench.runs.manifest import read_manifest
+from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction, read_renders
+from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
-from bench.scoring.cases import CaseScore, CaseVolumes
-from bench.scoring.protocols import Protocol
-from bench.scoring.rows import ScoreRow, read_score_rows, rows_sha256, write_scores
-from bench.scoring.sets import SetScore, plan_set, set_scores
-from bench.scoring.xrays import drr_scores, turn_angles
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
+from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
+from bench.scoring.sets import plan_set, score_set
+from bench.scoring.xrays import score_xrays, turn_angles
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -57,7 +51,7 @@ class RunFacts:
 
     run_id: str
     method: str
-    origin: Literal["builtin", "plugin", "pretrained", "external"]
+    origin: Origin
     preset: str
     seed: int | None
     code_version: str
@@ -77,25 +71,25 @@ def score_predictions(
     allow_missing: bool = False,
     likelihood_csv: Path | None = None,
     device: torch.device | None = None,
-) -> list[ScoreRow]:
-    """All rows of one split: of each case, of the set, their means, and the run's times.
+) -> list[Score]:
+    """Return all rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
     from `likelihood_csv`, by default the one beside the predictions. Raises BenchError as bench.runs.predictions does.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = _checked_hashes(files, predictions, truth, unit if facts.origin == "external" else None)
+    hashes = _check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
-    advance = _counter(on_progress, len(files) + (plan.work() if plan else 0))
+    advance = _counter(on_progress, len(files) + (plan.count_volumes() if plan else 0))
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
-    rows: list[ScoreRow] = []
+    rows: list[Score] = []
     for index, (case, path) in enumerate(files.items(), start=1):
         known = kept.of_case(case, hashes[case])
         rows += known or _case_rows(make, path, truth, case, protocol, unit, device, encoded.get(case))
@@ -107,20 +101,20 @@ def score_predictions(
     rows += _mean_rows(make, rows, len(truth))
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
-        rows += [make.of_set(s) for s in set_scores(plan, (torch.from_numpy(v).float() for v in read), advance)]
+        rows += [make.of_set(s) for s in score_set(plan, (torch.from_numpy(v).float() for v in read), advance)]
     rows += _time_rows(make, len(files))
     kept.save(rows, hashes)
     return rows
 
 
-def part_seconds(record: Mapping[str, Any]) -> tuple[PartSeconds, ...]:
-    """From a run.json: training time of each stage and, where measured, inference time of each part."""
-    stages, inference = record.get("stages", {}), record.get("infer_seconds", {})
+def part_seconds(record: RunRecord) -> tuple[PartSeconds, ...]:
+    """Return the training time of each stage of a run and, where measured, the inference time of each part."""
+    stages, inference = record.stages, record.infer_seconds
     return tuple(
         PartSeconds(
             part,
-            stages[part]["seconds"] if part in stages else None,
-            stages[part]["steps"] if part in stages else None,
+            stages[part].seconds if part in stages else None,
+            stages[part].steps if part in stages else None,
             inference.get(part),
         )
         for part in dict.fromkeys((*stages, *inference))
@@ -137,7 +131,7 @@ def external_run(
     *,
     allow_missing: bool = False,
 ) -> RunFacts:
-    """What to call predictions made elsewhere.
+    """Return what to call predictions made elsewhere.
 
     With a seed the run is named as ours are, so that seeds of one method stand in one row and a newer folder replaces
     an older one; without a seed the name holds a hash of the files.
@@ -150,8 +144,8 @@ def external_run(
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
-def _checked_hashes(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
-    """SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last case.
+def _check_and_hash(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+    """Return the SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last.
 
     With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
     """
@@ -189,21 +183,20 @@ def _case_rows(
     unit: Unit,
     device: torch.device | None,
     encoded: Path | None,
-) -> list[ScoreRow]:
+) -> list[Score]:
     volume, note = read_prediction(path, truth, case, unit)
-    hounsfield = truth.hounsfield[truth.names.index(case)]
-    exact = to_unit(np.asarray(hounsfield, dtype=np.float64), truth.card.window)
+    exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
-    rows = [make.of_case(case, score, note) for score in protocol.case_scores(volumes, protocol)]
+    rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
     if protocol.turn:
         card = truth.card
         shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
         own = read_renders(path.parent, case, shape)
-        rows += [make.of_case(case, score) for score in drr_scores(exact, volume, card, protocol.turn, own, device)]
+        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
     return rows
 
 
-def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[ScoreRow]:
+def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
     likelihoods = read_likelihoods(path)
     missing = [name for name in names if name not in likelihoods]
     if likelihoods and missing:
@@ -215,9 +208,9 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> lis
     ]
 
 
-def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) -> list[ScoreRow]:
-    """Mean and sample standard deviation over the cases where a metric is defined."""
-    groups: dict[tuple[Any, str, str], list[ScoreRow]] = defaultdict(list)
+def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> list[Score]:
+    """Return mean and sample standard deviation over the cases where a metric is defined."""
+    groups: dict[tuple[Any, str, str], list[Score]] = defaultdict(list)
     for row in case_rows:
         groups[row.space, row.axis, row.metric].append(row)
     result = []
@@ -236,7 +229,7 @@ def _mean_rows(make: "_RowMaker", case_rows: Sequence[ScoreRow], expected: int) 
     return result
 
 
-def _time_rows(make: "_RowMaker", cases: int) -> list[ScoreRow]:
+def _time_rows(make: "_RowMaker", cases: int) -> list[Score]:
     result = []
     for part in make.facts.seconds:
         place = {"space": "time", "axis": part.part, "level": "run", "stat": "value"}
@@ -265,30 +258,22 @@ class _RowMaker:
     def __init__(self, facts: RunFacts, truth: Cases, protocol: Protocol, unit: Unit, partial: bool) -> None:
         self.facts, self.expected, self.partial = facts, len(truth), partial
         self.shared: dict[str, Any] = {
-            "run_id": facts.run_id,
             "protocol": protocol.id,
             "protocol_hash": protocol.sha256(),
-            "method": facts.method,
-            "origin": facts.origin,
-            "dataset": truth.card.name,
-            "source": truth.card.source,
-            "split": facts.split,
-            "preset": facts.preset,
-            "seed": facts.seed,
-            "views": views_text(truth.card.angles),
             "code_version": facts.code_version,
         }
-        self.context = digest_of({**self.shared, "data": truth.card.fingerprint, "unit": unit})
+        whose = {"run_id": facts.run_id, "origin": facts.origin, "split": facts.split}
+        self.context = digest_of({**self.shared, **whose, "data": truth.card.fingerprint, "unit": unit})
 
-    def __call__(self, **own: Any) -> ScoreRow:
-        return ScoreRow(**self.shared, **own)
+    def __call__(self, **own: Any) -> Score:
+        return Score(**self.shared, **own)
 
-    def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> ScoreRow:
+    def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> Score:
         own = asdict(score) | {"note": "; ".join(part for part in (score.note, extra_note) if part)}
         status = "ok" if score.value is not None else "na"
         return self(**own, level="case", case=case, stat="value", n=1, status=status)
 
-    def of_set(self, score: SetScore) -> ScoreRow:
+    def of_set(self, score: SetScore) -> Score:
         own = asdict(score)
         if score.value is None:
             return self(**own, level="set", status="na")
@@ -299,28 +284,28 @@ class _RowMaker:
 
 
 class _KeptRows:
-    """The scores.csv of a run: rows that need not be made again, and rows of other protocols and splits to keep.
+    """The scores.csv of a run: rows that need not be made again, and rows of other protocols to keep.
 
-    A JSON file beside it says which predictions the rows of each protocol and split belong to, and has their hash: a
+    A JSON file beside it says which predictions the rows of each protocol belong to, and has their hash: a
     kill between the two writes costs the rows that were being made, and no others.
     """
 
     def __init__(self, path: Path | None, make: _RowMaker) -> None:
         self.path, self.context = path, make.context
-        self.scope = f"{make.shared['protocol']}/{make.shared['split']}"
-        self.others: list[ScoreRow] = []
-        self.cases: dict[str, list[ScoreRow]] = defaultdict(list)
+        self.scope = make.shared["protocol"]
+        self.others: list[Score] = []
+        self.cases: dict[str, list[Score]] = defaultdict(list)
         self.record: dict[str, Any] = {}
         if path is not None and path.exists():
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        rows: dict[str, list[ScoreRow]] = defaultdict(list)
+        rows: dict[str, list[Score]] = defaultdict(list)
         try:
             record = read_json(_beside(path))["scored"]
-            for row in read_score_rows(path):
-                rows[f"{row.protocol}/{row.split}"].append(row)
-            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == rows_sha256(rows[scope]))
+            for row in read_scores(path):
+                rows[row.protocol].append(row)
+            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == scores_sha256(rows[scope]))
             self.record = {scope: record[scope] for scope in whole}
         except (BenchError, KeyError, TypeError, AttributeError):
             return  # damaged or of another version: everything is scored anew
@@ -329,20 +314,20 @@ class _KeptRows:
             if row.level == "case" and not row.metric.startswith("nll_"):
                 self.cases[row.case].append(row)
 
-    def of_case(self, case: str, sha256: str) -> list[ScoreRow]:
+    def of_case(self, case: str, sha256: str) -> list[Score]:
         """The rows of a case if they were made of the same prediction in the same context; else none."""
         mine = self.record.get(self.scope, {})
         same = mine.get("context") == self.context and mine.get("predictions", {}).get(case) == sha256
         return self.cases.get(case, []) if same else []
 
-    def save(self, rows: Sequence[ScoreRow], hashes: Mapping[str, str]) -> None:
+    def save(self, rows: Sequence[Score], hashes: Mapping[str, str]) -> None:
         """Write the rows, then beside them what they belong to."""
         if self.path is None:
             return
         write_scores(self.path, [*self.others, *rows])
         scored = sorted({row.case for row in rows if row.level == "case"})
         mine = {"context": self.context, "predictions": {case: hashes[case] for case in scored}}
-        record = {**self.record, self.scope: {**mine, "rows": rows_sha256(rows)}}
+        record = {**self.record, self.scope: {**mine, "rows": scores_sha256(rows)}}
         write_json(_beside(self.path), {"scored": record})
 
 

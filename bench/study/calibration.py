@@ -103,7 +103,7 @@ def _of_factor(
     rows = np.stack([by_case[name] for name in names])
     truth, samples = rows[:, 0], rows[:, 1:]
     train = run.cases["train"]
-    test_views = cases.line_integrals[[cases.names.index(name) for name in names]]
+    test_views = cases.line_integrals[[cases.index(name) for name in names]]
     predicted = predicted_from_views(train.line_integrals[known], values, test_views)
     found = spreads(truth, samples, predicted, float(population))
     random = np.random.default_rng(derived_seed(run.seed, "ties", factor))

@@ -16,7 +16,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from bench.cases import Cases
-from bench.data.cases import choose_source, downsample, fine_volumes
+from bench.data.cases import downsample, fine_volumes
+from bench.data.sources import choose_source
 from bench.dataset import DatasetSpec, to_unit
 from bench.errors import BenchError, UsageError
 from bench.metrics.stats import Estimate, auroc
@@ -173,7 +174,7 @@ def _other_datasets(run: TrainedRun) -> list[DatasetSpec]:
 def _require_likelihood(run: TrainedRun) -> None:
     if "likelihood" in run.method.card.capabilities:
         return
-    having = sorted(name for name, cls in discover_methods()[0].items() if "likelihood" in cls.card.capabilities)
+    having = sorted(name for name, plugin in discover_methods()[0].items() if "likelihood" in plugin.card.capabilities)
     raise UsageError(
         f"{run.config.method} has no likelihood, by which ood ranks cases; "
         f"take a method that has one: {', '.join(having) or 'none is installed'}"

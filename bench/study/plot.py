@@ -1,6 +1,5 @@
 """The picture of a study: one panel a parameter and metric, one line a method and split, bands are intervals."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.pictures.drawing import colour_of, looks_of, marker_of
+from bench.pictures.drawing import colour_of, looks_of, marker_of, save_figure
 from bench.study.points import Point, Summary, label_of, summaries
-from bench.system.files import write_atomic
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
 CROWDED = 52  # letters under an axis, beyond which words are slanted
@@ -33,9 +31,7 @@ class Panel:
 
 def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
     """Write a PNG."""
-    buffer = io.BytesIO()
-    figure_of(title, panels, points).savefig(buffer, format="png")
-    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
+    save_figure(figure_of(title, panels, points), path)
 
 
 def figure_of(title: str, panels: Sequence[Panel], points: Sequence[Point]) -> Figure:

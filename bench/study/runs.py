@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.cases import Cases, Views
-from bench.data.cases import choose_source, load_dataset
+from bench.cases import Cases
+from bench.data.cases import load_dataset
 from bench.dataset import DatasetSpec, Split
 from bench.errors import BenchError, UsageError
 from bench.method import Method
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
-from bench.pipeline.fit import load_stages, make_accelerator
+from bench.pipeline.fit import Run, load_stages, make_accelerator
+from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE
-from bench.pipeline.run import RunRequest, run_name
-from bench.plugins.config import RunConfig, merged, parse_overrides, resolve, validated
+from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
@@ -52,13 +52,30 @@ class StudyRequest:
 class TrainedRun:
     """A run with its weights in place."""
 
-    folder: RunFolder
+    run: Run
     config: RunConfig
-    seed: int
     spec: DatasetSpec
     method: Method
-    cases: Mapping[Split, Cases]
-    device: torch.device
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it lies."""
+        return self.run.folder
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return self.run.seed
+
+    @property
+    def cases(self) -> Mapping[Split, Cases]:
+        """All of its data."""
+        return self.run.cases
+
+    @property
+    def device(self) -> torch.device:
+        """Where its networks are."""
+        return self.run.accelerator.device
 
     @property
     def facts(self) -> dict[str, str]:
@@ -82,9 +99,9 @@ class TrainedRun:
                 f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
             )
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
-        options = merged(self.config.options, parse_overrides([f"{key}={value}"]))
+        options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
-        return _load(self.folder, type(self.method), config, self.seed, self.spec, self.cases, self.device)
+        return _load(self.run, type(self.method), config, self.spec)
 
     def has_setting(self, key: str) -> bool:
         """Whether the method knows a setting, open or not."""
@@ -107,8 +124,8 @@ def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
     found = []
     for method in request.methods:
         for seed in request.seeds:
-            folder = expected_folder(run_request(request, method, seed), progress)
-            if folder.record().get("status") not in FITTED:
+            folder = plan(run_request(request, method, seed)).folder
+            if folder.status not in FITTED:
                 beside = f"{folder.root.parent.name}-{request.dataset}-{request.preset}-s{seed}-*"
                 others = sorted(path.name for path in folder.root.parent.glob(beside) if path != folder.root)
                 hint = f"; there is {', '.join(others)}, which --run takes" if others else ""
@@ -121,34 +138,23 @@ def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
     return found
 
 
-def expected_folder(request: RunRequest, progress: Progress) -> RunFolder:
-    """Where the run of a request lies, whether or not it is there."""
-    method_class, spec = get_method(request.method), get_dataset(request.dataset)
-    config, _ = resolve(method_class, spec, request.preset, request.overrides)
-    chosen, _ = choose_source(spec, request.source)
-    with progress.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, config.data, chosen, task.counted)
-    run_id = run_name(config, request, cases["test"].card.fingerprint)
-    return RunFolder(request.runs_dir / spec.name / config.method / run_id)
-
-
 def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, method: str = "") -> TrainedRun:
     """Load a fitted run as it was trained. Raises UsageError where its data are no longer what they were."""
     record = folder.record()
-    if record.get("status") not in FITTED:
-        raise UsageError(f"run {folder.root.name} is {record.get('status', 'empty')}; finish it with `bench run` first")
-    config = validated(RunConfig, record["config"], "")
+    if record is None or record.status not in FITTED:
+        raise UsageError(f"run {folder.root.name} is {folder.status}; finish it with `bench run` first")
+    config = record.config
     named = [name for name in request.methods if ".py" in name]
-    method_class = get_method(method or (named[0] if named else config.method))
-    if method_class.card.kind == "ceiling":
+    plugin = get_method(method or (named[0] if named else config.method))
+    if plugin.card.kind == "ceiling":
         raise UsageError(f"{config.method} sees the truth and no views; a study needs a method that reconstructs")
     spec = get_dataset(config.dataset)
-    cases = load_dataset(spec, config.data, record["data"]["source"])
-    if cases["test"].card.fingerprint != record["data"]["fingerprint"]:
+    cases = load_dataset(spec, config.data, record.data.source)
+    if cases["test"].card.fingerprint != record.data.fingerprint:
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
-    device = make_accelerator(request.device).device
-    progress.say(f"run {folder.root.name} on {device}")
-    return _load(folder, method_class, config, record["seed"], spec, cases, device)
+    run = Run(cases, folder, record.seed, make_accelerator(request.device), progress)
+    progress.say(f"run {folder.root.name} on {run.accelerator.device}")
+    return _load(run, plugin.load(), config, spec)
 
 
 def limited(cases: Cases, limit: int | None) -> Cases:
@@ -187,7 +193,7 @@ def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, lik
     values: Values = {}
     with progress.task(what, len(cases)) as task:
         for names, made, seconds in reconstructions(run, cases):
-            indices = [cases.names.index(name) for name in names]
+            indices = [cases.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
                 for metric, value in {**scores(truth, volume), "seconds": seconds}.items():
                     values.setdefault(metric, {})[name] = value
@@ -207,7 +213,7 @@ def reconstructions(
     for start in range(0, len(cases), CASES_AT_ONCE):
         group = range(start, min(start + CASES_AT_ONCE, len(cases)))
         names = [cases.names[index] for index in group]
-        views = _on(cases.views(group), run.device)
+        views = cases.views(group).to(run.device)
         began = time.perf_counter()
         made = run.method.reconstruct(views, seeds=[derived_seed(run.seed, *own, name) for name in names])
         volumes = made.float().cpu().numpy()
@@ -221,30 +227,22 @@ def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
     """The bound of some cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
     seeds = [derived_seed(run.seed, "bound", name) for name in names]
-    volumes, views = cases.volumes(indices).to(run.device), _on(cases.views(indices), run.device)
+    volumes, views = cases.volumes(indices).to(run.device), cases.views(indices).to(run.device)
     bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
         raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
     return per_case(names, bound)
 
 
-def _load(
-    folder: RunFolder,
-    method_class: type[Method],
-    config: RunConfig,
-    seed: int,
-    spec: DatasetSpec,
-    cases: Mapping[Split, Cases],
-    device: torch.device,
-) -> TrainedRun:
-    settings = validated(method_class.Config, config.options, "")
-    torch.manual_seed(derived_seed(seed, "weights"))
-    method = method_class(settings, cases["test"].card)
-    load_stages(method.stages(), cases, folder, Progress())
+def _load(run: Run, method_class: type[Method], config: RunConfig, spec: DatasetSpec) -> TrainedRun:
+    settings = validate(method_class.Config, config.options, "")
+    torch.manual_seed(derived_seed(run.seed, "weights"))
+    method = method_class(settings, run.test.card)
+    load_stages(method.stages(), run)
     for stage in method.stages():
         for network in stage.networks.values():
-            network.to(device).eval()
-    return TrainedRun(folder, config, seed, spec, method, cases, device)
+            network.to(run.accelerator.device).eval()
+    return TrainedRun(run, config, spec, method)
 
 
 def run_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
@@ -276,7 +274,3 @@ def _keys(options: Mapping[str, object], prefix: str = "") -> list[str]:
     for name, value in options.items():
         found += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
     return found
-
-
-def _on(views: Views, device: torch.device) -> Views:
-    return Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)

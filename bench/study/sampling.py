@@ -77,7 +77,7 @@ def several_samples(
         done = 0
         for groups in zip(*(reconstructions(run, cases, sample) for sample in range(count)), strict=True):
             for place, name in enumerate(groups[0][0]):
-                truth = cases.volumes([cases.names.index(name)])[0].numpy()
+                truth = cases.volumes([cases.index(name)])[0].numpy()
                 yield name, truth, np.stack([volumes[place] for _, volumes, _ in groups])
                 done += 1
                 task.advance(done)

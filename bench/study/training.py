@@ -3,15 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from bench.data.cases import choose_source
+from bench.data.sources import choose_source
 from bench.dataset import Split
 from bench.errors import BenchError, StoppedError, UsageError
+from bench.pipeline.plan import plan
 from bench.pipeline.run import run_one
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.study.points import FACTS, Point
-from bench.study.runs import FITTED, StudyRequest, TrainedRun, expected_folder, limited, measure, open_run, run_request
+from bench.study.runs import FITTED, StudyRequest, TrainedRun, limited, measure, open_run, run_request
 from bench.system.progress import Progress
 
 VIEWS, TRAINING_CASES = "views", "training cases"
@@ -64,8 +65,8 @@ def _trained(
     """Train one run unless it is there, and measure it on some splits."""
     wanted = run_request(request, method, seed, [override])
     try:
-        folder = expected_folder(wanted, progress)
-        if folder.record().get("status") not in FITTED:
+        folder = plan(wanted).folder
+        if folder.status not in FITTED:
             folder = RunFolder(run_one(wanted, progress))
         run = open_run(folder, request, progress, method)
         for split in splits:

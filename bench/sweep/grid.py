@@ -1,20 +1,15 @@
 """What a sweep consists of: a grid of choices, and the jobs it expands to. A job is what one `bench run` does."""
 
-import json
 import shlex
-import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from bench.card import Settings
-from bench.data.cases import data_fingerprint
 from bench.errors import BenchError, UsageError
-from bench.pipeline.run import RunRequest, run_name
-from bench.plugins.config import resolve
-from bench.plugins.registry import get_dataset, get_method
+from bench.pipeline.plan import RunRequest, plan
+from bench.plugins.config import parse_variations
 from bench.runs.folder import RunFolder
 from bench.scoring.protocols import get_protocol
 from bench.system.files import digest_of, read_json, write_json
@@ -91,12 +86,10 @@ def expand(grid: Grid) -> list[Job]:
     Raises UsageError for what is wrong with the choices, before anything starts. A method or dataset that exists and
     is broken makes its own jobs impossible and leaves the others alone.
     """
-    if not grid.methods or not grid.datasets or not grid.presets or not grid.seeds:
-        raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
     get_protocol(grid.protocol)
     jobs: dict[str, Job] = {}
     for method, dataset, preset, seed in product(grid.methods, grid.datasets, grid.presets, grid.seeds):
-        for settings in _variations(grid.varied):
+        for settings in parse_variations(grid.varied):
             request = RunRequest(
                 method=method,
                 dataset=dataset,
@@ -132,27 +125,9 @@ def newest_grid(runs_dir: Path) -> Grid:
 
 def _placed(request: RunRequest) -> Job:
     try:
-        method, spec = get_method(request.method), get_dataset(request.dataset)
-        config, _ = resolve(method, spec, request.preset, request.overrides)
-        run_id = run_name(config, request, data_fingerprint(spec, config.data, request.source))
+        planned = plan(request)
     except UsageError:
         raise
     except BenchError as error:
         return Job(request, None, str(error))
-    return Job(request, RunFolder(request.runs_dir / spec.name / config.method / run_id))
-
-
-def _variations(varied: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the values of `key=[first, second]`, as overrides."""
-    return product(*(_values(text) for text in varied))
-
-
-def _values(text: str) -> list[str]:
-    key, _, listed = text.partition("=")
-    try:
-        values = tomllib.loads(f"values = {listed}")["values"]
-    except tomllib.TOMLDecodeError:
-        values = None
-    if not key.strip() or not isinstance(values, list) or not values:
-        raise UsageError(f"--vary takes key=[first, second], with text in quotes, not '{text}'")
-    return [f"{key.strip()}={json.dumps(value)}" for value in values]
+    return Job(request, planned.folder)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from bench.runs.folder import RunFolder, weights_intact
-from bench.runs.predictions import intact, read_manifest
-from bench.runs.record import folder_sha256
-from bench.scoring.protocols import get_protocol
+from bench.runs.folder import RunFolder
+from bench.runs.manifest import find_intact, folder_sha256, read_manifest
+from bench.runs.record import RunRecord
+from bench.runs.weights import weights_intact
+from bench.scoring.protocols import carry_hash, is_current
 from bench.sweep.grid import Grid, Job
 from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
 
@@ -38,12 +39,13 @@ def states(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None = No
 def is_finished(job: Job) -> bool:
     """Whether a job is done and all its files are what they were, so that it need not be run."""
     folder, request = job.folder, job.request
-    if folder is None or not _is_scored(folder, request.protocol):
+    record = None if folder is None else folder.record()
+    if folder is None or record is None or not _is_scored(record, request.protocol):
         return False
-    record, predictions = folder.record(), folder.predictions(request.split)
-    weights = all(weights_intact(folder, name, stage["sha256"]) for name, stage in record.get("stages", {}).items())
-    whole = record.get("predictions_sha256") == folder_sha256(predictions)
-    return weights and whole and intact(predictions).keys() == read_manifest(predictions).keys()
+    predictions = folder.predictions(request.split)
+    weights = all(weights_intact(folder, name, stage.sha256) for name, stage in record.stages.items())
+    whole = record.predictions_sha256 == folder_sha256(predictions)
+    return weights and whole and find_intact(predictions).keys() == read_manifest(predictions).keys()
 
 
 def counted(found: Sequence[State]) -> str:
@@ -58,14 +60,15 @@ def _state(grid: Grid, job: Job, queued: str | None) -> State:
     log = log_of(grid, job)
     if is_alive(log) or in_use(job.folder.root):
         return State(job, "running", _progress(job.folder))
-    if _is_scored(job.folder, job.request.protocol):
+    record = job.folder.record()
+    if _is_scored(record, job.request.protocol):
         return State(job, "done")
     if queued is not None:
         return State(job, "queued", queued)
-    status = job.folder.record().get("status")
+    status = None if record is None else record.status
     code, said = last_attempt(log)
-    if status == "failed":
-        return State(job, "failed", str(job.folder.record().get("error") or said))
+    if record is not None and status == "failed":
+        return State(job, "failed", record.error or said)
     if code is not None and code not in (0, *STOPPED):  # before it could write down that it began
         return State(job, "failed", said) if code > 0 else State(job, "killed", f"by {signal.Signals(-code).name}")
     if status == "stopped" or code in STOPPED:
@@ -80,15 +83,17 @@ def log_of(grid: Grid, job: Job) -> Path:
     return grid.folder / "logs" / f"{job.label}.log"
 
 
-def _is_scored(folder: RunFolder, protocol_id: str) -> bool:
-    record = folder.record()
-    return record.get("status") == "done" and record["scored"].get(protocol_id) == get_protocol(protocol_id).sha256()
+def _is_scored(record: RunRecord | None, protocol_id: str) -> bool:
+    if record is None or record.status != "done":
+        return False
+    return is_current(protocol_id, carry_hash(record.scored.get(protocol_id, "")))
 
 
 def _progress(folder: RunFolder) -> str:
     """What a running job has behind it."""
-    stages = folder.record().get("stages", {})
-    cases = len(read_manifest(folder.predictions(folder.record().get("split", "test"))))
+    record = folder.record()
+    stages = record.stages if record else {}
+    cases = len(read_manifest(folder.predictions(record.split))) if record else 0
     if not stages and not cases:
         return "began to train" if folder.train_csv.exists() else "began"
     return f"trained {', '.join(stages)}" + (f"; {cases} cases reconstructed" if cases else "")

@@ -95,7 +95,7 @@ class Work:
                 self.child.terminate()
             while (code := self.child.poll()) is None:  # no blocking wait: a signal's handler must be able to poll too
                 time.sleep(POLL_SECONDS)
-            if code and self.processes > 1 and RunFolder(self.folder).record().get("status") == "stopped":
+            if code and self.processes > 1 and RunFolder(self.folder).status == "stopped":
                 code = STOPPED[0]  # torchrun has one code for all that is not 0
             log.write(_marked(f"exit {code}"))
             fcntl.flock(log, fcntl.LOCK_UN)  # a process that another thread starts just now inherits it for a moment
@@ -104,7 +104,7 @@ class Work:
 
 def in_use(folder: Path) -> bool:
     """Whether a living process has this run. Only a run that says it is running is looked at closely."""
-    if RunFolder(folder).record().get("status") != "running":
+    if RunFolder(folder).status != "running":
         return False
     try:
         with FileLock(folder / ".lock", timeout=0):

@@ -62,6 +62,14 @@ def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes are free on the disk of `folder`, which need not exist yet."""
+    existing = folder.resolve()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
 def _new_file(path: Path) -> Path:
     descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
     os.close(descriptor)

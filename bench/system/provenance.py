@@ -1,61 +1,34 @@
-"""What a result was made with: code, packages, hardware. No host name, no user name, no path."""
+"""What a result was made with: code and packages. No host name, no user name, no path."""
 
 import os
 import platform
-import resource
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bench import __version__
-
+VERSION = "0.1.0"  # of the package, as in pyproject.toml
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "prdc", "pandas", "nibabel", "accelerate", "kornia")
 
 
 def code_version() -> str:
-    """The package version, with the commit and a `+dirty` mark when it runs from a git checkout."""
+    """Return the package version, with the commit and a `.dirty` mark when it runs from a git checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return __version__
+        return VERSION
     commit = _git(root, "rev-parse", "--short=10", "HEAD")
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "bench", "methods", "datasets")
-    return f"{__version__}+{commit}{'.dirty' if changed else ''}" if commit else __version__
+    return f"{VERSION}+{commit}{'.dirty' if changed else ''}" if commit else VERSION
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Versions and hardware, as they go into run.json."""
+def software() -> dict[str, Any]:
+    """Return the versions of code, Python and packages, and the system, as they go into run.json."""
     return {
         "code_version": code_version(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _package_version(name) for name in PACKAGES},
-        "device": device_name(device),
-        "cpu_threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The model of the GPU or CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or device.type
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory of this process so far: of the GPU when it uses one, resident otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def _package_version(name: str) -> str:

@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Sampler
 
 from bench.errors import BenchError
 
 
 def derived_seed(*parts: Any) -> int:
-    """A 63-bit seed that is a function of `parts` alone."""
+    """Return a 63-bit seed that is a function of `parts` alone."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def seed_everything(*parts: Any) -> None:
     """Seed the global generators of PyTorch, NumPy and Python, each by a function of `parts` alone."""
+    import torch  # here, since seeds are also drawn where nothing else needs it
+
     seed = derived_seed(*parts)
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
-class BatchOrder(Sampler[list[int]]):
+class BatchOrder:
     """Batches of indices from step `start` on; epoch e is a permutation seeded by (seed, e), so resuming is exact."""
 
     def __init__(self, length: int, batch: int, seed: int, start: int, steps: int, rank: int = 0, world: int = 1):

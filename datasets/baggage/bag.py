@@ -84,7 +84,7 @@ class Bag:
 
 
 def draw_bag(seed: int) -> Bag:
-    """The bag of a seed, a non-negative integer; the same whatever the grid."""
+    """Return the bag of a seed, a non-negative integer; the same whatever the grid."""
     rng = np.random.default_rng([seed, 0xBA6])
     luggage = draw_luggage(rng)
     packed = pack(rng, luggage.room, _draw_things(rng), float(rng.uniform(0.8, 1.0)))
@@ -111,9 +111,9 @@ def draw_bag(seed: int) -> Bag:
 
 
 def placed_things(bag: Bag) -> list[Placed]:
-    """Everything but clothes, where it is in the cube: the belt, the tray, the bag, and what is packed."""
+    """Return everything but clothes, where it is in the cube: the belt, the tray, the bag, and what is packed."""
     room = bag.luggage.room
-    moves = [item.moved(np.eye(3), room.centre).moved(bag.turn, bag.place) for item in bag.packed.things]
+    moves = [item.move(np.eye(3), room.centre).move(bag.turn, bag.place) for item in bag.packed.things]
     shell = Placed(bag.luggage.shell, bag.turn @ bag.luggage.turn, bag.place)
     rng = np.random.default_rng([bag.seed, 0x7A1])
     around = []
@@ -125,7 +125,7 @@ def placed_things(bag: Bag) -> list[Placed]:
 
 
 def _draw_things(rng: np.random.Generator) -> list[Thing]:
-    """14 to 32 things in the order they are packed, roughly the largest first; at most three threats."""
+    """Return 14 to 32 things in the order they are packed, roughly the largest first; at most three threats."""
     makers, shares = list(SHARES), np.array(list(SHARES.values()))
     things = []
     if rng.random() < 0.55:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .solids import Box, Ellipsoid, Loft, Round, rod
+from .solids import Box, Ellipsoid, Loft, Round, floats, rod
 from .things import ACROSS, FLAT, ON_EDGE, UPRIGHT, Part, Strand, Thing, part
 
 FOOT = np.array([-1.0, -0.8, -0.45, -0.1, 0.35, 0.7, 0.92, 1.0])  # along a shoe, heel to tip
@@ -167,4 +167,4 @@ def towel(rng: np.random.Generator) -> Thing:
 
 
 def _loft(z: np.ndarray, wide: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> Loft:
-    return Loft(*(tuple(float(value) for value in values) for values in (z, wide, top, bottom)))
+    return Loft(*map(floats, (z, wide, top, bottom)))

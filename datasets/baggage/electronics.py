@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .solids import Box, rod
+from .solids import Box, rod, sizes
 from .things import ACROSS, FLAT, ON_EDGE, Part, Strand, Thing, part
 
 
@@ -11,8 +11,8 @@ def laptop(rng: np.random.Generator) -> Thing:
     half = np.array([rng.uniform(8, 11), rng.uniform(104, 124), rng.uniform(150, 178)])
     metal = rng.random() < 0.6
     thick = 0.8 if metal else 1.8
-    shell = part(Box(_sizes(half), 9), "aluminium" if metal else "abs")
-    room = part(Box(_sizes(half - thick), 8), "abs", within=shell, scale=0.4)
+    shell = part(Box(sizes(half), 9), "aluminium" if metal else "abs")
+    room = part(Box(sizes(half - thick), 8), "abs", within=shell, scale=0.4)
     parts = [shell, room]
     half = half - thick
     parts.append(part(Box((0.6, half[1] - 6, half[2] - 6)), "glass", (2.2 - half[0], 0, 0), within=room))
@@ -32,8 +32,8 @@ def phone(rng: np.random.Generator) -> Thing:
     """A telephone, or a tablet of the same build."""
     tablet = rng.random() < 0.35
     half = np.array([3.4, rng.uniform(78, 92), rng.uniform(110, 130)] if tablet else [4.2, 37, rng.uniform(70, 82)])
-    shell = part(Box(_sizes(half), 8), "aluminium")
-    room = part(Box(_sizes(half - 0.9), 7), "abs", within=shell, scale=0.7)
+    shell = part(Box(sizes(half), 8), "aluminium")
+    room = part(Box(sizes(half - 0.9), 7), "abs", within=shell, scale=0.7)
     glass = part(Box((0.5, half[1] - 2, half[2] - 2), 6), "glass", (1.4 - half[0], 0, 0), within=room)
     cell = Box((1.5, 0.62 * half[1], 0.5 * half[2]), 3)
     board = Box((0.8, 0.8 * half[1], 0.2 * half[2]))
@@ -47,8 +47,8 @@ def phone(rng: np.random.Generator) -> Thing:
 def charger(rng: np.random.Generator) -> Thing:
     """A power supply with its cable coiled beside it."""
     half = np.array([rng.uniform(12, 17), rng.uniform(20, 28), rng.uniform(36, 52)])
-    shell = part(Box(_sizes(half), 5, True), "abs")
-    room = part(Box(_sizes(half - 2), 4, True), "polypropylene", within=shell, scale=0.5)
+    shell = part(Box(sizes(half), 5, True), "abs")
+    room = part(Box(sizes(half - 2), 4, True), "polypropylene", within=shell, scale=0.5)
     core = part(Box((0.6 * half[0], 0.4 * half[1], 0.3 * half[2])), "copper", (0, 0, 8), within=room, scale=0.5)
     board = part(Box((0.8, 0.8 * half[1], 0.85 * half[2])), "circuit board", (0.75 * half[0], 0, 0), within=room)
     cable = _coil(rng, (0.4 * half[0], half[1] + 36, 0), turns=int(rng.integers(3, 7)))
@@ -68,8 +68,8 @@ def power_bank(rng: np.random.Generator) -> Thing:
 def camera(rng: np.random.Generator) -> Thing:
     """A camera with its lens: shell, glass, board and cell."""
     half = np.array([rng.uniform(32, 44), rng.uniform(22, 32), rng.uniform(55, 70)])
-    shell = part(Box(_sizes(half), 6, True), "abs")
-    room = part(Box(_sizes(half - 2.5), 4, True), "abs", within=shell, scale=0.25)
+    shell = part(Box(sizes(half), 6, True), "abs")
+    room = part(Box(sizes(half - 2.5), 4, True), "abs", within=shell, scale=0.25)
     board = part(Box((0.7 * half[0], 0.8, 0.8 * half[2])), "circuit board", (0, -0.5 * half[1], 0), within=room)
     cell = part(Box((18, 10, 8)), "lithium cell", (6, 4, -0.7 * half[2]), within=room)
     length, radius = rng.uniform(40, 80), rng.uniform(26, 34)
@@ -107,7 +107,3 @@ def _coil(rng: np.random.Generator, centre: tuple[float, float, float], turns: i
     thickness = rng.uniform(1.8, 2.8)
     sheath = part(Strand(path, thickness), "pvc", centre)
     return [sheath, part(Strand(path, 0.45 * thickness), "copper", centre, within=sheath)]
-
-
-def _sizes(half: np.ndarray) -> tuple[float, float, float]:
-    return float(half[0]), float(half[1]), float(half[2])

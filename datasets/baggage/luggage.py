@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .packing import Room
-from .solids import Box, Sizes, rod
+from .solids import Box, Sizes, rod, sizes
 from .things import ACROSS, FLAT, ON_EDGE, Part, Strand, Thing, part
 
 TRAY_HALF: Sizes = (37.5, 210.0, 310.0)
@@ -40,8 +40,8 @@ def draw_luggage(rng: np.random.Generator) -> Luggage:
     hard = trolley and rng.random() < 0.6
     wall = float(rng.uniform(2.2, 3.8) if hard else rng.uniform(1.8, 2.8))
     material = str(rng.choice(["polycarbonate", "polypropylene", "abs"])) if hard else "polyester"
-    shell = part(Box(_sizes(half), corner, True), material, scale=1.0 if hard else 0.75)
-    opening = Box(_sizes(half - wall), corner - wall, True)
+    shell = part(Box(sizes(half), corner, True), material, scale=1.0 if hard else 0.75)
+    opening = Box(sizes(half - wall), corner - wall, True)
     parts = [shell, part(opening, "", within=shell), *_zip(rng, half, corner, wall, shell)]
     parts += _trolley(rng, half, corner, wall) if trolley else _straps(rng, half)
     kind = "trolley" if trolley else "holdall"
@@ -52,8 +52,8 @@ def draw_luggage(rng: np.random.Generator) -> Luggage:
     inner = half - wall
     centre, inside = np.array([-reserved / 2, 0, 0]), inner - [reserved / 2, 0, 0]
     turn = ON_EDGE if rng.random() < 0.2 else FLAT
-    room = Room(_sizes(np.abs(turn) @ inside), corner - wall, turn @ centre)
-    return Luggage(kind, _sizes(np.abs(turn) @ half), thing, turn, room, Thing("inside", (part(opening, "cotton"),)))
+    room = Room(sizes(np.abs(turn) @ inside), corner - wall, turn @ centre)
+    return Luggage(kind, sizes(np.abs(turn) @ half), thing, turn, room, Thing("inside", (part(opening, "cotton"),)))
 
 
 def tray(rng: np.random.Generator) -> Thing:
@@ -144,7 +144,3 @@ def _zip(rng: np.random.Generator, half: np.ndarray, corner: float, wall: float,
     teeth = part(Strand(path, 0.45 * wall), metal, within=shell, scale=0.6 if metal != "brass" else 1.0)
     place = (height, half[1] + 4, rng.uniform(0.45, 0.65) * rng.choice([-1, 1]) * half[2])
     return [teeth, part(Box((9, 1.5, 14)), "steel", place)]
-
-
-def _sizes(half: np.ndarray) -> Sizes:
-    return float(half[0]), float(half[1]), float(half[2])

@@ -8,7 +8,8 @@ the phantom needs no such table.
 
 from dataclasses import dataclass
 
-AIR = -1000.0
+from ..shapes import AIR
+
 BEAM_KEV = 70.0
 BRIGHTEST = 3071.0  # a scanner of 12 bits shows no more: all that is denser is clipped to it
 
@@ -67,6 +68,6 @@ NUMBERS = {name: index for index, name in enumerate(MATERIALS, start=1)}  # in l
 NAMES = {number: name for name, number in NUMBERS.items()}
 
 
-def shown(material: str, scale: float = 1.0) -> float:
-    """HU a scanner shows of a material at `scale` times its density, at most 3071."""
+def visible_hounsfield(material: str, scale: float = 1.0) -> float:
+    """Return the HU that a scanner shows of a material at `scale` times its density, at most 3071."""
     return min((MATERIALS[material].hounsfield - AIR) * scale + AIR, BRIGHTEST)

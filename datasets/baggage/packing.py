@@ -48,7 +48,7 @@ class Packed:
 
 
 def columns(room: Room) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the lattice's columns along axes 1 and 2."""
+    """Return the places of the lattice's columns along axes 1 and 2."""
     across, along = (np.arange(int(2 * half // CELL)) for half in room.half[1:])
     return (across - (len(across) - 1) / 2) * CELL, (along - (len(along) - 1) / 2) * CELL
 
@@ -77,7 +77,7 @@ def pack(rng: np.random.Generator, room: Room, things: Sequence[Thing], fullness
 
 
 def silhouette(thing: Thing, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Top and bottom (mm downwards from its origin) of each column of a turned thing; NaN where it has none.
+    """Return the top and bottom (mm downwards from its origin) of each column of a turned thing; NaN where it has none.
 
     The maps are odd in size with the origin in the middle.
     """
@@ -102,7 +102,7 @@ def silhouette(thing: Thing, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fits(thing: Thing, turn: np.ndarray, shape: tuple[int, ...], height: float) -> bool:
-    """Whether an empty room of `shape` columns could hold a turned thing."""
+    """Return True where an empty room of `shape` columns could hold a turned thing."""
     extents = [_extent(item, turn) for item in thing.parts]
     size = np.max([high for _, high in extents], axis=0) - np.min([low for low, _ in extents], axis=0)
     return bool(size[0] < height and (size[1:] < (np.array(shape) - 2 * STRIDE) * CELL).all())
@@ -115,7 +115,7 @@ def _extent(item: Part, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inside(item: Part, turn: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Which points of a lattice lie in a part or within the diagonal of half a cell of it."""
+    """Return which points of a lattice lie in a part or within the diagonal of half a cell of it."""
     centre, own = turn @ item.centre, turn @ item.turn
     if isinstance(item.shape, Strand):
         path = item.shape.path @ own.T + centre
@@ -134,7 +134,7 @@ def _inside(item: Part, turn: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.nd
 
 
 def _floor(room: Room) -> np.ndarray:
-    """Depth of the room's floor below its centre over the columns; its lid is as high above. Zero outside."""
+    """Return the depth of the room's floor below its centre over the columns, 0 outside; its lid is as high above."""
     over = [
         np.maximum(np.abs(places) + CELL / 2 - (half - room.corner), 0)
         for places, half in zip(columns(room), room.half[1:], strict=True)
@@ -150,7 +150,7 @@ def _drop(rng: np.random.Generator, thing: Thing, surface: np.ndarray, floor: np
     best: tuple[float, Placed, tuple[slice, ...], np.ndarray] | None = None
     fitting = 0
     for _ in range(3 * POSES):
-        turn = _turned(rng) @ thing.stances[rng.integers(len(thing.stances))]
+        turn = _draw_turn(rng) @ thing.stances[rng.integers(len(thing.stances))]
         if fitting == POSES or not _fits(thing, turn, surface.shape, 2 * floor.max()):
             continue
         fitting += 1
@@ -182,14 +182,14 @@ def _drop(rng: np.random.Generator, thing: Thing, surface: np.ndarray, floor: np
     return placed
 
 
-def _turned(rng: np.random.Generator) -> np.ndarray:
-    """A turn about axis 0: mostly along the walls, as people pack."""
+def _draw_turn(rng: np.random.Generator) -> np.ndarray:
+    """Draw a turn about axis 0: mostly along the walls, as people pack."""
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.25 else rng.integers(4) * np.pi / 2 + rng.normal(0, 0.12)
     return turn_about_vertical(float(angle))
 
 
 def turn_about_vertical(angle: float) -> np.ndarray:
-    """Rotation about axis 0 by an angle in radians."""
+    """Return the rotation about axis 0 by an angle in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..shapes import MAJORITY, Array, Canvas, smooth_field
+from ..shapes import AIR, MAJORITY, Array, Canvas, smooth_field
 from ..shapes import Box as Voxels
 from .bag import Bag, draw_bag, placed_things
-from .materials import AIR, BRIGHTEST, NUMBERS
+from .materials import BRIGHTEST, NUMBERS
 from .packing import CELL
-from .solids import between
+from .solids import share_between
 from .things import Placed, fillings
 
 CUBE_MM = 640.0
@@ -34,15 +34,15 @@ class Labels:
 
 
 def bag_phantom(seed: int, grid: int) -> np.ndarray:
-    """CT (D, H, W) int16 HU in [-1024, 3071] of the bag `seed` on a cube of 640 mm; the same at every call.
+    """Return the CT (D, H, W) int16 HU in [-1024, 3071] of the bag `seed` on a cube of 640 mm; the same at every call.
 
     D runs downwards, H across the scanner's belt and W along it. All grids show the same bag.
     """
-    return render(_drawn(seed), grid)
+    return render(_draw_once(seed), grid)
 
 
 def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
-    """CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
+    """Return the CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
     canvas = Canvas(grid, cube_mm, 0.0)
     matter, covered = _matter(canvas, placed_things(bag))
     box, clothes, _ = _clothes(canvas, bag)
@@ -55,8 +55,8 @@ def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
 
 
 def bag_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
-    """The maps `things` and `materials` of the bag `seed` on the same grid as its CT; see Labels."""
-    labels = labels_of(_drawn(seed), grid)
+    """Return the maps `things` and `materials` of the bag `seed` on the same grid as its CT; see Labels."""
+    labels = labels_of(_draw_once(seed), grid)
     return {"things": labels.things, "materials": labels.materials}
 
 
@@ -80,8 +80,8 @@ def labels_of(bag: Bag, grid: int) -> Labels:
 
 
 def bag_factors(seed: int) -> dict[str, Any]:
-    """Everything that was drawn for a bag, as plain values: mm, degrees, HU, positions (d, h, w) from the centre."""
-    bag = _drawn(seed)
+    """Return all that was drawn for a bag, as plain values: mm, degrees, HU, positions (d, h, w) from the centre."""
+    bag = _draw_once(seed)
     things = [
         {
             "label": number,
@@ -124,13 +124,13 @@ def bag_factors(seed: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _drawn(seed: int) -> Bag:
-    """A bag, whose packing costs more than its rendering, kept for what is asked of it next."""
+def _draw_once(seed: int) -> Bag:
+    """Return a bag, whose packing costs more than its rendering, kept for what is asked of it next."""
     return draw_bag(seed)
 
 
 def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:
-    """Sum of (HU + 1000) × filled part over all parts, and the part of each voxel that is taken."""
+    """Return the sum of (HU + 1000) × filled part over all parts, and the part of each voxel that is taken."""
     matter, covered = np.zeros_like(canvas.hounsfield), np.zeros_like(canvas.hounsfield)
     for placed in things:
         for item, box, filled, below in fillings(placed, canvas):
@@ -146,7 +146,7 @@ def _matter(canvas: Canvas, things: list[Placed]) -> tuple[Array, Array]:
 
 
 def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
-    """The voxels of the bag; there, (HU + 1000) where nothing but clothes can be, and how far clothes fill them."""
+    """Return the voxels of the bag, their (HU + 1000) where nothing but clothes is, and the part that clothes fill."""
     luggage, rng = bag.luggage, np.random.default_rng([bag.texture, 0xC10])
     _, box, inside, _ = next(fillings(Placed(luggage.inside, bag.turn @ luggage.turn, bag.place), canvas))
     crumple = np.clip(smooth_field(rng, CRUMPLES, canvas.grid)[box], -2, 2)
@@ -156,14 +156,14 @@ def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
     d, h, w = (axis - np.float32(p) for axis, p in zip(canvas.axes(box), place, strict=True))
     columns = [h[0] * bag.turn[1, axis] + w[0] * bag.turn[2, axis] for axis in (1, 2)]
     garments = bag.packed.garments
-    surface, *sides = _spread([bag.packed.surface, *(s for g in garments for s in (g.top, g.bottom))], columns)
+    surface, *sides = _interpolate([bag.packed.surface, *(s for g in garments for s in (g.top, g.bottom))], columns)
     loose = np.float32(bag.loose - AIR)
-    stuffed = between(d, surface[None], np.inf, canvas.edge)
+    stuffed = share_between(d, surface[None], np.inf, canvas.edge)
     density = stuffed * loose
     for garment, top, bottom in zip(garments, sides[::2], sides[1::2], strict=True):
-        part = _around(d[:, 0, 0], top, bottom, canvas.edge)
+        part = _box_between(d[:, 0, 0], top, bottom, canvas.edge)
         top, bottom, here = top[part[1:]], bottom[part[1:]], d[part[0]]
-        filled = between(here, top, bottom, canvas.edge)
+        filled = share_between(here, top, bottom, canvas.edge)
         layers = float((garment.bottom - garment.top).max()) / garment.fold
         depth = (here - top) / np.maximum(bottom - top, 1)
         seen = np.float32(0.4 * np.sinc(canvas.edge / garment.fold))  # folds finer than a voxel average out
@@ -172,8 +172,8 @@ def _clothes(canvas: Canvas, bag: Bag) -> tuple[Voxels, Array, Array]:
     return box, density * (1 + left * crumple) * inside, stuffed * inside
 
 
-def _spread(charts: list[np.ndarray], columns: list[Array]) -> Array:
-    """Maps over the room's columns at positions (H, W) along its two axes, by bilinear interpolation: (N, H, W)."""
+def _interpolate(charts: list[np.ndarray], columns: list[Array]) -> Array:
+    """Return (N, H, W): maps over the room's columns at positions along its two axes, interpolated bilinearly."""
     stack, value = np.stack(charts).astype(np.float32), np.float32(0)
     limits = [size - 1 for size in stack.shape[1:]]
     places = [np.clip(p / CELL + m / 2, 0, m - 1e-3) for p, m in zip(columns, limits, strict=True)]
@@ -185,8 +185,8 @@ def _spread(charts: list[np.ndarray], columns: list[Array]) -> Array:
     return value
 
 
-def _around(d: Array, top: Array, bottom: Array, margin: float) -> Voxels:
-    """The part of voxels at heights d that lies between two surfaces (H, W)."""
+def _box_between(d: Array, top: Array, bottom: Array, margin: float) -> Voxels:
+    """Return the part of voxels at heights d that lies between two surfaces (H, W)."""
     laid = np.argwhere(bottom - top > 0.5)
     if not len(laid):
         return np.s_[0:0, 0:0, 0:0]

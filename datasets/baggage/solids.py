@@ -6,25 +6,32 @@ edge, its fill is its share of the edge, so that sums over voxels give its volum
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..shapes import Array
+from ..shapes import Array, ramp
 
 Sizes = tuple[float, float, float]
 
 
-def between(position: Array, low: float | Array, high: float | Array, edge: float) -> Array:
-    """The part of an edge's width around positions that lies between `low` and `high`."""
+def share_between(position: Array, low: float | Array, high: float | Array, edge: float) -> Array:
+    """Return the part of an edge's width around positions that lies between `low` and `high`."""
     upper = np.clip((high - position) / np.float32(edge) + np.float32(0.5), 0, 1)
     lower = np.clip((low - position) / np.float32(edge) + np.float32(0.5), 0, 1)
     return np.maximum(upper - lower, 0).astype(np.float32, copy=False)
 
 
-def ramp(distance: Array, edge: float) -> Array:
-    """The filled part at a signed distance (negative inside) from a surface that is flat on the scale of `edge`."""
-    return np.clip(np.float32(0.5) - distance / np.float32(edge), 0, 1, dtype=np.float32)
+def floats(values: Iterable[float]) -> tuple[float, ...]:
+    """Return numbers as plain floats, by which frozen solids can be compared and hashed."""
+    return tuple(float(value) for value in values)
+
+
+def sizes(values: Iterable[float]) -> Sizes:
+    """Return half sides along axes 0, 1 and 2 as plain floats."""
+    first, second, third = floats(values)
+    return first, second, third
 
 
 class Solid(ABC):
@@ -53,7 +60,7 @@ class Box(Solid):
         return self.half
 
     def fill(self, x: Array, y: Array, z: Array, edge: float) -> Array:
-        a, b, c = (between(p, -h, h, edge) for p, h in zip((x, y, z), self.half, strict=True))
+        a, b, c = (share_between(p, -h, h, edge) for p, h in zip((x, y, z), self.half, strict=True))
         if self.corner <= 0.3 * edge:
             return a * (b * c)
         if not self.round_all:
@@ -83,18 +90,18 @@ class Round(Solid):
         return widest, widest, max(abs(self.places[0]), abs(self.places[-1]))
 
     def fill(self, x: Array, y: Array, z: Array, edge: float) -> Array:
-        along = between(z, self.places[0], self.places[-1], edge)
+        along = share_between(z, self.places[0], self.places[-1], edge)
         radius = np.interp(z, self.places, self.radii).astype(np.float32)
         if max(self.radii) < edge / 2:  # too thin to be seen as round: a square of the same area
             half = radius * np.float32(np.sqrt(np.pi) / 2)
-            return along * between(x, -half, half, edge) * between(y, -half, half, edge)
+            return along * share_between(x, -half, half, edge) * share_between(y, -half, half, edge)
         square = np.float32(edge * edge)  # a disc with a soft rim has the area of one with this smaller radius
         inner = np.sqrt(np.maximum(radius**2 - square / 12, square / 4))
         return np.minimum(3 * radius**2 / square, 1) * along * ramp(np.hypot(x, y) - inner, edge)
 
 
 def rod(radius: float, length: float) -> Round:
-    """A round rod along axis 2."""
+    """Return a round rod along axis 2."""
     return Round((-length / 2, length / 2), (radius, radius))
 
 
@@ -141,5 +148,5 @@ class Loft(Solid):
             np.interp(z, self.places, values).astype(np.float32)
             for values in (self.half_widths, self.tops, self.bottoms)
         )
-        along = between(z, self.places[0], self.places[-1], edge)
-        return between(y, -wide, wide, edge) * along * between(x, top, bottom, edge)
+        along = share_between(z, self.places[0], self.places[-1], edge)
+        return share_between(y, -wide, wide, edge) * along * share_between(x, top, bottom, edge)

@@ -10,7 +10,7 @@ LEAST_LARGE = 100  # bags from which a tenth tests and a tenth validates
 
 
 def assign_splits(records: Sequence[PreparedCase]) -> dict[str, Split]:
-    """Case → split by sha256 of the bag's name: 80 / 10 / 10 from 100 bags on, else half, a sixth, and the rest.
+    """Return case → split by sha256 of the bag's name: 80 / 10 / 10 from 100 bags on, else half, a sixth, and the rest.
 
     Several scans of one bag stay together.
     """

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..shapes import Array, Canvas, round_path
+from ..shapes import AIR, Array, Canvas, round_path
 from ..shapes import Box as Voxels
-from .materials import AIR, shown
-from .solids import Sizes, Solid, between
+from .materials import visible_hounsfield
+from .solids import Sizes, Solid, share_between
 
 FLAT = np.eye(3)
 ON_EDGE = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # axis 1 stands up
@@ -65,8 +65,8 @@ class Placed:
     turn: np.ndarray  # the thing's axes → the frame's
     place: np.ndarray  # mm
 
-    def moved(self, turn: np.ndarray, place: np.ndarray) -> "Placed":
-        """The same in a frame around this one."""
+    def move(self, turn: np.ndarray, place: np.ndarray) -> "Placed":
+        """Return the same in a frame around this one."""
         return Placed(self.thing, turn @ self.turn, turn @ self.place + place)
 
 
@@ -80,14 +80,14 @@ def part(
     scale: float = 1.0,
     level: float = 1.0,
 ) -> Part:
-    """A part of `material` at `scale` times its density; an empty name leaves room for what surrounds the thing."""
-    value = shown(material, scale) if material else AIR
+    """Return a part of `material` at `scale` times its density; without a name it leaves room for what is around."""
+    value = visible_hounsfield(material, scale) if material else AIR
     inside = within.value if within else None
     return Part(shape, material, value, np.asarray(at, float), turn, inside, level)
 
 
 def fillings(placed: Placed, canvas: Canvas) -> Iterator[tuple[Part, Voxels, Array, Array | float]]:
-    """Of each part: itself, the voxels it may touch, what it fills of them, and the part of that below its level."""
+    """Yield each part, the voxels it may touch, what it fills of them, and the share of that below its level."""
     for item in placed.thing.parts:
         turn, place = placed.turn @ item.turn, placed.turn @ item.centre + placed.place
         if isinstance(item.shape, Strand):
@@ -101,12 +101,12 @@ def fillings(placed: Placed, canvas: Canvas) -> Iterator[tuple[Part, Voxels, Arr
         below: Array | float = 1.0
         if item.level < 1:
             d = canvas.axes(box)[0]
-            below = between(d, _surface(item.shape, turn, place, item.level), np.inf, canvas.edge)
+            below = share_between(d, _surface(item.shape, turn, place, item.level), np.inf, canvas.edge)
         yield item, box, filled, below
 
 
 def own_axes(axes: Sequence[Array], turn: np.ndarray, place: np.ndarray) -> list[Array]:
-    """Positions in a frame, of no larger shape than its turn asks for."""
+    """Return positions in a frame, of no larger shape than its turn asks for."""
     offsets = [axis - np.float32(p) for axis, p in zip(axes, place, strict=True)]
     own = []
     for column in turn.T:
@@ -116,7 +116,7 @@ def own_axes(axes: Sequence[Array], turn: np.ndarray, place: np.ndarray) -> list
 
 
 def _surface(solid: Solid, turn: np.ndarray, place: np.ndarray, level: float) -> float:
-    """d of the surface of a liquid that takes the part `level` of a solid."""
+    """Return d of the surface of a liquid that takes the part `level` of a solid."""
     axes = [(np.linspace(-half, half, 24) * 23 / 24).astype(np.float32) for half in solid.reach]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     down = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .solids import Round, rod
+from .solids import Round, floats, rod
 from .things import FLAT, UPRIGHT, Thing, part
 
 Profile = Sequence[tuple[float, float]]  # (place, radius) from the bottom to the neck, mm
@@ -88,14 +88,10 @@ def _vessel(
     inner_radii = np.interp(inner_places, places, radii) - wall
     liquid = str(rng.choice(liquids))
     level = float(rng.uniform(0.9, 0.98) if full else rng.uniform(0.3, 1.0))
-    outer = part(Round(_floats(places), _floats(radii)), material)
-    room = part(Round(_floats(inner_places), _floats(inner_radii)), liquid, within=outer, level=level)
+    outer = part(Round(floats(places), floats(radii)), material)
+    room = part(Round(floats(inner_places), floats(inner_radii)), liquid, within=outer, level=level)
     parts = [outer, room]
     if cap:
         parts.append(part(rod(float(radii[-1]) + 1.5, lid), cap, (0, 0, float(places[-1]) + lid / 2)))
     facts = (("wall", material), ("liquid", liquid), ("level", round(level, 3)))
     return Thing(kind, tuple(parts), (FLAT, FLAT, UPRIGHT), facts=facts)
-
-
-def _floats(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

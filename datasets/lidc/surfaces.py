@@ -47,12 +47,12 @@ def _section(*parts: np.ndarray) -> Section:
 
 
 def height(anatomy: Anatomy, d: np.ndarray) -> np.ndarray:
-    """t at positions d."""
+    """Return t at positions d."""
     return (d - anatomy.apex) / anatomy.lung_height
 
 
 def spine(anatomy: Anatomy, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) of the axis through the vertebral bodies."""
+    """Return (h, w) of the axis through the vertebral bodies."""
     t = height(anatomy, d)
     straight = anatomy.shift[0] + anatomy.chest_depth * 0.3 + anatomy.kyphosis * 0.18
     bow = np.where(t < 0.6, 2.6, 3.2) * (np.clip(t, -0.15, 1.15) - 0.6) ** 2
@@ -61,7 +61,7 @@ def spine(anatomy: Anatomy, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cavity_section(anatomy: Anatomy, d: np.ndarray) -> Section:
-    """The thoracic and abdominal cavity, the inside of the ribs."""
+    """Return the thoracic and abdominal cavity, the inside of the ribs."""
     t = height(anatomy, d)
     spine_h, spine_w = spine(anatomy, d)
     half_depth = CAVITY_DEPTH(t) * anatomy.chest_depth / 2
@@ -71,7 +71,7 @@ def cavity_section(anatomy: Anatomy, d: np.ndarray) -> Section:
 
 
 def trunk_section(anatomy: Anatomy, d: np.ndarray) -> Section:
-    """The skin, without breasts and arms."""
+    """Return the skin, without breasts and arms."""
     t = height(anatomy, d)
     spine_h, _ = spine(anatomy, d)
     behind = 9 + 12 * anatomy.muscle + 0.8 * anatomy.fat + 60 * np.clip(0.45 - t, 0, 0.5)
@@ -81,7 +81,7 @@ def trunk_section(anatomy: Anatomy, d: np.ndarray) -> Section:
 
 
 def section_distance(section: Section, h: Array, w: Array, corner: float | Array) -> Array:
-    """Distance from a rounded outline: an ellipse for `corner` 2, a fuller one below."""
+    """Return the distance from a rounded outline: an ellipse for `corner` 2, a fuller one below."""
     half_depth, half_width = np.maximum(section.half_depth, 1), np.maximum(section.half_width, 1)
     v, u = ((h - section.h) / half_depth) ** 2, ((w - section.w) / half_width) ** 2
     norm = np.sqrt(np.sqrt(u * u + v * v + corner * u * v))
@@ -90,12 +90,12 @@ def section_distance(section: Section, h: Array, w: Array, corner: float | Array
 
 
 def outline_radius(along: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Radius of the cavity's outline, as a part of its half axes, in the direction (along h, across w)."""
+    """Return the radius of the cavity's outline, as a part of its half axes, in the direction (along h, across w)."""
     return (along**4 + across**4 + np.where(along > 0, BACK, FRONT) * (along * across) ** 2) ** -0.25
 
 
 def cavity_distance(anatomy: Anatomy, d: np.ndarray, h: np.ndarray, w: np.ndarray) -> Array:
-    """Distance from the inside of the ribs."""
+    """Return the distance from the inside of the ribs."""
     section = cavity_section(anatomy, d)
     below = cavity_section(anatomy, d + 2)
     slope = (below.half_width - section.half_width + below.half_depth - section.half_depth) / 4
@@ -104,7 +104,7 @@ def cavity_distance(anatomy: Anatomy, d: np.ndarray, h: np.ndarray, w: np.ndarra
 
 
 def diaphragm(anatomy: Anatomy, h: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """d of the diaphragm over positions h and w: a dome on each side, falling to the recess at the chest wall."""
+    """Return d of the diaphragm at positions h and w: a dome on each side, falling to the recess at the chest wall."""
     bottom = anatomy.apex + anatomy.lung_height
     section = cavity_section(anatomy, np.array(anatomy.apex + 0.78 * anatomy.lung_height))
     lowest = []
@@ -119,20 +119,20 @@ def diaphragm(anatomy: Anatomy, h: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def carina(anatomy: Anatomy) -> np.ndarray:
-    """(d, h, w) where the trachea divides."""
+    """Return (d, h, w) where the trachea divides."""
     d = anatomy.apex + 0.31 * anatomy.lung_height
     h, w = spine(anatomy, np.array(d))
     return np.array([d, h - 36, 0.6 * w + 0.4 * anatomy.shift[1] - 2])
 
 
 def hilum(anatomy: Anatomy, left: bool, vein: bool) -> np.ndarray:
-    """(d, h, w) where the vessels of a lung enter it."""
+    """Return (d, h, w) where the vessels of a lung enter it."""
     side = 1 if left else -1
     return carina(anatomy) + np.array([18 - 8 * left + 20 * vein, -8 - 4 * vein, side * (38 - 8 * vein)])
 
 
 def lung_points(anatomy: Anatomy, left: np.ndarray, fractions: np.ndarray, margin: np.ndarray | float) -> np.ndarray:
-    """Points (N, 3) in the lungs at fractions (N, 3): downwards, backwards and outwards; `margin` mm inside."""
+    """Return points (N, 3) in the lungs at fractions (N, 3): downwards, backwards and outwards; `margin` mm inside."""
     side = np.where(left, 1.0, -1.0)
     d = anatomy.apex + (0.1 + 0.82 * fractions[:, 0]) * anatomy.lung_height
     section = cavity_section(anatomy, d)

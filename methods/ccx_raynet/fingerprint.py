@@ -17,19 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.fingerprint import UnknownEntry, fill, recorded
-from bench.system.files import read_json
+from bench.fingerprint import UnknownEntry, fill, golden_value, recorded
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
+from ..x2ctgan.card import Statistics, TrainingConfig
 from ..x2ctgan.fingerprint_networks import branch_modules, discriminator_counts, main_modules
 from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, count, fixed_input, shapes, summaries, summary
 from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
-from ..x2ctgan.layers import Statistics
-from ..x2ctgan.stage import TrainingConfig
-from . import CcxRayNetConfig
 from .blocks import AdaptiveFusion, ScaleShift
-from .generator import CcxGeneratorConfig, ConditionedEncoder, GatedLink, build
+from .card import CcxGeneratorConfig, CcxRayNetConfig
+from .generator import ConditionedEncoder, GatedLink, build
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})
@@ -65,10 +63,8 @@ def tolerance(entry: str, key: str) -> float | None:
     With the statistics of the sample, means may be off by 2e-4 of themselves, deviations and norms by 2e-3, elements by
     0.05, or 0.1 where fusion saturates: that is what another number of threads does to the author's code.
     """
-    *above, name = (*entry.split("/"), *key.split("/"))
-    values = read_json(GOLDEN)
-    for part in above:
-        values = values[part] if part else values
+    above, _, name = f"{entry}/{key}".rpartition("/")
+    values = golden_value(GOLDEN, above)
     relative = {"mean": DIGITS, "std": DIGITS, "l2": DIGITS}
     if "instance_stats" in entry:
         relative = {"mean": 2e-4, "std": 2e-3, "l2": 2e-3}

@@ -6,7 +6,6 @@ later version, whose forward pass raises, expects the same condition everywhere;
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,24 +14,14 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 
 from ..x2ctgan.alignment import Order
+from ..x2ctgan.card import GeneratorConfig, Statistics
 from ..x2ctgan.decoder import Link
 from ..x2ctgan.encoder import DenseEncoder
 from ..x2ctgan.generator import Average, BiplanarGenerator, Parts, SingleViewGenerator, build_generator
-from ..x2ctgan.layers import GeneratorConfig, Statistics
 from .blocks import AdaptiveFusion, ConditionNetwork, FeatureTransform, SpatialGate
+from .card import CcxGeneratorConfig
 
 EVERY = 5  # dense layers of a block from one that is conditioned to the next
-
-
-class CcxGeneratorConfig(GeneratorConfig):
-    """The shape of X2CT-GAN's generator, and which of the paper's parts it has; the published code has only `dac`."""
-
-    dft: bool = True  # Deep Feature Transform: the class mask conditions every fifth dense layer
-    condition: Literal["shared", "pooled"] = (
-        "shared"  # it goes through the encoder's weights, or is pooled to each stage
-    )
-    dac: bool = True  # Depth-Aware Connection: a gate in every link
-    aff: bool = True  # Adaptive Feature Fusion of two views; off, or with one view: X2CT-GAN's
 
 
 class GatedLink(Link):

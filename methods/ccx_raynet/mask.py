@@ -13,13 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
 from bench.cases import Cases
 from bench.dataset import DatasetCard, Split
 from bench.errors import BenchError, UsageError
@@ -27,29 +25,13 @@ from bench.method import Items, Stage, Update
 from bench.projector import WATER_PER_CM, project
 
 from ..x2ctgan.alignment import resampled_views
+from .card import GROUPS, MaskConfig
 
 AIR_HU = -1000.0
 TISSUE_HU = -320.0  # what is denser is tissue
 LEAST_CM = 3.0  # of lung that a ray of the mask crosses; at any contact the lungs would join behind the heart
 SMALLEST_PART = 0.1  # of the largest: what is smaller is gas in the bowels or between skin and clothes
-GROUPS = 4
 CASES_AT_ONCE = 16
-
-
-class MaskConfig(Settings):
-    """Where class masks come from and how the U-Nets that predict them are trained."""
-
-    kind: Literal["lungs", "otsu", "zero"] = "lungs"  # otsu: what stands out of each X-ray; zero: no class at all
-    threshold: float = Field(default=0.8, gt=0, lt=1)  # of the probability; as released
-    widths: tuple[PositiveInt, ...] = Field(default=(16, 32, 64, 128), min_length=1)  # channels, a level each
-    learning_rate: PositiveFloat = 1e-3
-    loop: Loop = Loop(steps=2000, batch_size=16, validate_every=250, keep="best")
-
-    @model_validator(mode="after")
-    def _widths_fit_groups(self) -> "MaskConfig":
-        if any(width % GROUPS for width in self.widths):
-            raise ValueError(f"mask widths must be multiples of {GROUPS}")
-        return self
 
 
 def lungs(hounsfield: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ from bench.cases import Cases
 from bench.dataset import Split
 
 from ..x2ctgan.alignment import resampled_views
+from ..x2ctgan.card import TrainingConfig
 from ..x2ctgan.generator import BiplanarGenerator, SingleViewGenerator
-from ..x2ctgan.stage import EPOCHS, GeneratorStage, TrainingConfig
+from ..x2ctgan.stage import EPOCHS, GeneratorStage
 from .mask import ClassMasks
 
 FULL_EPOCHS = 50  # with the full learning rate

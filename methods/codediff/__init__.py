@@ -1,6 +1,1 @@
 """CodeDiff3D (ICCV 2023) and its ceiling, the vector-quantised encoding of the true volume."""
-
-from .method import CodeDiff
-from .oracle import Oracle
-
-METHODS = (CodeDiff, Oracle)

@@ -4,63 +4,14 @@ One family: the volume's encoder may use depthwise blocks; everything else diffe
 Two unused parts of the released network are options, so that its parameters can be counted and compared.
 """
 
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from bench.card import Settings
-
-from .quantiser import Quantised, VectorQuantiser, Weighting
-
-
-class AutoencoderConfig(Settings):
-    """Shape of an autoencoder; the defaults are the published one for 128³ chest volumes."""
-
-    dimensions: Literal[2, 3] = 3
-    size: PositiveInt = 128  # side of the input; decides which levels have attention
-    channels: PositiveInt = 16  # width at full resolution
-    multipliers: tuple[PositiveInt, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)  # width of each level
-    blocks: PositiveInt = 2  # residual blocks a level
-    attention_sizes: tuple[PositiveInt, ...] = (8,)  # sides at which every block is followed by attention
-    encoder_block: Literal["depthwise", "full"] = "depthwise"  # the decoder's blocks are always full
-    codes: PositiveInt = 1024  # K, size of the codebook
-    code_width: PositiveInt = 256  # D, width of a code vector
-    beta: PositiveFloat = 0.25  # the smaller of the two weights of the quantiser's loss
-    weighting: Weighting = "released"  # which term β weighs: the codebook's (released) or the encoder's (paper, Eq. 4)
-    log_sigma: Literal["none", "repaired", "released"] = "none"  # head of one channel, or of D channels as released
-    unused_shortcuts: bool = False  # allocate the released net's 1-convolutions that no forward pass uses
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % self.reduction:
-            raise ValueError(f"size {self.size} cannot be halved {len(self.multipliers) - 1} times")
-        for width in self.widths:
-            if width > 32 and width % 32:
-                raise ValueError(f"{width} channels: a level wider than 32 must be a multiple of 32")
-        return self
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each level, from full resolution down."""
-        return tuple(self.channels * multiplier for multiplier in self.multipliers)
-
-    @property
-    def reduction(self) -> int:
-        """Input voxels a code spans along each axis."""
-        return 2 ** (len(self.multipliers) - 1)
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Codes along each axis for an input of the nominal size."""
-        return (self.size // self.reduction,) * self.dimensions
-
-    @property
-    def tokens(self) -> int:
-        """Codes of an input of the nominal size."""
-        return (self.size // self.reduction) ** self.dimensions
+from .card import AutoencoderConfig
+from .quantiser import Quantised, VectorQuantiser
 
 
 class Reconstruction(NamedTuple):

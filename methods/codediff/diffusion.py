@@ -11,7 +11,7 @@ nothing but the case's own seed.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,9 @@ from torch import Generator, Tensor
 
 from bench.errors import UsageError
 
+from .card import Masking, Objective, Reweighting
+
 Denoiser = Callable[[Tensor], Tensor]
-Masking = Literal["random", "fixed"]
-Objective = Literal["reweighted_elbo", "elbo", "mlm"]
-Reweighting = Literal["released", "paper"]
 Uniforms = Callable[[int], Tensor]
 """Uniform numbers (B, L) of step j = 0, 1, …; injected to repeat a published trace."""
 

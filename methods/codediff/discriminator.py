@@ -5,45 +5,16 @@ stage's input, and in 2-D two small decoders that must redraw real inputs from i
 """
 
 from itertools import pairwise
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple
 
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bench.card import Settings
 from bench.errors import UsageError
 
 from .autoencoder import convolution
-
-POOLED_SIDE = 4  # side to which a gate pools, and side of the head's last convolution
-DECODED_FROM = 8  # side of the map that a self-supervision decoder starts from
-
-
-class DiscriminatorConfig(Settings):
-    """Shape of a discriminator; the defaults are the released one for volumes."""
-
-    dimensions: Literal[2, 3] = 3
-    kind: Literal["progressive", "patch"] = "progressive"
-    channels: PositiveInt = 16  # width at full resolution; the patch one was published with 32 in 3-D and 64 in 2-D
-    stages: PositiveInt = 2  # halvings; the patch one was published with 3
-    decoders: bool = False  # the two self-supervision decoders, progressive and 2-D only
-    decoded_side: int = Field(default=128, ge=2 * DECODED_FROM)  # side they draw, 8 times a power of two
-    crops: Literal["quadrant", "released"] = "quadrant"  # map redrawn from a part; released: always cut at pixel 8
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.decoders and (self.dimensions, self.kind) != (2, "progressive"):
-            raise ValueError("decoders need kind = progressive and dimensions = 2")
-        if self.decoded_side & (self.decoded_side - 1) or self.decoded_side > 16 * DECODED_FROM:
-            raise ValueError(f"decoded_side {self.decoded_side} is not 16, 32, 64 or 128")
-        return self
-
-    @property
-    def smallest_side(self) -> int:
-        """Side of the smallest input that gives a logit."""
-        return 2**self.stages * (POOLED_SIDE if self.kind == "progressive" else 3)
+from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
 
 
 class Redrawn(NamedTuple):

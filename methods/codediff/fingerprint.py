@@ -18,9 +18,9 @@ from bench.fingerprint import fill, ramp, statistics
 from . import fingerprint_autoencoder as autoencoder
 from . import fingerprint_prior as prior
 from . import losses
-from .discriminator import DiscriminatorConfig, build_discriminator
+from .card import AutoencoderStageConfig, DiscriminatorConfig
+from .discriminator import build_discriminator
 from .fingerprint_autoencoder import DTYPES, WEIGHTS, count
-from .stage_autoencoder import AutoencoderStageConfig
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset(

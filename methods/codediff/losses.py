@@ -10,7 +10,8 @@ from torch import Tensor
 from bench.distributed import mean_over_processes
 from bench.errors import UsageError
 
-Margin = Literal["mish", "relu"]
+from .card import Margin
+
 Distance = Callable[[Tensor, Tensor], Tensor]
 """A perceptual distance of two batches of images (B, 1, h, w) in [0, 1], averaged to a scalar."""
 

@@ -7,78 +7,34 @@ conditioned on the code vectors of the views, is sampled and decoded.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
-from bench.card import MethodCard, Settings
 from bench.cases import Views
 from bench.dataset import DatasetCard, to_hounsfield
 from bench.errors import UsageError
 from bench.method import FittedStage, Likelihood, Method, Stage
 
 from . import autoregressive, diffusion
-from .autoencoder import AutoencoderConfig, VectorQuantisedAutoencoder
-from .stage_autoencoder import AutoencoderStage, AutoencoderStageConfig
-from .stage_log_sigma import LogSigmaConfig, LogSigmaStage, volume_nll
-from .stage_prior import PriorConfig, PriorStage, encode_views, encode_volumes
+from .autoencoder import VectorQuantisedAutoencoder
+from .card import CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
+from .stage_autoencoder import AutoencoderStage
+from .stage_log_sigma import LogSigmaStage, volume_nll
+from .stage_prior import PriorStage, encode_views, encode_volumes
 from .transformer import CodeTransformer, TransformerConfig
 
 VOXELS_AT_ONCE = 2**18  # decoded together: one volume of 64³, or eighteen of 24³
 
 
-class SamplingConfig(Settings):
-    """How codes are drawn and how finely their likelihood is estimated."""
-
-    steps: PositiveInt | None = None  # of unmasking; None = one a code, as published; fewer begin with few codes
-    temperature: PositiveFloat = 0.9
-    bound_steps: PositiveInt | None = None  # times of the likelihood bound; None = all
-
-
-class CodeDiffConfig(Settings):
-    """All settings of CodeDiff3D; sides of inputs come from the data."""
-
-    vqvae2d: AutoencoderStageConfig = Field(default_factory=AutoencoderStageConfig.for_views)
-    vqvae3d: AutoencoderStageConfig = Field(default_factory=AutoencoderStageConfig.for_volumes)
-    log_sigma: LogSigmaConfig = LogSigmaConfig()
-    transformer: PriorConfig = PriorConfig()
-    sampling: SamplingConfig = SamplingConfig()
-
-
 class CodeDiff(Method):
     """Reconstruction by sampling codes."""
 
+    card = CARD
     Config = CodeDiffConfig
-    presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard(
-        name="codediff",
-        title="CodeDiff3D",
-        paper="Corona-Figueroa et al., Unaligned 2D to 3D Translation with Conditional Vector-Quantized Code Diffusion "
-        "using Transformers, ICCV 2023",
-        year=2023,
-        bibtex="""@inproceedings{coronafigueroa2023codediff3d,
-  title = {Unaligned 2D to 3D Translation with Conditional Vector-Quantized Code Diffusion using Transformers},
-  author = {Corona-Figueroa, Abril and Bond-Taylor, Sam and Bhowmik, Neelanjan and Gaus, Yona Falinie A. and
-            Breckon, Toby P. and Shum, Hubert P. H. and Willcocks, Chris G.},
-  booktitle = {IEEE/CVF International Conference on Computer Vision},
-  year = {2023}
-}""",
-        licence_of_original="none stated in the released repository",
-        capabilities=frozenset({"volume", "mip", "likelihood", "oracle"}),
-        deviations=(
-            "log-sigma head has one channel and is fitted; the released one has 256 and is never trained",
-            "the likelihood bound sees the views; the released function cannot take them",
-            "one forward pass of the autoencoder serves both updates of a step; the released code repeats it",
-            "augmentation never writes into the caller's batch, and its probability follows real logits",
-            "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",
-            "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
-            "no LPIPS term unless a perceptual network is given: its weights cannot be shipped",
-            "the prior that is evaluated is the moving average; the released scripts evaluate the last weights",
-        ),
-    )
+    presets = PRESETS
 
     def __init__(self, config: CodeDiffConfig, data: DatasetCard) -> None:
         self.config, self.data = config, data

@@ -1,17 +1,16 @@
 """Ceiling: the true CT through CodeDiff3D's volume autoencoder, the best its prior could ever reach."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import Tensor
 
-from bench.card import MethodCard
 from bench.cases import Views
 from bench.dataset import DatasetCard
 from bench.errors import UsageError
 from bench.method import FittedStage, Method, Stage
 
-from .method import CodeDiff, CodeDiffConfig
+from .card import ORACLE_CARD, PRESETS, CodeDiffConfig
+from .method import CodeDiff
 
 
 class Oracle(Method):
@@ -21,18 +20,9 @@ class Oracle(Method):
     and randomness are functions of the seed and of the stage's name.
     """
 
+    card = ORACLE_CARD
     Config = CodeDiffConfig
-    presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard(
-        name="oracle",
-        title="CodeDiff3D's encoding of the truth",
-        paper="the volume autoencoder of CodeDiff3D (ICCV 2023), shown the true CT",
-        year=2023,
-        bibtex=CodeDiff.card.bibtex,
-        licence_of_original=CodeDiff.card.licence_of_original,
-        capabilities=frozenset({"volume", "mip", "oracle"}),
-        kind="ceiling",
-    )
+    presets = PRESETS
 
     def __init__(self, config: CodeDiffConfig, data: DatasetCard) -> None:
         self._method = CodeDiff(config, data)

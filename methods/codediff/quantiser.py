@@ -1,6 +1,6 @@
 """Vector quantiser of CodeDiff3D (ICCV 2023, section 3.1): plain gradient VQ, the same in 2-D and 3-D."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 
-Weighting = Literal["released", "paper"]
+from .card import Weighting
 
 
 class Quantised(NamedTuple):

@@ -6,14 +6,12 @@ makes a second, equal one.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import UsageError
@@ -21,50 +19,12 @@ from bench.method import Items, Stage, Update
 
 from . import losses
 from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
-from .autoencoder import AutoencoderConfig, Reconstruction, VectorQuantisedAutoencoder
-from .discriminator import DiscriminatorConfig, ProgressiveDiscriminator, build_discriminator
+from .autoencoder import Reconstruction, VectorQuantisedAutoencoder
+from .card import AutoencoderStageConfig
+from .discriminator import ProgressiveDiscriminator, build_discriminator
 from .quantiser import Quantised
 
 CLUSTERED_CASES = 128  # whose latents the codes start from
-
-
-class AutoencoderStageConfig(Settings):
-    """An autoencoder and how it is trained."""
-
-    autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    discriminator_start: NonNegativeInt = 1  # steps before the discriminator takes part
-    codebook_start: NonNegativeInt = 0  # steps without quantiser before codes start at clusters; 0: noise, as released
-    margin: losses.Margin = "mish"
-    augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
-    perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
-    reconstruction_weight: NonNegativeFloat = 1.0  # of L1 beside smooth L1 (volumes), of the perceptual term (views)
-    quantiser_weight: PositiveFloat = 1.0  # of the quantiser's loss
-    learning_rate: PositiveFloat = 1.8e-5  # released: 4.5e-6 times the batch size, for both networks
-    loop: Loop = Loop(steps=100_000, batch_size=4, average_decay=0.995, average_every=10)
-
-    @classmethod
-    def for_volumes(cls) -> Self:
-        """The released settings for 128³ volumes."""
-        return cls()
-
-    @classmethod
-    def for_views(cls) -> Self:
-        """The released settings for 256² views."""
-        return cls(
-            autoencoder=AutoencoderConfig(
-                dimensions=2,
-                size=256,
-                channels=128,
-                multipliers=(1, 1, 2, 2, 4),
-                attention_sizes=(16,),
-                encoder_block="full",
-            ),
-            discriminator=DiscriminatorConfig(dimensions=2, decoders=True),
-            discriminator_start=0,
-            learning_rate=7.2e-5,
-            loop=Loop(steps=100_000, batch_size=16, average_decay=0.995, average_every=10),
-        )
 
 
 class AutoencoderStage(Stage):

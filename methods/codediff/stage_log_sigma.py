@@ -10,24 +10,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.likelihood import discretised_gaussian_nll
 from bench.method import Items, Stage, Update
 
 from .autoencoder import VectorQuantisedAutoencoder
-
-
-class LogSigmaConfig(Settings):
-    """Fit of the log-sigma head; the parent work of the released code uses Adam 1e-4 and clips at 0.1."""
-
-    loop: Loop = Loop(steps=2000, batch_size=4, gradient_clip=0.1, validate_every=200, keep="best")
-    learning_rate: PositiveFloat = 1e-4
+from .card import LogSigmaConfig
 
 
 class LogSigmaStage(Stage):

@@ -9,38 +9,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.method import Items, Stage, Update
 
 from . import autoregressive, diffusion
 from .autoencoder import VectorQuantisedAutoencoder
+from .card import PriorConfig
 from .transformer import CodeTransformer
 
 ENCODED_AT_ONCE = 4
-
-
-class PriorConfig(Settings):
-    """Size and training of the prior; the defaults are the published ones for chest."""
-
-    kind: Literal["absorbing", "autoregressive"] = "absorbing"
-    width: PositiveInt = 512
-    heads: PositiveInt = 4
-    layers: PositiveInt = 8
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    objective: diffusion.Objective = "reweighted_elbo"
-    reweighting: diffusion.Reweighting = "released"  # (T − t)/T as released, or (T − t + 1)/T as in Eq. 7
-    masking: diffusion.Masking = "random"
-    shuffle_views: bool = True  # each step gives the views in random order, as released; evaluation never does
-    learning_rate: PositiveFloat = 2e-4
-    weight_decay: NonNegativeFloat = 0.1
-    warm_up: NonNegativeInt = 5000  # steps of linear increase of the learning rate
-    loop: Loop = Loop(steps=100_000, batch_size=20, average_decay=0.995, average_every=10)
 
 
 class PriorStage(Stage):

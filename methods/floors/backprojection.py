@@ -6,21 +6,17 @@ through it over the views. Geometry as in bench.projector.
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.card import MethodCard, Settings
 from bench.cases import Views
 from bench.dataset import DatasetCard, Geometry, to_unit
 from bench.method import FittedStage, Method
 from bench.projector import project
 
-
-class BackProjectionConfig(Settings):
-    """There is nothing to set."""
+from .card import BACKPROJECTION, PRESETS, BackProjectionConfig
 
 
 def pixel_of_voxel(geometry: Geometry, angle: float, mirrored: bool, size: int, voxel_mm: float) -> Tensor:
@@ -48,18 +44,9 @@ def back_project(values: Tensor, places: Tensor) -> Tensor:
 class BackProjection(Method):
     """What the two views say by geometry alone."""
 
+    card = BACKPROJECTION
     Config = BackProjectionConfig
-    presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard(
-        name="backprojection",
-        title="back-projection of the views",
-        paper="none: unfiltered back-projection, without any training",
-        year=2026,
-        bibtex="",
-        licence_of_original="",
-        capabilities=frozenset({"volume", "mip"}),
-        kind="floor",
-    )
+    presets = PRESETS
 
     def __init__(self, config: BackProjectionConfig, data: DatasetCard) -> None:
         self.data = data
@@ -81,6 +68,3 @@ class BackProjection(Method):
         ]
         attenuation = back_project(relative, torch.stack(places).to(images))
         return torch.as_tensor(to_unit((attenuation.cpu().numpy() - 1) * 1000, data.window)).to(images)
-
-
-METHODS = (BackProjection,)

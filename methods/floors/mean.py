@@ -6,16 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.card import MethodCard, Settings
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Split
 from bench.method import FittedStage, Method
 
+from .card import MEAN, PRESETS, MeanConfig
+
 CASES_AT_ONCE = 16
-
-
-class MeanConfig(Settings):
-    """There is nothing to set."""
 
 
 class MeanStage(FittedStage):
@@ -39,18 +36,9 @@ class MeanStage(FittedStage):
 class MeanVolume(Method):
     """The same volume for every case: what a method knows that ignores its views."""
 
+    card = MEAN
     Config = MeanConfig
-    presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard(
-        name="mean",
-        title="mean training volume",
-        paper="none: the regression that knows the training set and ignores the views",
-        year=2026,
-        bibtex="",
-        licence_of_original="",
-        capabilities=frozenset({"volume", "mip"}),
-        kind="floor",
-    )
+    presets = PRESETS
 
     def __init__(self, config: MeanConfig, data: DatasetCard) -> None:
         self._stage = MeanStage(data.size)
@@ -61,6 +49,3 @@ class MeanVolume(Method):
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         mean = self._stage.volume.get_buffer("mean")
         return mean.expand(len(seeds), *mean.shape).clone()
-
-
-METHODS = (MeanVolume,)

@@ -4,23 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.card import MethodCard, Settings
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Split
 from bench.errors import UsageError
 from bench.method import FittedStage, Method
 
+from .card import NEAREST, PRESETS, NearestConfig
+
 CASES_AT_ONCE = 64
-
-
-class NearestConfig(Settings):
-    """How views are compared."""
-
-    compared_side: PositiveInt = 64  # views are averaged down to at most this many pixels a side
 
 
 class NearestStage(FittedStage):
@@ -60,18 +54,9 @@ class NearestStage(FittedStage):
 class NearestCase(Method):
     """Retrieval: a real volume of the wrong patient."""
 
+    card = NEAREST
     Config = NearestConfig
-    presets = Path(__file__).with_name("presets.toml")
-    card = MethodCard(
-        name="nearest",
-        title="nearest training case by its views",
-        paper="none: retrieval by the mean squared difference of the views",
-        year=2026,
-        bibtex="",
-        licence_of_original="",
-        capabilities=frozenset({"volume", "mip"}),
-        kind="floor",
-    )
+    presets = PRESETS
 
     def __init__(self, config: NearestConfig, data: DatasetCard) -> None:
         self.data = data
@@ -86,6 +71,3 @@ class NearestCase(Method):
         if self._stage.train is None:
             raise UsageError("nearest has no training cases; fit it first")
         return self._stage.train.volumes(self._stage.nearest(views.images)).to(views.images.device)
-
-
-METHODS = (NearestCase,)

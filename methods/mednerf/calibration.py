@@ -6,29 +6,20 @@ training volumes; `affine` is the least-squares line, for a sense of how much ha
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.card import Settings
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.method import FittedStage
 
 from .camera import voxel_centres
+from .card import CalibrationConfig
 from .inversion import Inversion, unmirrored
 
 KNOTS = 1024
-
-
-class CalibrationConfig(Settings):
-    """How the map is fitted."""
-
-    cases: PositiveInt = 20  # training cases, spread over the split
-    map: Literal["quantile", "affine"] = "quantile"
 
 
 class MonotoneMap(nn.Module):

@@ -8,14 +8,13 @@ tilt and a distance that its own training images do not have.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bench.dataset import Geometry
 
-Preset = Literal["matched", "official"]
+from .card import Cameras
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def matched_camera(geometry: Geometry, cube_mm: float) -> Camera:
     )
 
 
-def camera_for(preset: Preset, geometry: Geometry, cube_mm: float) -> Camera:
+def camera_for(preset: Cameras, geometry: Geometry, cube_mm: float) -> Camera:
     """The camera of a preset for a machine and the side of the volume's cube."""
     return official_camera(geometry) if preset == "official" else matched_camera(geometry, cube_mm)
 

@@ -4,50 +4,19 @@ MedNeRF's has a head for each augmented view of a patch, which share all but the
 that must redraw real patches from its features.
 """
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bench.card import Settings
-
+from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
 from .field import COLOURS
 
-POOLED_SIDE = 4  # side to which a gate pools, and side of the last convolution
-DECODED_FROM = 8  # side of the map that a decoder starts from
 RELEASED_CUT = 8  # pixel at which the released crop of an image cuts, whatever its side
 HEADS = 4  # one for each of `augmented`
 SLOPE = 0.2
-
-
-class DiscriminatorConfig(Settings):
-    """Shape of a discriminator; the defaults are the published one."""
-
-    kind: Literal["mednerf", "graf"] = "mednerf"
-    channels: PositiveInt = 64  # four times the width at full resolution; half the first width of GRAF's
-    decoded_side: int = Field(default=128, ge=2 * DECODED_FROM)  # pixels a side that the decoders draw
-    crops: Literal["quarter", "released"] = "quarter"  # target of the part decoder; released: cut at pixel 8
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.channels % 4:
-            raise ValueError(f"discriminator.channels {self.channels} is no multiple of 4")
-        if self.decoded_side not in (16, 32, 64, 128):
-            raise ValueError(f"discriminator.decoded_side {self.decoded_side} is not 16, 32, 64 or 128")
-        return self
-
-    @property
-    def smallest_side(self) -> int:
-        """Side of the smallest patch that gives a logit."""
-        return self.side_step * POOLED_SIDE
-
-    @property
-    def side_step(self) -> int:
-        """What the side of a patch is a multiple of: it is halved twice (MedNeRF) or three times (GRAF)."""
-        return 4 if self.kind == "mednerf" else 8
 
 
 class Redrawn(NamedTuple):

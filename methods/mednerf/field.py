@@ -4,41 +4,13 @@ Raw outputs: the compositor in render.py applies the activations. Density depend
 appearance latent.
 """
 
-from typing import Self
-
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from bench.card import Settings
+from .card import FieldConfig
 
 COLOURS = 3
-
-
-class FieldConfig(Settings):
-    """Shape of the field; the defaults are the published one."""
-
-    width: PositiveInt = 256
-    depth: PositiveInt = 8
-    skip: NonNegativeInt = 4  # the input is attached again after this layer, counted from 0
-    position_frequencies: PositiveInt = 10
-    direction_frequencies: PositiveInt = 4
-    shape_width: PositiveInt = 128  # of the latent's first part, which density sees
-    appearance_width: PositiveInt = 128  # of its second part, which only colour sees
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.skip >= self.depth - 1:
-            raise ValueError(f"field.skip {self.skip} must lie before the last of the {self.depth} layers")
-        if self.width % 2:
-            raise ValueError(f"field.width {self.width} must be even")
-        return self
-
-    @property
-    def latent_width(self) -> int:
-        """Length of the latent."""
-        return self.shape_width + self.appearance_width
 
 
 def positional_code(values: Tensor, frequencies: int) -> Tensor:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from bench.dataset import Geometry
 from bench.errors import UsageError
-from bench.fingerprint import ramp
-from bench.system.files import read_json
+from bench.fingerprint import golden_value, ramp
 
 from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render
 from .camera import official_camera, poses
+from .card import FieldConfig
 from .discriminator import augmented
-from .field import FieldConfig, RadianceField, code_width, positional_code
+from .field import RadianceField, code_width, positional_code
 from .fingerprint_filling import filled, parameters, summary
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -40,14 +40,12 @@ def tolerance(entry: str, key: str) -> float | None:
     relative = 1e-3 if "exact_spectral_norm" in entry else 1e-4
     if not key.endswith("abs_sum"):
         return relative
-    block = read_json(GOLDEN)
-    for part in [*entry.split("/"), *key.split("/")[:-1]]:
-        block = block[int(part)] if isinstance(block, list) else block[part]
+    block = golden_value(GOLDEN, f"{entry}/{key}".rpartition("/")[0])
     return relative * block["abs_sum"] / max(abs(block["min"]), abs(block["max"]))  # deviations are over the extremes
 
 
 def code(frequencies: str) -> list[list[float]]:
-    points = read_json(GOLDEN)["positional_encoding"]["points"]
+    points = golden_value(GOLDEN, "positional_encoding/points")
     return positional_code(torch.tensor(points), int(frequencies)).tolist()
 
 

@@ -7,10 +7,10 @@ from torch.nn.utils import parametrize
 
 from bench.fingerprint import ramp
 
-from .discriminator import DiscriminatorConfig, GrafDiscriminator, MedNerfDiscriminator, exact_singular_values
+from .card import DiscriminatorConfig, PatchConfig
+from .discriminator import GrafDiscriminator, MedNerfDiscriminator, exact_singular_values
 from .field import COLOURS
 from .fingerprint_filling import Network, filled, parameters, summary, with_shape
-from .patches import PatchConfig
 
 DISCRIMINATORS = {"mednerf": DiscriminatorConfig(), "graf_parent": DiscriminatorConfig(kind="graf")}
 SIDE = PatchConfig().side

@@ -7,40 +7,21 @@ mirrored or not, and several latents are tried, and the best is taken.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.card import Settings
 from bench.cases import Views
 
 from .camera import Camera, turn
+from .card import InversionConfig
 from .field import COLOURS, RadianceField
 from .losses import Distance, latent_nll, psnr
 from .render import Sampling, pixel_grid, render
 
 POINTS_AT_ONCE = 1 << 17  # queried together without gradients
 LEAST_SEEN = 0.5  # share of the cameras that must see a voxel's column
-
-
-class InversionConfig(Settings):
-    """How a case is tuned; the defaults are the fair protocol's."""
-
-    optimise: Literal["field+latent", "field"] = "field+latent"
-    views: PositiveInt | None = None  # the first so many views of a case; None = all
-    azimuths: NonNegativeInt = 72  # turns tried, each mirrored and not; 0 = none, as released
-    latents: PositiveInt = 8  # tried with each; released: 1
-    scan_side: PositiveInt = 32  # pixels a side of the images compared in the scan
-    side: PositiveInt | None = None  # of those tuned on; None = image_size
-    perceptual_weight: NonNegativeFloat = 0.3
-    squared_weight: NonNegativeFloat = 0.1
-    latent_weight: NonNegativeFloat = 0.3
-    learning_rate: PositiveFloat = 5e-4
-    steps: NonNegativeInt = 1000  # released: 5000
-    stop_psnr: PositiveFloat = 25.0  # dB, mean of the views
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 """Losses of MedNeRF: a hinge on batch means with a noisy margin, redrawn real patches, and those of the inversion."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .card import Hinge
 from .discriminator import GrafDiscriminator, MedNerfDiscriminator, augmented
 
-Hinge = Literal["mean", "logit"]
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distances (B,) of two batches of images (B, 3, h, w) in [−1, 1]."""
 

@@ -4,22 +4,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from bench.card import Settings
+from .card import PatchConfig
 
 LARGEST_SCALE = 1.0  # share of the image's side
-
-
-class PatchConfig(Settings):
-    """How large patches are and how the least size shrinks; the defaults are the published ones."""
-
-    side: PositiveInt = 32  # pixels
-    start_scale: float = Field(default=0.9, gt=0, le=1)  # least share of the image at the beginning …
-    end_scale: float = Field(default=0.25, gt=0, le=1)  # … and at the end
-    annealing: NonNegativeFloat = 0.0025 * 3  # rate of the exponential, per `anneal_every` steps
-    anneal_every: PositiveInt = 1000
 
 
 def least_scale(step: int, config: PatchConfig) -> float:

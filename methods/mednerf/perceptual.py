@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 
+from .card import Perceptual
 from .field import COLOURS
 from .losses import Distance
 
-Kind = Literal["auto", "lpips", "random"]
 Backbone = Literal["vgg", "alex"]
 WEIGHTS = {"vgg": "vgg16-*.pth", "alex": "alexnet-*.pth"}  # in torch's hub folder
 WIDTHS = (8, 16, 32)  # of the random features, each at half the resolution of the one before
@@ -28,7 +28,7 @@ LPIPS_SIDE = 64  # smaller images are enlarged for LPIPS: its backbones pool fiv
 SMALLEST_SIDE = 4  # a level of smaller maps is left out
 
 
-def perceptual_distance(kind: Kind, backbone: Backbone) -> tuple[Distance, str]:
+def perceptual_distance(kind: Perceptual, backbone: Backbone) -> tuple[Distance, str]:
     """A distance and its name, `lpips-vgg`, `lpips-alex` or `random-features`.
 
     Raises UsageError when LPIPS is asked for and missing.

@@ -6,15 +6,14 @@ length instead, which is what an X-ray image is, and serves as an ablation.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .camera import Camera
+from .card import Renderer
 
-Renderer = Literal["compositing", "line_integral"]
 Query = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Raw colour and density (B, R, S, 4) of points (B, R, S, 3), unit directions (B, R, 3) and latents (B, Z)."""
 

@@ -11,44 +11,25 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
-from bench.cases import Cases
+from bench.cases import Cases, cached_array
 from bench.dataset import DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 from bench.projector import project
-from bench.system.files import write_atomic
 
 from . import losses
 from .camera import Camera
-from .discriminator import DiscriminatorConfig, MedNerfDiscriminator, build_discriminator
-from .field import COLOURS, FieldConfig, RadianceField
-from .patches import PatchConfig, draw_patches, least_scale, read_patches
+from .card import FieldStageConfig
+from .discriminator import MedNerfDiscriminator, build_discriminator
+from .field import COLOURS, RadianceField
+from .patches import draw_patches, least_scale, read_patches
 from .render import Sampling, render
 
 CASES_AT_ONCE = 8  # volumes projected at a time
 RMSPROP_DECAY = 0.99
-
-
-class FieldStageConfig(Settings):
-    """The field, its discriminator and how they are trained; the defaults are the published values."""
-
-    network: FieldConfig = FieldConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    patches: PatchConfig = PatchConfig()
-    cases: PositiveInt = 20  # training cases, spread over the split; all where it has no more
-    views: PositiveInt = 72  # X-rays of each, evenly around it
-    per_view_scaling: bool = False  # stretch every X-ray to the full range, as the released preprocessing does
-    hinge: losses.Hinge = "mean"
-    noise_steps: NonNegativeInt = 5000  # until the density's noise has gone from 1 to 0
-    learning_rate: PositiveFloat = 5e-4
-    discriminator_rate: PositiveFloat = 1e-4
-    halvings: tuple[NonNegativeInt, ...] = Field(default=(50_000, 100_000, 200_000))  # steps that halve both rates
-    loop: Loop = Loop(steps=100_000, batch_size=8, average_decay=0.999)
 
 
 class FieldStage(Stage):
@@ -76,10 +57,7 @@ class FieldStage(Stage):
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         path = cache / "training_views.npy"
-        if not path.exists():
-            images = training_views(cases["train"], self.config, self.image_size, device)
-            write_atomic(path, lambda file: np.save(file, images))
-        self.images = np.load(path, mmap_mode="r")
+        self.images = cached_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         views = self.images.shape[1]

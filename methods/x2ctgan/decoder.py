@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .layers import GeneratorConfig, Statistics, block, instance_norm
+from .card import GeneratorConfig, Statistics
+from .layers import block, instance_norm
 
 
 def head(width: int) -> nn.Sequential:

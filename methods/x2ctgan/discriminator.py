@@ -1,18 +1,9 @@
 """The conditional 3-D PatchGAN of X2CT-GAN (section 3.3; released code): one logit a patch of 70 voxels a side."""
 
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.card import Settings
-
-from .layers import Statistics, channels_last, instance_norm
-
-
-class DiscriminatorConfig(Settings):
-    """Shape of a discriminator; the defaults are the published one."""
-
-    channels: PositiveInt = 64  # of the first layer
-    stages: PositiveInt = 3  # convolutions with a norm; all but the last of them halve the sides
+from .card import DiscriminatorConfig, Statistics
+from .layers import channels_last, instance_norm
 
 
 class PatchDiscriminator(nn.Module):

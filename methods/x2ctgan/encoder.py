@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import GeneratorConfig, instance_norm
+from .card import GeneratorConfig
+from .layers import instance_norm
 
 
 class DenseLayer(nn.Module):

@@ -17,6 +17,7 @@ from bench.fingerprint import fill
 
 from . import losses
 from .alignment import FRONTAL, LATERAL, stacked_condition, to_local, to_standard
+from .card import TrainingConfig
 from .fingerprint_networks import (
     ABLATIONS,
     ablation,
@@ -30,7 +31,7 @@ from .fingerprint_networks import (
 )
 from .fingerprint_rules import DIGITS, INSTANCE, RUNNING, WEIGHTS, allowed_deviation, fixed_input, summary
 from .generator import Average, SingleViewGenerator
-from .stage import GeneratorStage, TrainingConfig, rate_in_epoch
+from .stage import GeneratorStage, rate_in_epoch
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"DO_NOT_ASSERT", "note", "setup", "tensors", "projection_note", "v1", "v2", "xray1", "xray2"})

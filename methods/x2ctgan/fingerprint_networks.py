@@ -9,11 +9,10 @@ from bench.errors import UsageError
 from bench.fingerprint import UnknownEntry, fill
 
 from .alignment import FRONTAL, LATERAL, Order, to_local
+from .card import GeneratorConfig, Statistics, TrainingConfig
 from .discriminator import PatchDiscriminator
 from .fingerprint_rules import WEIGHTS, count, fixed_input, shapes, summaries, summary
 from .generator import BiplanarGenerator, Branch, SingleViewGenerator, build_generator
-from .layers import GeneratorConfig, Statistics
-from .stage import TrainingConfig
 
 Network = SingleViewGenerator | BiplanarGenerator | PatchDiscriminator
 ORDERS: dict[str, tuple[Order, ...]] = {"multiview": (FRONTAL, LATERAL), "singleview": (FRONTAL,)}

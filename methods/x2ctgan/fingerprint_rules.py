@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.fingerprint import Weights, rule, statistics
-from bench.system.files import read_json
+from bench.fingerprint import Weights, golden_value, rule, statistics
 
 Rule = Literal["A", "B"]
 SEEDS = {"view1": 1, "view2": 2, "discriminator": 3, "volume": 4}  # of the inputs under rule B
@@ -111,7 +110,5 @@ def allowed_deviation(golden: Path, entry: str, key: str, allowed: Allowed) -> f
         return allowed.overall
     if name != "l2":
         return allowed.element
-    values = read_json(golden)
-    for part in (*entry.split("/"), *key.split("/")[:-1]):
-        values = values[int(part)] if isinstance(values, list) else values[part]
+    values = golden_value(golden, f"{entry}/{key}".rpartition("/")[0])
     return allowed.norm * values["l2"] / max(abs(values["min"]), abs(values["max"]))

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from .alignment import Order, to_local, to_standard
+from .card import GeneratorConfig, Statistics
 from .decoder import BranchDecoder, Bridge, Link, MainDecoder
 from .encoder import DenseEncoder
-from .layers import GeneratorConfig, Statistics, channels_last
+from .layers import channels_last
 
 
 class Average(nn.Module):

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.card import Loop, Settings
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.method import Items, Stage, Update
 
 from . import losses
 from .alignment import resampled_views, resampled_volumes, stacked_condition
-from .discriminator import DiscriminatorConfig, PatchDiscriminator
+from .card import TrainingConfig
+from .discriminator import PatchDiscriminator
 from .generator import BiplanarGenerator, SingleViewGenerator
 
 EPOCHS = 100  # of the published schedule; a training of any length is divided into as many
@@ -29,18 +28,6 @@ VOLUME_LAYERS = (nn.Conv3d, nn.ConvTranspose3d)
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, V, h, w) and volumes (B, D, H, W), in [0, 1]."""
-
-
-class TrainingConfig(Settings):
-    """How a generator is trained; the defaults are the published ones."""
-
-    adversarial_weight: NonNegativeFloat = 0.1  # of both networks' adversarial losses; 0: no discriminator (X2CT-CNN)
-    voxel_weight: NonNegativeFloat = 10.0
-    projection_weight: NonNegativeFloat = 10.0
-    learning_rate: PositiveFloat = 2e-4
-    discriminator_rate: PositiveFloat = 2e-4
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    loop: Loop = Loop(steps=22_900, batch_size=4)  # 100 epochs of 916 cases
 
 
 def rate_in_epoch(epoch: int) -> float:

@@ -10,12 +10,13 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import run_command
 from bench.cli.data import app
-from bench.data.cases import choose_source, load_dataset
-from bench.data.splits import assigned_splits
+from bench.data.cases import load_dataset
+from bench.data.sources import choose_source
+from bench.data.splits import assign_splits
 from bench.data.store import read_store, store_folder
 from bench.errors import BenchError, UsageError
 from bench.plugins.registry import get_dataset
-from bench.scoring.rows import read_score_rows
+from bench.scoring.store import load_results
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +80,8 @@ def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Pa
     command = ["score", str(out / "test" / "truth"), "--dataset", "lidc", "--preset", "smoke", "--method", "Truth"]
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command([*command, *places, "--protocol", "x2ct-2019"]) == 0
-    rows = read_score_rows(tmp_path / "results" / "scores.csv")
-    assert {row.value for row in rows if row.metric == "mse" and row.status == "ok"} == {0.0}
+    rows = load_results(tmp_path / "results")
+    assert set(rows.loc[(rows["metric"] == "mse") & (rows["status"] == "ok"), "value"]) == {0.0}
     error = run("export", "lidc", out, "--preset", "tinny").exception
     assert isinstance(error, UsageError)
     assert "did you mean tiny" in str(error)
@@ -119,7 +120,7 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
 
     again = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
     assert "0 of its entries are not prepared" in again.output
-    assert assigned_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
+    assert assign_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from bench.cli import run_command
 from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.runs.predictions import write_prediction
-from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def toy(make_data, monkeypatch) -> dict[str, Cases]:
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
     monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, case_scores=windowed_scores)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     return data
 
@@ -63,10 +62,10 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     command = ["score", "p", "--dataset", "toy", "--method", "mine"]
     assert run_command(command) == 0
     assert "psnr" in capsys.readouterr().out
-    first = (tmp_path / "results" / "scores.csv").read_bytes()
+    first = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")}
     assert run_command(command) == 0
-    assert (tmp_path / "results" / "scores.csv").read_bytes() == first
-    frame = read_scores(tmp_path / "results")
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")} == first
+    frame = load_results(tmp_path / "results")
     assert set(frame["origin"]) == {"external"}
     assert frame["run_id"].nunique() == 1
     shown = {t.id: t for t in build_tables("all", read_results(tmp_path / "results"))}

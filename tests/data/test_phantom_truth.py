@@ -20,11 +20,6 @@ from bench.system.files import read_json, write_json
 CONFIG = DataConfig(size=16, image_size=16, phantoms=(2, 1, 1))
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-
-
 def loaded(spec: DatasetSpec) -> dict[Split, Cases]:
     return load_dataset(spec, CONFIG, "phantom")
 

@@ -12,17 +12,16 @@ from skimage.io import imsave
 
 from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.data.store import read_store, views_path
+from bench.data.store import views_path
 from bench.dataset import DataConfig, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.projector import project
-from bench.scans.prepare import prepare
 from bench.system.files import digest_of
 
-from ..helpers.scan_files import phantom, write_chest_npz, write_h5, write_nifti, write_note
-from ..scans.test_reading_formats import BAG, CHEST, NOTE, prepared, seen, write_bag
+from ..helpers.scan_files import BAG_NOTE, seen, write_bag, write_chest_npz, write_h5, write_note
+from ..helpers.scans import BAG, CHEST, phantom, prepare_chests, write_nifti
 
 SIZE = 32
 PROJECTED = DataConfig(size=SIZE, image_size=SIZE)
@@ -39,7 +38,6 @@ SPEC = replace(CHEST, assign_splits=one_of_each)
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)  # processes outlive a test, and its store
 
 
 def chest(number: int) -> np.ndarray:
@@ -74,7 +72,7 @@ def likeness(first: Cases, second: Cases) -> float:
 
 def test_those_of_x2ct_are_the_views_that_would_be_projected(tmp_path: Path) -> None:
     write_x2ct(tmp_path / "in")
-    prepare(SPEC, tmp_path / "in", workers=1, keep_table=True)
+    prepare_chests(tmp_path / "in", SPEC, keep_table=True)
     projected, stored = loaded(PROJECTED), loaded(STORED)
     for split in ("train", "test"):
         assert likeness(stored[split], projected[split]) > 0.998
@@ -96,7 +94,7 @@ def test_those_of_codediff3d_are_taken_at_the_angle_asked_for(tmp_path: Path, an
         turn = [45.0 * index for index in range(8)]
         for index, picture in enumerate(pictures(chest(number), turn, [True] * 8)):
             imsave(folder / f"drr_{index}.png", picture, check_contrast=False)
-    prepare(SPEC, tmp_path / "in", workers=1, keep_table=True)
+    prepare_chests(tmp_path / "in", SPEC, keep_table=True)
     projected = loaded(PROJECTED.model_copy(update={"angles": angles}))
     stored = loaded(STORED.model_copy(update={"angles": angles}))
     assert likeness(stored["train"], projected["train"]) > 0.995
@@ -105,7 +103,7 @@ def test_those_of_codediff3d_are_taken_at_the_angle_asked_for(tmp_path: Path, an
 def test_a_case_without_them_is_named_before_anything_is_computed(tmp_path: Path) -> None:
     write_x2ct(tmp_path / "in")
     write_nifti(tmp_path / "in" / "plain.nii.gz", phantom())
-    prepare(SPEC, tmp_path / "in", workers=1)
+    prepare_chests(tmp_path / "in", SPEC)
     with pytest.raises(BenchError, match=r"no X-rays came with case plain of chest: leave it out with --split-file"):
         loaded(STORED)
     assert not list((tmp_path / "store" / "chest").glob("presets/*/volumes.npy"))
@@ -114,7 +112,7 @@ def test_a_case_without_them_is_named_before_anything_is_computed(tmp_path: Path
 
 def test_an_angle_that_no_xray_was_taken_at_is_named(tmp_path: Path) -> None:
     write_x2ct(tmp_path / "in")
-    prepare(SPEC, tmp_path / "in", workers=1)
+    prepare_chests(tmp_path / "in", SPEC)
     with pytest.raises(BenchError, match=r"case case0 has no X-ray at 45° \(it has 270°, 0°\); take another"):
         loaded(STORED.model_copy(update={"angles": (270.0, 45.0)}))
 
@@ -132,29 +130,29 @@ def test_the_angles_of_other_xrays_are_stated_in_a_side_file(tmp_path: Path) -> 
         views = folder / "projections_grayscale2"
         imsave(views / f"bag{number}_azimuth_90.png", frontal, check_contrast=False)
         imsave(views / f"bag{number}_elevation_90.png", lateral, check_contrast=False)
-        write_note(folder / "volumes" / "scans.toml", unit="hu", **NOTE)
+        write_note(folder / "volumes" / "scans.toml", unit="hu", **BAG_NOTE)
     spec = replace(BAG, assign_splits=one_of_each)
-    prepare(spec, tmp_path / "in", workers=1)
+    prepare_chests(tmp_path / "in", spec)
     with pytest.raises(BenchError, match=r"bag7 \(bag7_azimuth_90, bag7_elevation_90\) were taken is not known; state"):
         load_dataset(spec, STORED, "real")
     for number in (7, 8):
         note = tmp_path / "in" / f"bag{number}" / "volumes" / "scans.toml"
         names = f"{{bag{number}_azimuth_90 = 270, bag{number}_elevation_90 = 0}}"
         note.write_text(note.read_text() + f"view_angles = {names}\n")
-    assert len(prepare(spec, tmp_path / "in", workers=1).prepared) == 2
+    assert len(prepare_chests(tmp_path / "in", spec).prepared) == 2
     stored, projected = (load_dataset(spec, config, "real")["train"] for config in (STORED, PROJECTED))
     assert likeness(stored, projected) > 0.995
     note.write_text(note.read_text().replace("bag8_elevation_90", "elsewhere"))
-    (item,) = prepare(spec, tmp_path / "in", workers=1).refused
+    (item,) = prepare_chests(tmp_path / "in", spec).refused
     assert item.reason.startswith("view_angles names elsewhere; its X-rays are bag8_azimuth_90")
     note.write_text(note.read_text() + 'mirrored_views = ["other"]\n')
-    assert "view_angles states no angle of other" in prepare(spec, tmp_path / "in", workers=1).refused[0].reason
+    assert "view_angles states no angle of other" in prepare_chests(tmp_path / "in", spec).refused[0].reason
 
 
 @pytest.mark.parametrize("damage", ["cut", "older"])
 def test_damaged_or_older_ones_are_prepared_again(tmp_path: Path, damage: str) -> None:
     write_x2ct(tmp_path / "in")
-    prepare(SPEC, tmp_path / "in", workers=1)
+    prepare_chests(tmp_path / "in", SPEC)
     path = views_path("chest", "case0")
     with np.load(path) as stored:
         views = dict(stored)
@@ -166,7 +164,7 @@ def test_damaged_or_older_ones_are_prepared_again(tmp_path: Path, damage: str) -
         np.savez(path, provenance=np.array(json.dumps(provenance)), **views)
     with pytest.raises(BenchError, match="prepare"):
         loaded(STORED)
-    assert [record.case for record in prepare(SPEC, tmp_path / "in", workers=1).prepared] == ["case0"]
+    assert [record.case for record in prepare_chests(tmp_path / "in", SPEC).prepared] == ["case0"]
     assert len(loaded(STORED)["train"]) == 1
 
 
@@ -174,7 +172,7 @@ def test_an_odd_picture_is_refused(tmp_path: Path) -> None:
     for number in range(2):
         write_h5(tmp_path / "in" / f"c{number}" / "ct_xray_data.h5", chest(number), xray1=np.zeros((8, 9), np.uint8),
                  xray2=np.zeros((8, 8), np.uint8))  # fmt: skip
-    prepare(SPEC, tmp_path / "in", workers=1)
+    prepare_chests(tmp_path / "in", SPEC)
     with pytest.raises(BenchError, match=r"the X-ray xray1 of case c0 is \(8, 9\), no square picture"):
         loaded(STORED)
 
@@ -190,10 +188,3 @@ def test_the_setting_is_one_of_a_run_and_changes_no_other_configuration() -> Non
     assert digest_of(plain.data.model_dump(mode="json")) == digest_of(before)
     with pytest.raises(UsageError, match=r"data\.views"):
         resolve(method, spec, "tiny", ["data.views=own"])
-
-
-def test_a_volume_alone_is_prepared_as_before(tmp_path: Path) -> None:
-    write_nifti(tmp_path / "in" / "p.nii.gz", phantom())
-    record, _ = prepared(CHEST, tmp_path / "in")
-    assert len(prepare(CHEST, tmp_path / "in", workers=1).already) == 1
-    assert [stored.case for stored in read_store("chest")] == [record.case]

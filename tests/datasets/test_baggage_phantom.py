@@ -9,7 +9,7 @@ import torch
 
 from bench.datasets.baggage import DATASET, vessels
 from bench.datasets.baggage.bag import BELT_D, Bag, draw_bag, placed_things
-from bench.datasets.baggage.materials import MATERIALS, NUMBERS, shown
+from bench.datasets.baggage.materials import MATERIALS, NUMBERS, visible_hounsfield
 from bench.datasets.baggage.packing import CELL, Packed, columns
 from bench.datasets.baggage.phantom import (
     CLOTHES,
@@ -24,6 +24,8 @@ from bench.datasets.baggage.phantom import (
 from bench.datasets.baggage.things import UPRIGHT, Placed, fillings
 from bench.datasets.shapes import Canvas
 from bench.projector import project
+
+from ..helpers.populations import measure_bag
 
 GRID = 96
 SEEDS = range(5)
@@ -133,20 +135,14 @@ def lowest_gap(
     return float(min(gaps))
 
 
-def test_bags_are_packed_like_cabin_bags(bags: list[Bag], volumes: list[np.ndarray]) -> None:
-    clothes, things, sizes = [], [], []
-    for bag, volume in zip(bags, volumes, strict=True):
-        canvas = Canvas(GRID, CUBE_MM, 0.0)
-        _, box, room, _ = next(fillings(Placed(bag.luggage.inside, bag.turn @ bag.luggage.turn, bag.place), canvas))
-        values = volume[box][room > 0.99]
-        clothes.append(((values > -900) & (values < -600)).mean())
-        things.append(len(bag.packed.things))
-        sizes.append(sorted(2 * half for half in bag.luggage.half))
-    assert 0.5 < np.mean(clothes) < 0.72
-    assert 9 < np.mean(things) < 20
-    assert 120 <= np.min(sizes, axis=0)[0] < np.max(sizes, axis=0)[0] <= 280
-    assert 200 <= np.min(sizes, axis=0)[1] < np.max(sizes, axis=0)[1] <= 400
-    assert 300 <= np.min(sizes, axis=0)[2] < np.max(sizes, axis=0)[2] <= 600
+def test_bags_are_packed_like_cabin_bags(bags: list[Bag], volumes: list[np.ndarray], labels: list[Labels]) -> None:
+    found = [measure_bag(bag, v, label.things) for bag, v, label in zip(bags, volumes, labels, strict=True)]
+    expected = {"length, mm": (300, 600), "width, mm": (200, 400), "thickness, mm": (120, 280)}
+    for name, (low, high) in expected.items():
+        assert all(low <= one[name] <= high for one in found), name
+    assert 0.5 < np.mean([one["inside: -900 to -600 HU (clothes)"] for one in found]) < 0.72
+    assert 9 < np.mean([one["things packed"] for one in found]) < 20
+    assert -750 < np.mean([one["inside: mean, HU"] for one in found]) < -630
 
 
 def test_bags_stand_on_the_belt_that_is_always_at_one_height(volumes: list[np.ndarray], bags: list[Bag]) -> None:
@@ -175,7 +171,9 @@ def test_labels_name_what_the_scan_shows(volumes: list[np.ndarray], labels: list
     for name in ("water", "ethanol", "juice", "steel", "lithium cell", "rubber", "energetic", "soap"):
         if len(values := np.concatenate(found.get(name, [np.zeros(0)]))) > 30:
             checked += 1
-            assert np.median(values) == pytest.approx(shown(name), abs=0.17 * (shown(name) + 1000)), name
+            assert np.median(values) == pytest.approx(
+                visible_hounsfield(name), abs=0.17 * (visible_hounsfield(name) + 1000)
+            ), name
     assert checked >= 5
 
 

@@ -1,4 +1,4 @@
-"""The chest phantom: one anatomy at every grid, the population of real scans, the axes of the harness."""
+"""The chest phantom: one anatomy at every grid, organs where they belong, the axes of the harness."""
 
 import dataclasses
 
@@ -10,10 +10,12 @@ from scipy import ndimage
 from bench.dataset import PA_ANGLE, Geometry
 from bench.datasets.lidc.anatomy import Anatomy, Nodule, draw_anatomy
 from bench.datasets.lidc.phantom import chest_phantom, render
-from bench.datasets.shapes import Canvas, round_path, smooth_field, walled
+from bench.datasets.shapes import Canvas, round_path, set_densities, smooth_field
 from bench.projector import project
 
-GRID = 64
+from ..helpers.populations import find_lungs
+
+GRID, VOXEL = 64, 5.0
 SEEDS = range(16)
 
 
@@ -21,25 +23,6 @@ SEEDS = range(16)
 def volumes() -> list[np.ndarray]:
     """The first subjects at 5 mm."""
     return [chest_phantom(seed, GRID).astype(np.float32) for seed in SEEDS]
-
-
-def lungs_of(volume: np.ndarray) -> np.ndarray:
-    """Mask of the air that is closed off from the sides of the cube: both lungs."""
-    labels, _ = ndimage.label(volume < -500)
-    litres = np.bincount(labels.ravel()) * (320 / len(volume)) ** 3 / 1e6
-    sides = np.concatenate([side.ravel() for side in (labels[:, [0, -1]], labels[:, :, [0, -1]])])
-    litres[np.union1d(sides, [0])] = 0  # air round the body, and what is no air
-    return np.isin(labels, [label for label in litres.argsort()[-2:] if litres[label] > 0.2])
-
-
-def body_of(volume: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return (volume > -300) | lungs
-
-
-def mode(values: np.ndarray, low: float, high: float) -> float:
-    """Most frequent value between `low` and `high`, in bins of 10 HU smoothed over three."""
-    counts, edges = np.histogram(values, np.arange(low, high + 10, 10))
-    return float(edges[np.convolve(counts, [1, 1, 1], "same").argmax()] + 5)
 
 
 def test_a_seed_always_gives_the_same_volume() -> None:
@@ -78,46 +61,6 @@ def test_coarse_and_fine_grids_show_the_same_anatomy() -> None:
             assert np.std(np.roll(coarse, 1, axis) - fine) > 4 * error.std()
 
 
-def test_population_has_the_statistics_of_real_chests(volumes: list[np.ndarray]) -> None:
-    # Bands around the means of 19 real adult chest scans: lung 4.7 ± 1.0 l, mode −868 ± 36 HU, fat −102 ± 12 HU,
-    # muscle 55 ± 15 HU, and parts of the body: lung 0.24, fat 0.28, above 250 HU 0.042 (0.024 to 0.068).
-    litres, modes, parts = [], [], []
-    for volume in volumes:
-        lungs = lungs_of(volume)
-        body = body_of(volume, lungs)
-        inside = volume[body]
-        litres.append(lungs.sum() * 0.005**3 * 1000)
-        modes.append((mode(volume[lungs], -1000, -600), mode(inside, -150, -40), mode(inside, 0, 150)))
-        fat = (inside > -150) & (inside < -30)
-        parts.append((lungs.sum() / body.sum(), fat.mean(), (inside > 250).mean()))
-    assert 4.1 < np.mean(litres) < 5.3
-    assert 0.6 < np.std(litres) < 1.5
-    lung, fat, muscle = np.mean(modes, axis=0)
-    assert -888 < lung < -848
-    assert 20 < np.std(modes, axis=0)[0] < 50
-    assert -110 < fat < -92
-    assert 42 < muscle < 70
-    lung_part, fat_part, bone_part = np.mean(parts, axis=0)
-    assert 0.2 < lung_part < 0.28
-    assert 0.23 < fat_part < 0.34
-    assert 0.024 < bone_part < 0.05
-
-
-def test_trunks_are_as_wide_and_deep_as_real_ones() -> None:
-    # Real scans that hold the whole trunk: lateral 326 ± 36 mm, front to back 239 ± 30 mm at the widest lung slice.
-    sizes = []
-    for seed in range(20):
-        anatomy = dataclasses.replace(draw_anatomy(seed), field_of_view=1000.0, breast=0.0)
-        body = render(anatomy, 48, cube_mm=480.0) > -300
-        level = round((anatomy.apex + 0.7 * anatomy.lung_height) / 10 + 24)
-        sizes.append((body[level].any(0).sum() * 10, body[level].any(1).sum() * 10))
-    lateral, depth = np.array(sizes).T
-    assert 306 < lateral.mean() < 346
-    assert 222 < depth.mean() < 256
-    assert 22 < lateral.std() < 52
-    assert 14 < depth.std() < 42
-
-
 def test_a_third_of_the_scans_is_cut_round_and_never_the_lungs() -> None:
     subjects = [draw_anatomy(seed) for seed in range(300)]
     cut = [subject for subject in subjects if subject.field_of_view < 452]  # the cube's diagonal
@@ -137,7 +80,7 @@ def test_organs_lie_on_the_right_sides(volumes: list[np.ndarray]) -> None:
         anatomy = draw_anatomy(seed)
         level = [round((anatomy.apex + t * anatomy.lung_height) / 5 + GRID / 2) for t in (0.1, 0.62, 0.95)]
         level[2] = min(level[2], GRID - 1)
-        lungs = lungs_of(volume)
+        lungs = find_lungs(volume, VOXEL)
         assert lungs[level[1]].sum() > 1.3 * lungs[level[0]].sum()  # the apices point to D = 0
         bone = np.argwhere(volume[level[1], :, GRID // 2 - 5 : GRID // 2 + 5] > 200)
         assert offset[bone[:, 0]].max() > 30  # the spine is at the back
@@ -172,7 +115,7 @@ def test_a_nodule_adds_its_mass_to_its_lung(left: bool) -> None:
 
 def test_a_larger_heart_takes_room_from_the_lungs() -> None:
     subject = dataclasses.replace(draw_anatomy(2), noise=0.0)
-    small, large = (lungs_of(render(dataclasses.replace(subject, heart=size), GRID)) for size in (0.85, 1.25))
+    small, large = (find_lungs(render(dataclasses.replace(subject, heart=size), GRID), VOXEL) for size in (0.85, 1.25))
     assert small.sum() > large.sum() + 1000  # voxels of 0.125 ml
     assert (small & ~large).sum() > 10 * (large & ~small).sum()
 
@@ -182,7 +125,7 @@ def test_a_larger_heart_takes_room_from_the_lungs() -> None:
 def test_tubes_fill_their_volume_at_any_grid(radius: float, grid: int) -> None:
     canvas = Canvas(grid, 320.0, 0.8)
     path = np.array([[-60.0, -30.0, 5.0], [-10.0, 0.0, 0.0], [55.0, 35.0, -20.0]])
-    filled, value, _ = canvas.tubes(walled(round_path(path, radius), core=-1000.0, wall=50.0, inner=0.8))
+    filled, value, _ = canvas.tubes(set_densities(round_path(path, radius), core=-1000.0, wall=50.0, inner=0.8))
     length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
     assert filled.sum() * canvas.voxel**3 == pytest.approx(np.pi * radius**2 * length, rel=0.06)
     mean = (filled * value).sum() / filled.sum()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from toy_data import make_data
+from toy_runs import toy_run
 
 import bench.system.files
 from bench.card import Loop, MethodCard, Settings
@@ -20,9 +21,6 @@ from bench.errors import StoppedError
 from bench.method import Items, Likelihood, Method, Stage, Update
 from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.predict import predict
-from bench.plugins.config import FitConfig
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
 
 STEPS, ITEMS, TEST_CASES = 40, 24, 20
 LOOP = Loop(
@@ -112,12 +110,12 @@ class Grey(Method):
 
 
 def fit(stage: CurveStage, folder: Path) -> None:
-    fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Progress())
+    fit_stages([stage], toy_run(folder, seed=3))
 
 
 def reconstruct(folder: Path) -> int:
     cases = make_data(test=TEST_CASES)["test"]
-    return predict(Grey(), cases, RunFolder(folder), 0, (), make_accelerator("cpu"), Progress())
+    return predict(Grey(), toy_run(folder, {"test": cases}), ())
 
 
 def _main(folder: Path) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.dataset import to_unit
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.pipeline.reopen import StoredRun
@@ -15,10 +14,11 @@ from bench.report import collect
 from bench.results import model
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run
+from bench.runs.record import DataRecord
 from bench.scoring.score import RunFacts
 
-from .score_rows import run_facts
+from .score_rows import enter_rows, enter_run, run_facts
+from .toy_runs import toy_record
 
 HOSTILE_METHOD = "</script><script>alert('method')</script>"
 HOSTILE_CASE = "<img src=x onerror=alert(1)>&quot;"
@@ -38,17 +38,13 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
 
     def opened(folder: RunFolder, report: object) -> StoredRun:
         facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")
-        return StoredRun(folder, facts, mine)
+        return StoredRun(folder, folder.record(), facts, mine)
 
     patch.setattr(model, "method_card", Card)
     patch.setattr(model, "installed_dataset", lambda name: None)
     patch.setattr(collect, "installed_dataset", lambda name: None)
     patch.setattr(collect, "open_stored", opened)
     return mine
-
-
-def truth_of(cases: Cases, case: str) -> np.ndarray:
-    return to_unit(np.asarray(cases.hounsfield[cases.names.index(case)], dtype=np.float64), cases.card.window)
 
 
 def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, variant: str = "aaaaaaaa") -> RunFolder:
@@ -60,21 +56,21 @@ def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, 
     shared = run_facts(method, run_id=run_id, dataset="toy", source=cases.card.source, seed=seed)
     rows, scores = [], []
     for case in cases.names:
-        truth = truth_of(cases, case)
+        truth = cases.truth(case)
         made = np.clip(truth + random.normal(0, error, truth.shape), 0, 1)
         write_prediction(folder.predictions("test"), case, made, cases, seconds=0.1, seed=seed)
         values = {"psnr": psnr(truth, made, data_range=1.0), "ssim": ssim(truth, made, data_range=1.0)}
         values |= {"mse": mse(truth, made), "mae": mae(truth, made)}
         scores.append(values)
         rows += [
-            ScoreRow(**shared, metric=k, level="case", case=case, stat="value", value=v, n=1) for k, v in values.items()
+            dict(**shared, metric=k, level="case", case=case, stat="value", value=v, n=1) for k, v in values.items()
         ]
     for metric in scores[0]:
         mean = float(np.mean([values[metric] for values in scores]))
-        rows.append(ScoreRow(**shared, metric=metric, level="set", stat="mean", value=mean, n=len(scores)))
-    merge_rows(root / "results", rows)
-    data = {"fingerprint": cases.card.fingerprint, "source": cases.card.source}
-    folder.update(run_id=run_id, status="done", data=data, config={"method": method}, split="test")
+        rows.append(dict(**shared, metric=metric, level="set", stat="mean", value=mean, n=len(scores)))
+    enter_rows(root / "results", rows)
+    data = DataRecord(fingerprint=cases.card.fingerprint, source=cases.card.source)
+    folder.write(toy_record(run_id, status="done", data=data))
     facts = {
         "status": "done",
         "method": method,
@@ -83,5 +79,5 @@ def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, 
         "seed": seed,
         "size": cases.card.size,
     }
-    merge_run(root / "results", {"run_id": run_id, "data_fingerprint": cases.card.fingerprint, **facts})
+    enter_run(root / "results", **{"run_id": run_id, "data_fingerprint": cases.card.fingerprint, **facts})
     return folder

@@ -1,45 +1,20 @@
-"""Writers of one synthetic CT in every format that is read, each by the library that is at home in it."""
+"""Writers of a synthetic CT in every format but NIfTI, each by the library that is at home in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from skimage.io import imsave
+
+from .scans import VOXEL_MM
 
 h5py, pydicom, simpleitk, tifffile = map(pytest.importorskip, ("h5py", "pydicom", "SimpleITK", "tifffile"))
 Dataset = pydicom.Dataset
 
 CT_IMAGE, ENHANCED_CT, DICOS_CT = (f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "501.1"))
-VOXEL_MM = 5.0
-SIDE = 64  # voxels: 320 mm
-
-
-def phantom() -> np.ndarray:
-    """(D, H, W) int16 HU, 320 mm at 5 mm: a trunk without symmetry in air, every value exact in half precision."""
-    d, h, w = (axis - (SIDE - 1) / 2 for axis in np.ogrid[:SIDE, :SIDE, :SIDE])
-    hounsfield = np.full((SIDE,) * 3, -1000, np.int16)
-    hounsfield[(w / 26) ** 2 + (h / 20) ** 2 < 0.8 + 0 * d] = 40
-    for side in (-1, 1):
-        hounsfield[((w - 12 * side) / 8) ** 2 + (h / 12) ** 2 + ((d + side) / 24) ** 2 < 1] = -860
-    hounsfield[w**2 + (h - 12) ** 2 + 0 * d < 9] = 400
-    hounsfield[8:14, 20:26, 22:30] = 900  # towards superior, anterior, right
-    return hounsfield
-
-
-def ras_affine(shape: Sequence[int], voxel: float = VOXEL_MM) -> np.ndarray:
-    """Affine of (W, H, D) centred at the origin."""
-    affine = np.diag([-voxel, -voxel, -voxel, 1.0])
-    affine[:3, 3] = voxel * (np.array(shape[::-1]) - 1) / 2
-    return affine
-
-
-def write_nifti(path: Path, hounsfield: np.ndarray, dtype: type = np.int16) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(hounsfield.transpose(2, 1, 0).astype(dtype), ras_affine(hounsfield.shape))
-    nibabel.save(image, path)
-    return path
+Change = Callable[[object, int], None]
+BAG_NOTE = {"spacing_mm": (5.0, 5.0, 5.0), "axes": ("H", "D", "W")}  # what the slices of `seen` are
 
 
 def write_itk(path: Path, hounsfield: np.ndarray, *, packed: bool = False, turned: bool = False) -> Path:
@@ -79,28 +54,62 @@ def write_chest_npz(folder: Path, hounsfield: np.ndarray, offset: int = 0) -> Pa
     return path
 
 
+def write_bag(folder: Path, values: np.ndarray) -> None:
+    """The layout of the unreleased bags: a volume in a folder, two pictures in another."""
+    (folder / "volumes").mkdir(parents=True)
+    np.savez_compressed(folder / "volumes" / "v_f16.npz", ct=values)
+    (folder / "projections_grayscale2").mkdir()
+    for index, side in enumerate(("azimuth", "elevation")):
+        imsave(folder / "projections_grayscale2" / f"{folder.name}_{side}_90.png", drr(index), check_contrast=False)
+
+
+def seen(volume: np.ndarray) -> np.ndarray:
+    """A bag (D, H, W) as slices (H, D, W) across the belt, upright on a screen."""
+    return volume.transpose(1, 0, 2)
+
+
 def drr(seed: int) -> np.ndarray:
     """(16, 16) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (16, 16)).astype(np.uint8)
 
 
 def write_dicom(
-    folder: Path, hounsfield: np.ndarray, *, patient: str = "p", series: str = "1.2.3.4", **tags: object
-) -> Path:
-    """One file a slice (k, j, i), numbered against their order; `tags` replace what every slice says."""
+    folder: Path,
+    hounsfield: np.ndarray,
+    *,
+    patient: str = "p",
+    series: str = "1.2.3.4",
+    orientation: Sequence[float] = (1, 0, 0, 0, 1, 0),
+    first: Sequence[float] | None = None,
+    step: Sequence[float] = (0, 0, -VOXEL_MM),
+    explicit: bool = True,
+    change: Change | None = None,
+    **tags: object,
+) -> list[Path]:
+    """One file a slice (k, j, i), `step` LPS millimetres from one to the next, numbered against their order in space.
+
+    `first` is the place of the first voxel, by default that of a scan around the origin. `tags` replace what every
+    slice says, `change(dataset, index)` what one does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if first is None:
+        first = (VOXEL_MM * (np.array(hounsfield.shape) - 1) / 2)[::-1] * [-1, -1, 1]
+    paths = []
     for index, plane in enumerate(hounsfield):
         dataset = _dataset(plane, patient, series)
         dataset.SOPClassUID, dataset.SOPInstanceUID = CT_IMAGE, f"{series}.{index + 1}"
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.InstanceNumber = index * 7 % len(hounsfield) + 1  # no order to rely on
+        dataset.ImageOrientationPatient = list(orientation)
+        dataset.ImagePositionPatient = [float(v) for v in np.array(first) + index * np.array(step)]
         dataset.PixelSpacing = [VOXEL_MM, VOXEL_MM]
-        first = -VOXEL_MM * (np.array(hounsfield.shape) - 1) / 2
-        dataset.ImagePositionPatient = [float(v) for v in (first[2], first[1], -first[0] - VOXEL_MM * index)]
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
         for tag, value in tags.items():
             setattr(dataset, tag, value)
-        _save(folder / f"1-{len(hounsfield) - index:03d}.dcm", dataset)
-    return folder
+        if change:
+            change(dataset, index)
+        paths.append(folder / f"1-{dataset.InstanceNumber:03d}.dcm")
+        _save(paths[-1], dataset, explicit)
+    return paths
 
 
 def write_dicos(
@@ -176,9 +185,10 @@ def _dataset(plane: np.ndarray, patient: str, series: str) -> object:
     return dataset
 
 
-def _save(path: Path, dataset: object) -> None:
+def _save(path: Path, dataset: object, explicit: bool = True) -> None:
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    uids = pydicom.uid
+    dataset.file_meta.TransferSyntaxUID = uids.ExplicitVRLittleEndian if explicit else uids.ImplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)

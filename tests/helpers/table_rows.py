@@ -11,9 +11,8 @@ from bench.results import model
 from bench.results.model import Filters, read_results
 from bench.results.table_model import Cell, Row, TableBlock
 from bench.results.tables import build_tables
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run
 
-from .score_rows import run_facts
+from .score_rows import enter_rows, enter_run, run_facts
 
 NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
 REAL = {"density_baseline": 1.0, "coverage_baseline": 0.95}
@@ -81,15 +80,15 @@ def add(
     shared |= {name: facts.pop(name) for name in ("n",) if name in facts}
     for metric, value in (numbers or {}).items():
         rows.append(_row(facts, metric, value, **shared, note=note, status=status))
-    merge_rows(results, rows)
-    merge_run(results, {"run_id": facts["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
+    enter_rows(results, rows)
+    enter_run(results, **{"run_id": facts["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
     return facts["run_id"]
 
 
-def _row(facts: Mapping[str, Any], metric: str, value: float | None, **own: Any) -> ScoreRow:
+def _row(facts: Mapping[str, Any], metric: str, value: float | None, **own: Any) -> dict[str, Any]:
     if value is None:
         own |= {"status": "na", "note": own.get("note") or "no such thing"}
-    return ScoreRow(**{**facts, **own}, metric=metric, value=value)
+    return {**facts, **own, "metric": metric, "value": value}
 
 
 def draw(seed: int, mean: float, spread: float = 2.0) -> dict[str, float | None]:

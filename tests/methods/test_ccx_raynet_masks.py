@@ -10,13 +10,14 @@ import torch
 from bench.cases import Cases
 from bench.dataset import DatasetCard, Geometry, Split
 from bench.errors import BenchError, UsageError
-from bench.methods.ccx_raynet.mask import ClassMasks, MaskConfig, MaskStage, foreground, lungs, shadows
-from bench.pipeline.fit import fit_stages, make_accelerator
-from bench.plugins.config import FitConfig
+from bench.methods.ccx_raynet.card import MaskConfig
+from bench.methods.ccx_raynet.mask import ClassMasks, MaskStage, foreground, lungs, shadows
+from bench.pipeline.fit import fit_stages
 from bench.projector import project
 from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
+
+from ..helpers.toy_runs import toy_run
 
 SIZE, SIDE = 24, 24
 CARD = DatasetCard(
@@ -32,6 +33,7 @@ CARD = DatasetCard(
     counts={},
     fingerprint="test",
 )
+
 GRID = np.stack(np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 3, indexing="ij"))
 
 
@@ -136,7 +138,7 @@ def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
     # only these splits exist: what looks at a test case fails
     data: dict[Split, Cases] = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
     folder = RunFolder(tmp_path)
-    fit_stages([MaskStage(masks, SIDE)], data, folder, FitConfig(), 0, make_accelerator("cpu"), Progress())
+    fit_stages([MaskStage(masks, SIDE)], toy_run(folder, data))
     return masks
 
 

@@ -7,13 +7,14 @@ import torch
 
 from bench.errors import UsageError
 from bench.fingerprint import compare, compute_path, entries
-from bench.methods.ccx_raynet import CcxRayGanConfig, CcxRayNetConfig, fingerprint
+from bench.methods.ccx_raynet import fingerprint
 from bench.methods.ccx_raynet.blocks import AdaptiveFusion, FeatureTransform, ScaleShift, SpatialGate
-from bench.methods.ccx_raynet.generator import CcxGeneratorConfig, GatedLink, build, conditioned
+from bench.methods.ccx_raynet.card import CcxGeneratorConfig, CcxRayGanConfig, CcxRayNetConfig
+from bench.methods.ccx_raynet.generator import GatedLink, build, conditioned
 from bench.methods.ccx_raynet.stage import rate_in_epoch
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL
+from bench.methods.x2ctgan.card import GeneratorConfig
 from bench.methods.x2ctgan.generator import BiplanarGenerator, build_generator
-from bench.methods.x2ctgan.layers import GeneratorConfig
 from bench.system.files import read_json
 
 SMALL: dict[str, Any] = {"stem": 4, "layers": (1, 6), "growth": 4, "bridge": 8, "links": (8, 8), "dropout": 0.0}

@@ -11,7 +11,8 @@ from bench.errors import UsageError
 from bench.fingerprint import chirp, compare, deviation_of, entries, fill, ramp, statistics
 from bench.methods.codediff import fingerprint
 from bench.methods.codediff import fingerprint_autoencoder as golden_autoencoder
-from bench.methods.codediff.autoencoder import AutoencoderConfig, VectorQuantisedAutoencoder
+from bench.methods.codediff.autoencoder import VectorQuantisedAutoencoder
+from bench.methods.codediff.card import AutoencoderConfig
 from bench.methods.codediff.quantiser import VectorQuantiser, nearest_codes
 from bench.methods.codediff.transformer import CodeTransformer, TransformerConfig
 from bench.system.files import read_json

@@ -10,12 +10,14 @@ from bench.cases import Views
 from bench.data.cases import load_dataset
 from bench.metrics.distortion import psnr
 from bench.pipeline.fit import load_stages
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
-from bench.runs.folder import RunFolder
 from bench.system.progress import Progress
 from bench.system.seeding import derived_seed
+
+from ..helpers.toy_runs import toy_run
 
 LEAST_OVER_SHUFFLED, LEAST_OVER_MEAN = 2.0, 1.5  # dB
 SEEDS = (0, 1, 2)  # what a training gains over the mean volume differs by more than a decibel between them
@@ -29,11 +31,11 @@ def scores_of(seed: int, folder: Path) -> dict[str, float]:
     """Mean PSNR in dB with the right views and with another patient's, of the mean volume, and of the encoding."""
     request = RunRequest("codediff", "lidc", "tiny", seed, source="phantom", runs_dir=folder, results_dir=folder)
     run = run_one(request, Progress())
-    spec, method_class = get_dataset("lidc"), get_method("codediff")
-    config, settings = resolve(method_class, spec, "tiny")
+    spec, plugin = get_dataset("lidc"), get_method("codediff")
+    config, settings = resolve(plugin, spec, "tiny")
     cases = load_dataset(spec, config.data, "phantom")
-    method = method_class(settings, cases["test"].card)
-    load_stages(method.stages(), cases, RunFolder(run), Progress())
+    method = plugin.load()(settings, cases["test"].card)
+    load_stages(method.stages(), toy_run(run, cases))
     for stage in method.stages():
         for network in stage.networks.values():
             network.eval()

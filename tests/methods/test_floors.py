@@ -19,7 +19,7 @@ GEOMETRY = Geometry(541.0, 949.0, 500.0)
 
 
 def fitted(name: str, cases: Mapping[Split, Cases], folder: Path) -> Method:
-    method_class = get_method(name)
+    method_class = get_method(name).load()
     method = method_class(method_class.Config(), cases["test"].card)
     for stage in method.stages():
         assert isinstance(stage, FittedStage)
@@ -72,6 +72,6 @@ def test_views_of_water_are_back_projected_to_water() -> None:
     )
     water = project(torch.zeros(1, size, size, size), 10.0, GEOMETRY, card.angles, 48)
     views = Views(water / 20.0, torch.tensor(card.angles), card.mirrored, card.geometry)
-    method_class = get_method("backprojection")
+    method_class = get_method("backprojection").load()
     made = method_class(method_class.Config(), card).reconstruct(views, seeds=[0])
     assert torch.allclose(made[0, 2:-2, 2:-2, 2:-2], torch.tensor(0.5), atol=1e-3)

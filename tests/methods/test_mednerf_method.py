@@ -11,10 +11,11 @@ import torch
 
 from bench.cases import Cases, Views
 from bench.errors import UsageError
-from bench.methods.mednerf import MedNerf
 from bench.methods.mednerf.calibration import MonotoneMap, affine_knots, quantile_knots
 from bench.methods.mednerf.camera import turn, voxel_centres
-from bench.methods.mednerf.inversion import Inversion, InversionConfig, Tuned, unmirrored
+from bench.methods.mednerf.card import InversionConfig
+from bench.methods.mednerf.inversion import Inversion, Tuned, unmirrored
+from bench.methods.mednerf.method import MedNerf
 from bench.methods.mednerf.patches import draw_patches
 from bench.methods.mednerf.perceptual import FeatureDistance, missing_for_lpips, perceptual_distance
 from bench.methods.mednerf.render import Sampling
@@ -32,10 +33,10 @@ MakeData = Callable[..., dict[str, Cases]]
 
 def build(cases: dict[str, Cases], *changes: str) -> MedNerf:
     """The smoke preset's method."""
-    method_class = get_method("mednerf")
-    _, settings = resolve(method_class, get_dataset("lidc"), "smoke", list(changes))
+    plugin = get_method("mednerf")
+    _, settings = resolve(plugin, get_dataset("lidc"), "smoke", list(changes))
     torch.manual_seed(0)
-    method: Any = method_class(settings, cases["test"].card)
+    method: Any = plugin.load()(settings, cases["test"].card)
     return method
 
 

@@ -13,8 +13,9 @@ from bench.dataset import Geometry
 from bench.fingerprint import UnknownEntry, compare, compute, compute_path, entries
 from bench.methods.mednerf import fingerprint, fingerprint_discriminator, losses, patches, render
 from bench.methods.mednerf.camera import box_bounds, matched_camera, official_camera, turn, voxel_centres
-from bench.methods.mednerf.discriminator import DiscriminatorConfig, build_discriminator
-from bench.methods.mednerf.field import FieldConfig, RadianceField, positional_code
+from bench.methods.mednerf.card import DiscriminatorConfig, FieldConfig
+from bench.methods.mednerf.discriminator import build_discriminator
+from bench.methods.mednerf.field import RadianceField, positional_code
 from bench.methods.mednerf.fingerprint_filling import hashed
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method

@@ -12,10 +12,10 @@ from bench.errors import UsageError
 from bench.fingerprint import compare, compute_path, entries
 from bench.methods.x2ctgan import fingerprint, losses
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL, expanded, resampled_views, to_local, to_standard
+from bench.methods.x2ctgan.card import GeneratorConfig
 from bench.methods.x2ctgan.decoder import Link
 from bench.methods.x2ctgan.encoder import DenseEncoder
 from bench.methods.x2ctgan.generator import Parts, build_generator
-from bench.methods.x2ctgan.layers import GeneratorConfig
 from bench.methods.x2ctgan.stage import rate_in_epoch
 from bench.system.files import read_json
 

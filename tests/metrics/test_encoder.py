@@ -9,15 +9,14 @@ import torch
 from torch.nn import functional as F
 
 from bench.errors import BenchError
-from bench.metrics.encoder import RandomEncoder, normalise_spectrally, seeded_encoder
-from bench.scoring.fidelity import (
-    encode,
-    real_features,
-)
-from bench.scoring.protocols import Fidelity
-from bench.scoring.sets import plan_set, set_scores
+from bench.metrics.encoder import RandomEncoder, make_encoder, normalise_spectrally
+from bench.metrics.settings import EncoderSettings
+from bench.scoring.fidelity import encode, encode_real
+from bench.scoring.protocol import Fidelity, Stretch
+from bench.scoring.sets import plan_set, score_set
 
 SMALL = Fidelity(encoder_seeds=(0, 1), small_encoded_side=48, baseline_draws=3, nearest_k=3)  # 27 features
+RANDOM_VECTORS = EncoderSettings(spectral_norm="random-vectors")
 CPU = torch.device("cpu")
 
 # codediff_golden.json, discriminators_and_feature_extractor/<fill>/feature_extractor/sn_<norm>_64_float64: numbers of
@@ -96,12 +95,12 @@ def test_a_volume_of_128_gives_2197_features() -> None:
 
 def test_a_projection_of_64_gives_25_features() -> None:
     with torch.inference_mode():
-        assert seeded_encoder(0, 2)(waves(64, 2).float()).shape == (1, 25)
+        assert make_encoder(0, 2)(waves(64, 2).float()).shape == (1, 25)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_spectral_norm_is_converged(dimensions: int) -> None:
-    for weight in seeded_encoder(3, dimensions).parameters():
+    for weight in make_encoder(3, dimensions).parameters():
         largest = torch.linalg.svdvals(weight.double().flatten(1))[0].item()
         assert largest == pytest.approx(1.0, abs=1e-6)
 
@@ -110,7 +109,7 @@ def test_a_seed_fixes_the_encoder_and_leaves_the_global_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, again, other = seeded_encoder(0, 2), seeded_encoder(0, 2), seeded_encoder(1, 2)
+    first, again, other = make_encoder(0, 2), make_encoder(0, 2), make_encoder(1, 2)
     assert torch.equal(torch.rand(3), expected)
     image = waves(64, 2).float()
     with torch.inference_mode():
@@ -123,7 +122,7 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
     with torch.random.fork_rng():
         torch.manual_seed(4)
         plain = RandomEncoder(2)
-        divided = seeded_encoder(4, 2, "random-vectors")
+        divided = make_encoder(4, 2, RANDOM_VECTORS)
         for weight, other in zip(plain.parameters(), divided.parameters(), strict=True):
             matrix = weight.detach().double().flatten(1)
             u, v = (F.normalize(torch.randn(length, dtype=torch.float64), dim=0) for length in matrix.shape)
@@ -132,7 +131,7 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
     assert np.median(largest) > 10  # far from the one that converged spectral norm gives
     image = waves(64, 2).float()
     with torch.inference_mode():
-        assert torch.equal(divided(image), seeded_encoder(4, 2, "random-vectors")(image))
+        assert torch.equal(divided(image), make_encoder(4, 2, RANDOM_VECTORS)(image))
         assert torch.isfinite(divided(image)).all()
 
 
@@ -140,14 +139,14 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
 def test_truth_and_prediction_are_encoded_on_the_scale_of_the_truth(make_data) -> None:
     """Predictions that are the truth score as copies do; real features are those of stretched volumes."""
     data = make_data(train=6, test=6)
-    settings = replace(SMALL, values="min-max", encoder_seeds=(1,), baseline_draws=1)
+    settings = replace(SMALL, stretch=Stretch(), encoder_seeds=(1,), baseline_draws=1)
     cases = data["test"]
-    features = real_features(cases, np.arange(6), settings, CPU)["3d"][0]
+    features = encode_real(cases, np.arange(6), settings, CPU)["3d"][0]
     volumes = [v.double() for v in cases.volumes(range(6))]
     by_hand = torch.stack([((v - v.min()) / (v.max() - v.min())).float() for v in volumes])
     np.testing.assert_allclose(features, encode(by_hand, 16, settings, CPU)["3d"][0], rtol=1e-3, atol=1e-9)
     plan = plan_set(cases, data["train"], cases.names, settings, CPU)
-    scores = {(s.axis, s.metric): s.value for s in set_scores(plan, cases.volumes(range(6))) if s.stat == "mean"}
+    scores = {(s.axis, s.metric): s.value for s in score_set(plan, cases.volumes(range(6))) if s.stat == "mean"}
     assert scores["all", "coverage"] == scores["h", "coverage"] == 1.0
     assert scores["all", "density"] == pytest.approx(1.0)
 
@@ -155,7 +154,7 @@ def test_truth_and_prediction_are_encoded_on_the_scale_of_the_truth(make_data) -
 def test_the_fast_paths_equal_the_plain_layers() -> None:
     """Pooling folded into a strided convolution, and block means, against PyTorch's own pooling."""
     torch.manual_seed(0)
-    encoder = seeded_encoder(0, 3).double()
+    encoder = make_encoder(0, 3).double()
     x = torch.rand(2, 16, 32, 32, 32, dtype=torch.float64).contiguous(memory_format=torch.channels_last_3d)
     stage, gate = encoder.stages[0], encoder.gates[0]
 
@@ -185,8 +184,8 @@ def test_volumes_are_resampled_linearly_before_encoding(make_data) -> None:
     projected = F.interpolate(volumes.amax(2)[None], size=(48, 48), mode="bilinear", align_corners=False)
     features = encode(volumes, 16, SMALL, CPU)
     with torch.inference_mode():
-        expected_3d = seeded_encoder(1, 3)(resized).numpy()
-        expected_h = seeded_encoder(1, 2)(projected).numpy()
+        expected_3d = make_encoder(1, 3)(resized).numpy()
+        expected_h = make_encoder(1, 2)(projected).numpy()
     np.testing.assert_allclose(features["3d"][1], expected_3d, rtol=1e-3)
     np.testing.assert_allclose(features["h"][1], expected_h, rtol=1e-3)
 

@@ -1,6 +1,7 @@
 """Pictures: a method looks the same in all of them, also to the colour-blind, and axes can be read."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from bench.errors import BenchError
-from bench.performance.growth import Curve
-from bench.performance.plot import figure_of
+from bench.performance.growth import Curve, draw_growth
 from bench.pictures import drawing
 from bench.pictures.drawing import MARKERS, PALETTE, colour_of, log_ticks, looks_of, marker_of
 from bench.plugins.registry import discover_methods
@@ -29,9 +29,7 @@ STUDIES = Path(__file__).parents[2] / "results" / "studies"
 
 def built_in_methods() -> list[str]:
     found = discover_methods()[0]
-    return sorted(
-        name for name, cls in found.items() if cls.card.kind == "method" and cls.__module__.startswith("bench.methods.")
-    )
+    return sorted(name for name, plugin in found.items() if plugin.card.kind == "method" and plugin.builtin)
 
 
 def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +39,7 @@ def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.M
     for names in (methods[::-1], methods[-1:], [*methods, "aaa", "mean"], ["zzz", *methods[2:]]):
         assert {name: looks_of(names)[name] for name in methods} == looks
     found, broken = discover_methods()
-    installed = type("Installed", (found[methods[0]],), {"__module__": "elsewhere"})
+    installed = replace(found[methods[0]], implementation="elsewhere:Installed")
     monkeypatch.setattr(drawing, "discover_methods", lambda: ({"aaa": installed, **found}, broken))
     assert {name: looks_of(["aaa"])[name] for name in methods} == looks  # a plug-in changes nobody's colour
     others = looks_of(["b", "a", "c"])
@@ -81,7 +79,7 @@ def test_the_growth_of_cost_can_be_read() -> None:
     names = built_in_methods()
     curves = [Curve(name, "cases", amounts, (0.2 + 0.01 * i, 0.3, 0.45), 1.0, 0.1) for i, name in enumerate(names)]
     curves += [Curve("project x", "views", amounts, (0.0121, 0.03, 0.18), 1.0, 0.1)]
-    figure = figure_of(curves, "a title")
+    figure = draw_growth(curves, "a title")
     figure.canvas.draw()
     looks = looks_of([*names, "project x"])
     for panel, own in zip(figure.axes, (names, ["project x"]), strict=False):

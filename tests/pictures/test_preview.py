@@ -32,10 +32,8 @@ def test_real_cases_fill_the_left_half_and_phantoms_the_right(
 
 
 def test_without_real_cases_the_phantoms_are_drawn_and_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
     out = tmp_path / "p.png"
     arguments = ["preview", "lidc", "--preset", "smoke", "--count", "1", "--out", str(out)]
     result = CliRunner().invoke(app, arguments)

@@ -12,8 +12,7 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,34 +20,20 @@ import pytest
 from safetensors.numpy import save
 
 from bench.cli import run_command
-from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with data and one finished run of a floor, under the protocol without its slow parts."""
-    folder = tmp_path_factory.mktemp("archive")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(folder / "data"))
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
-        places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-        small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
-        assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
-        yield folder
+def run(mean_run: Path) -> Path:
+    return next((mean_run / "runs" / "lidc" / "mean").iterdir())
 
 
 @pytest.fixture(scope="module")
-def run(home: Path) -> Path:
-    return next((home / "runs" / "lidc" / "mean").iterdir())
-
-
-@pytest.fixture(scope="module")
-def archive(home: Path, run: Path) -> Path:
-    out = home / "run.bench.zip"
-    assert run_command(["export", run.name, "--runs-dir", str(home / "runs"), "--out", str(out)]) == 0
+def archive(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("archive") / "run.bench.zip"
+    assert run_command(["export", run.name, "--runs-dir", str(run.parents[2]), "--out", str(out)]) == 0
     return out
 
 
@@ -89,21 +74,37 @@ def nothing_is_left(folder: Path) -> bool:
     return not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".zip"]
 
 
-def test_a_run_goes_out_and_comes_back(home: Path, run: Path, archive: Path, tmp_path: Path, bring) -> None:
+def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path, bring) -> None:
     assert bring(archive) == (0, "")
     back = tmp_path / "runs" / "lidc" / "mean" / run.name
     kept = [path.relative_to(back) for path in back.rglob("*") if path.is_file()]
     assert all((back / name).read_bytes() == (run / name).read_bytes() for name in kept)
     assert {"run.json", "scores.csv", "checkpoints/mean.safetensors"} <= {name.as_posix() for name in kept}
     assert sum(name.suffixes == [".nii", ".gz"] for name in kept) == 3
-    assert read_scores(tmp_path / "results").equals(read_scores(home / "results"))
+    assert load_results(tmp_path / "results").equals(load_results(run.parents[3] / "results"))
     verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command(verify) == 0
     assert bring(archive) == (0, "")
     assert not list((tmp_path / "runs").glob(".import-*"))
 
 
-def test_equal_runs_give_equal_archives(home: Path, run: Path, archive: Path, tmp_path: Path) -> None:
+def test_an_archive_of_an_earlier_version_comes_in_with_all_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring
+) -> None:
+    file = Path(__file__).with_name("earlier.bench.zip")
+    assert bring(file, "--unscored") == (0, "")
+    with zipfile.ZipFile(file) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("scores.csv").decode())))
+        record = json.loads(archive.read("run.json"))
+    results = load_results(tmp_path / "results")
+    assert set(results["run_id"]) == {record["run_id"]}
+    assert sorted(results["value"].dropna()) == sorted(float(row["value"]) for row in rows if row["value"])
+    assert len(results) == len(rows) > 200
+    assert results["predictions_sha256"].unique().tolist() == [record["predictions_sha256"]]
+    assert results["steps"].unique().tolist() == [0.0]
+
+
+def test_equal_runs_give_equal_archives(run: Path, archive: Path, tmp_path: Path) -> None:
     assert run_command(["export", str(run), "--out", str(tmp_path / "again.zip")]) == 0
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 

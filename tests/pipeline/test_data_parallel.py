@@ -13,8 +13,9 @@ import torch
 
 from bench.cli import run_command
 from bench.errors import UsageError
-from bench.pipeline.fit import fit_stages
+from bench.pipeline.fit import Run, fit_stages
 from bench.scoring.rows import KEY
+from bench.scoring.store import load_results, load_runs
 
 HERE = Path(__file__).parents[1] / "helpers"
 sys.path.insert(0, str(HERE))
@@ -23,7 +24,11 @@ import data_parallel as script  # noqa: E402
 
 def torchrun(*arguments: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", ""))),
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -97,7 +102,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         num_processes = 3
 
     with pytest.raises(UsageError, match=r"3 processes cannot share the batches of 4 of stage curve"):
-        fit_stages([script.CurveStage()], {}, None, None, 0, Three(), None)  # type: ignore[arg-type]
+        fit_stages([script.CurveStage()], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -119,10 +124,8 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
     ],
 )
 def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
-    method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-
     def arguments(folder: str) -> list[str]:
         common = ["--dataset", "lidc", "--preset", "smoke", "--device", "cpu", "--protocol", "x2ct-2019"]
         chosen = [part for setting in ("data.phantoms=[8,2,10]", *settings) for part in ("--set", setting)]
@@ -137,8 +140,8 @@ def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
     keys = [key for key in curves[0] if key[0] in stages and key[1] <= steps and key[2].endswith("loss")]
     assert {key[0] for key in keys} == set(stages)
     assert max(abs(curves[0][key] - curves[1][key]) for key in keys) < 1e-4
-    scores = [pd.read_csv(tmp_path / name / "results" / "scores.csv", keep_default_na=False) for name in ("one", "two")]
+    scores = [load_results(tmp_path / name / "results") for name in ("one", "two")]
     assert not scores[1].duplicated(list(KEY)).any()
     assert set(map(tuple, scores[0][list(KEY)].values)) == set(map(tuple, scores[1][list(KEY)].values))
-    runs = pd.read_csv(tmp_path / "two" / "results" / "runs.csv")
+    runs = load_runs(tmp_path / "two" / "results")
     assert runs["run_id"].tolist() == [two.name]

@@ -8,9 +8,9 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.failures import forget_failure, record_failure
-from bench.pipeline.run import RunRequest
+from bench.pipeline.plan import RunRequest
 from bench.results.model import variant_of
-from bench.scoring.rows import read_runs
+from bench.scoring.store import read_runs
 
 OTHERS: dict[str, dict[str, Any]] = {  # what makes another request of the plain one
     "overrides": {"overrides": ("data.phantoms=[3,1,2]",)},
@@ -31,9 +31,8 @@ def request_(tmp_path: Path) -> RunRequest:
 
 
 def errors(request: RunRequest) -> dict[str, str]:
-    """The reasons in runs.csv by run."""
-    runs = read_runs(request.results_dir)
-    return dict(zip(runs["run_id"], runs["error"], strict=True)) if len(runs) else {}
+    """The reasons by run."""
+    return {run.run_id: run.error for run in read_runs(request.results_dir)}
 
 
 def test_the_row_of_a_plain_request_is_named_as_its_run_is(request_: RunRequest) -> None:
@@ -79,10 +78,10 @@ def test_tables_tell_the_failures_of_one_method_apart(request_: RunRequest) -> N
 
 
 PLUGIN = """
-from bench.methods.floors.mean import METHODS
+from bench.methods.floors.mean import MeanVolume
 from dataclasses import replace
-class Mine(METHODS[0]):
-    card = replace(METHODS[0].card, name="nanny")
+class Mine(MeanVolume):
+    card = replace(MeanVolume.card, name="nanny")
 """
 
 
@@ -93,8 +92,7 @@ def test_a_failed_run_has_the_name_of_the_runs_that_succeed(
     (tmp_path / "nan.py").write_text(text)
     request = replace(request_, method=f"{tmp_path}/nan.py:Mine")
     record_failure(request, BenchError("why"))
-    assert read_runs(request.results_dir)["method"].tolist() == [name]
-    assert read_runs(request.results_dir)["origin"].tolist() == ["plugin"]
+    assert [(run.method, run.origin) for run in read_runs(request.results_dir)] == [(name, "plugin")]
     (tmp_path / "nan.py").write_text(PLUGIN)
     forget_failure(request)
     assert errors(request) == {}

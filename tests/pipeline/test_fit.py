@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from bench.card import Loop
 from bench.errors import BenchError, StoppedError
 from bench.method import Items, Stage, Update
-from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
-from bench.plugins.config import FitConfig
+from bench.pipeline.fit import fit_stages, load_stages
 from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
+
+from ..helpers.toy_runs import toy_run
 
 
 class Line(Stage):
@@ -61,7 +61,7 @@ LOOP = Loop(steps=40, batch_size=3, average_decay=0.9, average_every=2, checkpoi
 
 def fit(stage: Stage, folder: Path) -> dict:
     run = RunFolder(folder)
-    return fit_stages([stage], {}, run, FitConfig(), 3, make_accelerator("cpu"), Progress())
+    return fit_stages([stage], toy_run(run, seed=3))
 
 
 def weights(stage: Stage) -> np.ndarray:
@@ -145,7 +145,7 @@ def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest
     content[-1] ^= 1
     file.write_bytes(bytes(content))
     with pytest.raises(BenchError, match="stage line"):
-        load_stages([Line(LOOP)], {}, RunFolder(tmp_path), Progress())
+        load_stages([Line(LOOP)], toy_run(tmp_path))
     again = Line(LOOP)
     fit(again, tmp_path)
     assert "line.safetensors is missing or damaged" in capsys.readouterr().out

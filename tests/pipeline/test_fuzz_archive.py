@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bench.pipeline.archive import import_run
 
 from ..helpers.fuzzing import Damage, damaged, damages, profile, refused_or_fine, tried
-from .test_archive import archive, home, indexed, members, packed, run
+from .test_archive import archive, indexed, members, packed, run
 
-__all__ = ["archive", "home", "run"]  # fixtures
+__all__ = ["archive", "run"]  # fixtures
 
 NAMES = st.sampled_from(("../x", "/etc/x", "a/../../x", "run.json/x", "x.pt", "checkpoints/x.safetensors", "CON", ""))
 

@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 from bench.card import Loop
 from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
-from bench.pipeline.fit import fit_stages, make_accelerator
+from bench.pipeline.fit import fit_stages
 from bench.pipeline.microbatch import recomputed, split
-from bench.plugins.config import FitConfig, method_settings
+from bench.plugins.config import method_settings
 from bench.plugins.registry import discover_methods, get_method
-from bench.runs.folder import RunFolder
-from bench.system.progress import Progress
+
+from ..helpers.toy_runs import toy_run
 
 
 class Pair(Stage):
@@ -67,7 +67,7 @@ LOOP = Loop(steps=6, batch_size=7)
 
 
 def fit(stage: Stage, folder: Path) -> dict:
-    return fit_stages([stage], {}, RunFolder(folder), FitConfig(), 3, make_accelerator("cpu"), Progress())
+    return fit_stages([stage], toy_run(folder, seed=3))
 
 
 def weights(stage: Stage) -> Tensor:
@@ -81,7 +81,7 @@ def test_a_batch_in_parts_trains_as_the_whole_one(parts: int, tmp_path: Path) ->
     record = fit(divided, tmp_path / "parts")
     assert torch.allclose(weights(whole), weights(divided), rtol=1e-12, atol=1e-14)
     assert divided.optimizer_steps == {"first": 6, "second": 6}
-    assert record["pair"]["parts"] == parts
+    assert record["pair"].parts == parts
     logged = [(tmp_path / name / "train.csv").read_text() for name in ("whole", "parts")]
     assert logged[0] == logged[1]
 
@@ -99,7 +99,7 @@ def test_when_memory_runs_out_the_batch_goes_on_in_parts_and_no_optimiser_steps_
     record = fit(narrow, tmp_path / "narrow")
     assert torch.allclose(weights(whole), weights(narrow), rtol=1e-12, atol=1e-14)
     assert narrow.optimizer_steps == {"first": 6, "second": 6}
-    assert record["pair"]["parts"] == 4
+    assert record["pair"].parts == 4
     assert "batches of 7 go on in 4 parts" in capsys.readouterr().out
 
 
@@ -119,7 +119,7 @@ def test_a_resumed_run_takes_batches_in_as_many_parts_as_before(tmp_path: Path) 
     sizes: list[int] = []
     record = fit(Pair(loop, lambda network, items: sizes.append(items)), tmp_path)
     assert max(sizes) == 4
-    assert record["pair"]["parts"] == 2
+    assert record["pair"].parts == 2
 
 
 def test_one_case_that_does_not_fit_is_one_line(tmp_path: Path) -> None:

@@ -1,24 +1,27 @@
 """Weights that come with a method: made of a finished run, given to that very run alone, and named in its rows."""
 
 import json
+import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bench.cli import run_command
-from bench.data.cases import _fingerprint, _phantom_sources
-from bench.pipeline import pretrained
-from bench.pipeline.pretrained import _halved, folder_of
+from bench.data.sources import choose_data
+from bench.pipeline.pretrained import _halved
+from bench.plugins import shipped_weights
 from bench.plugins.config import resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method
+from bench.plugins.shipped_weights import folder_of
 from bench.results.model import read_results
 from bench.results.tables import build_tables
-from bench.scoring.rows import merge_run, read_runs
+from bench.scoring.store import load_results, load_runs
 from bench.system.files import sha256_of
+
+from ..helpers.score_rows import enter_run
 
 METHOD = "x2ctgan+cnn"
 LIMIT = 30 * 2**20  # bytes of all weights in the repository
@@ -36,8 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     """A folder with a finished run and the weights exported from it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(home / "data"))
-        patch.setattr(pretrained, "folder_of", lambda method: home / "weights")
+        patch.setattr(shipped_weights, "folder_of", lambda method: home / "weights")
         assert run_command(arguments(home)) == 0
         assert run_command(["export", str(only_run(home)), "--pretrained"]) == 0
         assert (home / "weights" / FILE).exists()
@@ -63,7 +65,7 @@ def test_a_run_from_pretrained_weights_trains_nothing_and_says_so(home: Path, gi
     file = home / "weights" / FILE
     assert not (given / "train.csv").exists()
     assert record["pretrained_sha256"] == sha256_of(file)
-    scores, runs = pd.read_csv(home / "given" / "scores.csv"), read_runs(home / "given")
+    scores, runs = load_results(home / "given"), load_runs(home / "given")
     assert set(scores["origin"]) == {"pretrained"}
     assert set(scores["method"]) == {METHOD}
     assert runs["pretrained_sha256"].tolist() == [sha256_of(file)]
@@ -77,8 +79,7 @@ def test_a_run_from_pretrained_weights_trains_nothing_and_says_so(home: Path, gi
 def test_its_scores_are_those_of_the_trained_run_but_for_the_rounding_of_the_weights(home: Path, given: Path) -> None:
     key = ["space", "axis", "metric", "level", "case", "rep", "stat"]
     trained, other = (
-        pd.read_csv(home / folder / "scores.csv", keep_default_na=False).query("metric in ['psnr', 'mae', 'ssim']")
-        for folder in ("results", "given")
+        load_results(home / folder).query("metric in ['psnr', 'mae', 'ssim']") for folder in ("results", "given")
     )
     both = trained.merge(other, on=key)
     assert len(both) == len(trained) == len(other) > 50
@@ -122,7 +123,7 @@ def test_the_weights_of_a_variant_are_not_those_of_the_method(
 def test_damaged_weights_are_named(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pretrained, "folder_of", lambda method: tmp_path / "weights")
+    monkeypatch.setattr(shipped_weights, "folder_of", lambda method: tmp_path / "weights")
     (tmp_path / "weights").mkdir()
     file = tmp_path / "weights" / FILE
     file.write_bytes((home / "weights" / FILE).read_bytes()[:-100])
@@ -155,10 +156,8 @@ def test_what_half_precision_cannot_hold_is_kept() -> None:
 
 
 def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path) -> None:
-    for name in ("scores.csv", "runs.csv"):
-        (tmp_path / name).write_bytes((home / "given" / name).read_bytes())
-    (line,) = read_runs(tmp_path).to_dict("records")
-    merge_run(tmp_path, {**line, "remark": "networks: found here"})
+    shutil.copytree(home / "given", tmp_path, dirs_exist_ok=True)
+    enter_run(tmp_path, run_id=given.name, remark="networks: found here")
     (table,) = build_tables("2", read_results(tmp_path))
     (row,) = [row for row in table.blocks[0].methods if row.method == METHOD]
     assert [table.footnotes[mark - 1] for mark in row.cells[0].marks if "found" in table.footnotes[mark - 1]] == [
@@ -166,7 +165,9 @@ def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path
     ]
 
 
-SHIPPED = sorted({file for cls in discover_methods()[0].values() for file in folder_of(cls).glob("*.safetensors")})
+SHIPPED = sorted(
+    {file for plugin in discover_methods()[0].values() for file in folder_of(plugin).glob("*.safetensors")}
+)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -178,7 +179,7 @@ def test_shipped_weights_are_those_of_a_preset_as_it_is_now(file: Path) -> None:
     config, _ = resolve(get_method(method), spec, facts["preset"])
     assert file.name == f"{method}-{spec.name}-{facts['preset']}-s{facts['seed']}.safetensors"
     assert config.sha256() == facts["config_sha256"]
-    assert _fingerprint(spec, config.data, "phantom", _phantom_sources(config.data)) == facts["data_fingerprint"]
+    assert choose_data(spec, config.data, "phantom").fingerprint == facts["data_fingerprint"]
 
 
 def test_shipped_weights_fit_into_the_repository() -> None:

@@ -17,6 +17,8 @@ import torch
 
 from bench.cli import run_command
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import SINGLE_FILE
+from bench.scoring.store import load_results, load_runs
 
 SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
 STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
@@ -29,18 +31,17 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 
 def values(folder: Path) -> pd.DataFrame:
-    scores = pd.read_csv(folder / "results" / "scores.csv", keep_default_na=False)
+    scores = load_results(folder / "results")[list(SINGLE_FILE)]
     return scores[scores["space"] != "time"].drop(columns=["run_id", "code_version"]).reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for all tests; density and coverage by one encoder and one draw, to save time."""
+    """A folder for all tests; density and coverage by one encoder of small volumes and one draw, to save time."""
     home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS["ct3d-1"]
     assert protocol.fidelity is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(home / "data"))
-        short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1)
+        short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=32)
         patch.setitem(PROTOCOLS, "ct3d-1", replace(protocol, fidelity=short))
         yield home
 
@@ -63,7 +64,7 @@ def test_a_run_leaves_weights_predictions_scores_and_pictures(finished: Path, ho
     wanted = {"mse", "mae", "psnr", "ssim", "density", "coverage", "nll_bits_per_voxel", "nll_bits_per_code"}
     assert wanted <= set(scores["metric"])
     assert set(scores["source"]) == {"phantom"}
-    runs = pd.read_csv(home / "results" / "runs.csv")
+    runs = load_runs(home / "results")
     assert runs["run_id"].tolist() == [finished.name]
     assert runs["peak_memory_mib"].item() > 100
 

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,29 +15,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bench.cli import run_command
-from bench.runs.predictions import MANIFEST
-from bench.runs.record import name_of_record
-from bench.scoring.protocols import PROTOCOLS
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Runs and results of one floor, under the protocol without its slow parts."""
-    folder = tmp_path_factory.mktemp("verify")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(folder / "data"))
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
-        places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-        small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
-        assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
-        yield folder
+from bench.runs.folder import RunFolder
+from bench.runs.manifest import MANIFEST
+from bench.scoring.protocols import CARRIED, PROTOCOLS
+from bench.scoring.rows import read_scores
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
+def run(mean_run: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    shutil.copytree(made / "runs", tmp_path / "runs")
-    shutil.copytree(made / "results", tmp_path / "results")
+    shutil.copytree(mean_run, tmp_path, dirs_exist_ok=True)
     return next((tmp_path / "runs" / "lidc" / "mean").iterdir())
 
 
@@ -118,7 +105,7 @@ def test_missing_and_additional_predictions_are_found(run: Path, verify) -> None
 
 @pytest.mark.parametrize("place", ["run", "results"])
 def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, verify) -> None:
-    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores.csv"
+    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores" / f"{run.name}.csv"
     rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "mean"}, "0.9")
     code, error = verify(run)
     assert code == 1
@@ -143,10 +130,26 @@ def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, veri
 
 
 def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, verify, monkeypatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], peak=2.0))
+    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], truth="encoded"))
     code, error = verify(run)
     assert code == 1
     assert "protocol" in error
+
+
+def test_a_run_scored_under_an_earlier_hash_of_the_same_definition_passes_and_is_not_made_again(
+    run: Path, verify, monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    earlier, today = "1" * 64, PROTOCOLS["ct3d-1"].sha256()
+    monkeypatch.setitem(CARRIED, earlier, today)
+    for file in (run / "run.json", run / "scores.csv"):
+        file.write_text(file.read_text().replace(today, earlier))
+    assert verify(run) == (0, "")
+    scores = (run / "scores.csv").read_bytes()
+    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+    small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
+    assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
+    assert (run / "scores.csv").read_bytes() == scores
+    assert {row["protocol_hash"] for row in read_scores(tmp_path / "results").to_dict("records")} == {today}
 
 
 def test_where_there_is_no_run_the_error_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -160,6 +163,6 @@ def test_an_unknown_run_is_wrong_usage(run: Path, verify) -> None:
 
 
 def test_the_name_is_the_one_the_run_was_given(run: Path) -> None:
-    record = json.loads((run / "run.json").read_text())
-    assert name_of_record(record) == run.name
-    assert name_of_record({**record, "plugin_sha256": "a"}) != run.name
+    record = RunFolder(run).finished_record()
+    assert record.expected_run_id == run.name
+    assert record.model_copy(update={"plugin_sha256": "a"}).expected_run_id != run.name

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bench.cli import run_command
 from bench.plugins.registry import get_dataset
+from bench.scoring.store import load_results
 
 FILE = """
 from dataclasses import replace
@@ -18,7 +18,6 @@ DATASET = replace(chests, name="{name}")
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
     for name in ("mine", "other"):
         (tmp_path / f"{name}.py").write_text(FILE.format(name=name))
@@ -41,7 +40,7 @@ def test_its_runs_are_scored_again_by_its_file(own: Path, capsys: pytest.Capture
     assert run_command([*again, "--dataset", "./other.py"]) == 2
     assert "was made on the dataset mine, not on other" in capsys.readouterr().err
     assert run_command([*again, "--dataset", "./mine.py"]) == 0
-    scores = pd.read_csv(own / "results" / "scores.csv", keep_default_na=False)
+    scores = load_results(own / "results")
     assert set(scores["protocol"]) == {"x2ct-2019"}
     assert set(scores["dataset"]) == {"mine"}
     assert run_command(["table"]) == 0

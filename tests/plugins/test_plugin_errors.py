@@ -1,8 +1,7 @@
 """A plug-in that is broken, in any way, is named in one line and has its row; the other methods of a command go on."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from bench.cli import run_command
 from bench.plugins.registry import get_method
 from bench.results.model import read_results
 from bench.results.tables import build_tables
-from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.store import load_results, load_runs
 
 GOOD = """
 import torch
@@ -41,6 +39,7 @@ BROKEN = {  # what is changed in the file, and words that the reason must hold
     "is no Python": ("class Mine(Method):", "class Mine(Method)", "SyntaxError"),
     "has no card": ("card = MethodCard", "kard = MethodCard", "card"),
     "lacks a part": ("def reconstruct", "def rekonstruct", "reconstruct"),
+    "has a setting without a default": ("level: float = 0.5", "level: float", "'level' needs a default"),
     "raises as it is built": ("self.size, self.level =", "1 / 0\n        self.size, self.level =", "ZeroDivisionError"),
     "raises at work": (FULL, "raise ValueError('two\\nlines')\n        " + FULL, "ValueError: two lines"),
     "needs a package at work": (FULL, "import no_such_package\n        " + FULL, "no_such_package"),
@@ -50,17 +49,8 @@ BROKEN = {  # what is changed in the file, and words that the reason must hold
 }
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Phantoms that all tests share, and the protocol without its slow parts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
-        yield
-
-
 @pytest.fixture
-def run(data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`run(methods)` in an empty folder that holds mine.py."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(GOOD)
@@ -82,10 +72,10 @@ def test_a_broken_plugin_has_a_row_and_the_others_go_on(
     assert words in output.err
     assert output.out.count("failed: mine.py:Mine on lidc, seed 0") == 1
     assert output.out.count("data of lidc:") == 1
-    runs = read_runs(tmp_path / "results").set_index("method")
+    runs = load_runs(tmp_path / "results").set_index("method")
     assert runs["status"].to_dict() == {"mine": "failed", "mean": "done"}
     assert words in runs.loc["mine", "error"]
-    rows = read_scores(tmp_path / "results").query("method == 'mine'")
+    rows = load_results(tmp_path / "results").query("method == 'mine'")
     assert set(rows["status"]) == {"error"}
     assert rows["note"].str.contains(words.split(":")[-1].strip(), regex=False).all()
     (table,) = build_tables("2", read_results(tmp_path / "results"))
@@ -96,13 +86,13 @@ def test_a_broken_plugin_has_a_row_and_the_others_go_on(
 def test_a_plugin_that_is_mended_loses_its_error(run: Callable[..., int], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(GOOD.replace(FULL, "raise ValueError('why')\n        " + FULL))
     assert run("mine.py:Mine") == 1
-    assert set(read_scores(tmp_path / "results")["status"]) == {"error"}
+    assert set(load_results(tmp_path / "results")["status"]) == {"error"}
     (tmp_path / "mine.py").write_text(GOOD)
     assert run("mine.py:Mine") == 0
-    scores = read_scores(tmp_path / "results")
+    scores = load_results(tmp_path / "results")
     assert "error" not in set(scores["status"])
     assert set(scores["origin"]) == {"plugin"}
-    assert read_runs(tmp_path / "results")["status"].tolist() == ["done"]
+    assert load_runs(tmp_path / "results")["status"].tolist() == ["done"]
 
 
 def test_the_traceback_of_a_plugin_is_kept(
@@ -126,7 +116,7 @@ def test_an_edited_plugin_is_another_run(run: Callable[..., int], tmp_path: Path
     assert run("mine.py:Mine") == 0
     records = [json.loads(file.read_text()) for file in tmp_path.glob("runs/lidc/mine/*/run.json")]
     assert len({record["plugin_sha256"] for record in records}) == 2
-    means = read_scores(tmp_path / "results").query("metric == 'mae' and level == 'set' and stat == 'mean'")
+    means = load_results(tmp_path / "results").query("metric == 'mae' and level == 'set' and stat == 'mean'")
     assert means.query("space == '3d'")["value"].nunique() == 2
 
 

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from bench.cases import Cases
 from bench.cli import run_command
 
-from ..helpers.report_data import FLOOR, add_run, install, truth_of
+from ..helpers.report_data import FLOOR, add_run, install
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_columns_are_the_truth_then_the_best_method_then_the_others_then_floors(
     titles = [axis.get_title().split("\n")[0] for axis in axes if axis.get_title()]
     assert titles == ["truth", "better", "worse", FLOOR]
     cases = make_data()["test"]
-    truth = truth_of(cases, cases.names[1])
+    truth = cases.truth(cases.names[1])
     shown = np.asarray(axes[0].images[0].get_array())
     np.testing.assert_allclose(shown, truth[truth.shape[0] // 2])
     made = np.asarray(axes[1].images[0].get_array())

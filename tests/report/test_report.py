@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -28,11 +29,15 @@ from bench.report.markup import script_text
 from bench.report.page import ReportRequest, make_environment, write_report
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
+from bench.runs.record import DataRecord
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import SINGLE_FILE
+from bench.scoring.store import load_results, load_runs
 from bench.study.points import Point, write_points
 from bench.system.progress import Progress
 
-from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install, truth_of
+from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
+from ..helpers.toy_runs import toy_record
 
 VENDORED = files("bench.report").joinpath("niivue")
 
@@ -164,10 +169,7 @@ def test_tables_rank_methods_and_keep_floors_apart(cases: Cases, tmp_path: Path,
     assert any(name.startswith(FLOOR) for name in apart)
     assert not any(FLOOR in cells[0] for cells in ranked)
     psnr = np.array(
-        [
-            -10 * np.log10(((truth_of(cases, c) - prediction(tmp_path, cases, "better", c)) ** 2).mean())
-            for c in cases.names
-        ]
+        [-10 * np.log10(((cases.truth(c) - prediction(tmp_path, cases, "better", c)) ** 2).mean()) for c in cases.names]
     )
     found = mean_intervals(psnr[:, None])
     assert f"{psnr.mean():.2f}[{found.low[0]:.2f}, {found.high[0]:.2f}]" in [cell.strip() for cell in ranked[0]]
@@ -182,7 +184,7 @@ def prediction(root: Path, cases: Cases, method: str, case: str) -> np.ndarray:
 
 def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
     folder = add_run(tmp_path, cases, "mine", 0.1)
-    truth = truth_of(cases, cases.names[0])
+    truth = cases.truth(cases.names[0])
     made = np.clip(truth + 0.1, 0, 1)
     write_prediction(folder.predictions("test"), cases.names[0], made, cases, seconds=0.1, seed=0)
     images = [given for tag, given in page(viewer_mib=0, cases=1).elements if tag == "img"]
@@ -240,7 +242,7 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
     folders["gone"].root.rename(tmp_path / "elsewhere")
     folders["damaged"].run_json.write_text("{")
     folders["stopped"].update(status="stopped")
-    folders["other"].update(data={"fingerprint": "another"})
+    folders["other"].update(data=DataRecord(source="phantom", fingerprint="another"))
     (folders["partial"].predictions("test") / f"{cases.names[1]}.nii.gz").unlink()
     (folders["broken"].predictions("test") / f"{cases.names[1]}.nii.gz").write_bytes(b"\x1f\x8bnot a volume")
     folders["good"].train_csv.write_text("stage,step,name,value\na,b,c,d\n")
@@ -304,10 +306,13 @@ def test_data_that_are_not_there_leave_the_tables(
 def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     secret = RunFolder(tmp_path / "secret-toy-tiny-s0-aaaaaaaa")
-    secret.update(note="TOP SECRET")
-    for file in ("scores.csv", "runs.csv"):
-        path = tmp_path / "results" / file
-        path.write_text(path.read_text().replace("mine-toy-tiny-s0-aaaaaaaa", f"../../../{secret.root.name}"))
+    secret.write(toy_record(secret.root.name, provenance={"note": "TOP SECRET"}))
+    results = tmp_path / "results"
+    scores, runs = (read(results).assign(run_id=f"../../../{secret.root.name}") for read in (load_results, load_runs))
+    for part in ("scores", "runs"):
+        shutil.rmtree(results / part)
+    scores[list(SINGLE_FILE)].to_csv(results / "scores.csv", index=False)
+    runs.to_csv(results / "runs.csv", index=False)
     read = page()
     assert "so without pictures and volumes: the runs of mine." in read.text
     assert "TOP SECRET" not in read.text
@@ -382,7 +387,6 @@ def test_an_axis_of_one_value_has_a_width() -> None:
 
 
 def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     small = ["--preset", "smoke", "--set", "data.phantoms=[6,2,3]", "--source", "phantom"]

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     out = tmp_path / "report.html"

@@ -14,8 +14,8 @@ from bench.metrics.stats import holm
 from bench.results.compare import Comparison, compare_methods
 from bench.results.inference import Difference
 from bench.results.model import Filters, read_results
-from bench.scoring.rows import merge_run
 
+from ..helpers.score_rows import enter_run
 from ..helpers.table_rows import CASES, add, draw
 
 
@@ -174,6 +174,12 @@ def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp
     assert only(found, "psnr").first == pytest.approx(np.mean(list(first.values())))
 
 
+def test_a_version_of_a_protocol_that_is_not_todays_is_named_in_the_header(tmp_path: Path) -> None:
+    for method in ("a", "b"):
+        add(tmp_path, method, cases={"psnr": draw(0, 20.0)}, protocol_hash="0" * 64)
+    assert "ct3d-1 (00000000), protocol as another version defines it" in compare(tmp_path, "a", "b").header
+
+
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
     """Both methods at two presets, on two datasets and under two protocols."""
@@ -252,7 +258,7 @@ def test_unknown_names_and_metrics_are_named(tmp_path: Path) -> None:
 
 def test_a_method_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
     add(tmp_path, "a", cases={"psnr": draw(0, 20)})
-    merge_run(tmp_path, {"run_id": "b-lidc-tiny-s0-failed", "method": "b", "status": "failed", "error": "it is broken"})
+    enter_run(tmp_path, run_id="b-lidc-tiny-s0-failed", method="b", status="failed", error="it is broken")
     with pytest.raises(UsageError, match="b has no scores of single cases to compare: it is broken"):
         compare_all(tmp_path, "a", "b")
 

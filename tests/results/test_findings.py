@@ -60,6 +60,18 @@ def test_density_is_ordered_by_its_distance_from_real_cases_not_by_its_size(tmp_
     assert "X2CT-GAN > CodeDiff3D |" in line_of(findings(tmp_path), "| volumes | Density")
 
 
+def test_results_of_another_version_of_the_protocol_have_a_section_of_their_own(tmp_path: Path) -> None:
+    for method, psnr in (("x2ctgan", 18.0), ("codediff", 20.0)):
+        add_run(tmp_path, method, psnr)
+        add_run(tmp_path, method, psnr + 9.0, variant="bbbbbbbb", protocol_hash="0" * 64, real=3.3)
+    text = findings(tmp_path)
+    sections = {"as another version defines it" in part: part for part in text.split("## ")[1:]}
+    assert len(sections) == text.count("## ") == 2
+    assert "ct3d-1 (protocol as another version defines it, 00000000)" in sections[True]
+    assert "real training cases score 1.10" in sections[False]
+    assert "real training cases score 3.30" in sections[True]
+
+
 def test_a_method_below_a_floor_is_named_and_one_above_is_not(tmp_path: Path) -> None:
     add_run(tmp_path, "mean", 18.0)
     add_run(tmp_path, "x2ctgan", 21.0)

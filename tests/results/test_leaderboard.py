@@ -11,7 +11,6 @@ from bench.metrics.stats import mean_intervals
 from bench.results.leaderboard import build_leaderboard, write_document
 from bench.results.model import read_results
 from bench.results.table_model import Table, TableBlock
-from bench.scoring.rows import merge_run
 
 from ..helpers.table_rows import add, cards, draw  # noqa: F401 - cards is a fixture
 
@@ -97,8 +96,7 @@ def test_pretrained_weights_have_no_place_not_even_alone(tmp_path: Path) -> None
 
 def test_presets_and_datasets_never_share_a_block_and_the_largest_comes_first(tmp_path: Path) -> None:
     for preset, size in (("tiny", 24), ("small", 64), ("smoke", 16)):
-        run = add(tmp_path, "codediff", cases={"psnr": draw(size, 25.0)}, preset=preset)
-        merge_run(tmp_path, {"run_id": run, "size": size})
+        add(tmp_path, "codediff", cases={"psnr": draw(size, 25.0)}, preset=preset, run={"size": size})
     add(tmp_path, "codediff", cases={"psnr": draw(2, 30.0)}, dataset="baggage")
     shown = board(tmp_path)
     assert [table.title for table in shown] == ["baggage, volumes", "lidc, volumes"]

@@ -84,7 +84,7 @@ def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
 
 
 def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:
-    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0})
+    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0}, run_id="mine")
     console = Console(width=200, record=True, file=io.StringIO())
     print_tables(build_tables("2", read_results(tmp_path)), console)
     assert "mine[v2]" in console.export_text()

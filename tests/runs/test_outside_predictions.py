@@ -15,9 +15,8 @@ from bench.dataset import centred_affine
 from bench.errors import BenchError
 from bench.pipeline.resample import onto_grid, resample_predictions
 from bench.runs.predictions import find_predictions, read_prediction
-from bench.scoring.cases import windowed_scores
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import read_runs, read_scores
+from bench.scoring.store import load_results, load_runs
 
 CASE = "test-001"
 
@@ -29,21 +28,22 @@ def cases(make_data: Callable[..., dict[str, Cases]]) -> Cases:
 
 def truth(cases: Cases) -> np.ndarray:
     """(D, H, W) HU of the case."""
-    return cases.hounsfield[cases.names.index(CASE)].astype(np.float32)
+    return cases.hounsfield[cases.index(CASE)].astype(np.float32)
 
 
 def unit(hounsfield: np.ndarray) -> np.ndarray:
     return (np.clip(hounsfield.astype(np.float64), -1000, 1000) + 1000) / 2000
 
 
-@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
-@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize(
+    ("suffix", "flips"), [(".nrrd", ()), (".nrrd", (1, 2)), (".nhdr", (0,)), (".mha", (0, 1, 2)), (".mhd", (1, 2))]
+)
 def test_itk_files_in_any_orientation_are_the_same_volume(
     suffix: str, flips: tuple[int, ...], cases: Cases, tmp_path: Path
 ) -> None:
     itk = pytest.importorskip("SimpleITK")
     image = itk.GetImageFromArray(truth(cases))  # index order w, h, d
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ cases.affines[cases.names.index(CASE)]  # RAS to LPS
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ cases.affines[cases.index(CASE)]  # RAS to LPS
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
@@ -166,7 +166,7 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
     monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None, case_scores=windowed_scores)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     (tmp_path / "p").mkdir()
     for case, volume in zip(data["test"].names, data["test"].hounsfield, strict=True):
@@ -177,11 +177,11 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     assert "--resample" in capsys.readouterr().err
     assert run_command([*command, "--resample"]) == 0
     assert "3 of 3 volumes" in capsys.readouterr().out
-    (run,) = read_runs(tmp_path / "results").to_dict("records")
+    (run,) = load_runs(tmp_path / "results").to_dict("records")
     assert run["origin"] == "external"
     assert run["resampled"] == "linearly"
     assert len(run["predictions_sha256"]) == 64
-    psnr = read_scores(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
+    psnr = load_results(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
     assert float(psnr.iloc[0]) > 25
     assert run_command(["score", "p", "--dataset", "toy", "--method", "-x"]) == 2
 

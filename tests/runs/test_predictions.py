@@ -10,15 +10,8 @@ import pytest
 
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
-from bench.runs.predictions import (
-    find_predictions,
-    intact,
-    nifti_bytes,
-    read_manifest,
-    read_prediction,
-    read_predictions,
-    write_prediction,
-)
+from bench.runs.manifest import find_intact, read_manifest
+from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, read_predictions, write_prediction
 
 WINDOW = (-1000.0, 1000.0)
 
@@ -96,7 +89,7 @@ def test_only_whole_files_count_as_done(tmp_path: Path, cases: Cases) -> None:
     (tmp_path / "test-000.nii.gz").unlink()
     broken = tmp_path / "test-001.nii.gz"
     broken.write_bytes(broken.read_bytes()[:-1])
-    assert list(intact(tmp_path)) == ["test-002"]
+    assert list(find_intact(tmp_path)) == ["test-002"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -114,8 +107,7 @@ def test_a_wrong_shape_is_not_written(tmp_path: Path, cases: Cases) -> None:
 
 
 @pytest.mark.parametrize("order", ["RAS", "LPS", "LPI", "SAR", "ILA", "PSR", "RAI"])
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, order: str, suffix: str) -> None:
+def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, order: str) -> None:
     """The same volume stored in other axis orders and directions, as nibabel itself turns it."""
     image = nib.Nifti1Image(in_hu(volume()).T, cases.affines[2])
     turn = nib.orientations.ornt_transform(
@@ -123,7 +115,7 @@ def test_outside_files_are_turned_by_their_affine(tmp_path: Path, cases: Cases, 
     )
     turned = image.as_reoriented(turn)
     assert nib.aff2axcodes(turned.affine) == tuple(order)
-    path = save(tmp_path / f"test-002{suffix}", np.asarray(turned.dataobj), turned.affine)
+    path = save(tmp_path / "test-002.nii", np.asarray(turned.dataobj), turned.affine)
     read, _ = read_prediction(path, cases, "test-002")
     np.testing.assert_allclose(read, volume(), atol=1e-6)
 
@@ -239,7 +231,7 @@ def test_an_empty_or_absent_folder_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_damaged_manifest_says_so(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("case,file\na,a.nii.gz\n")
-    with pytest.raises(BenchError, match=r"manifest\.csv is damaged"):
+    with pytest.raises(BenchError, match=r"manifest\.csv has no column 'sha256'"):
         read_manifest(tmp_path)
 
 

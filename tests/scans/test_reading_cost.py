@@ -1,6 +1,6 @@
 """Preparing a DICOM series costs no more than twice what reading it with SimpleITK does.
 
-`BENCH_DICOM_SERIES=DIR pytest -m slow -s tests/test_reading_cost.py` measures a series of one's own.
+`BENCH_DICOM_SERIES=DIR pytest -m slow -s tests/scans/test_reading_cost.py` measures a series of one's own.
 """
 
 import os
@@ -15,9 +15,7 @@ from bench.dataset import DatasetSpec
 from bench.plugins.registry import get_dataset
 from bench.scans.prepare import prepare
 
-from .test_reading_dicom import write_series
-
-simpleitk = pytest.importorskip("SimpleITK")
+from ..helpers.scan_files import simpleitk, write_dicom
 
 
 def chest() -> np.ndarray:
@@ -32,11 +30,7 @@ def chest() -> np.ndarray:
 def series_folder(tmp_path: Path) -> Path:
     if given := os.environ.get("BENCH_DICOM_SERIES"):
         return Path(given)
-
-    def spacing(dataset: object, index: int) -> None:
-        dataset.PixelSpacing = [0.7, 0.7]
-
-    write_series(tmp_path / "series", chest(), change=spacing)
+    write_dicom(tmp_path / "series", chest(), step=(0, 0, -2.5), PixelSpacing=[0.7, 0.7])
     return tmp_path / "series"
 
 

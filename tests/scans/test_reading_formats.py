@@ -1,235 +1,164 @@
 """One CT in every format is the same prepared volume, and brings its X-rays along; chests and bags alike."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.data.store import load_volume, read_store, views_path
-from bench.dataset import DatasetSpec, Geometry, PreparedCase, Split
-from bench.datasets.lidc.series import patient_of as patient_of_series
-from bench.scans.prepare import PrepareReport, prepare
+from bench.data.store import load_views, read_store, views_path
+from bench.plugins.registry import get_dataset
 
 from ..helpers.scan_files import (
+    BAG_NOTE,
     ENHANCED_CT,
     drr,
-    phantom,
+    seen,
+    write_bag,
     write_chest_npz,
     write_dicom,
     write_dicos,
     write_h5,
     write_itk,
-    write_nifti,
     write_note,
     write_tiffs,
 )
+from ..helpers.scans import BAG, CHEST, phantom, prepare_chests, prepare_one, write_nifti
+
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
-def no_splits(records: Sequence[PreparedCase]) -> dict[str, Split]:
-    return {}
-
-
-def no_phantom(seed: int, grid: int) -> np.ndarray:
-    raise NotImplementedError
-
-
-CHEST = DatasetSpec(
-    name="chest", title="chest", window=(-1000.0, 1000.0), cube_mm=320.0, full_grid=32,
-    geometry=Geometry(541.0, 949.0, 500.0), presets={}, phantom=no_phantom, phantom_version=1,
-    assign_splits=no_splits, citation="",
-)  # fmt: skip
-BAG = replace(CHEST, name="bags", window=(-1000.0, 3095.0), subject="bag")
-
-
-def prepared(spec: DatasetSpec, folder: Path, **options: bool) -> tuple[PreparedCase, np.ndarray]:
-    """The one case that a folder becomes."""
-    report = prepare(spec, folder, workers=1, **options)
-    assert not report.refused, report.refused
-    (record,) = report.prepared
-    return record, load_volume(spec.name, record)
-
-
-@pytest.fixture
-def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> np.ndarray:
-    """The phantom prepared from NIfTI, as a bag with all that lies around it; the store is then another, empty one."""
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "first"))
-    write_nifti(tmp_path / "nifti" / "p.nii.gz", phantom())
-    volume = prepared(CHEST, tmp_path / "nifti", keep_table="bag" in request.node.name)[1]
-    assert (volume > 600).sum() > 20  # the marker is in it
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
-    return volume
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    """The phantom prepared from NIfTI: as a chest, and with all that lies around it, as a bag."""
+    folder = tmp_path_factory.mktemp("reference")
+    write_nifti(folder / "in" / "p.nii.gz", phantom())
+    volumes = []
+    for keep_table in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENCH_DATA", str(folder / str(keep_table)))
+            volumes.append(prepare_one(CHEST, folder / "in", keep_table=keep_table)[1])
+    assert (volumes[0] > 600).sum() > 20  # the marker is in it
+    return volumes
 
 
 Writer = Callable[[Path], object]
-UPRIGHT = ("D", "H", "W")
-CHESTS: dict[str, tuple[str, Writer]] = {
-    "nifti as float": ("nifti", lambda f: write_nifti(f / "p.nii", phantom(), np.float32)),
-    "nifti as int32": ("nifti", lambda f: write_nifti(f / "p.nii.gz", phantom(), np.int32)),
-    "mhd": ("metaimage", lambda f: write_itk(f / "p.mhd", phantom())),
-    "zraw": ("metaimage", lambda f: write_itk(f / "p.mhd", phantom(), packed=True)),
-    "mhd turned": ("metaimage", lambda f: write_itk(f / "p.mhd", phantom(), turned=True)),
-    "mha": ("metaimage", lambda f: write_itk(f / "p.mha", phantom(), packed=True)),
-    "nrrd": ("nrrd", lambda f: write_itk(f / "p.nrrd", phantom(), packed=True)),
-    "nrrd, plain": ("nrrd", lambda f: write_itk(f / "p.nrrd", phantom())),
-    "nhdr": ("nrrd", lambda f: write_itk(f / "p.nhdr", phantom(), turned=True)),
-    "dicom": ("dicom", lambda f: write_dicom(f / "p", phantom())),
-    "enhanced dicom": ("dicom", lambda f: write_dicos(f / "p.dcm", phantom()[::-1], kind=ENHANCED_CT, patient="p")),
-    "h5": ("x2ct-h5", lambda f: write_h5(f / "p" / "ct_xray_data.h5", phantom())),
-    "npz in HU": ("npz", lambda f: write_chest_npz(f / "0001_chest", phantom())),
-    "npz in HU + 1024": ("npz", lambda f: write_chest_npz(f / "0001_chest", phantom(), 1024)),
-    "tiff": (
-        "tiff",
-        lambda f: (
-            write_tiffs(f / "p", phantom() + np.int16(1024)),
-            write_note(f / "p.toml", unit="hu+1024", spacing_mm=(5.0, 5.0, 5.0), axes=UPRIGHT),
-        ),
+
+
+def note(path: Path, unit: str, **values: object) -> None:
+    """A side file for what `seen` makes of a bag."""
+    write_note(path, **{"unit": unit, **BAG_NOTE, **values})
+
+
+CHESTS: dict[str, Writer] = {  # their formats, and what differs
+    "nifti, float": lambda f: write_nifti(f / "p.nii", phantom().astype(np.float32)),
+    "nifti, int32": lambda f: write_nifti(f / "p.nii.gz", phantom().astype(np.int32)),
+    "metaimage, mhd": lambda f: write_itk(f / "p.mhd", phantom()),
+    "metaimage, zraw": lambda f: write_itk(f / "p.mhd", phantom(), packed=True),
+    "metaimage, turned": lambda f: write_itk(f / "p.mhd", phantom(), turned=True),
+    "metaimage, mha": lambda f: write_itk(f / "p.mha", phantom(), packed=True),
+    "nrrd, packed": lambda f: write_itk(f / "p.nrrd", phantom(), packed=True),
+    "nrrd": lambda f: write_itk(f / "p.nrrd", phantom()),
+    "nrrd, nhdr": lambda f: write_itk(f / "p.nhdr", phantom(), turned=True),
+    "dicom": lambda f: write_dicom(f / "p", phantom()),
+    "dicom, enhanced": lambda f: write_dicos(f / "p.dcm", phantom()[::-1], kind=ENHANCED_CT, patient="p"),
+    "x2ct-h5": lambda f: write_h5(f / "p" / "ct_xray_data.h5", phantom()),
+    "npz, HU": lambda f: write_chest_npz(f / "0001_chest", phantom()),
+    "npz, HU + 1024": lambda f: write_chest_npz(f / "0001_chest", phantom(), 1024),
+    "tiff": lambda f: (
+        write_tiffs(f / "p", phantom() + np.int16(1024)), note(f / "p.toml", "hu+1024", axes=("D", "H", "W")),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHESTS)
-def test_a_chest_in_any_format_becomes_the_same_volume(tmp_path: Path, reference: np.ndarray, name: str) -> None:
-    form, write = CHESTS[name]
-    write(tmp_path / "in")
-    record, volume = prepared(CHEST, tmp_path / "in")
-    np.testing.assert_array_equal(volume, reference)
+def test_a_chest_in_any_format_becomes_the_same_volume(tmp_path: Path, references: list[np.ndarray], name: str) -> None:
+    form = name.split(",")[0]
+    CHESTS[name](tmp_path / "in")
+    record, volume = prepare_one(CHEST, tmp_path / "in")
+    np.testing.assert_array_equal(volume, references[0])
     assert record.patient == ("LIDC-IDRI-0001" if form == "npz" else "p")
     assert (record.source_format, record.source_slices, record.table) == (form, 64, "removed")
     np.testing.assert_allclose(record.source_spacing_mm, (5.0, 5.0, 5.0))
 
 
-def seen(volume: np.ndarray) -> np.ndarray:
-    """A bag (D, H, W) as slices (H, D, W) across the belt, upright on a screen."""
-    return volume.transpose(1, 0, 2)
-
-
-NOTE = {"spacing_mm": (5.0, 5.0, 5.0), "axes": ("H", "D", "W")}
-BAGS: dict[str, tuple[str, Writer]] = {
-    "nifti with axes": (
-        "nifti",
-        lambda f: (
-            write_nifti(f / "bag7.nii.gz", seen(phantom())[::-1, ::-1]),
-            write_note(f / "bag7.toml", axes=("-H", "-D", "W")),
-        ),
+SEEN = seen(phantom())
+BAGS: dict[str, Writer] = {
+    "nifti": lambda f: write_nifti(f / "bag7.nii.gz", phantom()),
+    "nifti, axes": lambda f: (
+        write_nifti(f / "bag7.nii.gz", SEEN[::-1, ::-1]), write_note(f / "bag7.toml", axes=("-H", "-D", "W")),
     ),
-    "nifti": ("nifti", lambda f: write_nifti(f / "bag7.nii.gz", phantom())),
-    "npz": (
-        "npz",
-        lambda f: (
-            write_bag(f / "bag7", seen(phantom()).astype(np.float32) + 1000),
-            write_note(f / "scans.toml", unit="mhu", **NOTE),
-        ),
+    "npz": lambda f: (write_bag(f / "bag7", SEEN + np.float32(1000)), note(f / "scans.toml", "mhu")),
+    "npz, attenuation": lambda f: (
+        write_bag(f / "bag7", 0.2 * (1 + SEEN / 1000)),
+        note(f / "bag7" / "volumes" / "scans.toml", "mu_per_cm", mu_water_per_cm=0.2),
     ),
-    "npz in attenuation": (
-        "npz",
-        lambda f: (
-            write_bag(f / "bag7", 0.2 * (1 + seen(phantom()).astype(np.float64) / 1000)),
-            write_note(f / "bag7" / "volumes" / "scans.toml", unit="mu_per_cm", mu_water_per_cm=0.2, **NOTE),
-        ),
+    "tiff, stack": lambda f: (
+        write_tiffs(f / "bag7", (SEEN + 1000).astype(np.uint16)), note(f / "bag7.toml", "mhu"),
     ),
-    "tiff stack": (
-        "tiff",
-        lambda f: (
-            write_tiffs(f / "bag7", (seen(phantom()) + 1000).astype(np.uint16)),
-            write_note(f / "bag7.toml", unit="mhu", **NOTE),
-        ),
+    "tiff, pages": lambda f: (
+        write_tiffs(f / "bag7", (SEEN + 1024).astype(np.uint16), pages=True),
+        note(f / "bag7" / "bag7.tif.toml", "hu+1024"),
     ),
-    "tiff pages": (
-        "tiff",
-        lambda f: (
-            write_tiffs(f / "bag7", (seen(phantom()) + 1024).astype(np.uint16), pages=True),
-            write_note(f / "bag7" / "bag7.tif.toml", unit="hu+1024", **NOTE),
-        ),
+    "dicos": lambda f: write_dicos(f / "a.dcs", SEEN[::-1]),
+    "dicos, packed": lambda f: write_dicos(f / "a.dcs", SEEN[::-1], jpeg=True),
+    "dicos, MHU": lambda f: write_dicos(f / "a.dcs", SEEN[::-1], unit="MHU"),
+    "dicos, no positions": lambda f: write_dicos(f / "a.dcs", SEEN[::-1], positions=False),
+    "dicos, a vendor's unit": lambda f: (
+        write_dicos(f / "a.dcs", SEEN[::-1], unit="unknown"), write_note(f / "scans.toml", unit="hu"),
     ),
-    "dicos": ("dicos", lambda f: write_dicos(f / "a.dcs", seen(phantom())[::-1])),
-    "dicos, packed": ("dicos", lambda f: write_dicos(f / "a.dcs", seen(phantom())[::-1], jpeg=True)),
-    "dicos in MHU": ("dicos", lambda f: write_dicos(f / "a.dcs", seen(phantom())[::-1], unit="MHU")),
-    "dicos without positions": ("dicos", lambda f: write_dicos(f / "a.dcs", seen(phantom())[::-1], positions=False)),
-    "dicos in a vendor's unit": (
-        "dicos",
-        lambda f: (
-            write_dicos(f / "a.dcs", seen(phantom())[::-1], unit="unknown"),
-            write_note(f / "scans.toml", unit="hu"),
-        ),
-    ),
-    "dicom": ("dicom", lambda f: write_dicom(f / "bag7", seen(phantom()), patient="bag7")),
-}
-
-
-def write_bag(folder: Path, values: np.ndarray) -> None:
-    """The layout of the unreleased bags: a volume in a folder, two pictures in another."""
-    (folder / "volumes").mkdir(parents=True)
-    np.savez_compressed(folder / "volumes" / "v_f16.npz", ct=values)
-    from skimage.io import imsave
-
-    (folder / "projections_grayscale2").mkdir()
-    for index, side in enumerate(("azimuth", "elevation")):
-        imsave(folder / "projections_grayscale2" / f"{folder.name}_{side}_90.png", drr(index), check_contrast=False)
+    "dicom": lambda f: write_dicom(f / "bag7", SEEN, patient="bag7"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAGS)
-def test_a_bag_in_any_format_becomes_the_same_volume(tmp_path: Path, reference: np.ndarray, name: str) -> None:
-    form, write = BAGS[name]
-    write(tmp_path / "in")
-    record, volume = prepared(BAG, tmp_path / "in")
-    np.testing.assert_allclose(volume, reference, atol=1 if "attenuation" in name else 0)
-    assert (record.patient, record.source_format, record.table) == ("bag7", form, "kept: a bag")
+def test_a_bag_in_any_format_becomes_the_same_volume(tmp_path: Path, references: list[np.ndarray], name: str) -> None:
+    BAGS[name](tmp_path / "in")
+    record, volume = prepare_one(BAG, tmp_path / "in")
+    np.testing.assert_allclose(volume, references[1], atol=1 if "attenuation" in name else 0)
+    assert (record.patient, record.source_format, record.table) == ("bag7", name.split(",")[0], "kept: a bag")
 
 
-def views_of(spec: DatasetSpec, record: PreparedCase) -> dict[str, np.ndarray]:
-    with np.load(views_path(spec.name, record.case)) as stored:
-        return dict(stored)
-
-
-def test_the_xrays_of_x2ct_are_kept_with_their_provenance(tmp_path: Path, reference: np.ndarray) -> None:
+def test_the_xrays_of_x2ct_are_kept_with_their_provenance(tmp_path: Path) -> None:
     case = "LIDC-IDRI-0936.20000101.5169.2.1"
     path = write_h5(tmp_path / "in" / case / "ct_xray_data.h5", phantom(), xray1=drr(1), xray2=drr(2))
-    record, volume = prepared(CHEST, tmp_path / "in")
-    np.testing.assert_array_equal(volume, reference)
+    record, _ = prepare_one(CHEST, tmp_path / "in")
     assert (record.case, record.series) == ("LIDC-IDRI-0936", case)
-    views = views_of(CHEST, record)
+    views, provenance = load_views("chest", record.case)
     np.testing.assert_array_equal(views["xray1"], drr(1))
     np.testing.assert_array_equal(views["xray2"], drr(2))
-    provenance = json.loads(str(views["provenance"]))
     assert provenance["format"] == "x2ct-h5"
     assert list(provenance["sha256_of_sources"]) == [f"{case}/ct_xray_data.h5"]
     path.unlink()
     write_h5(path, phantom() + np.int16(1))  # without X-rays: those of the earlier file must not stay
-    assert len(prepare(CHEST, tmp_path / "in", workers=1).prepared) == 1
+    assert len(prepare_chests(tmp_path / "in").prepared) == 1
     assert not views_path(CHEST.name, record.case).exists()
 
 
-def test_the_drrs_of_codediff3d_and_of_bags_are_kept(tmp_path: Path, reference: np.ndarray) -> None:
+def test_the_drrs_of_codediff3d_and_of_bags_are_kept(tmp_path: Path) -> None:
     write_chest_npz(tmp_path / "chests" / "0001_chest", phantom())
     write_chest_npz(tmp_path / "chests" / "0002_chest", phantom() + np.int16(1))
-    first, second = prepare(CHEST, tmp_path / "chests", workers=1).prepared
-    for record in (first, second):
-        views = views_of(CHEST, record)
-        assert sorted(views) == [*(f"drr_{index}" for index in range(8)), "provenance"]
+    names = [f"drr_{index}" for index in range(8)]
+    for record, folder in zip(prepare_chests(tmp_path / "chests").prepared, ("0001", "0002"), strict=True):
+        views, provenance = load_views("chest", record.case)
+        assert sorted(views) == names
         np.testing.assert_array_equal(views["drr_3"], drr(3))
-    assert json.loads(str(views["provenance"]))["sha256_of_sources"].keys() == {
-        f"0002_chest/drr_{index}.png" for index in range(8)
-    }
-    write_bag(tmp_path / "bags" / "bag7", seen(phantom()).astype(np.float32))
-    write_note(tmp_path / "bags" / "scans.toml", unit="hu", **NOTE)
-    record, _ = prepared(BAG, tmp_path / "bags")
-    assert sorted(views_of(BAG, record)) == ["bag7_azimuth_90", "bag7_elevation_90", "provenance"]
+        assert list(provenance["sha256_of_sources"]) == [f"{folder}_chest/{name}.png" for name in names]
+    write_bag(tmp_path / "bags" / "bag7", SEEN.astype(np.float32))
+    note(tmp_path / "bags" / "scans.toml", "hu")
+    record, _ = prepare_one(BAG, tmp_path / "bags")
+    assert sorted(load_views("bags", record.case)[0]) == ["bag7_azimuth_90", "bag7_elevation_90"]
 
 
-def test_a_scan_of_luna16_is_that_of_its_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.plugins.registry import get_dataset
-
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
+def test_a_scan_of_luna16_is_that_of_its_patient(tmp_path: Path) -> None:
     series = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"
     write_itk(tmp_path / "in" / "subset0" / f"{series}.mhd", phantom())
     write_itk(tmp_path / "in" / "subset0" / "1.2.3.mhd", phantom() + np.int16(2))
     write_itk(tmp_path / "in" / "seg-lungs-LUNA16" / f"{series}.mhd", (phantom() == -860).astype(np.int16), packed=True)
     (tmp_path / "in" / "annotations.csv").write_text("seriesuid,coordX\n")
     spec = replace(get_dataset("lidc"), full_grid=32)
-    report = prepare(spec, tmp_path / "in", workers=1)
+    report = prepare_chests(tmp_path / "in", spec)
     assert not report.refused
     assert [(r.case, r.patient, r.series) for r in report.prepared] == [
         ("1.2.3", "1.2.3", "1.2.3"),
@@ -238,25 +167,20 @@ def test_a_scan_of_luna16_is_that_of_its_patient(tmp_path: Path, monkeypatch: py
     assert [item.reason for item in report.skipped] == ["no CT: labels or a picture"]
 
 
-def test_the_list_of_series_is_that_of_the_archive() -> None:
-    assert patient_of_series("1.3.6.1.4.1.14519.5.2.1.6279.6001.619372068417051974713149104919") == "LIDC-IDRI-0002"
-    assert patient_of_series("LIDC-IDRI-0002") is None
-
-
-def test_the_fullest_scan_of_a_patient_is_taken_whatever_the_format(tmp_path: Path, reference: np.ndarray) -> None:
+def test_the_fullest_scan_of_a_patient_is_taken_whatever_the_format(tmp_path: Path) -> None:
     write_h5(tmp_path / "in" / "LIDC-IDRI-0001.1" / "ct_xray_data.h5", phantom()[::2, ::2, ::2])
     write_itk(tmp_path / "in" / "LIDC-IDRI-0001.mhd", phantom())
-    report: PrepareReport = prepare(CHEST, tmp_path / "in", workers=1)
+    report = prepare_chests(tmp_path / "in")
     assert [record.source_format for record in report.prepared] == ["metaimage"]
     assert len(report.skipped) == 1
     assert len(read_store(CHEST.name)) == 1
 
 
-def test_a_changed_side_file_prepares_again(tmp_path: Path, reference: np.ndarray) -> None:
-    write_tiffs(tmp_path / "in" / "bag7", (seen(phantom()) + 1024).astype(np.uint16))
-    note = tmp_path / "in" / "bag7.toml"
-    write_note(note, unit="mhu", **NOTE)
-    wrong = prepared(BAG, tmp_path / "in")[1]
-    write_note(note, unit="hu+1024", **NOTE)
-    right = prepared(BAG, tmp_path / "in")[1]
+def test_a_changed_side_file_prepares_again(tmp_path: Path) -> None:
+    write_tiffs(tmp_path / "in" / "bag7", (SEEN + 1024).astype(np.uint16))
+    path = tmp_path / "in" / "bag7.toml"
+    note(path, "mhu")
+    wrong = prepare_one(BAG, tmp_path / "in")[1]
+    note(path, "hu+1024")
+    right = prepare_one(BAG, tmp_path / "in")[1]
     assert np.median(wrong - right) == 24

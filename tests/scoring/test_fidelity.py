@@ -13,18 +13,20 @@ import torch
 from prdc import compute_prdc
 from scipy.ndimage import gaussian_filter
 
+from bench.metrics import FIDELITY
+from bench.metrics.settings import EncoderSettings
 from bench.scoring import fidelity
 from bench.scoring.fidelity import (
     DegenerateFeatures,
-    baseline_draws,
+    count_uncached,
+    draw_baseline,
     encode,
+    encode_real,
     prdc_by_encoder,
     prdc_scores,
-    real_features,
-    uncached,
 )
-from bench.scoring.protocols import Fidelity
-from bench.scoring.sets import plan_set, set_scores
+from bench.scoring.protocol import VERSIONS, Fidelity, Stretch
+from bench.scoring.sets import plan_set, score_set
 
 SMALL = Fidelity(encoder_seeds=(0, 1), small_encoded_side=48, baseline_draws=3, nearest_k=3)  # 27 features
 CPU = torch.device("cpu")
@@ -123,7 +125,7 @@ def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage:
 def test_copies_score_one_and_blur_or_collapse_raises_density() -> None:
     random = np.random.default_rng(4)
     real = random.normal(size=(96, 64))
-    assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(fidelity.NAMES, 1.0), abs=1e-12)
+    assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(FIDELITY, 1.0), abs=1e-12)
     assert prdc_scores(real, real / 2, 3)["density"] > 10
 
 
@@ -133,7 +135,7 @@ def test_batches_are_averaged_in_order_and_the_rest_is_dropped() -> None:
     scores = prdc_by_encoder(real, generated, 3, 8)
     for encoder in range(2):
         loop = [brute_force(real[encoder, i : i + 8], generated[encoder, i : i + 8], 3) for i in (0, 8)]
-        expected = {name: np.mean([entry[name] for entry in loop]) for name in fidelity.NAMES}
+        expected = {name: np.mean([entry[name] for entry in loop]) for name in FIDELITY}
         assert scores[encoder] == pytest.approx(expected, abs=1e-12)
     changed = generated.copy()
     changed[:, 16:] = 99.0
@@ -155,7 +157,7 @@ def test_features_that_do_not_vary_warn_and_score_nothing() -> None:
     with pytest.warns(DegenerateFeatures, match="all generated features are equal"):
         assert prdc_scores(real, flat, 3)["recall"] == 0.0
     with pytest.warns(DegenerateFeatures, match="all real and generated features are equal"):
-        assert prdc_scores(flat, flat, 3) == dict.fromkeys(fidelity.NAMES, 0.0)
+        assert prdc_scores(flat, flat, 3) == dict.fromkeys(FIDELITY, 0.0)
 
 
 def test_too_few_rows_or_bad_numbers_are_refused() -> None:
@@ -171,19 +173,19 @@ def test_too_few_rows_or_bad_numbers_are_refused() -> None:
 def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, data_folder: Path, monkeypatch) -> None:
     cases = make_data(test=3)["test"]
     indices = np.arange(3)
-    assert uncached(cases, indices, SMALL) == 3
-    first = real_features(cases, indices, SMALL, CPU)
-    assert uncached(cases, indices, SMALL) == 0
+    assert count_uncached(cases, indices, SMALL) == 3
+    first = encode_real(cases, indices, SMALL, CPU)
+    assert count_uncached(cases, indices, SMALL) == 0
     (archive,) = (data_folder / "features").glob("toy-test-*.npz")
     (record,) = (data_folder / "features").glob("toy-test-*.json")
     assert len(json.loads(record.read_text())["sha256"]) == 64
 
     with monkeypatch.context() as patched:
         patched.setattr(fidelity, "encode", None)  # a second computation would fail
-        again = real_features(cases, indices, SMALL, CPU)
+        again = encode_real(cases, indices, SMALL, CPU)
     archive.write_bytes(archive.read_bytes()[:-100])
-    assert uncached(cases, indices, SMALL) == 3
-    rebuilt = real_features(cases, indices, SMALL, CPU)
+    assert count_uncached(cases, indices, SMALL) == 3
+    rebuilt = encode_real(cases, indices, SMALL, CPU)
     for key, features in first.items():
         assert np.array_equal(again[key], features)
         assert np.array_equal(rebuilt[key], features)
@@ -192,21 +194,89 @@ def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, dat
 @pytest.mark.usefixtures("data_folder")
 def test_other_data_cases_or_encoders_are_not_taken_from_the_cache(make_data) -> None:
     cases = make_data(test=3)["test"]
-    real_features(cases, np.arange(3), SMALL, CPU)
+    encode_real(cases, np.arange(3), SMALL, CPU)
     other_data = make_data(test=3, seed=1)["test"]
-    assert uncached(cases, np.arange(2), SMALL) == 2
-    assert uncached(cases, np.arange(3), replace(SMALL, encoder_seeds=(0, 2))) == 3
-    assert uncached(other_data, np.arange(3), SMALL) == 3
+    assert count_uncached(cases, np.arange(2), SMALL) == 2
+    assert count_uncached(cases, np.arange(3), replace(SMALL, encoder_seeds=(0, 2))) == 3
+    assert count_uncached(other_data, np.arange(3), SMALL) == 3
+
+
+SETTINGS = Fidelity(
+    nearest_k=2,
+    encoder=EncoderSettings(widths=(4, 8, 8, 8), head_width=8),
+    encoder_seeds=(0,),
+    baseline_draws=1,
+    small_encoded_side=32,
+    stretch=Stretch(),
+)
+OF_ENCODING = {  # another value of each setting that features of a volume, or of a blurred one, depend on
+    "widths": replace(SETTINGS, encoder=replace(SETTINGS.encoder, widths=(4, 8, 8, 12))),
+    "head_width": replace(SETTINGS, encoder=replace(SETTINGS.encoder, head_width=9)),
+    "head_side": replace(SETTINGS, encoder=replace(SETTINGS.encoder, head_side=3)),
+    "gate_side": replace(SETTINGS, encoder=replace(SETTINGS.encoder, gate_side=2)),
+    "slope": replace(SETTINGS, encoder=replace(SETTINGS.encoder, slope=0.3)),
+    "spectral_norm": replace(SETTINGS, encoder=replace(SETTINGS.encoder, spectral_norm="random-vectors")),
+    "encoder_seeds": replace(SETTINGS, encoder_seeds=(1,)),
+    "small_encoded_side": replace(SETTINGS, small_encoded_side=48),
+    "small_below and encoded_side": replace(SETTINGS, small_below=8, encoded_side=48),
+    "interpolation": replace(SETTINGS, interpolation=("nearest", "nearest")),
+    "blur_edge": replace(SETTINGS, blur_edge="wrap"),
+    "added_hu": replace(SETTINGS, stretch=Stretch(added_hu=100.0)),
+    "window_hu": replace(SETTINGS, stretch=Stretch(window_hu=1e-3)),
+    "no stretch": replace(SETTINGS, stretch=None),
+}
+OF_SETS = {  # the same of settings that decide only how features are compared
+    "nearest_k": replace(SETTINGS, nearest_k=3),
+    "baseline_draws": replace(SETTINGS, baseline_draws=2),
+    "baseline_seed": replace(SETTINGS, baseline_seed=1),
+    "blur_voxels": replace(SETTINGS, blur_voxels=3.0),
+    "batch": replace(SETTINGS, batch=5),
+}
+
+
+@pytest.mark.usefixtures("data_folder")
+@pytest.mark.parametrize("name", [*OF_ENCODING, *OF_SETS])
+def test_cached_features_are_those_of_the_settings_that_decide_them(make_data, name: str) -> None:
+    cases, indices = make_data(test=3)["test"], np.arange(3)
+    first = encode_real(cases, indices, SETTINGS, CPU, blur_voxels=1.0)
+    other = {**OF_ENCODING, **OF_SETS}[name]
+    assert count_uncached(cases, indices, other, 1.0) == (3 if name in OF_ENCODING else 0)
+    again = encode_real(cases, indices, other, CPU, blur_voxels=1.0)
+    same = [first[key].shape == again[key].shape and np.array_equal(first[key], again[key]) for key in first]
+    assert not any(same) if name in OF_ENCODING else all(same)
+
+
+@pytest.mark.usefixtures("data_folder")
+@pytest.mark.parametrize("name", ["features", "encoder", "blur", "stretch"])
+def test_features_that_an_earlier_version_computed_are_not_taken_from_the_cache(make_data, monkeypatch, name) -> None:
+    cases = make_data(test=2)["test"]
+    encode_real(cases, np.arange(2), SETTINGS, CPU)
+    monkeypatch.setitem(VERSIONS, name, VERSIONS[name] + 1)
+    assert count_uncached(cases, np.arange(2), SETTINGS) == 2
+
+
+@pytest.mark.usefixtures("data_folder")
+@pytest.mark.parametrize("name", OF_SETS)
+def test_every_setting_of_sets_decides_a_number(make_data, name: str) -> None:
+    data = make_data(train=12, test=7)
+    volumes = 0.7 * data["test"].volumes(range(7)) + 0.1
+    first, other = (
+        score_set(plan_set(data["test"], data["train"], data["test"].names, settings, CPU), volumes)
+        for settings in (SETTINGS, OF_SETS[name])
+    )
+    assert {(s.metric, s.axis, s.rep, s.stat): s.value for s in first} != {
+        (s.metric, s.axis, s.rep, s.stat): s.value for s in other
+    }
 
 
 @pytest.mark.usefixtures("data_folder")
 def test_blurred_features_are_those_of_blurred_volumes_and_kept_apart(make_data) -> None:
     cases = make_data(test=3)["test"]
-    sharp = real_features(cases, np.arange(3), SMALL, CPU)
-    blurred = real_features(cases, np.arange(3), SMALL, CPU, blur=2.0)
-    assert uncached(cases, np.arange(3), SMALL, 1.0) == 3
+    sharp = encode_real(cases, np.arange(3), SMALL, CPU)
+    blurred = encode_real(cases, np.arange(3), SMALL, CPU, blur_voxels=2.0)
+    assert count_uncached(cases, np.arange(3), SMALL, 1.0) == 3
     np.testing.assert_allclose(
-        real_features(cases, np.arange(3), SMALL, CPU, blur=2.0)["3d"], blurred["3d"], rtol=0, atol=0
+        encode_real(cases, np.arange(3), SMALL, CPU, blur_voxels=2.0)["3d"], blurred["3d"], rtol=0, atol=0
     )
     assert np.abs(sharp["3d"] - blurred["3d"]).max() > 0
     volumes = cases.volumes(range(3)).numpy()
@@ -215,10 +285,10 @@ def test_blurred_features_are_those_of_blurred_volumes_and_kept_apart(make_data)
 
 
 def test_baseline_draws_hold_no_case_twice_and_are_the_same_for_every_method() -> None:
-    draws = baseline_draws(30, 12, Fidelity())
+    draws = draw_baseline(30, 12, Fidelity())
     assert draws.shape == (5, 12)
     assert all(len(set(draw)) == 12 and max(draw) < 30 for draw in draws.tolist())
-    assert np.array_equal(draws, baseline_draws(30, 12, Fidelity()))
+    assert np.array_equal(draws, draw_baseline(30, 12, Fidelity()))
     assert len({tuple(draw) for draw in draws.tolist()}) == 5
 
 
@@ -228,8 +298,8 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
     plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
     encoded = []
     volumes = data["test"].volumes(range(6))
-    scores = set_scores(plan, volumes, lambda: encoded.append(1))
-    assert len(encoded) == 6 + 6 + 6 + len(plan.drawn)  # predicted, true, blurred, drawn
+    scores = score_set(plan, volumes, lambda: encoded.append(1))
+    assert len(encoded) == 6 + 6 + 6 + len(plan.training)  # predicted, true, blurred, drawn
     by_key = {(s.space, s.axis, s.metric, s.rep, s.stat): s.value for s in scores}
     assert len(by_key) == len(scores)
     for axis in ("d", "h", "w", "mean"):
@@ -265,7 +335,7 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
 def test_sets_that_are_too_small_say_so(make_data, train: int, test: int, metric: str, reason: str) -> None:
     data = make_data(train=train, test=test)
     plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
-    scores = [s for s in set_scores(plan, data["test"].volumes(range(test))) if s.metric == metric]
+    scores = [s for s in score_set(plan, data["test"].volumes(range(test))) if s.metric == metric]
     assert {(s.space, s.axis) for s in scores} == {("3d", "all"), *(("mip", a) for a in ("d", "h", "w", "mean"))}
     assert {(s.value, s.note) for s in scores} == {(None, reason)}
 
@@ -274,7 +344,7 @@ def test_sets_that_are_too_small_say_so(make_data, train: int, test: int, metric
 def test_equal_predictions_are_scored_with_a_note_and_without_a_warning(make_data) -> None:
     data = make_data(train=6, test=6)
     plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
-    scores = set_scores(plan, [torch.full((16, 16, 16), 0.4)] * 6)
+    scores = score_set(plan, [torch.full((16, 16, 16), 0.4)] * 6)
     (recall,) = [s for s in scores if (s.space, s.metric, s.stat) == ("3d", "recall", "mean")]
     assert recall.value == 0.0
     assert recall.note == "all generated features are equal"

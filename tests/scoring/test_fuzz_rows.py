@@ -1,7 +1,5 @@
-"""Result files and rows of any content: merged whole, or refused with the file as it was."""
+"""Scores and lines of runs of any content: entered whole, or refused with the folder as it was."""
 
-import csv
-import io
 import math
 from pathlib import Path
 
@@ -11,10 +9,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bench.errors import BenchError
-from bench.scoring.rows import COLUMNS, ScoreRow, merge_rows, merge_run, read_runs, read_scores
+from bench.runs.record import RunLine
+from bench.scoring.rows import Score
+from bench.scoring.store import load_results, load_runs, put_run, read_run
 
 from ..helpers.fuzzing import damaged, damages, profile, refused_or_fine, tried
-from .test_rows import row
+from ..helpers.score_rows import run_line, score
 
 TEXTS = st.text(max_size=12) | st.sampled_from(
     ("=1+1", "@x", "-2", "+a", "\tx", "a\nb", 'a"b', "a,b", "\x00", "nan", "")
@@ -26,23 +26,28 @@ NUMBERS = (
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*") if path.suffix == ".csv"}
 
 
-def any_row(**own: object) -> ScoreRow | None:
-    """A row of these fields; None where the schema itself refuses them."""
+def score_or_none(**own: object) -> Score | None:
+    """A score of these fields; None where the schema itself refuses them."""
     try:
-        return row(**own)
+        return score(**own)
     except ValidationError:
         return None
 
 
-rows = st.builds(
-    any_row,
+def line_or_none(run_id: str, own: dict) -> RunLine | None:
+    try:
+        return run_line(run_id, **own)
+    except ValidationError:
+        return None
+
+
+scores = st.builds(
+    score_or_none,
     metric=st.sampled_from(("mse", "mae", "psnr", "ssim", "density", "coverage", "train_hours")) | TEXTS,
     value=NUMBERS,
-    run_id=TEXTS,
-    method=TEXTS,
     case=TEXTS,
     protocol=st.sampled_from(("ct3d-1", "x2ct-2019")) | TEXTS,
     space=st.sampled_from(("3d", "mip", "time", "code", "drr")),
@@ -55,18 +60,17 @@ rows = st.builds(
 
 
 @tried(60, 2000)
-def test_any_rows_are_merged_whole_or_not_at_all(examples: int, tmp_path: Path) -> None:
-    merge_rows(tmp_path, [row()])
+def test_any_scores_are_entered_whole_or_not_at_all(examples: int, tmp_path: Path) -> None:
+    put_run(tmp_path, run_line(), [score()])
+    (path,) = (tmp_path / "scores").glob("*.csv")
 
     @profile(examples)
-    @given(st.lists(rows, min_size=1, max_size=4))
-    def check(made: list[ScoreRow | None]) -> None:
+    @given(st.lists(scores, min_size=1, max_size=4))
+    def check(made: list[Score | None]) -> None:
         before, new = files(tmp_path), [one for one in made if one is not None]
-        if refused_or_fine(lambda: merge_rows(tmp_path, new)):
-            read = read_scores(tmp_path)
-            assert len(read) >= len(new)
-            assert not read.duplicated(list(COLUMNS[:18])).any()
-            (tmp_path / "scores.csv").write_bytes(before["scores.csv"])
+        if refused_or_fine(lambda: put_run(tmp_path, run_line(), new)):
+            assert len(load_results(tmp_path)) >= len(new)
+            path.write_bytes(before[str(path.relative_to(tmp_path))])
         assert files(tmp_path) == before
 
     check()
@@ -74,8 +78,8 @@ def test_any_rows_are_merged_whole_or_not_at_all(examples: int, tmp_path: Path) 
 
 @tried(60, 1500)
 def test_a_damaged_file_is_refused_and_left_alone_or_still_whole(examples: int, tmp_path: Path) -> None:
-    merge_rows(tmp_path, [row(case=case) for case in "abcd"])
-    path = tmp_path / "scores.csv"
+    put_run(tmp_path, run_line(), [score(case=case) for case in "abcd"])
+    (path,) = (tmp_path / "scores").glob("*.csv")
     content = path.read_bytes()
 
     @profile(examples)
@@ -83,48 +87,39 @@ def test_a_damaged_file_is_refused_and_left_alone_or_still_whole(examples: int, 
     def check(changes: list) -> None:
         text = damaged(content, changes)
         path.write_bytes(text)
-        readable = refused_or_fine(lambda: read_scores(tmp_path))
-        if not refused_or_fine(lambda: merge_rows(tmp_path, [row(run_id="other")])):
+        readable = refused_or_fine(lambda: load_results(tmp_path))
+        assert readable == refused_or_fine(lambda: read_run(tmp_path, run_line().run_id))
+        if not refused_or_fine(lambda: put_run(tmp_path, run_line(), [score(value=0.5)])):
             assert path.read_bytes() == text
-        elif readable:
-            assert "other" in set(read_scores(tmp_path)["run_id"])
-        assert not list(tmp_path.glob(".*.partial"))
+        assert not list(tmp_path.rglob(".*.partial"))
 
     check()
 
 
 @tried(40, 800)
-def test_any_record_of_a_run_comes_back_or_is_refused(examples: int, tmp_path: Path) -> None:
+def test_any_line_of_a_run_comes_back_or_is_refused(examples: int, tmp_path: Path) -> None:
+    names = [name for name in RunLine.model_fields if name != "run_id"]
+
     @profile(examples)
-    @given(st.dictionaries(TEXTS, TEXTS | NUMBERS, max_size=4), TEXTS)
-    def check(record: dict, run_id: str) -> None:
-        (tmp_path / "runs.csv").unlink(missing_ok=True)
-        if refused_or_fine(lambda: merge_run(tmp_path, {**record, "run_id": run_id})):
-            assert read_runs(tmp_path)["run_id"].tolist() == [" ".join(run_id.split())]
+    @given(st.dictionaries(st.sampled_from(names), TEXTS | NUMBERS, max_size=4), TEXTS)
+    def check(own: dict, run_id: str) -> None:
+        for path in tmp_path.rglob("*.csv"):
+            path.unlink()
+        line = line_or_none(run_id, own)
+        if line is not None and refused_or_fine(lambda: put_run(tmp_path, line, [])):
+            assert load_runs(tmp_path)["run_id"].tolist() == [run_id]
 
     check()
 
 
-def test_a_carriage_return_never_ends_a_line(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="carriage return"):
-        merge_run(tmp_path, {"run_id": "a", "left\rright": 1})
-    assert not files(tmp_path)
-    merge_run(tmp_path, {"run_id": "a", "error": "left\rright"})
-    edited = (tmp_path / "runs.csv").read_bytes().replace(b"left right", b'"left\rright"')
-    (tmp_path / "runs.csv").write_bytes(edited)
-    with pytest.raises(BenchError, match="carriage return"):
-        merge_run(tmp_path, {"run_id": "b"})
-    assert (tmp_path / "runs.csv").read_bytes() == edited
-
-
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+1+cmd", "-cmd", "|x", "%0A"])
 def test_cells_that_a_spreadsheet_would_compute_are_not_written(text: str, tmp_path: Path) -> None:
-    for field in ("method", "run_id", "case", "note"):
+    for field in ("case", "note"):
         with pytest.raises(BenchError, match="spreadsheet"):
-            merge_rows(tmp_path, [row(**{field: text})])
-    with pytest.raises(BenchError, match="spreadsheet"):
-        merge_run(tmp_path, {"run_id": "a", "error": text})
+            put_run(tmp_path, run_line(), [score(**{field: text})])
+    for field in ("method", "error"):
+        with pytest.raises(BenchError, match="spreadsheet"):
+            put_run(tmp_path, run_line(**{field: text}), [score()])
     assert not files(tmp_path)
-    merge_rows(tmp_path, [row(value=1e-5, seed=-1, views="-90+0")])
-    cells = [cell for line in csv.reader(io.StringIO((tmp_path / "scores.csv").read_text())) for cell in line]
-    assert "-90+0" in cells
+    put_run(tmp_path, run_line(views="-90+0", seed=-1), [score(value=1e-5)])
+    assert load_results(tmp_path)["views"].tolist() == ["-90+0"]

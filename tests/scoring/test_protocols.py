@@ -1,8 +1,13 @@
-"""Protocols are frozen, found by name, explained, and their numbers never meet."""
+"""Protocols are frozen, found by name, explained; their hash covers what decides a number, and numbers never meet."""
 
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cli import run_command
@@ -10,16 +15,31 @@ from bench.errors import BenchError, UsageError
 from bench.metrics import METRICS
 from bench.results.model import read_results
 from bench.results.tables import build_tables
-from bench.scoring.protocols import PROTOCOLS, describe, get_protocol
-from bench.scoring.released_codediff import TRUTH_ENCODED
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import TRUTH_ENCODED, USED, VERSIONS, CaseVolumes, Protocol, Stretch
+from bench.scoring.protocols import CARRIED, PROTOCOLS, carry_hash, describe, get_protocol
 from bench.scoring.rows import ScoreRow, check_rows, merge_rows
 
 FROZEN = {
-    "ct3d-1": "00f4221b9afe",
-    "paper-2023": "73d5a40140a3",
-    "x2ct-2019": "dbfdab5eaa21",
-    "ccx-2021": "9efbaa9674fa",
+    "ct3d-1": "e979df53a593",
+    "paper-2023": "7e77801fc416",
+    "x2ct-2019": "b3e817c60b6e",
+    "ccx-2021": "4dad81ffb004",
 }
+OTHERS = {  # another value of a setting that is no number, or for which not every number is allowed
+    "id": "another",
+    "truth": "encoded",
+    "psnr": "volume",
+    "axes": ("d", "d", "d"),
+    "widths": (16, 32, 64, 64),
+    "spectral_norm": "random-vectors",
+    "encoder_seeds": (7,),
+    "blur_edge": "reflect",
+    "interpolation": ("nearest", "nearest"),
+    "stretch": Stretch(),
+    "batch": 5,
+}
+TAKEN = {"truth": "ct", "psnr": "integers", "spectral_norm": "exact", "batch": 8}  # OTHERS are these where they differ
 
 
 def row(protocol: str, metric: str, value: float, **changes) -> ScoreRow:
@@ -46,6 +66,30 @@ def row(protocol: str, metric: str, value: float, **changes) -> ScoreRow:
         "code_version": "0",
     }
     return ScoreRow(**{**fields, **changes})
+
+
+def settings_of(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each setting in a protocol or a part of it."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if is_dataclass(value):
+            yield from settings_of(value, (*path, field.name))
+        elif field.name in OTHERS or isinstance(value, int | float):
+            yield (*path, field.name)
+
+
+def with_another(part: Any, path: tuple[str, ...]) -> Any:
+    """The same protocol but for the setting at `path`."""
+    name, *rest = path
+    value = getattr(part, name)
+    if rest:
+        return replace(part, **{name: with_another(value, tuple(rest))})
+    if name not in OTHERS:
+        return replace(part, **{name: 1.5 * value if isinstance(value, float) else value + 1})
+    return replace(part, **{name: TAKEN[name] if value == OTHERS[name] else OTHERS[name]})
+
+
+SETTINGS = [(name, path) for name, protocol in PROTOCOLS.items() for path in settings_of(protocol)]
 
 
 def test_a_definition_that_has_an_id_stays_what_it_is() -> None:
@@ -90,22 +134,98 @@ def test_an_unknown_protocol_is_refused_with_the_nearest() -> None:
         get_protocol("x2ct")
 
 
-def test_every_field_of_a_protocol_but_its_explanations_enters_the_hash() -> None:
-    protocol = get_protocol("paper-2023")
-    fidelity = protocol.fidelity
-    changed = [
-        replace(protocol, exact_db=None),
-        replace(protocol, integer_peak=4095.0),
-        replace(protocol, truth="ct"),
-        replace(protocol, values="window"),
-        replace(protocol, mip=None),
-        replace(protocol, fidelity=replace(fidelity, batch=9)),
-        replace(protocol, fidelity=replace(fidelity, spectral_norm="exact")),
-        replace(protocol, fidelity=replace(fidelity, values="window")),
-        replace(protocol, fidelity=replace(fidelity, blur_voxels=2.0)),
-    ]
-    assert len({p.sha256() for p in (protocol, *changed)}) == len(changed) + 1
-    assert replace(protocol, quirks=()).sha256() == protocol.sha256()
+# --- the hash
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), SETTINGS, ids=lambda value: ".".join(value) if isinstance(value, tuple) else value
+)
+def test_every_setting_enters_the_hash_and_the_description(name: str, path: tuple[str, ...]) -> None:
+    protocol = PROTOCOLS[name]
+    other = with_another(protocol, path)
+    assert other != protocol
+    assert other.sha256() != protocol.sha256()
+    texts = [describe(each).replace(each.sha256()[:12], "") for each in (protocol, other)]
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("part", ["projections", "turn", "likelihood", "fidelity"])
+def test_every_part_enters_the_hash(part: str) -> None:
+    protocol = PROTOCOLS["ct3d-1"]
+    assert replace(protocol, **{part: None}).sha256() != protocol.sha256()
+
+
+def test_explanations_do_not_enter_the_hash() -> None:
+    for protocol in PROTOCOLS.values():
+        assert replace(protocol, quirks=("another",)).sha256() == protocol.sha256()
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_the_version_of_a_function_enters_the_hash_of_the_protocols_that_call_it(name: str, monkeypatch) -> None:
+    before = {protocol.id: protocol.sha256() for protocol in PROTOCOLS.values()}
+    using = {protocol.id for protocol in PROTOCOLS.values() if name in protocol.versions()}
+    monkeypatch.setitem(VERSIONS, name, VERSIONS[name] + 1)
+    assert {protocol.id for protocol in PROTOCOLS.values() if protocol.sha256() != before[protocol.id]} == using
+    assert using
+
+
+def test_a_protocol_depends_on_the_functions_of_its_parts_alone() -> None:
+    versions = {name: set(protocol.versions()) for name, protocol in PROTOCOLS.items()}
+    assert {"ssim", "projector", "1-HU bins", "neighbours"} <= versions["ct3d-1"]
+    assert versions["x2ct-2019"] == versions["ccx-2021"] == {*USED["every"], *USED["ReleasedX2ct"]}
+    assert "projector" not in versions["paper-2023"]
+
+
+def distortion_settings(name: str) -> list[tuple[str, ...]]:
+    return [path for path in settings_of(PROTOCOLS[name]) if path[0] in ("distortion", "projections")]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, path) for name in PROTOCOLS for path in distortion_settings(name)],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else value,
+)
+def test_every_setting_of_the_numbers_of_a_case_decides_one(name: str, path: tuple[str, ...]) -> None:
+    """A setting that no function reads would say something of the numbers that is not so."""
+    random = np.random.default_rng(5)
+    truth = 0.2 + 0.6 * random.random((13, 14, 15))
+    prediction = np.clip(truth + 0.1 * random.normal(size=truth.shape), 0.0, 1.0)
+    prediction[3] = truth[3]
+    volumes = CaseVolumes(truth, prediction)
+    protocol = PROTOCOLS[name]
+    other: Protocol = with_another(protocol, path)
+    assert score_case(volumes, other) != score_case(volumes, protocol)
+
+
+def test_protocols_are_read_without_pytorch_and_scipy() -> None:
+    code = "import sys, bench.scoring.protocols; print({'torch', 'scipy', 'skimage', 'pandas'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
+
+
+# --- hashes of before
+
+
+def test_earlier_hashes_lead_to_todays_definitions_and_others_to_themselves() -> None:
+    assert len(CARRIED) == len(set(CARRIED.values())) == 4
+    assert {carry_hash(old) for old in CARRIED} == {protocol.sha256() for protocol in PROTOCOLS.values()}
+    assert all(carry_hash(protocol.sha256()) == protocol.sha256() for protocol in PROTOCOLS.values())
+    assert carry_hash("0" * 64) == "0" * 64
+
+
+def test_rows_of_an_earlier_hash_share_a_block_with_todays_and_those_of_another_do_not(tmp_path: Path) -> None:
+    (old,) = [old for old, new in CARRIED.items() if new == PROTOCOLS["ct3d-1"].sha256()]
+    for seed, protocol_hash in enumerate((old, PROTOCOLS["ct3d-1"].sha256(), "0" * 64)):
+        run = {"run_id": f"a-b-c-s{seed}-01234567", "seed": seed, "protocol_hash": protocol_hash}
+        merge_rows(tmp_path, [row("ct3d-1", "mse", 0.01 * (seed + 1), **MEAN, **run)])
+    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+    cells = {
+        block.header: next(cell for cell in block.methods[0].cells if cell.metric == "mse").value
+        for block in table.blocks
+    }
+    assert sorted(cells.values()) == pytest.approx([0.015, 0.03])
+    (other,) = [header for header, value in cells.items() if value == pytest.approx(0.03)]
+    assert "protocol as another version defines it" in other
 
 
 # --- invariants of rows follow the protocol

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,17 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from bench.metrics.distortion import mse, psnr
+from bench.metrics.settings import SliceSsim
 from bench.metrics.slices import psnr_of_slices, psnr_or_cap, ssim_of_slices
-from bench.scoring.cases import CaseVolumes, project_maximum
+from bench.scoring.cases import project_maximum, score_case
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Stretch
 from bench.scoring.protocols import get_protocol
-from bench.scoring.released_codediff import (
-    TRUTH_CT,
-    TRUTH_ENCODED,
-    min_max,
-    released_codediff_scores,
-    released_ssim,
-    stretched,
-)
-from bench.scoring.released_x2ct import as_integers, cosine, x2ct_scores
+from bench.scoring.released_codediff import divide_by_range, stretch_to_ct
+from bench.scoring.released_x2ct import cosine, truncate
 
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("helpers", "golden_metrics.json").read_text())
 RANDOM = np.random.default_rng(23)
+WRONG_AXES = SliceSsim(axes=("w", "w", "h"))
 
 
 def codediff_pair() -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +49,7 @@ def noisy_pair(shape: tuple[int, ...], dtype: type = np.float64) -> tuple[np.nda
 def numbers(protocol: str, *volumes: np.ndarray) -> dict[tuple[str, str], float | None]:
     """(metric, axis) → value in 3-D."""
     chosen = get_protocol(protocol)
-    return {(s.metric, s.axis): s.value for s in chosen.case_scores(CaseVolumes(*volumes), chosen) if s.space == "3d"}
+    return {(s.metric, s.axis): s.value for s in score_case(CaseVolumes(*volumes), chosen) if s.space == "3d"}
 
 
 # --- numbers taken from the released codes
@@ -62,10 +57,10 @@ def numbers(protocol: str, *volumes: np.ndarray) -> dict[tuple[str, str], float 
 
 def test_codediff_slices_are_those_of_the_released_code() -> None:
     golden, (truth, prediction) = GOLDEN["codediff"]["metrics"], codediff_pair()
-    per_axis = psnr_of_slices(truth, prediction, peak=1.0)
+    per_axis = psnr_of_slices(truth, prediction, peak=1.0, cap=100.0)
     np.testing.assert_allclose([*per_axis, np.mean(per_axis)], golden["PSNR_slicewise[d,h,w,avg]"], rtol=1e-9)
-    assert psnr_or_cap(mse(truth, prediction), 1.0) == pytest.approx(golden["PSNR_3D"], rel=1e-9)
-    released = released_ssim(truth, prediction)
+    assert psnr_or_cap(mse(truth, prediction), peak=1.0, cap=100.0) == pytest.approx(golden["PSNR_3D"], rel=1e-9)
+    released = ssim_of_slices(truth, prediction, data_range=1.0, settings=WRONG_AXES)
     np.testing.assert_allclose(
         [*released, np.mean(released)], golden["SSIM_codediff_channel_axis1[d,h,w,avg]"], rtol=1e-9
     )
@@ -76,7 +71,7 @@ def test_codediff_slices_are_those_of_the_released_code() -> None:
 def test_min_max_is_that_of_the_released_loader() -> None:
     golden = GOLDEN["codediff"]["normalisation"]
     volume = 1500 * np.abs(np.sin(0.01 * np.arange(16**3))).reshape(16, 16, 16)
-    loaded = min_max(volume, volume, 1e-4)
+    loaded = divide_by_range(volume, volume, 1e-4)
     assert loaded.mean() == pytest.approx(golden["min_max_no_noise_removal_mean_float64"], rel=1e-9)
     assert loaded.max() == pytest.approx(golden["min_max_float64_max"], rel=1e-9)
     assert loaded.min() == 0.0
@@ -85,9 +80,9 @@ def test_min_max_is_that_of_the_released_loader() -> None:
 def test_the_protocol_of_the_paper_gives_the_golden_numbers() -> None:
     """The golden pair on the scale of its truth, so that the protocol's stretch changes nothing."""
     truth, prediction = codediff_pair()
-    truth, prediction = (np.clip(min_max(volume, truth, 0.0), 0, 1) for volume in (truth, prediction))
+    truth, prediction = (np.clip(divide_by_range(volume, truth, 0.0), 0, 1) for volume in (truth, prediction))
     values = numbers("paper-2023", truth, prediction)
-    per_axis = psnr_of_slices(truth, prediction, peak=1.0)
+    per_axis = psnr_of_slices(truth, prediction, peak=1.0, cap=100.0)
     for axis, expected in zip(("d", "h", "w", "all"), [*per_axis, np.mean(per_axis)], strict=True):
         assert values["psnr", axis] == pytest.approx(expected, rel=1e-6)
     assert values["psnr_volume", "all"] == pytest.approx(psnr(truth, prediction, data_range=1.0), rel=1e-6)
@@ -161,7 +156,8 @@ def test_the_wrong_channel_axis_slices_w_w_and_h() -> None:
     """The released call: `channel_axis=1` after the transpositions that X2CT-GAN follows with the last axis."""
     truth, prediction = noisy_pair((15, 18, 11))
     expected = [structural_similarity(truth, prediction, data_range=1.0, channel_axis=axis) for axis in (2, 2, 1)]
-    np.testing.assert_allclose(released_ssim(truth, prediction), expected, rtol=0, atol=1e-10)
+    values = ssim_of_slices(truth, prediction, data_range=1.0, settings=WRONG_AXES)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
 
 
 # --- closed forms
@@ -171,7 +167,7 @@ def test_the_mean_over_slices_is_not_the_value_of_the_volume() -> None:
     """Half the slices exact, the others off by c: across D (100 − 20 log10 c) / 2, of the volume 3.01 − 20 log10 c."""
     truth, prediction = np.zeros((8, 9, 10)), np.zeros((8, 9, 10))
     prediction[::2] = 0.1
-    d, h, w = psnr_of_slices(truth, prediction, peak=1.0)
+    d, h, w = psnr_of_slices(truth, prediction, peak=1.0, cap=100.0)
     volume = 20 + 10 * math.log10(2)
     assert d == pytest.approx((100 + 20) / 2, rel=1e-12)
     assert (h, w) == (pytest.approx(volume, rel=1e-12), pytest.approx(volume, rel=1e-12))
@@ -182,8 +178,8 @@ def test_constant_volumes_follow_the_luminance_term_and_stretch_to_zero() -> Non
     a, b = np.full((9, 9, 9), 0.3), np.full((9, 9, 9), 0.6)
     expected = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
     np.testing.assert_allclose(ssim_of_slices(a, b, data_range=1.0), [expected] * 3, rtol=1e-9)
-    assert not stretched(a, a).any()
-    assert (stretched(b, a) == 1.0).all()
+    assert not stretch_to_ct(a, a, Stretch()).any()
+    assert (stretch_to_ct(b, a, Stretch()) == 1.0).all()
 
 
 def test_identical_volumes_have_an_ssim_of_one() -> None:
@@ -192,7 +188,7 @@ def test_identical_volumes_have_an_ssim_of_one() -> None:
 
 
 def test_integers_are_truncated_and_not_rounded() -> None:
-    assert as_integers(np.array([0.0, 0.00039, 0.0004, 0.99999, 1.0])).tolist() == [0, 0, 1, 2499, 2500]
+    assert truncate(np.array([0.0, 0.00039, 0.0004, 0.99999, 1.0]), 2500.0).tolist() == [0, 0, 1, 2499, 2500]
     truth, prediction = np.full((8, 8, 8), 0.5), np.full((8, 8, 8), 0.5)
     prediction[::2] += 2.9 / 2500  # two steps in half of the voxels
     values = numbers("x2ct-2019", truth, prediction)
@@ -229,7 +225,7 @@ def test_the_truth_of_the_paper_is_the_methods_own_encoding_where_there_is_one()
         (CaseVolumes(ct, prediction), TRUTH_CT),
         (CaseVolumes(ct, prediction, encoded), TRUTH_ENCODED),
     ):
-        scores = released_codediff_scores(volumes, protocol)
+        scores = score_case(volumes, protocol)
         assert {s.note for s in scores if s.metric in ("psnr", "ssim", "mse") and s.space == "3d"} == {note}
         assert {s.note for s in scores if s.metric == "l1_sample"} == {TRUTH_CT}
 
@@ -245,13 +241,13 @@ def test_errors_grow_as_the_range_of_the_ct_shrinks_and_the_prediction_is_clippe
     clipped = np.where(ct > 0.7, 0.75, inside)
     expected = numbers("paper-2023", ct, clipped)
     assert numbers("paper-2023", ct, beyond) == {key: pytest.approx(value, rel=1e-6) for key, value in expected.items()}
-    assert stretched(ct, ct).max() == pytest.approx(1.0, abs=1e-6)
+    assert stretch_to_ct(ct, ct, Stretch()).max() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_projections_under_the_protocol_of_the_paper_are_those_of_ct3d() -> None:
     volumes = CaseVolumes(*noisy_pair((13, 12, 14)))
     of = {name: get_protocol(name) for name in ("ct3d-1", "paper-2023")}
-    flat = {name: [s for s in p.case_scores(volumes, p) if s.space == "mip"] for name, p in of.items()}
+    flat = {name: [s for s in score_case(volumes, p) if s.space == "mip"] for name, p in of.items()}
     assert flat["paper-2023"] == flat["ct3d-1"]
     assert len(flat["ct3d-1"]) == 16
 
@@ -263,7 +259,7 @@ def test_a_case_whose_cosine_is_above_one_is_dropped_as_released() -> None:
         if cosine(volume, volume) > 1.0
     )
     protocol = get_protocol("x2ct-2019")
-    scores = x2ct_scores(CaseVolumes(truth, truth), protocol)
+    scores = score_case(CaseVolumes(truth, truth), protocol)
     assert {s.value for s in scores} == {None}
     assert {s.note for s in scores} == {"dropped as released: rounding put the cosine similarity above 1"}
     assert {s.metric for s in scores} >= {"psnr", "ssim", "mse", "cosine"}
@@ -278,7 +274,7 @@ def test_zeros_have_no_cosine() -> None:
 @pytest.mark.parametrize("protocol", ["paper-2023", "x2ct-2019", "ccx-2021"])
 def test_thin_volumes_have_no_ssim_and_say_why(protocol: str) -> None:
     chosen = get_protocol(protocol)
-    scores = chosen.case_scores(CaseVolumes(*noisy_pair((6, 20, 20))), chosen)
+    scores = score_case(CaseVolumes(*noisy_pair((6, 20, 20))), chosen)
     (score,) = [s for s in scores if s.metric == "ssim" and s.space == "3d"]
     assert (score.axis, score.value) == ("all", None)
     assert score.note == "a side is under the 7 pixels of the SSIM window"
@@ -301,11 +297,6 @@ def test_single_and_double_precision_agree_under_every_protocol(protocol: str) -
     assert single == {
         key: pytest.approx(value, rel=2e-3 if key[0].endswith("_int") else 1e-4) for key, value in double.items()
     }
-
-
-def test_a_peak_of_integers_is_needed() -> None:
-    with pytest.raises(ValueError, match="no peak of integers"):
-        x2ct_scores(CaseVolumes(*noisy_pair((8, 8, 8))), replace(get_protocol("x2ct-2019"), integer_peak=None))
 
 
 def test_a_single_bright_voxel_is_seen_in_all_three_projections() -> None:

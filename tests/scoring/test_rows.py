@@ -1,145 +1,83 @@
-"""The results files: schema, merging by several processes, and values that cannot be."""
+"""The scores of one run: schema, digits, and values that cannot be."""
 
 import math
-import multiprocessing
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from bench.dataset import views_text
+from bench.dataset import format_views
 from bench.errors import BenchError
 from bench.metrics import METRICS
-from bench.scoring.protocols import describe, get_protocol
-from bench.scoring.rows import (
-    COLUMNS,
-    KEY,
-    RUN_COLUMNS,
-    ScoreRow,
-    check_rows,
-    merge_rows,
-    merge_run,
-    read_runs,
-    read_score_rows,
-    read_scores,
-    write_scores,
-)
+from bench.scoring.rows import COLUMNS, KEY, SINGLE_FILE, Score, check_scores, frame_of, read_scores, write_scores
 
-from ..helpers.score_rows import run_facts
-
-DESIGNED = (
-    "run_id, protocol, protocol_hash, method, origin, dataset, source, split, preset, seed, views, space, axis, "
-    "metric, level, case, rep, stat, value, n, status, note, code_version"
-)
+from ..helpers.score_rows import run_line, score
 
 
-def row(metric: str = "mse", value: float | None = 0.01, **other) -> ScoreRow:
-    of_case = {
-        "run_id": "mine-toy-tiny-s0-0123abcd",
-        "dataset": "toy",
-        "level": "case",
-        "case": "a",
-        "stat": "value",
-        "n": 1,
-    }
-    return ScoreRow(**run_facts("mine", **{**of_case, "metric": metric, "value": value, **other}))
+def check(*scores: Score) -> None:
+    check_scores(frame_of(scores))
 
 
-def test_the_columns_are_those_of_the_design_and_the_key_ends_at_stat() -> None:
-    assert ", ".join(COLUMNS) == DESIGNED
-    assert KEY[-1] == "stat"
-    assert len(KEY) == 18
+def test_the_key_tells_scores_of_a_run_apart_and_joined_columns_are_those_of_the_design() -> None:
+    assert set(KEY) < set(COLUMNS) < set(SINGLE_FILE)
+    assert ", ".join(SINGLE_FILE) == (
+        "run_id, protocol, protocol_hash, method, origin, dataset, source, split, preset, seed, views, space, axis, "
+        "metric, level, case, rep, stat, value, n, status, note, code_version"
+    )
 
 
-def test_rows_come_back_digit_by_digit(tmp_path: Path) -> None:
+def test_scores_come_back_digit_by_digit_and_sorted(tmp_path: Path) -> None:
     awkward = [1 / 3, 1e-17, 123456789.123456789, 5e-324, 0.1 + 0.2]
-    rows = [row("l1_sample", value, case=str(i)) for i, value in enumerate(awkward)]
-    rows.append(row("psnr", None, status="na", note="exact match, so PSNR is infinite", seed=None, n=None))
-    merge_rows(tmp_path, rows)
-    assert sorted(read_score_rows(tmp_path / "scores.csv"), key=repr) == sorted(rows, key=repr)
-    frame = read_scores(tmp_path)
-    assert sorted(frame["value"].dropna()) == sorted(awkward)
-    assert frame["seed"].dtype == "Int64"
-    assert frame["seed"].isna().sum() == 1
+    scores = [score("l1_sample", value, case=str(i)) for i, value in reversed(list(enumerate(awkward)))]
+    scores.append(score("psnr", None, status="na", note="exact match, so PSNR is infinite", n=None))
+    path = tmp_path / "scores.csv"
+    digest = write_scores(path, scores)
+    assert read_scores(path) == sorted(scores, key=lambda one: (one.metric, one.case))
+    assert write_scores(tmp_path / "again.csv", scores[::-1]) == digest
+    assert b"\r" not in path.read_bytes()
 
 
-def test_the_file_is_sorted_and_the_same_whatever_the_order_of_merging(tmp_path: Path) -> None:
-    a = [row(case=case, run_id="a") for case in "cab"]
-    b = [row(case=case, run_id="b") for case in "ba"]
-    merge_rows(tmp_path / "1", a)
-    merge_rows(tmp_path / "1", b)
-    merge_rows(tmp_path / "2", b[::-1])
-    merge_rows(tmp_path / "2", a[::-1])
-    text = (tmp_path / "1" / "scores.csv").read_text()
-    assert text == (tmp_path / "2" / "scores.csv").read_text()
-    keys = [line.split(",")[:18] for line in text.splitlines()[1:]]
-    assert keys == sorted(keys)
-    assert "\r" not in text
-
-
-def test_scoring_again_replaces_only_the_rows_of_that_run_protocol_and_split(tmp_path: Path) -> None:
-    time = row("infer_seconds", 2.0, space="time", axis="all", level="run", case="")
-    old = [row(case="a"), row(case="gone"), row(case="a", split="validation"), row(case="a", run_id="other"), time]
-    merge_rows(tmp_path, old)
-    merge_rows(tmp_path, [row(value=0.02, case="a")])
-    kept = read_score_rows(tmp_path / "scores.csv")
-    assert sorted(kept, key=repr) == sorted([row(value=0.02, case="a"), *old[2:]], key=repr)
-
-
-def test_a_rejected_merge_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    merge_rows(tmp_path, [row()])
-    before = (tmp_path / "scores.csv").read_bytes()
-    with pytest.raises(BenchError, match="outside the range"):
-        merge_rows(tmp_path, [row(run_id="b"), row("ssim", 1.5, run_id="b")])
-    assert (tmp_path / "scores.csv").read_bytes() == before
-
-
-def merge_one(folder: Path, index: int) -> None:
-    merge_rows(folder, [row(run_id=f"run-{index}", case=case) for case in "abc"])
-    merge_run(folder, {"run_id": f"run-{index}", "steps": index})
-
-
-def test_processes_that_merge_at_once_lose_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=merge_one, args=(tmp_path, index)) for index in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert len(read_scores(tmp_path)) == 9
-    assert len(read_runs(tmp_path)) == 3
+def test_pandas_alone_reads_the_file(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.csv", [score(note='a, b and "c"\nd')])
+    frame = pd.read_csv(tmp_path / "scores.csv")
+    assert frame.loc[0, "note"] == 'a, b and "c" d'
+    assert frame.loc[0, "value"] == 0.01
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row("ssim", 1.01), "outside the range of ssim, -1.0..1.0"),
-        (row("ssim", -1.01), "outside the range"),
-        (row("coverage", 1.1, level="set", case=""), "outside the range"),
-        (row("density", -0.1, level="set", case=""), "outside the range"),
-        (row("mse", -1e-9), "outside the range"),
-        (row("nll_bits_per_voxel", -0.1), "outside the range"),
-        (row("psnr", math.inf), "value inf with status ok"),
-        (row("psnr", math.nan), "value nan with status ok"),
-        (row("psnr", None), "value None with status ok"),
-        (row("psnr", 3.0, status="na", note="x"), "needs a note and no value"),
-        (row("psnr", None, status="na"), "needs a note and no value"),
-        (row("pnsr", 3.0), "unknown metric"),
-        (row("l1_sample", 0.1, space="mip"), "has no space mip"),
-        (row(case=""), "a case belongs to rows of level case"),
-        (row(level="set"), "a case belongs to rows of level case"),
-        (row("coverage", -0.5, level="set", case="", stat="sd"), "outside the range"),
+        (score("ssim", 1.01), "outside the range"),
+        (score("ssim", -1.01), "outside the range"),
+        (score("coverage", 1.1, level="set", case=""), "outside the range"),
+        (score("density", -0.1, level="set", case=""), "outside the range"),
+        (score("mse", -1e-9), "outside the range"),
+        (score("nll_bits_per_voxel", -0.1), "outside the range"),
+        (score("psnr", math.inf), "missing or not finite"),
+        (score("psnr", math.nan), "missing or not finite"),
+        (score("psnr", None), "missing or not finite"),
+        (score("psnr", 3.0, status="na", note="x"), "needs a note and no value"),
+        (score("psnr", None, status="na"), "needs a note and no value"),
+        (score("pnsr", 3.0), "unknown metric 'pnsr'"),
+        (score("l1_sample", 0.1, space="mip"), "not measured in this space"),
+        (score(case=""), "a case belongs to rows of level case"),
+        (score(level="set"), "a case belongs to rows of level case"),
+        (score("coverage", -0.5, level="set", case="", stat="sd"), "outside the range"),
+        (score(protocol="ct3d"), "unknown protocol 'ct3d'"),
     ],
 )
-def test_rows_that_cannot_be_are_refused(bad: ScoreRow, message: str) -> None:
+def test_scores_that_cannot_be_are_refused(bad: Score, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        check_rows([bad])
+        check(score(case="b"), bad)
 
 
-def test_two_rows_of_one_key_are_refused() -> None:
+def test_a_spread_may_be_larger_than_the_range_of_its_metric() -> None:
+    check(score("coverage", 1.1, level="set", case="", stat="sd"))
+
+
+def test_two_scores_of_one_key_are_refused() -> None:
     with pytest.raises(BenchError, match="two rows have the same key"):
-        check_rows([row(value=0.1), row(value=0.2)])
+        check(score(value=0.1), score(value=0.2))
 
 
 @pytest.mark.parametrize(
@@ -147,90 +85,69 @@ def test_two_rows_of_one_key_are_refused() -> None:
     [(0.04, 0.2, True), (0.04, 0.04, True), (0.04, 0.1, True), (0.039, 0.2, False), (0.048, 0.013, False)],
 )
 def test_mse_lies_between_the_square_of_mae_and_mae(mse: float, mae: float, fine: bool) -> None:
-    rows = [row("mse", mse), row("mae", mae)]
-    means = [r.model_copy(update={"level": "set", "case": "", "stat": "mean"}) for r in rows]
-    for some in (rows, means):
+    scores = [score("mse", mse), score("mae", mae)]
+    means = [one.model_copy(update={"level": "set", "case": "", "stat": "mean"}) for one in scores]
+    for some in (scores, means):
         if fine:
-            check_rows(some)
+            check(*some)
         else:
             with pytest.raises(BenchError, match="cannot both be"):
-                check_rows(some)
+                check(*some)
 
 
 def test_psnr_is_that_of_the_mse() -> None:
-    check_rows([row("mse", 0.01), row("psnr", 20.0)])
+    check(score("mse", 0.01), score("psnr", 20.0))
     for psnr in (19.99, 20.01):
-        with pytest.raises(BenchError, match=r"PSNR .* is not that of MSE 0\.01"):
-            check_rows([row("mse", 0.01), row("psnr", psnr)])
+        with pytest.raises(BenchError, match="PSNR is not that of MSE"):
+            check(score("mse", 0.01, case="b"), score("psnr", 20.0, case="b"), score("mse", 0.01), score("psnr", psnr))
     mean = {"space": "mip", "axis": "mean"}  # a mean of PSNRs is at least the PSNR of the mean
-    check_rows([row("mse", 0.01, **mean), row("psnr", 20.5, **mean)])
+    check(score("mse", 0.01, **mean), score("psnr", 20.5, **mean))
     with pytest.raises(BenchError, match="is not that of"):
-        check_rows([row("mse", 0.01, **mean), row("psnr", 19.5, **mean)])
+        check(score("mse", 0.01, **mean), score("psnr", 19.5, **mean))
+
+
+def test_psnr_of_slices_is_at_least_that_of_their_mean_error_and_of_integers_that_of_theirs() -> None:
+    slices = {"protocol": "paper-2023"}
+    check(score("mse", 0.01, **slices), score("psnr", 23.0, **slices))
+    with pytest.raises(BenchError, match="is not that of"):
+        check(score("mse", 0.01, **slices), score("psnr", 19.0, **slices))
+    integers = {"protocol": "x2ct-2019"}
+    check(
+        score("mse", 0.01, **integers), score("mse_int", 4095.0**2 / 100, **integers), score("psnr", 20.0, **integers)
+    )
+    with pytest.raises(BenchError, match="is not that of"):
+        check(score("mse", 0.01, **integers), score("mse_int", 4095.0, **integers), score("psnr", 20.0, **integers))
 
 
 def test_a_file_of_other_columns_or_values_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("run_id,value\na,1\n")
     with pytest.raises(BenchError, match="has other columns"):
-        read_scores(tmp_path)
-    write_scores(path, [row(case="a"), row(case="b")])
-    path.write_text(path.read_text().replace("0.01", "much", 1))
-    with pytest.raises(BenchError, match=r"scores\.csv line 2, column value"):
-        read_scores(tmp_path)
+        read_scores(path)
+    write_scores(path, [score(case="a"), score(case="b")])
     whole = path.read_text()
-    path.write_text(whole[: len(whole) - 20])
-    with pytest.raises(BenchError, match=r"scores\.csv line 3 has [0-9]+ fields, not 23; it was cut"):
-        read_scores(tmp_path)
+    path.write_text(whole.replace("0.01", "much", 1))
+    with pytest.raises(BenchError, match=r"scores\.csv line 2, column value"):
+        read_scores(path)
+    path.write_text(whole[: len(whole) - 10])
+    with pytest.raises(BenchError, match=r"scores\.csv line 3 has [0-9]+ fields, not 14; it was cut"):
+        read_scores(path)
     path.write_text("")
     with pytest.raises(BenchError, match="cannot be read as CSV"):
-        merge_rows(tmp_path, [row()])
+        read_scores(path)
 
 
-def test_no_results_are_an_empty_table(tmp_path: Path) -> None:
-    assert list(read_scores(tmp_path).columns) == list(COLUMNS)
-    assert len(read_scores(tmp_path)) == 0
-    assert list(read_runs(tmp_path).columns) == list(RUN_COLUMNS)
-
-
-def test_a_run_has_one_line_and_may_bring_columns_of_its_own(tmp_path: Path) -> None:
-    merge_run(tmp_path, {"run_id": "b", "steps": 10, "seconds_fit": 1.5, "device": None})
-    merge_run(tmp_path, {"run_id": "a", "stage_hours": 2})
-    merge_run(tmp_path, {"run_id": "b", "steps": 20})
-    runs = read_runs(tmp_path)
-    assert list(runs.columns) == [*RUN_COLUMNS, "stage_hours"]
-    assert runs[["run_id", "steps", "seconds_fit", "stage_hours"]].values.tolist() == [
-        ["a", "", "", "2"],
-        ["b", "20", "", ""],
-    ]
-    with pytest.raises(BenchError, match="needs a run_id"):
-        merge_run(tmp_path, {"steps": 3})
-
-
-@pytest.mark.parametrize(
-    ("name", "cell", "kind"),
-    [
-        ("size", "24.5", "whole"),
-        ("size", "24³", "whole"),
-        ("window_low", "low", "finite"),
-        ("voxel_mm", "nan", "finite"),
-    ],
-)
-def test_a_number_of_a_run_that_is_none_is_named_with_its_line(tmp_path: Path, name: str, cell: str, kind: str) -> None:
-    merge_run(tmp_path, {"run_id": "a", "size": 24})
-    merge_run(tmp_path, {"run_id": "b", name: cell})
-    with pytest.raises(BenchError, match=f"runs.csv line 3, column {name}: '{cell}' is not a {kind} number"):
-        read_runs(tmp_path)
-
-
-def test_pandas_alone_reads_the_file(tmp_path: Path) -> None:
-    merge_rows(tmp_path, [row(note='a, b and "c"\nd')])
-    frame = pd.read_csv(tmp_path / "scores.csv")
-    assert frame.loc[0, "note"] == 'a, b and "c" d'
-    assert frame.loc[0, "value"] == 0.01
+def test_a_file_whose_rows_name_their_run_is_read_for_that_run_alone(tmp_path: Path) -> None:
+    facts = dict(run_line()) | dict(score())
+    line = ["" if facts[name] is None else str(facts[name]) for name in SINGLE_FILE]
+    (tmp_path / "scores.csv").write_text(f"{','.join(SINGLE_FILE)}\n{','.join(line)}\n")
+    assert read_scores(tmp_path / "scores.csv", run_line()) == [score()]
+    with pytest.raises(BenchError, match="rows of another run than other"):
+        read_scores(tmp_path / "scores.csv", run_line("other"))
 
 
 def test_views_are_written_as_angles() -> None:
-    assert views_text((270.0, 0.0, 22.5)) == "270+0+22.5"
+    assert format_views((270.0, 0.0, 22.5)) == "270+0+22.5"
 
 
 def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
@@ -246,33 +163,5 @@ def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
     }
 
 
-def test_a_protocol_is_found_described_and_hashed() -> None:
-    protocol = get_protocol("ct3d-1")
-    text = describe(protocol)
-    for fact in (
-        "ct3d-1",
-        protocol.sha256()[:12],
-        "k = 5",
-        "0, 1, 2, 3, 4",
-        "128 a side, 64 for grids under 96",
-        "1-HU",
-    ):
-        assert fact in text
-    with pytest.raises(BenchError, match="did you mean ct3d-1"):
-        get_protocol("ct3d")
-
-
-def test_the_hash_of_a_protocol_covers_what_numbers_depend_on() -> None:
-    from dataclasses import replace
-
-    protocol = get_protocol("ct3d-1")
-    assert protocol.fidelity is not None
-    changed = [
-        replace(protocol, peak=2.0),
-        replace(protocol, fidelity=None),
-        replace(protocol, fidelity=replace(protocol.fidelity, nearest_k=3)),
-        replace(protocol, fidelity=replace(protocol.fidelity, encoder_seeds=(0, 1, 2, 3, 5))),
-        replace(protocol, case_scores=check_rows),
-    ]
-    assert len({p.sha256() for p in (protocol, *changed)}) == len(changed) + 1
-    assert replace(protocol).sha256() == protocol.sha256()
+def test_scores_of_another_version_of_a_protocol_are_not_judged_by_this_one() -> None:
+    check(*(one.model_copy(update={"protocol_hash": "f" * 64}) for one in (score("mse", 0.01), score("psnr", 40.0))))

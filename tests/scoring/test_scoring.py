@@ -14,8 +14,9 @@ from bench.errors import BenchError
 from bench.runs.predictions import write_prediction
 from bench.scoring import score as scoring
 from bench.scoring.bits import CaseLikelihood, write_likelihoods
-from bench.scoring.cases import windowed_scores
-from bench.scoring.protocols import Fidelity, get_protocol
+from bench.scoring.cases import score_case
+from bench.scoring.protocol import Fidelity
+from bench.scoring.protocols import get_protocol
 from bench.scoring.rows import check_rows, merge_rows, read_score_rows, read_scores
 from bench.scoring.score import PartSeconds, RunFacts, score_predictions
 
@@ -134,35 +135,41 @@ def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatc
     folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
     scored = []
 
-    def stops_at(limit: int):
-        def scorer(volumes, protocol):
+    def stop_at(limit: int) -> None:
+        def score(volumes, protocol):
             if len(scored) == limit:
                 raise KeyboardInterrupt
             scored.append(1)
-            return windowed_scores(volumes, protocol)
+            return score_case(volumes, protocol)
 
-        scorer.__name__ = "windowed_scores"
-        return replace(PLAIN, case_scores=scorer)
+        monkeypatch.setattr(scoring, "score_case", score)
 
     monkeypatch.setattr(scoring, "SAVE_EVERY", 2)
+    stop_at(5)
     with pytest.raises(KeyboardInterrupt):
-        score_predictions(FACTS, data, folder, stops_at(5), csv)
-    rows = score_predictions(FACTS, data, folder, stops_at(99), csv)
+        score_predictions(FACTS, data, folder, PLAIN, csv)
+    stop_at(99)
+    rows = score_predictions(FACTS, data, folder, PLAIN, csv)
     assert len(scored) == 5 + 3  # four were saved
     fresh = score_predictions(FACTS, data, folder, PLAIN)
     assert sorted(rows, key=repr) == sorted(fresh, key=repr)
     assert sorted(read_score_rows(csv), key=repr) == sorted(fresh, key=repr)
-    score_predictions(FACTS, data, folder, stops_at(8), csv)  # nothing is left to do
+    scored.clear()
+    stop_at(0)
+    score_predictions(FACTS, data, folder, PLAIN, csv)  # nothing is left to do
 
     write_prediction(folder, "test-004", np.zeros((16, 16, 16)), data["test"], seconds=0.0, seed=0)
-    changed = score_predictions(FACTS, data, folder, stops_at(9), csv)
-    assert len(scored) == 9
+    stop_at(1)
+    changed = score_predictions(FACTS, data, folder, PLAIN, csv)
+    assert len(scored) == 1
     (mae,) = values(changed, case="test-004", space="3d", metric="mae")
     assert mae == pytest.approx(truth(data["test"])[4].mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("how", ["code", "data", "damage", "record"])
-def test_rows_of_other_code_data_or_damaged_files_are_not_reused(tmp_path: Path, make_data, how: str) -> None:
+def test_rows_of_other_code_data_or_damaged_files_are_not_reused(
+    tmp_path: Path, make_data, monkeypatch, how: str
+) -> None:
     data = make_data(train=2, test=2)
     folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
     score_predictions(FACTS, data, folder, PLAIN, csv)
@@ -176,16 +183,16 @@ def test_rows_of_other_code_data_or_damaged_files_are_not_reused(tmp_path: Path,
     if how == "record":
         csv.with_suffix(".json").write_text("[]")
 
-    def counting(volumes, protocol):
+    def count(volumes, protocol):
         calls.append(1)
-        return windowed_scores(volumes, protocol)
+        return score_case(volumes, protocol)
 
-    counting.__name__ = "windowed_scores"
-    score_predictions(facts, data, folder, replace(PLAIN, case_scores=counting), csv)
+    monkeypatch.setattr(scoring, "score_case", count)
+    score_predictions(facts, data, folder, PLAIN, csv)
     assert len(calls) == 2
 
 
-def test_rows_of_other_protocols_and_splits_are_kept_beside(tmp_path: Path, data) -> None:
+def test_rows_of_other_protocols_and_splits_are_kept_beside(tmp_path: Path, data, monkeypatch) -> None:
     csv = tmp_path / "scores.csv"
     test = predict(tmp_path / "test", data["test"], towards_grey)
     validation = predict(tmp_path / "validation", data["validation"], towards_grey)
@@ -193,11 +200,11 @@ def test_rows_of_other_protocols_and_splits_are_kept_beside(tmp_path: Path, data
     score_predictions(replace(FACTS, split="validation"), data, validation, PLAIN, csv)
     assert {row.split for row in read_score_rows(csv)} == {"test", "validation"}
 
-    def never(*_):
+    def refuse(*_):
         raise AssertionError("was scored again")
 
-    never.__name__ = "windowed_scores"
-    score_predictions(FACTS, data, test, replace(PLAIN, case_scores=never), csv)
+    monkeypatch.setattr(scoring, "score_case", refuse)
+    score_predictions(FACTS, data, test, PLAIN, csv)
 
 
 def test_missing_cases_make_every_summary_partial(tmp_path: Path, data, data_folder: Path) -> None:

@@ -10,11 +10,14 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.errors import BenchError
+from bench.metrics.settings import GaussianSsim
 from bench.projector import project
-from bench.runs.predictions import intact, read_renders, renders_file, write_prediction
-from bench.scoring.protocols import PROTOCOLS, Turn
+from bench.runs.manifest import find_intact, renders_file
+from bench.runs.predictions import read_renders, write_prediction
+from bench.scoring.protocol import Turn, WholeArrays
+from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.score import RunFacts, score_predictions
-from bench.scoring.xrays import OWN, drr_scores, turn_angles
+from bench.scoring.xrays import OWN, score_xrays, turn_angles
 
 TURN = Turn(images=8)
 
@@ -33,7 +36,7 @@ def test_scores_are_those_of_images_drawn_one_by_one(make_data: Callable[..., di
     cases = make_data(size=24)["test"]
     card = replace(cases.card, image_size=24)
     truth, made = cases.volumes([0, 1]).double().numpy()
-    scores = by_place(drr_scores(truth, made, card, TURN))
+    scores = by_place(score_xrays(truth, made, card, TURN))
     expected: dict[tuple[str, str], list[float]] = {
         (a, m): [] for a in ("heldout", "input") for m in ("psnr", "ssim", "mae")
     }
@@ -56,10 +59,25 @@ def test_scores_are_those_of_images_drawn_one_by_one(make_data: Callable[..., di
         assert scores[key] == pytest.approx(np.mean(values), abs=1e-5), key
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        Turn(images=9),
+        Turn(images=8, scores=WholeArrays(peak=2.0)),
+        *(Turn(images=8, scores=WholeArrays(ssim=ssim)) for ssim in (GaussianSsim(2.0), GaussianSsim(k1=0.02))),
+        Turn(images=8, scores=WholeArrays(ssim=GaussianSsim(k2=0.04))),
+    ],
+)
+def test_every_setting_of_a_turn_decides_a_number(make_data: Callable[..., dict], other: Turn) -> None:
+    cases = make_data(size=24)["test"]
+    truth, made = cases.volumes([0, 1]).double().numpy()
+    assert score_xrays(truth, made, cases.card, other) != score_xrays(truth, made, cases.card, TURN)
+
+
 def test_a_perfect_prediction_has_no_psnr_and_no_error(make_data: Callable[..., dict]) -> None:
     cases = make_data(size=24)["test"]
     truth = cases.volumes([0])[0].double().numpy()
-    scores = by_place(drr_scores(truth, truth, cases.card, TURN))
+    scores = by_place(score_xrays(truth, truth, cases.card, TURN))
     assert scores["heldout", "mse"] == 0
     assert scores["heldout", "psnr"] is None
 
@@ -68,7 +86,7 @@ def test_images_of_the_method_itself_take_the_place_of_projections(make_data: Ca
     cases = make_data(size=24)["test"]
     truth, made = cases.volumes([0, 1]).double().numpy()
     own = np.full((8, 24, 24), 0.25, dtype=np.float32)
-    scores = drr_scores(truth, made, cases.card, TURN, own)
+    scores = score_xrays(truth, made, cases.card, TURN, own)
     assert {score.note for score in scores} == {OWN}
     images = project(
         torch.from_numpy(truth[None] * 2000 - 1000).float(), cases.card.voxel_mm, cases.card.geometry, [0.0, 270.0], 24
@@ -90,7 +108,7 @@ def test_rendered_images_are_kept_with_the_prediction_and_checked(
     with pytest.raises(BenchError, match=r"shape \(8, 16, 16\)"):
         read_renders(tmp_path, "test-000", (9, 16, 16))
     np.save(renders_file(tmp_path, "test-000"), images + 1)
-    assert set(intact(tmp_path)) == {"test-001"}
+    assert set(find_intact(tmp_path)) == {"test-001"}
     with pytest.raises(BenchError, match="manifest"):
         read_renders(tmp_path, "test-000", (8, 16, 16))
 

@@ -101,7 +101,7 @@ def test_turning_the_object_is_turning_the_source_the_other_way() -> None:
     assert min(either) < 0.35 * either[1]
 
 
-def test_fine_volumes_are_those_the_views_were_made_from(data_folder) -> None:
+def test_fine_volumes_are_those_the_views_were_made_from() -> None:
     spec = get_dataset("lidc")
     config = spec.presets["smoke"].model_copy(update={"phantoms": (2, 1, 2)})
     cases = load_dataset(spec, config, "phantom")["test"]

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study
@@ -67,17 +67,15 @@ class Toy(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the toy method, its finished smoke run, and the data."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy method and its finished smoke run."""
     root = tmp_path_factory.mktemp("study")
     (root / "toy.py").write_text(TOY)
     (root / "presets.toml").write_text("[smoke.any]\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        request = RunRequest(f"{root}/toy.py:Toy", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-        for phase in ("fit", "predict"):
-            run_one(replace(request, only=phase), Progress())
-        yield root
+    request = RunRequest(f"{root}/toy.py:Toy", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
+    for phase in ("fit", "predict"):
+        run_one(replace(request, only=phase), Progress())
+    return root
 
 
 def asked(place: Path, **other) -> StudyRequest:
@@ -100,7 +98,7 @@ def test_unchanged_views_give_the_numbers_of_the_run(place: Path) -> None:
     cases = run.cases["test"]
     for name in cases.names:
         file = run.folder.predictions("test") / f"{name}.nii.gz"
-        truth = cases.volumes([cases.names.index(name)])[0].numpy().astype(np.float64)
+        truth = cases.truth(name)
         made, _ = read_prediction(file, cases, name)
         expected = {"psnr": psnr(truth, made, data_range=1.0), "ssim": ssim(truth, made, data_range=1.0)}
         expected |= {"mse": mse(truth, made), "mae": mae(truth, made)}
@@ -208,10 +206,10 @@ def test_views_trains_once_and_notes_what_a_method_refuses(place: Path) -> None:
     assert [(p.setting, bool(p.values)) for p in answer.points] == [("1", True), ("2", True), ("4", False)]
     assert "toy takes one or two views" in answer.points[2].note
     one = RunFolder(next((place / "runs/lidc/toy").glob(f"{answer.points[0].facts['run_id']}"))).record()
-    assert one["config"]["data"]["angles"] == [270.0]
+    assert one.config.data.angles == (270.0,)
     (ordinary,) = [path.parent.name for path in (place / "runs").glob("*/*/*/predictions")]
     assert answer.points[1].facts["run_id"] == ordinary  # two views are what it has anyway
-    assert RunFolder(place / "runs/lidc/toy" / ordinary).record()["status"] == "predicted"
+    assert RunFolder(place / "runs/lidc/toy" / ordinary).status == "predicted"
     before = {path: path.stat().st_mtime_ns for path in (place / "runs").glob("*/*/*/run.json")}
     answered(place, "views", values=(1, 2))
     assert {path: path.stat().st_mtime_ns for path in before} == before

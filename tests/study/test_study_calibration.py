@@ -1,6 +1,5 @@
 """Calibration: draws from the right distribution pass, narrow ones do not, and factors are what they say."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
@@ -50,12 +50,10 @@ class Population(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("calibration")
     (root / "population.py").write_text(TOY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        yield root
+    return root
 
 
 def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,)) -> Answer:

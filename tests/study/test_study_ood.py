@@ -1,7 +1,6 @@
 """Out-of-distribution inputs: what is fed, which way the AUROC points, and what a method without likelihood is told."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from bench.data.cases import downsample
 from bench.errors import UsageError
 from bench.metrics.stats import Estimate, auroc
-from bench.pipeline.run import RunRequest, run_one
+from bench.pipeline.plan import RunRequest
+from bench.pipeline.run import run_one
 from bench.plugins.registry import get_dataset
 from bench.study import ood
 from bench.study.catalogue import Answer, run_study
@@ -47,16 +47,14 @@ class Bright(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the toy, its finished run and one of a method without likelihood, and the data."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy, its finished run and one of a method without likelihood."""
     root = tmp_path_factory.mktemp("ood")
     (root / "bright.py").write_text(TOY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_DATA", str(root / "data"))
-        for method in (f"{root}/bright.py:Bright", "backprojection"):
-            request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-            run_one(replace(request, only="fit"), Progress())
-        yield root
+    for method in (f"{root}/bright.py:Bright", "backprojection"):
+        request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
+        run_one(replace(request, only="fit"), Progress())
+    return root
 
 
 def asked(place: Path, method: str = "") -> StudyRequest:

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bench.cli import run_command
-from bench.runs.folder import RunFolder
 from bench.scoring.rows import KEY
+from bench.scoring.store import load_results, load_runs
 from bench.sweep.grid import Grid, Job, expand, newest_grid
 from bench.sweep.slurm import queue
 from bench.sweep.state import log_of, states
@@ -97,8 +96,8 @@ def test_jobs_that_give_way_go_on_and_a_cancelled_one_is_retried(
         assert starts(grid, job) == 2
         assert log_of(grid, job).read_text().count("generator: going on at step") == 1
         assert "trained again" not in log_of(grid, job).read_text()
-        assert RunFolder(job.folder.root).record()["stages"]["generator"]["steps"] == 30  # type: ignore[union-attr]
-    scores = pd.read_csv(tmp_path / "results" / "scores.csv", keep_default_na=False)
+        assert job.folder.finished_record().stages["generator"].steps == 30  # type: ignore[union-attr]
+    scores = load_results(tmp_path / "results")
     assert not scores.duplicated(list(KEY)).any()
-    runs = pd.read_csv(tmp_path / "results" / "runs.csv")
+    runs = load_runs(tmp_path / "results")
     assert sorted(runs["run_id"]) == sorted(job.label for job in jobs)

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-import pandas as pd
 import pytest
 
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.runs.folder import RunFolder
+from bench.scoring.store import load_runs
 from bench.sweep.grid import Grid, Job, expand, keep_grid, newest_grid
 from bench.sweep.local import run_local, shares
 from bench.sweep.slurm import SlurmOptions, queue, submit
@@ -32,11 +32,6 @@ def grid(folder: Path, **choices: object) -> Grid:
     usual: dict[str, object] = {"methods": ("mean",), "datasets": ("lidc",), "presets": ("smoke",)}
     places = {"runs_dir": folder / "runs", "results_dir": folder / "results"}
     return Grid.model_validate({**usual, "overrides": (SMALL,), **places, **choices})
-
-
-@pytest.fixture(autouse=True)
-def _data(data_folder: Path) -> None:
-    """All sweeps here have no prepared data."""
 
 
 @pytest.fixture
@@ -107,7 +102,7 @@ def test_the_run_lies_where_its_job_says_and_its_command_makes_it(tmp_path: Path
     assert shlex.split(job.command)[0] == "bench"
     assert run_command(shlex.split(job.command)[1:]) == 0
     assert job.folder is not None
-    assert job.folder.record()["run_id"] == job.label
+    assert job.folder.finished_record().run_id == job.label
     assert is_finished(job)
     assert states(chosen, [job])[0].name == "done"
     prediction = next((job.folder.root / "predictions" / "test").glob("*.nii.gz"))
@@ -273,7 +268,7 @@ def test_a_sweep_on_this_machine_runs_what_is_missing_and_tells_of_it(
     assert "1 done, 1 waiting; 1 to do" in out
     assert "2 done" in out
     assert len(list((tmp_path / "runs" / "sweeps").glob("*/logs/*.log"))) == 1
-    runs = pd.read_csv(tmp_path / "results" / "runs.csv")
+    runs = load_runs(tmp_path / "results")
     assert sorted(runs["method"]) == ["mean", "nearest"]
     assert run_command(["sweep", "status", "--runs-dir", str(tmp_path / "runs")]) == 0
     assert "2 done" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 
 from bench.system.files import temporary_folder, write_text
 
-from ..scans.test_prepare import names, run, torso, write
+from ..helpers.scans import names, prepare_chests, torso, write_nifti
 
 ROOT = Path(__file__).parents[2]
 SEEN = """
@@ -29,7 +29,7 @@ WRITES = {
     "    (new / 'b').write_text('half')\n"
     "    os.rename(new / 'b', new / 'a.csv')",
 }
-PREPARE = "from tests.test_prepare import run; run(folder / 'in')"
+PREPARE = "from tests.helpers.scans import prepare_chests; prepare_chests(folder / 'in')"
 
 
 def begun(script: str, folder: Path, file: str, sent: signal.Signals) -> subprocess.Popen:
@@ -89,8 +89,8 @@ def test_a_killed_preparation_leaves_nothing_once_it_is_run_again(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
-    write(tmp_path / "in" / "a.nii.gz", torso())
+    write_nifti(tmp_path / "in" / "a.nii.gz", torso())
     killed(PREPARE, tmp_path, file)
     assert len(hidden(tmp_path)) == 1
-    assert names(run(tmp_path / "in")) == (["a"], [], [])
+    assert names(prepare_chests(tmp_path / "in")) == (["a"], [], [])
     assert not hidden(tmp_path)

@@ -1,12 +1,12 @@
 """new_dataset repeats itself, keeps patients apart and can be run on. Run with: pytest FILE"""
 
-import csv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from bench import load_results
 from bench.cli import run_command
 from bench.plugins.registry import get_dataset
 
@@ -35,5 +35,4 @@ def test_a_method_runs_on_it(tmp_path: Path, monkeypatch) -> None:
     options = ["--dataset", DATASET, "--preset", "smoke", "--protocol", "x2ct-2019"]  # the quickest
     folders = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path)]
     assert run_command(["run", "--method", "mean", *options, *folders]) == 0
-    with (tmp_path / "scores.csv").open(newline="") as file:
-        assert {row["dataset"] for row in csv.DictReader(file)} == {"new_dataset"}
+    assert set(load_results(tmp_path)["dataset"]) == {"new_dataset"}

@@ -1,8 +1,8 @@
 """new_method trains, reconstructs and knows more than the mean of the training volumes. Run with: pytest FILE"""
 
-import csv
 from pathlib import Path
 
+from bench import load_results
 from bench.cli import run_command
 
 METHOD = Path(__file__).with_name("new_method.py")
@@ -21,8 +21,6 @@ def test_new_method_beats_the_mean_volume(tmp_path: Path) -> None:
     ]  # the quickest
     folders = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path)]
     assert run_command(["run", "--method", f"mean,{METHOD}:NewMethod", *options, *folders]) == 0
-    with (tmp_path / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    wanted = {"metric": "psnr", "space": "3d", "level": "set", "stat": "mean"}
-    psnr = {row["method"]: float(row["value"]) for row in rows if wanted.items() <= row.items()}
+    scores = load_results(tmp_path).query("metric == 'psnr' and space == '3d' and stat == 'mean'")
+    psnr = scores.set_index("method")["value"]
     assert psnr["new_method"] > psnr["mean"] + 0.5  # dB

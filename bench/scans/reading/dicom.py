@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import multiframe
-from .pixels import NATIVE, check_syntax, decoded, short, unreadable
-from .scan import AIR_HU, Rejected, ScanError, ScanSource, Stored, check_size, library
-from .stacking import stacked
+from .pixels import NATIVE, check_syntax, decode_pixels, decoding_errors
+from .scan import AIR_HU, EMPTY, Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
+from .stacking import order_slices
 
 SUFFIXES = (".dcm", ".dicom", ".ima", ".dcs")
 MIN_SLICES = 40
@@ -29,7 +29,7 @@ FINDING_TAGS = [  # all that is asked of a header before a scan is read
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every CT series among the files, grouped by SeriesInstanceUID whatever the folders are called.
+    """Yield every CT series among the files, grouped by SeriesInstanceUID whatever the folders are called.
 
     Raises BenchError when there are DICOM files and the packages to read them are missing.
     """
@@ -38,22 +38,21 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
         try:
             if not _has_marker(path):
                 if path.suffix.lower() in SUFFIXES:
-                    empty = not path.stat().st_size
-                    yield Rejected(path, "the file is empty; copy it again" if empty else "it is no DICOM file")
+                    yield Rejected(path, "it is no DICOM file" if path.stat().st_size else EMPTY)
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real scanners bend the rules of value representations
-                dataset, start, length = _header_and_pixels(path)
+                dataset, start, length = _read_tags(path)
                 if uid := str(dataset.get("SeriesInstanceUID") or ""):
                     series.setdefault(uid, _Series(path.parent)).add(path, dataset, start, length)
                     continue
-        except unreadable() as error:
+        except decoding_errors() as error:
             yield Rejected(path, f"its DICOM header cannot be read ({error}); copy it again")
             continue
         if path.name.upper() != "DICOMDIR":
             yield Rejected(path, "its DICOM header names no series; copy it again")
     for uid, found in series.items():
-        yield from found.judged(uid)
+        yield from found.sources(uid)
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,9 @@ class _Series:
                 self.frames.setdefault(instance, multiframe.source_of(path, dataset, patient))
             else:
                 syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-                raw = (syntax, *(_undecoded(dataset, tag) for tag in HEADER_TAGS))
+                raw = (syntax, *(_raw_value(dataset, tag) for tag in HEADER_TAGS))
                 if raw not in self.headers:
-                    self.headers[raw] = _header(dataset, syntax)
+                    self.headers[raw] = _read_header(dataset, syntax)
                 self.slices.setdefault(
                     instance,
                     _Slice(
@@ -123,7 +122,8 @@ class _Series:
                     ),
                 )
 
-    def judged(self, uid: str) -> Iterator[ScanSource | Rejected]:
+    def sources(self, uid: str) -> Iterator[ScanSource | Rejected]:
+        """Yield what the files are: one source of all slices and one of each file with frames, or why there is none."""
         if not self.slices and not self.frames:
             yield Rejected(self.folder, f"no CT: {', '.join(self.kinds)}", expected=True)
         yield from self.frames.values()
@@ -140,12 +140,12 @@ class _Series:
             yield ScanSource(patient, uid, len(files), "dicom", files[0].parent, tuple(files), reader)
 
 
-def _undecoded(dataset: Any, tag: int) -> bytes | str:
+def _raw_value(dataset: Any, tag: int) -> bytes | str:
     value = dataset.get_item(tag).value if tag in dataset else b""
     return value if isinstance(value, bytes) else repr(value)
 
 
-def _header(dataset: Any, syntax: str) -> _Header:
+def _read_header(dataset: Any, syntax: str) -> _Header:
     padding = dataset.get("PixelPaddingValue")
     return _Header(
         rows=dataset.get("Rows"),
@@ -164,7 +164,7 @@ def _header(dataset: Any, syntax: str) -> _Header:
 
 
 def _read(slices: tuple[_Slice, ...], source: ScanSource) -> Stored:
-    """The slices of a series in order, in HU. Raises ScanError with the reason when it cannot be used."""
+    """Return the slices of a series in order, in HU. Raises ScanError with the reason when it cannot be used."""
     _check_alike(slices)
     first = slices[0].header
     rows, columns = int(first.rows or 0), int(first.columns or 0)
@@ -172,7 +172,7 @@ def _read(slices: tuple[_Slice, ...], source: ScanSource) -> Stored:
     stored_bytes = sum(piece.path.stat().st_size for piece in slices)
     check_size((len(slices), rows, columns), first.bits[0] // 8, stored_bytes, compressed=first.syntax not in NATIVE)
     positions = np.array([piece.position for piece in slices])
-    order, affine = stacked(positions, np.array(first.orientation), (first.spacing[0], first.spacing[1]))
+    order, affine = order_slices(positions, np.array(first.orientation), (first.spacing[0], first.spacing[1]))
     whole = all(_is_whole(piece.header) for piece in slices)
     volume = np.empty((len(slices), rows, columns), np.int16 if whole else np.float32)
     for plane, index in zip(volume, order, strict=True):
@@ -209,7 +209,7 @@ def _check_alike(slices: tuple[_Slice, ...]) -> None:
 def _put_hounsfield(plane: np.ndarray, piece: _Slice) -> None:
     """Fill a `plane` (row, column), int16 or float32, with a slice in HU."""
     header, limits = piece.header, np.iinfo(np.int16)
-    stored = _pixels(piece)
+    stored = _read_pixels(piece)
     if plane.dtype != np.int16:
         plane[:] = stored * np.float32(header.slope) + np.float32(header.intercept)
     elif limits.min <= stored.min() + header.intercept and stored.max() + header.intercept <= limits.max:
@@ -226,7 +226,7 @@ def _is_whole(header: _Header) -> bool:
 
 
 def _padding(header: _Header) -> float | None:
-    """PixelPaddingValue as stored; None when there is none or clipping turns it into air anyway."""
+    """Return PixelPaddingValue as stored; None when there is none or clipping turns it into air anyway."""
     if header.padding is None:
         return None
     wraps = header.signed and header.padding >= 2 ** (header.bits[0] - 1)  # a signed value under the unsigned VR
@@ -234,8 +234,8 @@ def _padding(header: _Header) -> float | None:
     return value if value * header.slope + header.intercept > -1024 else None
 
 
-def _pixels(piece: _Slice) -> np.ndarray:
-    """The stored values (row, column) of a slice. Uncompressed ones are read in place, without the decoder."""
+def _read_pixels(piece: _Slice) -> np.ndarray:
+    """Return the stored values (row, column) of a slice. Uncompressed ones are read in place, without the decoder."""
     header = piece.header
     rows, columns = int(header.rows or 0), int(header.columns or 0)
     allocated, used = header.bits
@@ -244,11 +244,11 @@ def _pixels(piece: _Slice) -> np.ndarray:
             kind = "<i2" if header.signed else "<u2"
             stored = np.fromfile(piece.path, kind, rows * columns, offset=piece.pixels_at).reshape(rows, columns)
         else:
-            stored = decoded(piece.path)
+            stored = decode_pixels(piece.path)
             if stored.shape != (rows, columns):
                 raise ValueError(f"they are {stored.shape}")
-    except unreadable() as error:
-        reason = f"the pixels of {piece.path.name} cannot be decoded ({short(error)}); copy the file again"
+    except decoding_errors() as error:
+        reason = f"the pixels of {piece.path.name} cannot be decoded ({first_line(error)}); copy the file again"
         raise ScanError(reason) from error
     if used < allocated and allocated == 16:  # what lies above the used bits may be an overlay
         stored = (stored << (16 - used)) >> (16 - used)
@@ -259,8 +259,8 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return () if value is None or isinstance(value, str | bytes) else tuple(float(number) for number in value)
 
 
-def _header_and_pixels(path: Path) -> tuple[Any, int, int]:
-    """FINDING_TAGS of a file, the byte where its pixels begin and their number, 0 for none."""
+def _read_tags(path: Path) -> tuple[Any, int, int]:
+    """Return FINDING_TAGS of a file, the byte where its pixels begin, and the number of their bytes, 0 for none."""
     reading = library("pydicom").filereader
     with path.open("rb") as file:
         dataset = reading.dcmread(file, stop_before_pixels=True, specific_tags=FINDING_TAGS)

@@ -9,14 +9,14 @@ from bench.errors import UsageError
 
 from . import dicom, hdf5, itk, nifti, npz, tiff
 from .scan import Rejected, ScanSource
-from .side_file import side_file_of
+from .side_file import find_side_file
 
 READERS = (nifti, dicom, itk, hdf5, npz, tiff)
 FORMATS = "NIfTI, DICOM, DICOS, MetaImage, NRRD, X2CT-GAN .h5, .npz or TIFF"
 
 
 def find_scans(folder: Path) -> Iterator[ScanSource | Rejected]:
-    """The CTs in a folder and all below it (or of one file), and what had to be rejected at first sight.
+    """Yield the CTs in a folder and all below it (or of one file), and what had to be rejected at first sight.
 
     Formats are recognised by suffix or content; side files are taken along. Raises UsageError when `folder` does not
     exist or cannot be read.
@@ -26,18 +26,18 @@ def find_scans(folder: Path) -> Iterator[ScanSource | Rejected]:
     paths = [folder] if folder.is_file() else _files_below(folder)
     for reader in READERS:
         for found in reader.find(paths):
-            yield _with_side_file(found, folder) if isinstance(found, ScanSource) else found
+            yield _add_side_file(found, folder) if isinstance(found, ScanSource) else found
 
 
-def _with_side_file(source: ScanSource, root: Path) -> ScanSource | Rejected:
+def _add_side_file(source: ScanSource, root: Path) -> ScanSource | Rejected:
     try:
-        return replace(source, side_file=side_file_of(source.path, source.series, root))
+        return replace(source, side_file=find_side_file(source.path, source.series, root))
     except ValueError as error:
         return Rejected(source.path, str(error))
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """All files below `folder` in order of their names; links are followed, hidden files left out."""
+    """Return all files below `folder` in the order of their names; links are followed, hidden files left out."""
 
     def refuse(error: OSError) -> None:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error

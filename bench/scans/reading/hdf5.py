@@ -13,42 +13,36 @@ from typing import Any
 import numpy as np
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, library
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each, library
 
 SUFFIXES = (".h5", ".hdf5")
 CUBE_MM = 320.0
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 VIEWS = {"xray1": TakenAt(270.0, mirrored=True), "xray2": TakenAt(0.0, mirrored=False)}
 MAX_VIEW = 4096  # pixels a side
-UNIQUE_NAMES = ("ct_xray_data",)  # all files are called so: the folder tells the case
+COMMON_NAME = "ct_xray_data"  # all files are called so: the folder tells the case
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every HDF5 file with an array `ct` among `paths`; of each only the shape is looked at."""
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        try:
-            with _opened(path) as file:
-                shape, names = _volume(file).shape, [name for name in VIEWS if name in file]
-        except ScanError as error:
-            yield Rejected(path, str(error))
-            continue
-        stem = name_of(path)
-        series = path.resolve().parent.name if stem in UNIQUE_NAMES else stem
-        views = (path,) if names else ()
-        yield ScanSource(
-            patient_of(series), series, shape[0], "x2ct-h5", path, (path,), _read,
-            view_files=views, view_reader=_views, view_angles=_angles,
-        )  # fmt: skip
+    """Yield every HDF5 file with an array `ct` among `paths`; of each only the shape is looked at."""
+    return inspect_each(paths, SUFFIXES, _inspect)
+
+
+def _inspect(path: Path) -> ScanSource:
+    with _open(path) as file:
+        slices, has_views = _volume(file).shape[0], any(name in file for name in VIEWS)
+    stem = name_of(path)
+    series = path.resolve().parent.name if stem == COMMON_NAME else stem
+    return ScanSource(
+        patient_of(series), series, slices, "x2ct-h5", path, (path,), _read,
+        view_files=(path,) if has_views else (), view_reader=_read_views, view_angles=_angles,
+    )  # fmt: skip
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An HDF5 file within which all that its library meets in a damaged one is a ScanError."""
+def _open(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file; all that its library raises of a damaged one is then a ScanError."""
     h5py = library("h5py")
-    if not path.stat().st_size:
-        raise ScanError("the file is empty; copy it again")
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -57,9 +51,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _volume(file: Any) -> Any:
-    """The array `ct` of a file. Raises ScanError when there is none."""
-    # a link may lead into another file
-    if not isinstance(file.get("ct", getlink=True), library("h5py").HardLink):
+    """Return the array `ct` of a file. Raises ScanError when there is none."""
+    if not isinstance(file.get("ct", getlink=True), library("h5py").HardLink):  # another link may lead out
         names = ", ".join(list(file)[:8]) or "nothing"
         raise ScanError(f"it holds {names} and no array 'ct'; it is no file of X2CT-GAN's layout")
     volume = file["ct"]
@@ -71,8 +64,8 @@ def _volume(file: Any) -> Any:
 
 
 def _read(source: ScanSource) -> Stored:
-    """The CT. Raises ScanError with the reason when it cannot be used."""
-    with _opened(source.path) as file:
+    """Return the CT. Raises ScanError with the reason when it cannot be used."""
+    with _open(source.path) as file:
         volume = _volume(file)
         check_size(volume.shape, volume.dtype.itemsize, volume.id.get_storage_size())
         if len(set(volume.shape)) > 1 and not source.side_file.spacing_mm:
@@ -84,7 +77,7 @@ def _read(source: ScanSource) -> Stored:
 
 
 def cube_affine(shape: tuple[int, ...], side_mm: float) -> np.ndarray:
-    """Affine (4, 4) (x, y, z) index → RAS of a cube (z, y, x) stored superior up, posterior down, left right."""
+    """Return the affine (4, 4) (x, y, z) index → RAS of a cube (z, y, x) with z up, y to the back, x to the left."""
     affine = np.diag([-side_mm / shape[2], -side_mm / shape[1], side_mm / shape[0], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     return affine
@@ -94,10 +87,10 @@ def _angles(names: Sequence[str]) -> dict[str, TakenAt]:
     return {name: VIEWS[name] for name in names}
 
 
-def _views(source: ScanSource) -> dict[str, np.ndarray]:
-    """The X-rays (rows, columns) as stored, by their names. Raises ScanError when one is damaged."""
+def _read_views(source: ScanSource) -> dict[str, np.ndarray]:
+    """Return the X-rays (rows, columns) as stored, by name. Raises ScanError when one is damaged."""
     views = {}
-    with _opened(source.path) as file:
+    with _open(source.path) as file:
         for name in VIEWS:
             if name not in file or not isinstance(file.get(name, getlink=True), library("h5py").HardLink):
                 continue

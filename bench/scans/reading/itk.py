@@ -11,7 +11,7 @@ import numpy as np
 from bench.dataset import affine_from_lps
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, inspect_each, library
 
 SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
 HEADER_BYTES = 65536
@@ -28,27 +28,27 @@ LUNA16_MASKS = "seg-lungs"
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every MetaImage and NRRD file among `paths`; of each only the header is looked at."""
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        try:
-            data = _data_file(path)
-            header = _information(path)
-        except ScanError as error:
-            yield Rejected(path, str(error))
-            continue
-        if LUNA16_MASKS in path.parent.name.lower() or header.GetPixelID() in _pictures():
-            yield Rejected(path, "no CT: labels or a picture", expected=True)
-            continue
-        stem = name_of(path)
-        kind = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
-        files = (path,) if data == path else (path, data)
-        yield ScanSource(patient_of(stem), stem, _slices(header), kind, path, files, _read)
+    """Yield every MetaImage and NRRD file among `paths`; of each only the header is looked at."""
+    return inspect_each(paths, SUFFIXES, _inspect)
+
+
+def _inspect(path: Path) -> ScanSource | Rejected:
+    data, header = _find_data(path), _read_header(path)
+    if LUNA16_MASKS in path.parent.name.lower() or header.GetPixelID() in _pictures():
+        return Rejected(path, "no CT: labels or a picture", expected=True)
+    stem = name_of(path)
+    files = (path,) if data == path else (path, data)
+    return ScanSource(
+        patient_of(stem), stem, _slices(header), "nrrd" if _is_nrrd(path) else "metaimage", path, files, _read
+    )
+
+
+def _is_nrrd(path: Path) -> bool:
+    return path.suffix.lower() in (".nrrd", ".nhdr")
 
 
 def _slices(header: Any) -> int:
-    """The number of voxels along the axis that stands upright."""
+    """Return the number of voxels along the axis that stands upright."""
     size, direction = header.GetSize(), np.array(header.GetDirection())
     if len(size) != 3:
         return 0
@@ -60,14 +60,13 @@ def _pictures() -> tuple[int, ...]:
     return itk.sitkUInt8, itk.sitkInt8, itk.sitkVectorUInt8
 
 
-def _information(path: Path) -> Any:
-    """A reader that has read the header. Raises ScanError when it cannot."""
-    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
-    _check_header(_beginning(path), nrrd)
+def _read_header(path: Path) -> Any:
+    """Return a reader that has read the header. Raises ScanError when it cannot."""
+    _check_header(_beginning(path), _is_nrrd(path))
     itk = library("SimpleITK")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = itk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")  # or content could choose another, unchecked
+    reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "MetaImageIO")  # or content could choose another, unchecked
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -79,7 +78,7 @@ def _information(path: Path) -> Any:
 
 
 def _affine(reader: Any) -> np.ndarray:
-    """Where the voxels lie. Raises ScanError for a place that cannot be."""
+    """Return where the voxels lie: (4, 4) index → RAS millimetres. Raises ScanError for a place that cannot be."""
     try:
         return affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
     except ValueError as error:
@@ -102,17 +101,14 @@ def _check_header(content: bytes, nrrd: bool) -> None:
 
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        content = file.read(HEADER_BYTES)
-    if not content:
-        raise ScanError("the file is empty; copy it again")
-    return content
+        return file.read(HEADER_BYTES)
 
 
-def _data_file(path: Path) -> Path:
-    """The file that holds the voxels: `path` itself, or one that its header names in the same folder or below."""
+def _find_data(path: Path) -> Path:
+    """Return the file that holds the voxels: `path` itself, or one that its header names in its folder or below."""
     content = _beginning(path)
-    if path.suffix.lower() in (".mha", ".nrrd"):
-        content = content.split(b"\n\n")[0] if path.suffix.lower() == ".nrrd" else content
+    if path.suffix.lower() == ".nrrd":
+        content = content.split(b"\n\n")[0]
     named = DATA_FILE.search(content)
     if not named or named.group(1) in WITHIN:
         return path
@@ -129,21 +125,21 @@ def _data_file(path: Path) -> Path:
 
 
 def _read(source: ScanSource) -> Stored:
-    """The voxels with their affine, in HU unless a side file says otherwise. Raises ScanError with the reason."""
+    """Return the voxels with their affine, in HU unless a side file says otherwise. Raises ScanError when it cannot."""
     path, data = source.path, source.files[-1]
-    reader = _information(path)
+    reader = _read_header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
         text = " × ".join(map(str, size))
         raise ScanError(f"it holds {text} × {reader.GetNumberOfComponents()} values, not one 3-D volume")
     header = _beginning(path)
-    if path.suffix.lower() in (".nrrd", ".nhdr") and not SPACE.search(header) and not source.side_file.axes:
+    if _is_nrrd(path) and not SPACE.search(header) and not source.side_file.axes:
         raise ScanError("its header states no space, so its orientation is unknown; add it, or axes in a side file")
     itk = library("SimpleITK")
     item = np.dtype(itk.GetArrayViewFromImage(itk.Image([1, 1, 1], reader.GetPixelID())).dtype).itemsize
     packed = bool(PACKED.search(header))
     check_size(size, item, data.stat().st_size, compressed=packed)
-    if packed and path.suffix.lower() in (".mhd", ".mha"):
+    if packed and not _is_nrrd(path):
         _check_packed(data, header, int(np.prod([int(n) for n in size])) * item)
     try:
         image = reader.Execute()

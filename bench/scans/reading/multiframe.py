@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .pixels import NATIVE, check_syntax, decoded, short, unreadable
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, library
+from .pixels import NATIVE, check_syntax, decode_pixels, decoding_errors
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
 from .side_file import Unit
-from .stacking import affine_of, stacked
+from .stacking import affine_of, order_slices
 
 DICOS = "1.2.840.10008.5.1.4.1.1.501"
 UNITS: dict[str, Unit] = {"HU": "hu", "MHU": "mhu"}  # RescaleType; others are units of a vendor
 
 
 def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
-    """The source of a file with several frames, of which `dataset` holds dicom.FINDING_TAGS."""
+    """Return the source of a file with several frames, of which `dataset` holds dicom.FINDING_TAGS."""
     if "LOW ENERGY" in str(dataset.get("ImageType", "")).upper():
         return Rejected(path, "the low-energy image of a dual-energy scan; the high-energy one is read", expected=True)
     kind = "dicos" if str(dataset.get("SOPClassUID", "")).startswith(DICOS) else "dicom"
@@ -26,17 +26,17 @@ def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
 
 
 def _read(source: ScanSource) -> Stored:
-    """The frames in order, rescaled. Raises ScanError with the reason when the file cannot be used."""
+    """Return the frames in order, rescaled. Raises ScanError with the reason when the file cannot be used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = library("pydicom").dcmread(source.path)
-            return _stored(source.path, dataset)
-    except unreadable() as error:
-        raise ScanError(f"the file is damaged or no DICOM ({short(error)}); copy it again") from error
+            return _read_frames(source.path, dataset)
+    except decoding_errors() as error:
+        raise ScanError(f"the file is damaged or no DICOM ({first_line(error)}); copy it again") from error
 
 
-def _stored(path: Path, dataset: Any) -> Stored:
+def _read_frames(path: Path, dataset: Any) -> Stored:
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     check_syntax(path, syntax, str(dataset.get("LossyImageCompression", "")))
     shape = (int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns))
@@ -56,14 +56,14 @@ def _stored(path: Path, dataset: Any) -> Stored:
         order = np.arange(shape[0])
         affine = affine_of(positions[0], rows, columns, down_across, np.cross(rows, columns) * step)
     else:
-        order, affine = stacked(positions, orientation, down_across)
+        order, affine = order_slices(positions, orientation, down_across)
 
-    frames = decoded(path)
+    frames = decode_pixels(path)
     if frames.shape != shape:
         raise ScanError(f"its pixels are {frames.shape}, not {shape} as its header says; copy it again")
     slopes = np.array(_per_frame(dataset, "RescaleSlope", 1), float)
     intercepts = np.array(_per_frame(dataset, "RescaleIntercept", 0), float)
-    values = _rescaled(frames[order], slopes[order], intercepts[order])
+    values = _rescale(frames[order], slopes[order], intercepts[order])
     return Stored(values.transpose(2, 1, 0), affine, _unit(dataset, path))
 
 
@@ -73,8 +73,8 @@ def _unit(dataset: Any, path: Path) -> Unit | None:
     return UNITS.get(kind) if is_dicos or kind else "hu"
 
 
-def _rescaled(frames: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
-    """(frame, row, column): int32 where slopes and intercepts are whole numbers, else float32."""
+def _rescale(frames: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Return frames (frame, row, column) as int32 where slopes and intercepts are whole numbers, else as float32."""
     whole = (slopes % 1 == 0).all() and (intercepts % 1 == 0).all() and frames.dtype.itemsize <= 2
     kind = np.int32 if whole else np.float32
     return frames.astype(kind) * slopes.astype(kind)[:, None, None] + intercepts.astype(kind)[:, None, None]
@@ -88,32 +88,32 @@ def _positions(dataset: Any, frames: int) -> np.ndarray:
 
 
 def _groups(dataset: Any) -> Iterator[Any]:
-    """The items of one functional group: the data set itself, and the items of the sequences in it."""
+    """Yield the items of one functional group: the data set itself, and the items of the sequences in it."""
     yield dataset
     for element in dataset:
         if element.VR == "SQ" and element.keyword != "PerFrameFunctionalGroupsSequence":
             yield from element.value[:1]
 
 
-def _value(dataset: Any, keyword: str) -> Any:
+def _find_value(dataset: Any, keyword: str) -> Any:
     return next((item[keyword].value for item in _groups(dataset) if keyword in item), None)
 
 
 def _shared(dataset: Any, keyword: str, default: Any) -> Any:
-    """The value that holds for all frames: of the shared functional groups, the first frame, or the file."""
+    """Return the value that holds for all frames: of the shared functional groups, the first frame, or the file."""
     sequences = (dataset.get("SharedFunctionalGroupsSequence"), dataset.get("PerFrameFunctionalGroupsSequence"))
     for place in (*(sequence[0] for sequence in sequences if sequence), dataset):
-        value = _value(place, keyword)
+        value = _find_value(place, keyword)
         if value is not None:
             return value
     return default
 
 
 def _per_frame(dataset: Any, keyword: str, default: Any) -> list[Any]:
-    """The value of each frame; the shared one where frames have none of their own."""
+    """Return the value of each frame; the shared one where frames have none of their own."""
     shared = _shared(dataset, keyword, default)
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * int(dataset.NumberOfFrames)
-    values = [None if frame is None else _value(frame, keyword) for frame in frames]
+    values = [None if frame is None else _find_value(frame, keyword) for frame in frames]
     if len(values) != int(dataset.NumberOfFrames):
         raise ScanError(f"it describes {len(values)} of {dataset.NumberOfFrames} frames; copy it again")
     return [shared if value is None else value for value in values]

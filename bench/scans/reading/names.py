@@ -11,13 +11,13 @@ WITHOUT_NAME = {"ct", "image", "img", "scan", "volume"}  # such a file is named 
 
 
 def name_of(path: Path) -> str:
-    """The file name without its ending; a file that is just called ct or image has its folder's name before it."""
+    """Return the file name without its ending; of a file just called ct or image, the folder's name and that."""
     stem = SUFFIX.sub("", path.name) or path.name
     return f"{path.resolve().parent.name}_{stem}" if stem.lower() in WITHOUT_NAME else stem
 
 
 def patient_of(stem: str) -> str:
-    """The patient a name speaks of: LIDC-IDRI-nnnn where it holds one or is nnnn_chest, else all but a resolution."""
+    """Return the patient a name speaks of: LIDC-IDRI-nnnn where it holds that or is nnnn_chest, else all but a size."""
     if lidc := LIDC_PATIENT.search(stem):
         return lidc.group()
     if chest := CHEST_FOLDER.fullmatch(stem):

@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, first_line, inspect_each
 
 SUFFIXES = (".nii", ".nii.gz")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
@@ -23,23 +23,23 @@ MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every NIfTI file among `paths`; of each only the header is looked at."""
-    for path in paths:
-        if not path.name.lower().endswith(SUFFIXES):
-            continue
-        try:
-            header: Any = nibabel.load(path)
-            vertical = int(np.abs(header.affine[2, :3]).argmax())
-            slices = header.shape[vertical] if len(header.shape) > vertical else 0
-        except DAMAGE as error:
-            yield Rejected(path, _damaged(path, error))
-            continue
-        stem = name_of(path)
-        yield ScanSource(patient_of(stem), stem, int(slices), "nifti", path, (path,), _read)
+    """Yield every NIfTI file among `paths`; of each only the header is looked at."""
+    return inspect_each(paths, SUFFIXES, _inspect)
+
+
+def _inspect(path: Path) -> ScanSource:
+    try:
+        header: Any = nibabel.load(path)
+        vertical = int(np.abs(header.affine[2, :3]).argmax())
+        slices = header.shape[vertical] if len(header.shape) > vertical else 0
+    except DAMAGE as error:
+        raise _damage(error) from error
+    stem = name_of(path)
+    return ScanSource(patient_of(stem), stem, int(slices), "nifti", path, (path,), _read)
 
 
 def _read(source: ScanSource) -> Stored:
-    """The voxels of a NIfTI file with their affine, in HU. Raises ScanError when the file cannot be used."""
+    """Return the voxels of a NIfTI file with their affine, in HU. Raises ScanError when the file cannot be used."""
     try:
         content = _content(source.path)
         image = _image_class(content).from_bytes(content)
@@ -51,14 +51,14 @@ def _read(source: ScanSource) -> Stored:
         voxels = np.asarray(image.dataobj).reshape(shape[:3])
         millimetres = MILLIMETRES[image.header.get_xyzt_units()[0]]
     except DAMAGE as error:
-        raise ScanError(_damaged(source.path, error)) from error
+        raise _damage(error) from error
     if not (image.header["sform_code"] or image.header["qform_code"] or source.side_file.axes):
         raise ScanError("its header states no orientation (sform and qform codes are 0); set one")
     return Stored(voxels, np.diag([millimetres] * 3 + [1.0]) @ image.affine, "hu")
 
 
 def _content(path: Path) -> bytes:
-    """The whole file, unpacked to the end so that its checksum is verified, once its header is seen to be possible."""
+    """Return the whole file, unpacked to the end so that its checksum is verified, once its header may be true."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as file:
@@ -83,7 +83,5 @@ def _image_class(content: bytes) -> type[nibabel.Nifti1Image]:
     return nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
 
 
-def _damaged(path: Path, error: Exception) -> str:
-    if not path.stat().st_size:
-        return "the file is empty; copy it again"
-    return f"the file is damaged or no NIfTI ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+def _damage(error: Exception) -> ScanError:
+    return ScanError(f"the file is damaged or no NIfTI ({first_line(error)}); copy it again")

@@ -11,6 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tokenize import TokenError
 
@@ -19,42 +20,43 @@ from skimage.io import imread
 
 from .hdf5 import CUBE_MM, MAX_VIEW, cube_affine
 from .names import CHEST_FOLDER, name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each
 from .side_file import Unit
 
+SUFFIXES = (".npz",)
 KEY = "ct"
 CHEST_VIEWS = 8
 BAG_VIEW = re.compile(r"(.+)_(azimuth|elevation)_(\d+)", re.IGNORECASE)
 HALF_PRECISION = re.compile(r"_f16$")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGED = "the file is damaged or no .npz; copy it again"
 MEDMNIST = "train_images"
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every .npz among `paths` that may hold a CT; of each only the names and shapes are looked at."""
+    """Yield every .npz among `paths` that may hold a CT; of each only the names and shapes are looked at."""
     paths = list(paths)
     pictures = [path for path in paths if path.suffix.lower() == ".png"]
-    for path in paths:
-        if path.suffix.lower() != ".npz":
-            continue
-        try:
-            shapes = _shapes(path)
-        except DAMAGE:
-            yield Rejected(path, _damaged(path))
-            continue
-        if MEDMNIST in shapes:
-            yield Rejected(path, "crops of a collection such as MedMNIST, no whole CT", expected=True)
-            continue
-        shape = shapes.get(KEY, (0,))
-        name, views = _name_and_views(path, pictures)
-        yield ScanSource(
-            patient_of(name), name_of(path), shape[0] if shape else 0, "npz", path, (path,), _read,
-            view_files=views, view_reader=_views, view_angles=_chest_angles if CHEST_FOLDER.fullmatch(name) else None,
-        )  # fmt: skip
+    return inspect_each(paths, SUFFIXES, partial(_inspect, pictures))
+
+
+def _inspect(pictures: list[Path], path: Path) -> ScanSource | Rejected:
+    try:
+        shapes = _read_shapes(path)
+    except DAMAGE as error:
+        raise ScanError(DAMAGED) from error
+    if MEDMNIST in shapes:
+        return Rejected(path, "crops of a collection such as MedMNIST, no whole CT", expected=True)
+    shape = shapes.get(KEY, (0,))
+    name, views = _name_and_views(path, pictures)
+    return ScanSource(
+        patient_of(name), name_of(path), shape[0] if shape else 0, "npz", path, (path,), _read, view_files=views,
+        view_reader=_read_views, view_angles=_chest_angles if CHEST_FOLDER.fullmatch(name) else None,
+    )  # fmt: skip
 
 
 def _name_and_views(path: Path, pictures: list[Path]) -> tuple[str, tuple[Path, ...]]:
-    """What the scan is called, and the pictures that belong to it."""
+    """Return what a scan is called, and the pictures that belong to it."""
     folder = path.resolve().parent
     if CHEST_FOLDER.fullmatch(folder.name):
         return folder.name, tuple(picture for picture in pictures if picture.parent == path.parent)
@@ -65,20 +67,20 @@ def _name_and_views(path: Path, pictures: list[Path]) -> tuple[str, tuple[Path, 
 
 
 def _chest_angles(names: Sequence[str]) -> dict[str, TakenAt]:
-    """Eight pictures in the order of their names are one turn from the left lateral view on, all mirrored."""
+    """Return one turn from the left lateral view on, all mirrored, for eight pictures in the order of their names."""
     if len(names) != CHEST_VIEWS:
         return {}
     return {name: TakenAt(360.0 / CHEST_VIEWS * index, mirrored=True) for index, name in enumerate(sorted(names))}
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The arrays in an archive and their shapes."""
+def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in an archive, by name."""
     with zipfile.ZipFile(path) as archive:
         return {entry.removesuffix(".npy"): _header(archive, entry)[0] for entry in archive.namelist()[:64]}
 
 
 def _header(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and number type of an array. Raises ValueError for what is no header, whatever its parser met."""
+    """Return shape and number type of an array. Raises ValueError for what is no header, whatever its parser met."""
     with archive.open(entry) as file:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(file)
@@ -90,7 +92,7 @@ def _header(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], np.d
 
 
 def _read(source: ScanSource) -> Stored:
-    """The array of an archive. Raises ScanError with the reason when it cannot be used."""
+    """Return the array of an archive. Raises ScanError with the reason when it cannot be used."""
     key = source.side_file.key or KEY
     try:
         with zipfile.ZipFile(source.path) as archive:
@@ -107,7 +109,7 @@ def _read(source: ScanSource) -> Stored:
     except ScanError:
         raise
     except DAMAGE as error:
-        raise ScanError(_damaged(source.path)) from error
+        raise ScanError(DAMAGED) from error
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     is_chest = bool(CHEST_FOLDER.fullmatch(source.path.resolve().parent.name)) and len(set(shape)) == 1
@@ -116,15 +118,15 @@ def _read(source: ScanSource) -> Stored:
 
 
 def _chest_unit(values: np.ndarray) -> Unit | None:
-    """HU where there is air below -500, HU + 1024 where air is 0; None for values scaled to a range of their own."""
+    """Return HU where there is air below -500, HU + 1024 where air is 0, None for values of a range of their own."""
     low, high = float(values.min()), float(values.max())
     if low < -500:
         return "hu"
     return "hu+1024" if high > 1024 and low > -200 else None
 
 
-def _views(source: ScanSource) -> dict[str, np.ndarray]:
-    """The X-rays (rows, columns) uint8 as stored, by the names of their files. Raises ScanError when one is damaged."""
+def _read_views(source: ScanSource) -> dict[str, np.ndarray]:
+    """Return the X-rays (rows, columns) uint8 as stored, by file name. Raises ScanError when one is damaged."""
     views = {}
     for path in source.view_files:
         try:
@@ -135,9 +137,3 @@ def _views(source: ScanSource) -> dict[str, np.ndarray]:
             raise ScanError(f"the X-ray {path.name} is no picture of up to {MAX_VIEW} pixels a side; delete it")
         views[path.stem] = picture if picture.ndim == 2 else picture[..., 0]
     return views
-
-
-def _damaged(path: Path) -> str:
-    if not path.stat().st_size:
-        return "the file is empty; copy it again"
-    return "the file is damaged or no .npz; copy it again"

@@ -1,4 +1,4 @@
-"""What one file of DICOM or DICOS needs to be decoded: pydicom with its plug-ins, and what is refused."""
+"""The pixels of one file of DICOM or DICOS, decoded by pydicom and its plug-ins, and what is refused."""
 
 import struct
 import warnings
@@ -17,8 +17,8 @@ PERHAPS_LOSSY = (
 )  # fmt: skip
 
 
-def decoded(path: Path) -> np.ndarray:
-    """The stored values of a file: (row, column), or (frame, row, column). Raises one of `unreadable()`."""
+def decode_pixels(path: Path) -> np.ndarray:
+    """Return the stored values of a file: (row, column), or (frame, row, column). Raises one of `decoding_errors()`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return library("pydicom").pixels.pixel_array(path)
@@ -36,13 +36,8 @@ def check_syntax(path: Path, syntax: str, lossy: str) -> None:
         raise ScanError(f"{path.name} has the transfer syntax {syntax or 'none'}, which nothing decodes; convert it")
 
 
-def unreadable() -> tuple[type[Exception], ...]:
-    """What pydicom raises for damaged files."""
+def decoding_errors() -> tuple[type[Exception], ...]:
+    """Return what pydicom raises for damaged files."""
     errors = library("pydicom").errors
     own = (errors.InvalidDicomError, errors.BytesLengthException, struct.error)
     return (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, *own)
-
-
-def short(error: Exception) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

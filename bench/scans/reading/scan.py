@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,7 @@ MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
 STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
 
 OTHER_UNIT = "if it is HU + 1024 or another unit, state it in a side file"
+EMPTY = "the file is empty; copy it again"
 
 
 class ScanError(BenchError):
@@ -32,7 +33,7 @@ class ScanError(BenchError):
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds, before unit and orientation are settled."""
+    """What a file holds, before its unit and its orientation are known."""
 
     values: np.ndarray  # (i, j, k), the first index varies fastest in the file
     affine: np.ndarray | None  # (4, 4) voxel index → RAS millimetres; None where the format cannot state it
@@ -73,18 +74,18 @@ class ScanSource:
     view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
 
     def read(self) -> Scan:
-        """The CT. Raises ScanError with the reason when it cannot be used."""
+        """Return the CT. Raises ScanError with the reason when it cannot be used."""
         stored = self.reader(self)
         try:
-            values, affine = self.side_file.settled(stored.values, stored.affine, stored.unit)
+            values, affine = self.side_file.apply(stored.values, stored.affine, stored.unit)
         except ValueError as error:
             raise ScanError(str(error)) from error
-        scan = oriented(values, affine)
+        scan = orient(values, affine)
         check_hounsfield(scan.hounsfield)
         return scan
 
     def sha256(self) -> str:
-        """SHA-256 of the content; names and order of the files of a series do not matter."""
+        """Return the SHA-256 of the content; names and order of the files of a series do not matter."""
         hashes = sorted(sha256_of(path) for path in self.files)
         if self.side_file.path:
             hashes.append(sha256_of(self.side_file.path))
@@ -98,6 +99,23 @@ class Rejected:
     path: Path
     reason: str
     expected: bool = False  # no CT at all (a segmentation, a radiograph, a scout): passed over, not a failure
+
+
+def inspect_each(
+    paths: Iterable[Path], suffixes: tuple[str, ...], inspect: Callable[[Path], ScanSource | Rejected]
+) -> Iterator[ScanSource | Rejected]:
+    """Yield what `inspect` makes of each path with one of the suffixes; a Rejected where it raises ScanError."""
+    for path in paths:
+        if path.name.lower().endswith(suffixes):
+            try:
+                yield inspect(path) if path.stat().st_size else Rejected(path, EMPTY)
+            except ScanError as error:
+                yield Rejected(path, str(error))
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its name when it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def library(name: str) -> ModuleType:
@@ -121,8 +139,8 @@ def check_size(shape: Sequence[int], item_bytes: int, stored_bytes: int, *, comp
         raise ScanError(f"it is damaged or cut short: {text} voxels declared in {stored_bytes} bytes; copy it again")
 
 
-def oriented(voxels: np.ndarray, affine: np.ndarray) -> Scan:
-    """The scan of an array (i, j, k) in HU whose `affine` (4, 4) maps voxel indices to RAS millimetres.
+def orient(voxels: np.ndarray, affine: np.ndarray) -> Scan:
+    """Return the scan of an array (i, j, k) in HU whose `affine` (4, 4) maps voxel indices to RAS millimetres.
 
     Axes are permuted and flipped; an array that stands oblique to the scanner, or sheared by a tilted gantry, is
     resampled linearly onto the scanner's axes at its own spacing. Raises ScanError where the geometry is impossible.
@@ -146,13 +164,13 @@ def oriented(voxels: np.ndarray, affine: np.ndarray) -> Scan:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     cosines = np.abs((affine[:3, :3] / spacing)[[2, 1, 0], [0, 1, 2]])
     if np.degrees(np.arccos(np.clip(cosines, 0, 1))).max() > STRAIGHT_DEGREES:
-        voxels, affine = _straightened(voxels, affine, spacing)
+        voxels, affine = _straighten(voxels, affine, spacing)
     centre = affine @ np.append((np.array(voxels.shape) - 1) / 2, 1.0)
     return Scan(voxels, tuple(spacing.tolist()), tuple(centre[:3].tolist()))
 
 
-def bag_upright(scan: Scan) -> Scan:
-    """A bag (D, H, W) with D up→down, of a scan whose slices, as in DICOM, follow one another along D.
+def stand_upright(scan: Scan) -> Scan:
+    """Return a bag (D, H, W) with D up→down, of a scan whose slices, as in DICOM, follow one another along D.
 
     The slices cross the belt and stand upright on a screen: their rows run up→down, so D and H change places.
     """
@@ -171,8 +189,8 @@ def _compact(voxels: np.ndarray) -> np.ndarray:
     return voxels.astype(np.float32, copy=False)
 
 
-def _straightened(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same scan (D, H, W) on axes parallel to the scanner's, in the box that holds all of it; air around it."""
+def _straighten(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a scan (D, H, W) on axes parallel to the scanner's, in the box that holds all of it, air around it."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in voxels.shape])).reshape(3, -1)
     world = affine[:3, :3] @ corners + affine[:3, 3:]
     straight = np.eye(4)

@@ -1,24 +1,13 @@
-"""What a file cannot say of itself, in a small TOML beside it: unit, voxel spacing, axis order.
+"""What a file cannot say of itself, in a small TOML beside it: unit, voxel spacing, axis order; README.md shows one.
 
 `<name>.toml` beside `<name>.npz` (or beside the folder `<name>` of a stack) speaks of that scan alone; `scans.toml` in
-a folder speaks of all scans in it and below. The nearest one counts, wholly:
-
-    unit = "mhu"                    # hu | mhu (HU + 1000) | hu+1024 | mu_per_cm
-    mu_water_per_cm = 0.19          # with mu_per_cm only: the attenuation of water on the same scale
-    spacing_mm = [1.5, 0.9, 0.9]    # of the file's axes, the slowest varying first: slice, row, column
-    axes = ["H", "D", "W"]          # what those axes are; "-D" runs against D
-    padding = -2000                 # stored value outside the field of view, read as air
-    key = "ct"                      # the array of an .npz
-    view_angles = {a = 270, b = 0}  # gantry angle of the X-rays that came with it, by name; 270 is PA, 0 left lateral
-    mirrored_views = ["a"]          # those whose columns are flipped from what the source sees
-
-D runs superior→inferior (in a bag up→down), H anterior→posterior, W patient right→left.
+a folder speaks of all scans in it and below. The nearest one counts, wholly.
 """
 
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
@@ -30,7 +19,7 @@ DIRECTIONS = {"D": (0, 0, -1), "H": (0, -1, 0), "W": (-1, 0, 0)}  # in RAS
 EXAMPLES = {"unit": 'unit = "hu"', "spacing_mm": "spacing_mm = [1.0, 1.0, 1.0]", "axes": 'axes = ["D", "H", "W"]'}
 
 
-def _three_axes(axes: tuple[str, str, str]) -> tuple[str, str, str]:
+def _check_axes(axes: tuple[str, str, str]) -> tuple[str, str, str]:
     if sorted(axis.removeprefix("-") for axis in axes) != ["D", "H", "W"]:
         raise ValueError('axes must name D, H and W once each, such as ["-D", "H", "W"]')
     return axes
@@ -43,30 +32,24 @@ class SideFile(BaseModel):
 
     path: Path | None = None
     unit: Unit | None = None
-    mu_water_per_cm: PositiveFloat | None = None
-    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
-    axes: Annotated[tuple[str, str, str], AfterValidator(_three_axes)] | None = None
-    padding: float | None = None
-    key: str | None = None
-    view_angles: dict[str, float] | None = None
-    mirrored_views: tuple[str, ...] = ()
+    mu_water_per_cm: PositiveFloat | None = None  # attenuation of water on the scale of `mu_per_cm`
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None  # of slice, row, column
+    axes: Annotated[tuple[str, str, str], AfterValidator(_check_axes)] | None = None  # of slice, row, column
+    padding: float | None = None  # stored value outside the field of view, read as air
+    key: str | None = None  # of the array in an .npz
+    view_angles: dict[str, float] | None = None  # name of an X-ray that came with it → gantry angle in degrees
+    mirrored_views: tuple[str, ...] = ()  # those whose columns are flipped from what the source sees
 
     @model_validator(mode="after")
-    def _water_with_attenuation(self) -> "SideFile":
+    def _check(self) -> Self:
         if (self.unit == "mu_per_cm") != (self.mu_water_per_cm is not None):
             raise ValueError('mu_water_per_cm belongs to unit = "mu_per_cm" and to no other')
-        return self
-
-    @model_validator(mode="after")
-    def _mirrored_views_have_angles(self) -> "SideFile":
         if lacking := set(self.mirrored_views) - set(self.view_angles or {}):
             raise ValueError(f"view_angles states no angle of {', '.join(sorted(lacking))}")
         return self
 
-    def settled(
-        self, values: np.ndarray, affine: np.ndarray | None, unit: Unit | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(i, j, k) in HU and its affine to RAS millimetres; what is stated here wins over what the file says.
+    def apply(self, values: np.ndarray, affine: np.ndarray | None, unit: Unit | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return values (i, j, k) in HU and their affine to RAS millimetres; what is stated here wins over the file.
 
         Without a position of its own the scan is centred at the origin. Raises ValueError when something is missing.
         """
@@ -76,9 +59,9 @@ class SideFile(BaseModel):
         if missing:
             lines = "; ".join(EXAMPLES[name] for name in missing)
             raise ValueError(f"it does not state its {' and '.join(missing)}; write a .toml beside it with {lines}")
-        return self._hounsfield(values, self.unit or unit or "hu"), self._affine(values.shape, affine)
+        return self._to_hounsfield(values, self.unit or unit or "hu"), self._affine(values.shape, affine)
 
-    def _hounsfield(self, values: np.ndarray, unit: Unit) -> np.ndarray:
+    def _to_hounsfield(self, values: np.ndarray, unit: Unit) -> np.ndarray:
         outside = None if self.padding is None else values == self.padding
         hounsfield: np.ndarray = values
         if unit == "mu_per_cm":
@@ -109,13 +92,13 @@ NO_SIDE_FILE = SideFile()
 
 
 def _directions(axes: tuple[str, str, str]) -> np.ndarray:
-    """(3, 3): the column n is the direction in RAS of the axis n, the fastest varying first."""
+    """Return (3, 3): the column n is the direction in RAS of the axis n, the fastest varying first."""
     columns = [np.array(DIRECTIONS[axis[-1]]) * (-1 if axis.startswith("-") else 1) for axis in reversed(axes)]
     return np.stack(columns, axis=1).astype(float)
 
 
-def side_file_of(path: Path, stem: str, root: Path) -> SideFile:
-    """The side file that speaks of a scan at `path` (a file or the folder of a stack), looked for up to `root`.
+def find_side_file(path: Path, stem: str, root: Path) -> SideFile:
+    """Return the side file that speaks of a scan at `path` (a file or the folder of a stack), looked for up to `root`.
 
     Raises ValueError, naming it, when it is not valid.
     """
@@ -127,11 +110,11 @@ def side_file_of(path: Path, stem: str, root: Path) -> SideFile:
     shared = [parent / FOLDER_FILE for parent in folders if parent == top or top in parent.parents]
     for candidate in (*own, *shared):
         if candidate.is_file():
-            return _parsed(candidate)
+            return _parse(candidate)
     return NO_SIDE_FILE
 
 
-def _parsed(path: Path) -> SideFile:
+def _parse(path: Path) -> SideFile:
     try:
         return SideFile(**{**tomllib.loads(path.read_text(encoding="utf-8")), "path": path})
     except ValidationError as error:

@@ -7,10 +7,10 @@ from .scan import ScanError
 UNEVEN = 0.1  # largest deviation of a slice distance from the median, as a part of it
 
 
-def stacked(
+def order_slices(
     positions: np.ndarray, orientation: np.ndarray, spacing: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The order of slices along their normal, and the affine (4, 4) voxel (column, row, slice) → RAS millimetres.
+    """Return the order of slices along their normal and the affine (4, 4) from (column, row, slice) to RAS millimetres.
 
     `positions` (n, 3) of the first voxels and `orientation` (6,) of rows and columns are LPS, `spacing` is that of rows
     and columns in millimetres, all as DICOM states them. Raises ScanError when a slice is missing or doubled.
@@ -34,7 +34,7 @@ def stacked(
 def affine_of(
     first: np.ndarray, rows: np.ndarray, columns: np.ndarray, spacing: tuple[float, float], slice_step: np.ndarray
 ) -> np.ndarray:
-    """The affine (4, 4) voxel (column, row, slice) → RAS millimetres of slices from `first` on; all given in LPS."""
+    """Return the affine (4, 4) from (column, row, slice) to RAS millimetres of slices from `first` on, given in LPS."""
     down, across = spacing
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = rows * across, columns * down

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 
 from .names import name_of, patient_of
-from .pixels import short
-from .scan import MIN_VOXELS, Rejected, ScanError, ScanSource, Stored, check_size, library
+from .scan import EMPTY, MIN_VOXELS, Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
 
 SUFFIXES = (".tif", ".tiff")
 LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
-    """Every TIFF among `paths` with several pages, and every stack of such with one."""
+    """Yield every TIFF among `paths` with several pages, and every stack of such with one."""
     stacks: dict[tuple[Path, str], list[tuple[int, Path]]] = defaultdict(list)
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
@@ -57,7 +56,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
 
 
 def _gap(numbers: list[int]) -> str:
-    """Where a series of numbers is not even; empty when it is."""
+    """Return where a series of numbers is not even, in words; empty when it is."""
     steps = np.diff(numbers)
     step = int(np.median(steps))
     odd = np.flatnonzero((steps != step) | (steps < 1))
@@ -65,17 +64,17 @@ def _gap(numbers: list[int]) -> str:
 
 
 def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape without axes of length 1, and number type, of the first image series in a file."""
+    """Return shape without axes of length 1, and number type, of the first image series in a file."""
     tifffile = library("tifffile")
     if not path.stat().st_size:
-        raise ScanError("the file is empty; copy it again")
+        raise ScanError(EMPTY)
     try:
-        with _strictly(), tifffile.TiffFile(path) as file:
+        with _raise_logged_errors(), tifffile.TiffFile(path) as file:
             _check_pages(file)
             series = file.series[0]
             packed = file.pages[0].compression != 1
     except Exception as error:  # tifffile raises what its many parsers meet
-        raise ScanError(f"the file is damaged or no TIFF ({short(error)}); copy it again") from error
+        raise ScanError(f"the file is damaged or no TIFF ({first_line(error)}); copy it again") from error
     if series.dtype is None or series.dtype.kind not in "iuf":
         raise ScanError("its values are no numbers; save it as 16-bit integers")
     check_size(series.shape, series.dtype.itemsize, path.stat().st_size, compressed=packed)
@@ -92,10 +91,10 @@ def _check_pages(file: Any) -> None:
 
 
 def _read(source: ScanSource) -> Stored:
-    """The slices in order. Raises ScanError with the reason when one cannot be used."""
+    """Return the slices in order. Raises ScanError with the reason when one cannot be used."""
     first, kind = _shape(source.files[0])
     if len(source.files) == 1:
-        values = _pixels(source.files[0], first)
+        values = _read_pages(source.files[0], first)
     else:
         values = np.empty((len(source.files), *first), kind)
         for plane, path in zip(values, source.files, strict=True):
@@ -103,20 +102,20 @@ def _read(source: ScanSource) -> Stored:
                 raise ScanError(
                     f"{path.name} differs in size or type from {source.files[0].name}; keep one stack a folder"
                 )
-            plane[:] = _pixels(path, first)
+            plane[:] = _read_pages(path, first)
     return Stored(values.transpose(2, 1, 0), None, None)
 
 
-def _pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _read_pages(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        with _strictly():
+        with _raise_logged_errors():
             return np.asarray(library("tifffile").imread(path)).reshape(shape)
     except Exception as error:
-        raise ScanError(f"{path.name} cannot be decoded ({short(error)}); save it uncompressed") from error
+        raise ScanError(f"{path.name} cannot be decoded ({first_line(error)}); save it uncompressed") from error
 
 
 @contextmanager
-def _strictly() -> Iterator[None]:
+def _raise_logged_errors() -> Iterator[None]:
     """Raise ValueError for what tifffile only logs, such as pages that a cut file lacks."""
     logger, handler = logging.getLogger("tifffile"), BufferingHandler(1000)
     handler.setLevel(logging.ERROR)

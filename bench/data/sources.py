@@ -1,0 +1,113 @@
+"""Which cases a dataset has, real or phantom, and the fingerprint of the data, from names and hashes alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from bench.data.splits import assign_splits
+from bench.data.store import read_store
+from bench.data.stored_views import stored_views_sha256
+from bench.dataset import SPLITS, DataConfig, DatasetSpec, PreparedCase, Split
+from bench.errors import BenchError, UsageError
+from bench.system.files import digest_of
+
+CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
+PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
+LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """One case before it is brought to the preset's resolution."""
+
+    name: str
+    split: Split
+    seed: int | None  # of a phantom
+    record: PreparedCase | None  # of a real case
+
+
+@dataclass(frozen=True)
+class ChosenData:
+    """The cases of all splits that a configuration takes, in order, and what their numbers depend on."""
+
+    source: Literal["real", "phantom"]
+    reason: str  # why this source
+    cases: tuple[CaseSource, ...]
+    fingerprint: str  # SHA-256 of everything the numbers depend on
+
+
+def choose_source(spec: DatasetSpec, source: str) -> tuple[Literal["real", "phantom"], str]:
+    """Return `real` or `phantom` and a line that says why. Raises BenchError when real data are wanted and missing."""
+    if source not in ("auto", "real", "phantom"):
+        raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
+    if source == "phantom":
+        return "phantom", "phantom, as asked"
+    records = read_store(spec.name)
+    splits = list(assign_splits(spec, records).values())
+    train, test = splits.count("train"), splits.count("test")
+    if source == "real" and not (train and test):
+        raise BenchError(
+            f"no prepared {spec.name} data with a training and a test case (have {train} and {test}); "
+            f"run `bench data prepare {spec.name} --from DIR` on your scans, or use `--source phantom`"
+        )
+    if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
+        return "real", f"real: {train} training and {test} test cases are prepared"
+    return "phantom", (
+        f"phantom: {train} training and {test} test cases of {spec.name} are prepared, "
+        f"real data need {LEAST_TRAIN} and {LEAST_TEST}"
+    )
+
+
+def choose_data(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> ChosenData:
+    """Return the cases that `load_dataset` would give, from names and hashes alone.
+
+    Raises UsageError for a grid above the prepared one or views that phantoms do not have, BenchError when real data
+    are wanted and missing.
+    """
+    if config.size > spec.full_grid:
+        raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
+    chosen, reason = choose_source(spec, source)
+    if config.views == "stored" and chosen == "phantom":
+        raise UsageError(f"data.views=stored needs real {spec.name} scans that came with X-rays ({reason})")
+    cases = list_cases(spec, config, chosen)
+    return ChosenData(chosen, reason, cases, _fingerprint(spec, config, chosen, cases))
+
+
+def list_cases(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[CaseSource, ...]:
+    """Return the cases of a dataset from one source, by split, then by name."""
+    return _list_real(spec) if source == "real" else _list_phantoms(config)
+
+
+def _list_real(spec: DatasetSpec) -> tuple[CaseSource, ...]:
+    records = read_store(spec.name)
+    splits = assign_splits(spec, records)
+    chosen = [CaseSource(r.case, splits[r.case], None, r) for r in records if r.case in splits]
+    return tuple(sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name)))
+
+
+def _list_phantoms(config: DataConfig) -> tuple[CaseSource, ...]:
+    return tuple(
+        CaseSource(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
+        for split, count in zip(SPLITS, config.phantoms, strict=True)
+        for index in range(count)
+    )
+
+
+def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[CaseSource]) -> str:
+    came_along = {}
+    if config.views == "stored":  # also tells, before anything is computed, which case lacks them
+        came_along = {"views": [stored_views_sha256(spec.name, s.name, config.angles) for s in sources]}
+    return digest_of(
+        {
+            **came_along,
+            "cache": CACHE_VERSION,
+            "dataset": spec.name,
+            "source": chosen,
+            "phantom": spec.phantom_version if chosen == "phantom" else None,
+            "config": config.model_dump(exclude=set() if chosen == "phantom" else {"phantoms"}),
+            "window": spec.window,
+            "cube": (spec.cube_mm, spec.full_grid),
+            "geometry": asdict(spec.geometry),
+            "cases": [(s.name, s.split, s.seed, s.record and s.record.volume_sha256) for s in sources],
+        }
+    )

@@ -1,0 +1,89 @@
+"""What a request comes to, before anything is computed: every name and number of it, resolved in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.card import MethodPlugin, Settings
+from bench.data.sources import ChosenData, choose_data
+from bench.dataset import DatasetSpec, Split
+from bench.plugins.config import RunConfig, resolve
+from bench.plugins.registry import get_dataset, get_method
+from bench.plugins.shipped_weights import Pretrained, find_pretrained
+from bench.runs.folder import RunFolder
+from bench.runs.record import run_name
+from bench.scoring.protocols import DEFAULT, Protocol, get_protocol
+
+Phase = Literal["fit", "predict", "score"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asks for."""
+
+    method: str
+    dataset: str
+    preset: str = "tiny"
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+    protocol: str = DEFAULT
+    source: str = "auto"
+    only: Phase | None = None
+    device: str = "auto"
+    split: Split = "test"
+    runs_dir: Path = Path("runs")
+    results_dir: Path = Path("results")
+    from_pretrained: bool = False  # take the weights that come with the method in place of training
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with all that its names stand for."""
+
+    request: RunRequest
+    method: MethodPlugin
+    spec: DatasetSpec
+    config: RunConfig
+    settings: Settings  # the method's own part of the configuration
+    protocol: Protocol
+    data: ChosenData
+    weights: Pretrained | None  # given to the method in place of training
+    code_sha256: str | None  # of a plug-in's file
+
+    @property
+    def run_id(self) -> str:
+        """The name that follows from configuration, data, seed, code and weights."""
+        weights = None if self.weights is None else self.weights.sha256
+        request = self.request
+        return run_name(self.config, request.seed, request.split, self.data.fingerprint, self.code_sha256, weights)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run lies, whether or not it is there."""
+        return RunFolder(self.request.runs_dir / self.config.dataset / self.config.method / self.run_id)
+
+
+def plan(request: RunRequest) -> Plan:
+    """Resolve a request; nothing is computed or written.
+
+    Raises UsageError for a name, setting or choice that does not exist, PluginError for a broken plug-in, BenchError
+    for data that are asked for and missing.
+    """
+    method, spec = get_method(request.method), get_dataset(request.dataset)
+    config, settings = resolve(method, spec, request.preset, request.overrides)
+    protocol = get_protocol(request.protocol)
+    data = choose_data(spec, config.data, request.source)
+    weights = None
+    if request.from_pretrained and not method.card.deterministic:
+        weights = find_pretrained(method, config, data.source, data.fingerprint, request.seed)
+    return Plan(
+        request=request,
+        method=method,
+        spec=spec,
+        config=config,
+        settings=settings,
+        protocol=protocol,
+        data=data,
+        weights=weights,
+        code_sha256=method.sha256,
+    )

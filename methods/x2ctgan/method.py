@@ -1,0 +1,58 @@
+"""X2CT-GAN: Reconstructing CT from Biplanar X-Rays with Generative Adversarial Networks (CVPR 2019).
+
+A feed-forward generator with 2-D encoders and 3-D decoders, trained against a conditional discriminator.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bench.cases import Views
+from bench.dataset import DatasetCard
+from bench.errors import UsageError
+from bench.method import FittedStage, Method, Stage
+
+from .alignment import network_side, orders_of, resampled_views, resampled_volumes
+from .card import CARD, PRESETS, X2CTConfig
+from .generator import build_generator
+from .layers import initialise
+from .stage import GeneratorStage
+
+
+class X2CTGAN(Method):
+    """Reconstruction by one pass of a generator."""
+
+    card = CARD
+    Config = X2CTConfig
+    presets = PRESETS
+
+    def __init__(self, config: X2CTConfig, data: DatasetCard) -> None:
+        self.config, self.data, name = config, data, self.card.name
+        self.side = network_side(data, config.side, name)
+        config.generator.check_side(self.side, name)
+        self.generator = build_generator(config.generator, self.side, orders_of(data.angles, name))
+        self._stages = [GeneratorStage("generator", self.generator, config.training, self.side)]
+        for network in self._stages[0].networks.values():
+            initialise(network)
+
+    def stages(self) -> Sequence[Stage | FittedStage]:
+        return self._stages
+
+    @torch.inference_mode()
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        check_views(views, self.data, self.card.name)
+        inputs = resampled_views(views.images, self.side)
+        # one case at a time: the full-resolution features of a published-size volume take gigabytes
+        volumes = [self.generator([view[i : i + 1] for view in inputs]) for i in range(len(views.images))]
+        return resampled_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
+
+
+def check_views(views: Views, data: DatasetCard, name: str) -> None:
+    """Raise UsageError, naming the method, unless the views are of the kind the generator was built for."""
+    angles = tuple(views.angles.tolist())
+    if views.images.shape[1] != data.views or angles != data.angles:
+        raise UsageError(
+            f"{name} was built for views at {', '.join(f'{angle:g}' for angle in data.angles)} and cannot take "
+            f"{views.images.shape[1]} at {', '.join(f'{angle:g}' for angle in angles)}; train it with those data.angles"
+        )

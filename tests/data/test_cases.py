@@ -1,0 +1,46 @@
+"""The cache of cases at a grid: the same to the bit from one process or several, and rebuilt where it is damaged."""
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data import cases
+from bench.dataset import DataConfig
+from bench.datasets.lidc import DATASET
+
+CONFIG = DataConfig(size=16, image_size=16, phantoms=(3, 1, 1))
+
+
+def test_worker_processes_rebuild_a_damaged_cache_as_one_process_built_it(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = data_folder / "processes"
+
+    def phantom(seed: int, size: int) -> np.ndarray:
+        with log.open("a") as file:
+            print(os.getpid(), file=file)
+        return DATASET.phantom(seed, size)
+
+    spec = replace(DATASET, phantom=phantom)
+    monkeypatch.setattr(cases, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cases, "WORKERS_FROM", math.inf)
+    data_folder.mkdir()
+    before = cases.load_dataset(spec, CONFIG, "phantom")
+    (folder,) = (data_folder / "lidc" / "presets").iterdir()
+    files = {path: path.read_bytes() for path in folder.glob("*.npy")}
+    assert set(log.read_text().split()) == {str(os.getpid())}
+    (folder / "volumes.npy").write_bytes(files[folder / "volumes.npy"][:-2])
+    monkeypatch.setattr(cases, "WORKERS_FROM", 0.0)
+    after = cases.load_dataset(spec, CONFIG, "phantom")
+    assert len(set(log.read_text().split())) > 1
+    assert len(files) == 2
+    assert {path: path.read_bytes() for path in folder.glob("*.npy")} == files
+    for split in before:
+        for name in before[split].names:
+            assert after[split].described(name) == before[split].described(name)
+            for key, labels in before[split].labels(name).items():
+                assert np.array_equal(after[split].labels(name)[key], labels)

