@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.verify import Device, ResultsDir, Run, RunsDir, found
+from bench.cli.verify import Device, ResultsDir, Run, RunsDir, require_run
 
 
 def export(
@@ -20,12 +20,13 @@ def export(
 
     Anyone can add it with `bench import FILE` and check it with `bench verify RUN`.
     """
+    folder = require_run(run, runs_dir)
+
     from bench.pipeline.archive import export_run
     from bench.pipeline.pretrained import write_pretrained
     from bench.plugins.registry import get_method
     from bench.plugins.shipped_weights import folder_of
 
-    folder = found(run, runs_dir)
     if pretrained:
         method = folder.finished_record().config.method
         out = out or folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"

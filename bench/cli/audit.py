@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bench.cli.usage import check_choices
+from bench.runs.folder import RunFolder
 
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
@@ -38,15 +39,20 @@ def audit(
     Predictions and truth are the same in all columns, unless a protocol takes another truth, which its column says:
     what differs is the definition. Nothing is added to results/.
     """
+    from bench.errors import UsageError
+    from bench.runs.folder import find_run
+
+    folder = find_run(subject, runs_dir) if subject and dataset is None else None
     if dataset is not None:
         check_choices([], [dataset], [preset])
+    elif subject and folder is None:
+        raise UsageError(f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset")
 
-    from bench.errors import UsageError
     from bench.results.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
-    own = [_scored(subject, case, dataset, preset, unit, split, source, device, runs_dir)] if subject else []
+    own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
         replace_block(readme, markdown(own[0]))
     sheets = [*own, doubtful_prints(), printed_psnr_and_mse()]
@@ -58,22 +64,21 @@ def audit(
 
 def _scored(
     subject: str,
+    folder: RunFolder | None,
     case: str | None,
-    dataset: str | None,
+    dataset: str,
     preset: str,
     unit: Literal["hu", "unit"],
     split: Literal["train", "validation", "test"],
     source: str,
     device: str,
-    runs_dir: Path,
 ) -> Any:
     """Return the sheet (bench.results.audit.Sheet) of a run, of a folder of predictions, or of one case of either."""
     from rich.console import Console
 
     from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
-    from bench.errors import UsageError
-    from bench.pipeline.reopen import find_run, open_stored
+    from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import read_case, side_by_side, side_by_side_of_case
     from bench.scoring.protocols import PROTOCOLS
@@ -82,12 +87,7 @@ def _scored(
 
     progress, target = Progress(Console(stderr=True)), chosen_device(device)
     run = None
-    if dataset is None:
-        folder = find_run(subject, runs_dir)
-        if folder is None:
-            raise UsageError(
-                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset"
-            )
+    if folder is not None:
         run = open_stored(folder, progress)
         cases, predictions, name = run.cases, run.predictions, run.facts.run_id
         split = run.facts.split

@@ -51,13 +51,28 @@ def score(
     """
     check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
 
+    from bench.errors import UsageError
+    from bench.plugins.config import PLAIN_NAME
+    from bench.runs.folder import find_run
+
+    folder = find_run(subject, runs_dir) if method is None else None
+    if folder is None:
+        if dataset is None and method is None:
+            raise UsageError(
+                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
+            )
+        if dataset is None or method is None:
+            raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
+        if not PLAIN_NAME.fullmatch(method):
+            raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
+        if not Path(subject).is_dir():
+            raise UsageError(f"no folder {subject}")
+
     from bench.data.cases import load_preset
     from bench.dataset import format_views
-    from bench.errors import UsageError
     from bench.pipeline.orientation import better_turned
-    from bench.pipeline.reopen import find_run, open_stored
+    from bench.pipeline.reopen import open_stored
     from bench.pipeline.resample import resample_predictions
-    from bench.plugins.config import PLAIN_NAME
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
     from bench.runs.predictions import find_predictions
@@ -69,12 +84,7 @@ def score(
     from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), chosen_device(device), Progress()
-    folder = find_run(subject, runs_dir) if method is None else None
-    if folder or (dataset is None and method is None):
-        if folder is None:
-            raise UsageError(
-                f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset and --method"
-            )
+    if folder is not None:
         with folder.locked():
             run = open_stored(folder, progress, dataset)
             rows = run.score(chosen_protocol, progress, target)
@@ -82,13 +92,9 @@ def score(
         put_run(results_dir, record.line, rows)
         _say(rows, run.facts.run_id, results_dir, progress)
         return
-    if dataset is None or method is None:
-        raise UsageError("a folder of predictions needs both --dataset and --method; a run needs neither")
+    assert dataset is not None
+    assert method is not None
     spec, directory = get_dataset(dataset), Path(subject)
-    if not PLAIN_NAME.fullmatch(method):
-        raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
-    if not directory.is_dir():
-        raise UsageError(f"no folder {directory}")
     cases = load_preset(spec, preset, source, progress)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.runs.folder import RunFolder
+
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or id of a run; see `bench list`.")]
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 ResultsDir = Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")]
@@ -22,6 +24,8 @@ def verify(
     The run's own scores.csv and the rows in results/ must agree with what is found. Exit code 1 when something
     does not. The method is not needed: nothing of it runs.
     """
+    folder = require_run(run, runs_dir)
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -32,7 +36,7 @@ def verify(
     from bench.system.progress import Progress
 
     console = Console()
-    findings = verify_run(found(run, runs_dir), results_dir, Progress(console), make_accelerator(device).device)
+    findings = verify_run(folder, results_dir, Progress(console), make_accelerator(device).device)
     table = Table("", "what", "found", title=f"bench verify {run}", title_justify="left")
     for finding in findings:
         mark = "[green]good[/]" if finding.good else "[red]bad[/]"
@@ -43,10 +47,10 @@ def verify(
         raise BenchError(f"{run} is not what it says it is: {bad[0].what}: {bad[0].text}")
 
 
-def found(run: str, runs_dir: Path):
-    """The folder of a run. Raises UsageError when there is none."""
+def require_run(run: str, runs_dir: Path) -> RunFolder:
+    """Return the folder of a run. Raises UsageError when there is none, before PyTorch is imported."""
     from bench.errors import UsageError, unknown_name
-    from bench.pipeline.reopen import find_run
+    from bench.runs.folder import find_run
 
     folder = find_run(run, runs_dir)
     if folder is None:

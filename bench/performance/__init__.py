@@ -1,1 +1,1 @@
-"""How fast and how large: our way beside the published one, measured alternately in one run."""
+"""How fast and how large: our way beside the published one, measured in turns in one process."""

@@ -1,35 +1,58 @@
-"""What the rows say, as Markdown for the README and as lines for a terminal."""
+"""What the rows say, as Markdown: targets beside what was measured, tables of all kinds of rows, exponents."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.performance.goals import HEADS, judged
-from bench.performance.growth import Curve, curves
-from bench.performance.rows import Row
-from bench.results.published import of_table
+from bench.performance.growth import draw_growth, fit_curves
+from bench.performance.measuring import Row, read_rows
+from bench.performance.subjects import find_offer, list_methods
+from bench.pictures.drawing import save_figure
+from bench.system.files import replace_block, write_text
 
-STEPS = 100_000  # of Table 4
-TIME_TABLE = "4"
-TARGETS = (
-    "Targets. Products are convolutions, matrix products and attention, which both ways compute: were all else free, "
-    "ours would be as many times as fast as the last column says."
-)
+PICTURE, TABLES = "performance.png", "performance.md"
+LOOP_RATIO = 0.97  # of a bare loop's seconds over the harness's, at least
+LOOP, SAMPLING = "loop", "sampling"
 TITLES = {
-    "loop": "Harness loop beside a bare PyTorch loop, a step",
+    LOOP: "Harness loop beside a bare PyTorch loop, a step",
     "step": "Training step beside the published one",
-    "bf16": "bf16 beside float32, a step",
-    "sampling": "Sampling beside the published loop, a case",
-    "reconstruct": "Reconstruction, a case",
-    "prepare": "Making a phantom",
-    "project": "Projecting",
-    "score": "Scoring, a case",
+    SAMPLING: "Sampling beside the published loop, a case",
+    "estimate": "Training by a preset, estimated; seconds a step as they pass",
     "memory": "Memory of training at the published sizes, estimated; the GPU that the paper names has 12 GiB",
 }
+CLOCKS = {"cpu": "CPU seconds of the process", "wall": "Seconds that passed"}
+PAIRS = (
+    "medians of repetitions in turns (ours, reference, reference, ours, …). Ratio: reference over ours, the median of "
+    "pairs and not the quotient of medians; ± is half its interquartile range."
+)
+HEADS = ("", "size", "ours, s", "reference, s", "ratio", "n", "memory, MiB", "note")
+TARGET_HEADS = ("", "target", "measured", "", "with")
+CURVE_HEADS = ("", "axis", "measured", "s at the largest", "exponent")
 
 
-def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
-    """Targets, tables of all kinds of rows, the hours and seconds of Table 4, and the exponents; empty for no rows.
+def publish(folder: Path, readme: Path | None = None) -> str:
+    """Write performance.md and .png beside performance.csv, from its rows alone; return the Markdown.
+
+    Targets and picture go between the performance marks of `readme` too. Raises UsageError where it lacks them.
+    """
+    rows, picture = read_rows(folder), folder / PICTURE
+    if measured := Counter((row.device, row.threads) for row in rows if row.kind == "growth").most_common(1):
+        device, threads = measured[0][0]  # those of most points; others stand in the tables alone
+        if curves := fit_curves(row for row in rows if (row.device, row.threads) == (device, threads)):
+            save_figure(draw_growth(curves, _name(device, threads)), picture)
+    text = as_markdown(rows, PICTURE if picture.exists() else "")
+    write_text(folder / TABLES, f"# Performance\n\n{text}")
+    if readme is not None:
+        beside = os.path.relpath(picture, readme.parent) if picture.exists() else ""
+        replace_block(readme, "performance", as_markdown(rows, beside, brief=True))
+    return text
+
+
+def as_markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
+    """Return targets, tables of all kinds of rows, and the exponents, device by device; empty for no rows.
 
     `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` shows
     targets and picture alone.
@@ -37,14 +60,11 @@ def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> 
     parts = []
     for device, threads in dict.fromkeys((row.device, row.threads) for row in rows):
         mine = [row for row in rows if (row.device, row.threads) == (device, threads)]
-        clock = "CPU seconds of the process" if mine[0].clock == "cpu" else "Seconds that passed"
-        parts.append(
-            f"**{device}, {threads} thread{'s' if threads > 1 else ''}.** {clock}, medians of repetitions in turns "
-            "(ours, reference, reference, ours, …). Ratio: reference over ours, the median of pairs and not the "
-            "quotient of medians; ± is half its interquartile range."
-        )
-        if goals := judged(mine):
-            parts.append(f"{TARGETS}\n\n{_tabulated(HEADS, goals)}")
+        clocks = {row.clock for row in mine if row.kind != "estimate"}
+        how = ", ".join(CLOCKS[clock] for clock in sorted(clocks))
+        parts.append(f"**{_name(device, threads)}.**{f' {how}, {PAIRS}' if how else ''}")
+        if any(row.ratio for row in mine):
+            parts.append(f"Targets:\n\n{_tabulate(TARGET_HEADS, judge(mine))}")
         if not brief:
             parts += _tables(mine)
     if parts and picture:
@@ -52,74 +72,69 @@ def markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> 
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def extrapolated(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Parts, hours of 100,000 steps of ours and of the published step, and seconds a volume where measured."""
-    seconds = {row.item.split("/")[1]: row.ours_s for row in rows if row.kind == "reconstruct"}
+def judge(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return a line for each target: of the loop of every stage measured, and of the items that methods name."""
+    named = {item: least for name in list_methods() for item, least in find_offer(name, "TARGETS", {}).items()}
     lines: list[tuple[str, ...]] = []
-    for row in rows:
-        if row.kind == "step" and row.ours_s is not None:
-            size = row.size if row.times == 1 else f"{row.size}, taken {row.times:g} times"
-            seconds_of = (row.ours_s, row.reference_s)
-            hours = [None if value is None else value * row.times * STEPS / 3600 for value in seconds_of]
-            part = row.item.partition("/")[2].partition(",")[0]
-            lines.append((f"{part} ({size})", *(_number(hour) for hour in hours), ""))
-    lines += [(method, "", "", _number(value)) for method, value in seconds.items()]
-    printed = of_table(TIME_TABLE)
-    for part in dict.fromkeys(part for part, _ in printed) if lines else ():
-        texts = [printed[part, metric].text if (part, metric) in printed else "" for metric in METRICS]
-        lines.append((f"{part}, as printed: one A100", "", texts[0], texts[1]))
+    for item, least in sorted({LOOP: LOOP_RATIO, **named}.items()):
+        for row in (chosen := list(_measured(item, rows))):
+            ratio, spread = row.ratio or 0.0, row.spread or 0.0
+            near = ", within its spread" if ratio + spread >= least else ""
+            verdict = "met" if ratio >= least else f"missed by {1 - ratio / least:.0%}{near}"
+            with_what = row.note if row.kind == SAMPLING else row.size
+            lines.append((row.item, f"≥ {least:g}", f"{ratio:.2f} ± {spread:.2f}", verdict, with_what))
+        if not chosen:
+            lines.append((item, f"≥ {least:g}", "", "not measured", ""))
     return lines
 
 
-METRICS = ("train_hours", "infer_seconds")
+def _measured(item: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows a target is about: every loop, all sizes of a step, the fastest sampling that is judged and equal."""
+    if item.partition("/")[0] == SAMPLING:
+        equal = [row for row in rows if row.item.startswith(f"{item}/") and row.equal]
+        yield from sorted(equal, key=lambda row: -(row.ratio or 0.0))[:1]
+    else:
+        yield from (row for row in rows if item in (row.kind, row.item.partition(",")[0]) and row.ratio)
+
+
+def _name(device: str, threads: int) -> str:
+    return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[str]:
     for kind, title in TITLES.items():
-        chosen = [row for row in rows if row.kind == kind]
-        if chosen:
-            yield f"{title}:\n\n{_table(chosen)}"
-    if times := extrapolated(rows):
-        yield (
-            "Table 4 on this device, **extrapolated** from the steps and cases above to "
-            f"{STEPS:,} steps:\n\n{_tabulated(('', 'training, h', 'published way, h', 's a volume'), times)}"
-        )
-    if found := curves(rows):
+        lines = [cells_of(row) for row in rows if row.kind == kind]
+        used = [i for i, head in enumerate(HEADS) if head == "" or any(line[i] for line in lines)]
+        if lines:
+            yield f"{title}:\n\n{_tabulate([HEADS[i] for i in used], [[line[i] for i in used] for line in lines])}"
+    if curves := fit_curves(rows):
         lines = [
-            (c.subject, c.axis, f"{c.amounts[0]:g} to {c.amounts[-1]:g}", f"{c.seconds[-1]:.3g}", _exponent(c))
-            for c in found
+            (
+                curve.subject,
+                curve.axis,
+                f"{curve.amounts[0]:g} to {curve.amounts[-1]:g}",
+                f"{curve.seconds[-1]:.3g}",
+                f"{curve.exponent:.2f}" + (f" ± {curve.error:.2f}" if curve.error == curve.error else ""),
+            )
+            for curve in curves
         ]
-        heads = ("", "axis", "measured", "s at the largest", "exponent")
-        yield f"Growth, exponents of the largest three points:\n\n{_tabulated(heads, lines)}"
+        yield f"Growth, exponents of the largest three points:\n\n{_tabulate(CURVE_HEADS, lines)}"
 
 
-def _table(rows: Sequence[Row]) -> str:
-    heads = ["", "size", "ours, s", "reference, s", "ratio", "n", "memory, MiB", "note"]
-    lines = [
-        (
-            "/".join(row.item.split("/")[1:]),
-            row.size,
-            _number(row.ours_s),
-            _number(row.reference_s),
-            "" if row.ratio is None else f"{row.ratio:.2f} ± {row.spread or 0:.2f}",
-            str(row.n),
-            "" if row.peak_mib is None else f"{row.peak_mib:.0f}",
-            row.note,
-        )
-        for row in rows
-    ]
-    used = [i for i, head in enumerate(heads) if head == "" or any(line[i] for line in lines)]
-    return _tabulated([heads[i] for i in used], [tuple(line[i] for i in used) for line in lines])
+def cells_of(row: Row) -> tuple[str, ...]:
+    """Return the cells of HEADS; empty where there is nothing to say."""
+    return (
+        "/".join(row.item.split("/")[1:]),
+        row.size,
+        "" if row.ours_s is None else f"{row.ours_s:.3g}",
+        "" if row.reference_s is None else f"{row.reference_s:.3g}",
+        "" if row.ratio is None else f"{row.ratio:.2f} ± {row.spread or 0:.2f}",
+        str(row.n),
+        "" if row.peak_mib is None else f"{row.peak_mib:.0f}",
+        row.note,
+    )
 
 
-def _tabulated(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _tabulate(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return tabulate(escaped, heads, tablefmt="pipe", disable_numparse=True)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _exponent(curve: Curve) -> str:
-    return f"{curve.exponent:.2f}" + (f" ± {curve.error:.2f}" if curve.error == curve.error else "")

@@ -1,116 +1,179 @@
-"""The methods, stages, batches and cases that are measured."""
+"""The methods, stages and batches that are measured, and what methods offer for it.
 
-from collections.abc import Iterator, Mapping, Sequence
+A method may offer, each by itself, in a module `performance` in its folder:
+
+  published_stages(method) -> {stage: Stage}     twins of trained stages whose step is the published one: in float32,
+                                                 with all the work the released code does; networks are copies
+  sampler(method) -> Sampler | None              of a method that draws in steps
+  growing(axis, amount) -> function | None       work of `amount` on an axis of the method's own, such as "tokens"
+  TARGETS                                        {item: ratio that is to be reached}, such as {"step/toy/net": 2.0};
+                                                 of "sampling/toy" the fastest number of steps that stays equal counts
+
+The harness knows no method by name, and a twin's losses must equal ours, or it is refused.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from bench.cases import Cases
-from bench.data.cases import load_dataset
-from bench.dataset import DataConfig, DatasetCard, DatasetSpec, Split, is_mirrored
+from bench.cases import Cases, Views
+from bench.dataset import DatasetCard, DatasetSpec, Split, is_mirrored
 from bench.method import Batch, Method, Stage, Update
 from bench.pipeline.microbatch import to_device
 from bench.plugins.config import method_settings
-from bench.plugins.registry import get_method
+from bench.plugins.registry import discover_methods, get_dataset, get_method, method_module
+from bench.system.seeding import derived_seed
 
 SEED = 0
-TRAINING_CASES = 8
+
+
+class Sampler(Protocol):
+    """A method that draws codes in steps."""
+
+    steps: int  # of the published loop
+
+    def context(self, views: Views) -> Tensor:
+        """What is computed of the views once, before the first step of either way."""
+
+    def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Codes (B, L) of the published loop."""
+
+    def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
+        """Codes (B, L) of ours, in so many steps."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Volumes (B, D, H, W) in [0, 1]."""
+
+    def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Bound of −log p(codes | views) (B,) under the method's own model."""
+
+
+def find_offer(method: str, name: str, default: Any) -> Any:
+    """Return what the method called `method` offers under `name`; the default where it offers nothing."""
+    return getattr(method_module(method, "performance"), name, default)
+
+
+def list_methods() -> list[str]:
+    """Return the names of all methods that are no floor, no ceiling and work here."""
+    return sorted(name for name, plugin in discover_methods()[0].items() if plugin.card.kind == "method")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A method as a preset makes it, untrained, and phantoms of the preset's size."""
+    """A method as a preset makes it, untrained, and cases of the preset's size."""
 
     name: str
     preset: str
     method: Method
     cases: Mapping[Split, Cases]
 
-
-def load_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device, tests: int = 1) -> Subject:
-    """A method and phantoms of a preset. Raises UsageError for a method that does not take its sizes."""
-    plugin = get_method(name)
-    settings = method_settings(plugin, preset, spec.name)
-    cases = load_dataset(spec, sized(spec.presets[preset], None, tests), "phantom")
-    torch.manual_seed(SEED)
-    method = plugin.load()(settings, cases["test"].card)
-    for stage in method.stages():
-        for network in stage.networks.values():
-            network.to(device).eval()
-    return Subject(name, preset, method, cases)
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages that take steps."""
+        return [stage for stage in self.method.stages() if isinstance(stage, Stage)]
 
 
-def random_subject(name: str, spec: DatasetSpec, preset: str, size: int | None = None) -> Subject:
-    """A method, and one case a split of random numbers: no phantom has to be drawn for it.
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for."""
 
-    `size` replaces the preset's volume side. Raises UsageError for a method that does not take it.
+    only: tuple[str, ...] = ()  # items; empty takes all
+    methods: tuple[str, ...] = ()
+    dataset: str = "lidc"
+    preset: str = "tiny"
+    run: str = ""  # trained run whose samples are judged
+    cases: int = 48  # test cases of it
+    stages: tuple[str, ...] = ()  # that are measured; empty takes all
+    batch: int = 0  # largest batch of a step; 0 takes the preset's
+    steps: tuple[int, ...] = ()  # numbers of sampling steps; empty takes all and the powers of two below
+    device: str = "auto"
+    threads: int = 1
+    seconds: float = 900.0
+    runs_dir: Path = Path("runs")
+    results_dir: Path = Path("results")
+
+    def subjects(self, device: torch.device, preset: str = "") -> Iterator[Subject]:
+        """Make every method in turn, by the preset that is asked for or another one."""
+        spec = get_dataset(self.dataset)
+        return (make_subject(name, spec, preset or self.preset, device) for name in self.methods)
+
+    def takes(self, stage: Stage) -> bool:
+        """Whether a stage is to be measured."""
+        return not self.stages or stage.name in self.stages
+
+
+def make_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device, size: int | None = None) -> Subject:
+    """Return a method, and one case a split of random numbers: no phantom has to be drawn for it.
+
+    `size` replaces the preset's volume side; views then are twice as wide. Raises UsageError for a size that the
+    method does not take.
     """
-    plugin, config = get_method(name), sized(spec.presets[preset], size)
-    shape, random = (1, *(config.size,) * 3), np.random.default_rng(SEED)
+    plugin, config, random = get_method(name), spec.presets[preset], np.random.default_rng(SEED)
+    side, image = (config.size, config.image_size) if size is None else (size, 2 * size)
     card = DatasetCard(
         name=spec.name,
         source="phantom",
-        size=config.size,
-        voxel_mm=spec.cube_mm / config.size,
+        size=side,
+        voxel_mm=spec.cube_mm / side,
         window=spec.window,
-        image_size=config.image_size,
+        image_size=image,
         angles=config.angles,
         mirrored=tuple(is_mirrored(angle) for angle in config.angles),
         geometry=spec.geometry,
         counts={"train": 1, "validation": 1, "test": 1},
         fingerprint="random",
     )
-    cases: dict[Split, Cases] = {
-        part: Cases(
-            card,
-            part,
-            (f"random-{part}",),
-            random.integers(-1000, 1000, shape, dtype=np.int16),
-            random.random((1, len(config.angles), config.image_size, config.image_size), dtype=np.float32),
-            np.eye(4)[None],
-        )
-        for part in ("train", "validation", "test")
-    }
+    volume = random.integers(-1000, 1000, (1, side, side, side), dtype=np.int16)
+    views = random.random((1, len(config.angles), image, image), dtype=np.float32)
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    cases = {split: Cases(card, split, (f"random-{split}",), volume, views, np.eye(4)[None]) for split in splits}
     torch.manual_seed(SEED)
     method = plugin.load()(method_settings(plugin, preset, spec.name), card)
+    for stage in method.stages():
+        for network in stage.networks.values():
+            network.to(device).eval()
     return Subject(name, preset, method, cases)
 
 
-def sized(config: DataConfig, size: int | None, tests: int = 1) -> DataConfig:
-    """A preset's data with few cases, and views twice as wide as volumes where `size` is given."""
-    changes: dict[str, object] = {"phantoms": (TRAINING_CASES, 1, tests)}
-    if size is not None:
-        changes |= {"size": size, "image_size": 2 * size}
-    return config.model_copy(update=changes)
+def take_views(cases: Cases, group: Sequence[int], device: torch.device) -> tuple[Views, list[int]]:
+    """Return views on a device and seeds of the cases of these numbers, again from the first where there are fewer."""
+    places = [index % len(cases) for index in group]
+    views = cases.views(places)
+    moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
+    return moved, [derived_seed("performance", cases.names[index]) for index in places]
 
 
 @contextmanager
-def prepared(subject: Subject, stage: Stage, device: torch.device) -> Iterator[Batch]:
-    """A full batch of a stage, after its preparation; its folder lasts as long."""
+def prepare_stage(subject: Subject, stage: Stage, device: torch.device) -> Iterator[Callable[[int], Batch]]:
+    """Prepare a stage; yield a function that makes a batch of so many items, again from the first if there are fewer.
+
+    The folder that holds what was prepared lasts as long.
+    """
     with TemporaryDirectory() as folder:
         torch.manual_seed(SEED)
         stage.prepare(subject.cases, Path(folder), device)
-        yield to_device(batch_of(stage), device)
+        items = stage.batches("train")
+
+        def make_batch(count: int) -> Batch:
+            chosen = [items[index % len(items)] for index in range(count)]  # type: ignore[arg-type]
+            return to_device(default_collate(chosen), device)
+
+        yield make_batch
 
 
-def batch_of(stage: Stage) -> Batch:
-    """The first items of a stage's training data, again from the first where there are too few."""
-    items = stage.batches("train")
-    count = len(items)  # type: ignore[arg-type]
-    return default_collate([items[index % count] for index in range(stage.loop.batch_size)])
-
-
-def plain_update(stage: Stage) -> Update:
-    """What a bare loop does with a loss: back-propagate, clip where the stage asks for it, step."""
+def make_update(stage: Stage) -> Update:
+    """Return what a bare loop does with a loss: back-propagate, clip where the stage asks for it, step."""
     optimizers = stage.optimizers()
 
-    def update(name: str, loss: torch.Tensor) -> None:
+    def update(name: str, loss: Tensor) -> None:
         optimizer = optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -122,12 +185,26 @@ def plain_update(stage: Stage) -> Update:
     return update
 
 
-def trained(stage: Stage) -> None:
+def set_training(stage: Stage) -> None:
     """Put a stage's networks into training mode."""
     for network in stage.networks.values():
         network.train()
 
 
-def trained_stages(method: Method) -> Sequence[Stage]:
-    """The stages that take steps."""
-    return [stage for stage in method.stages() if isinstance(stage, Stage)]
+def last_step(stage: Stage) -> int:
+    """Return the number of a stage's last step, at which all parts of its training have begun."""
+    return max(0, stage.loop.steps - 1)
+
+
+@contextmanager
+def without_dropout(stage: Stage) -> Iterator[None]:
+    """While it lasts, no layer of the stage drops anything: masks need not be drawn alike, nor kept."""
+    layers = [m for network in stage.networks.values() for m in network.modules() if isinstance(m, nn.Dropout)]
+    chances = [layer.p for layer in layers]
+    for layer in layers:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, chance in zip(layers, chances, strict=True):
+            layer.p = chance

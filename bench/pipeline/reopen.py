@@ -55,14 +55,6 @@ class StoredRun:
             )
 
 
-def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
-    """The run whose folder or id `reference` is; None when there is none."""
-    if (Path(reference) / "run.json").is_file():
-        return RunFolder(Path(reference).resolve())
-    found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
-    return RunFolder(found[0]) if found else None
-
-
 def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = None) -> StoredRun:
     """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
 

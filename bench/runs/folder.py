@@ -108,3 +108,11 @@ class RunFolder:
             for folder in (self.root, *(path for path in self.root.rglob("*") if path.is_dir())):
                 drop_partial(folder)
             yield
+
+
+def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
+    """The run whose folder or id `reference` is; None when there is none."""
+    if (Path(reference) / "run.json").is_file():
+        return RunFolder(Path(reference).resolve())
+    found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
+    return RunFolder(found[0]) if found else None

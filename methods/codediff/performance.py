@@ -30,7 +30,7 @@ TARGETS = {"step/codediff/transformer": 2.0, "step/codediff/vqvae3d": 2.0, "samp
 
 
 def published_stages(method: CodeDiff) -> dict[str, Stage]:
-    """Twins of the trained stages by name, with copies of their networks."""
+    """Return twins of the trained stages by name, with copies of their networks."""
     twins: dict[str, Stage] = {}
     for stage in method.stages():
         if isinstance(stage, AutoencoderStage):
@@ -38,12 +38,6 @@ def published_stages(method: CodeDiff) -> dict[str, Stage]:
         elif isinstance(stage, PriorStage) and stage.config.kind == "absorbing":
             twins[stage.name] = PublishedPriorStage(stage)
     return twins
-
-
-def published_reconstruct(method: CodeDiff) -> Callable[[Views, Sequence[int]], Tensor]:
-    """Reconstruction as released: one case at a time, every sampling step computed."""
-    sampler = Sampler(method)
-    return lambda views, seeds: sampler.decode(sampler.published(sampler.context(views), seeds))
 
 
 class Sampler:
@@ -55,11 +49,11 @@ class Sampler:
         self.steps = method.volume_autoencoder.config.tokens  # of the published loop
 
     def context(self, views: Views) -> Tensor:
-        """Code vectors (B, C, D) of the views, which neither way computes again."""
+        """Return code vectors (B, C, D) of the views, which neither way computes again."""
         return self.method._context(views)
 
     def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Codes (B, L) of the published loop."""
+        """Draw codes (B, L) by the published loop."""
         drawn = [
             diffusion.sample(
                 lambda codes, own: _all_logits(self.transformer, codes, own),
@@ -76,15 +70,15 @@ class Sampler:
         return torch.cat(drawn)
 
     def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
-        """Codes (B, L) of our loop with so many steps."""
+        """Draw codes (B, L) by our loop in so many steps."""
         return self.method._sample(context, seeds, steps)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Volumes (B, D, H, W) of codes."""
+        """Return volumes (B, D, H, W) in [0, 1] of codes."""
         return self.method._decode(codes)
 
     def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Bound of −log p(codes | views) (B,) in nats, all times visited."""
+        """Return a bound of −log p(codes | views) (B,) in nats, all times visited."""
         transformer = self.method.transformer
         return diffusion.negative_elbo(
             lambda noisy: transformer(noisy, context),
@@ -95,12 +89,12 @@ class Sampler:
 
 
 def sampler(method: CodeDiff) -> Sampler | None:
-    """None for the autoregressive prior, which has no steps to spare."""
+    """Return the sampler; None for the autoregressive prior, which has no steps to spare."""
     return Sampler(method) if method.config.transformer.kind == "absorbing" else None
 
 
 def growing(axis: str, amount: int) -> Callable[[], Tensor] | None:
-    """One pass of a small transformer over `amount` codes; None for axes that are not "tokens"."""
+    """Return one pass of a small transformer over `amount` codes; None for axes that are not "tokens"."""
     if axis != "tokens":
         return None
     torch.manual_seed(0)
@@ -209,7 +203,7 @@ PUBLISHED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def as_published(network: Any) -> Any:
-    """The network itself, with its parts replaced by the published ones and its memory laid out as by default."""
+    """Return the network itself, its parts replaced by the published ones and its memory laid out as by default."""
     for module in network.modules():
         module.__class__ = PUBLISHED.get(type(module), type(module))
     return network.to(memory_format=torch.contiguous_format)

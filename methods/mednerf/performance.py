@@ -16,11 +16,11 @@ from .stage_field import FieldStage
 
 
 def published_stages(method: Method) -> dict[str, Stage]:
-    """Twins of the trained field by stage name, with copies of its networks."""
-    return {stage.name: published(stage) for stage in method.stages() if isinstance(stage, FieldStage)}
+    """Return twins of the trained field by stage name, with copies of its networks."""
+    return {stage.name: _publish(stage) for stage in method.stages() if isinstance(stage, FieldStage)}
 
 
-def published(ours: FieldStage) -> FieldStage:
+def _publish(ours: FieldStage) -> FieldStage:
     """The same stage with a field that multiplies joined inputs."""
     field = copy.deepcopy(ours.field)
     field.__class__ = JoinedField

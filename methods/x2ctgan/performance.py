@@ -1,22 +1,21 @@
-"""The published training step and reconstruction, for `bench performance`: the same numbers, computed as released.
+"""The published training step, for `bench performance`: the same numbers, computed as released.
 
 The branches' own heads are computed though no loss uses them, the discriminator sees the true volume once more than
 needed, maps are repeated to volumes before they are convolved, and memory is laid out as PyTorch does by default.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.cases import Views
 from bench.method import Method, Stage, Update
 
 from . import losses
-from .alignment import resampled_views, resampled_volumes, stacked_condition
+from .alignment import stacked_condition
 from .decoder import Link
 from .generator import BiplanarGenerator
 from .stage import BETAS, Batch, GeneratorStage
@@ -25,21 +24,8 @@ TARGETS = {"step/x2ctgan/generator": 1.5}
 
 
 def published_stages(method: Method) -> dict[str, Stage]:
-    """Twins of the trained generators by stage name, with copies of their networks."""
+    """Return twins of the trained generators by stage name, with copies of their networks."""
     return {stage.name: PublishedStage(stage) for stage in method.stages() if isinstance(stage, GeneratorStage)}
-
-
-def published_reconstruct(method: Any) -> Callable[[Views, Sequence[int]], Tensor]:
-    """Reconstruction as released: one case at a time, with the heads of the branches."""
-    (stage,) = (stage for stage in method.stages() if isinstance(stage, GeneratorStage))
-    generator = as_published(copy.deepcopy(stage.generator)).eval()
-
-    def reconstruct(views: Views, seeds: Sequence[int]) -> Tensor:
-        inputs = resampled_views(views.images, stage.side)
-        made = [generator(stage.inputs([view[[case]] for view in inputs])) for case in range(len(views.images))]
-        return resampled_volumes(torch.cat(made)[:, 0].clamp(0.0, 1.0), method.data.size)[:, 0]
-
-    return reconstruct
 
 
 class PublishedStage(GeneratorStage):
@@ -104,7 +90,7 @@ class RepeatedLink(Link):
 
 
 def as_published(network: Any) -> Any:
-    """The network itself, with its parts replaced by the published ones and its memory laid out as by default."""
+    """Return the network itself, its parts replaced by the published ones and its memory laid out as by default."""
     for module in network.modules():
         if type(module) is BiplanarGenerator:
             module.__class__ = BranchedGenerator

@@ -9,8 +9,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from bench.errors import BenchError
-from bench.performance.growth import Curve
-from bench.performance.plot import figure_of
+from bench.performance.growth import Curve, draw_growth
 from bench.pictures import drawing
 from bench.pictures.drawing import MARKERS, PALETTE, colour_of, log_ticks, looks_of, marker_of
 from bench.plugins.registry import discover_methods
@@ -80,7 +79,7 @@ def test_the_growth_of_cost_can_be_read() -> None:
     names = built_in_methods()
     curves = [Curve(name, "cases", amounts, (0.2 + 0.01 * i, 0.3, 0.45), 1.0, 0.1) for i, name in enumerate(names)]
     curves += [Curve("project x", "views", amounts, (0.0121, 0.03, 0.18), 1.0, 0.1)]
-    figure = figure_of(curves, "a title")
+    figure = draw_growth(curves, "a title")
     figure.canvas.draw()
     looks = looks_of([*names, "project x"])
     for panel, own in zip(figure.axes, (names, ["project x"]), strict=False):

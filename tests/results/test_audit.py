@@ -15,11 +15,11 @@ from bench.errors import BenchError, UsageError
 from bench.method import Method
 from bench.pipeline import reopen as storedrun
 from bench.pipeline.predict import predict
-from bench.pipeline.reopen import find_run, open_stored
+from bench.pipeline.reopen import open_stored
 from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
 from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
-from bench.runs.folder import RunFolder
+from bench.runs.folder import RunFolder, find_run
 from bench.runs.manifest import read_manifest
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.cases import score_case
