@@ -77,7 +77,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     expected = (len(names), *cases.hounsfield.shape[1:])
     if volumes.shape != expected:
         raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
-    images = _renders(method, views, angles, seeds)
+    images = _render(method, views, angles, seeds)
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
@@ -100,7 +100,7 @@ def _encodes_truth(method: Method) -> bool:
     return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
-def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
+def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
     """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
     images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
     if images is None:
