@@ -43,7 +43,7 @@ from bench.runs.weights import (
     save_weights,
 )
 from bench.system.progress import Progress
-from bench.system.seeding import BatchOrder, derived_seed, seed_everything
+from bench.system.seeding import BatchOrder, derive_seed, seed_everything
 from bench.system.signals import WARNINGS
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
@@ -243,7 +243,7 @@ def _training_batches(stage: Stage, run: Run, start: int) -> Iterator[Batch]:
     order = BatchOrder(
         length=len(items),  # type: ignore[arg-type]
         batch=stage.loop.batch_size // accelerator.num_processes,
-        seed=derived_seed(run.seed, stage.name, "order"),
+        seed=derive_seed(run.seed, stage.name, "order"),
         start=start,
         steps=stage.loop.steps,
         rank=accelerator.process_index,

@@ -16,7 +16,7 @@ from bench.pipeline.fit import Run
 from bench.runs.manifest import MANIFEST, find_intact
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
 
@@ -66,7 +66,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
     names = [cases.names[i] for i in group]
     views = cases.views(group).to(device)
-    seeds = [derived_seed(run.seed, "sample", name) for name in names]
+    seeds = [derive_seed(run.seed, "sample", name) for name in names]
     began = time.perf_counter()
     if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
         made = method.reconstruct_truth(cases.volumes(group).to(device))
@@ -88,7 +88,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     if "likelihood" not in method.card.capabilities:
         return []
     bound = method.log_likelihood(
-        cases.volumes(group).to(device), views, seeds=[derived_seed(run.seed, "bound", name) for name in names]
+        cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
     )
     if bound is None:
         raise BenchError(f"{method.card.name} says it has a likelihood and returned none")

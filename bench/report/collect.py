@@ -15,7 +15,7 @@ from bench.cases import Cases
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
-from bench.plugins.registry import installed_dataset
+from bench.plugins.registry import find_installed_dataset
 from bench.results.entries import Entry, entries_of, read_rows
 from bench.results.leaderboard import leaderboard_tables
 from bench.results.table_model import Block, Kind, Row, Table
@@ -82,7 +82,7 @@ class Group:
     @property
     def heading(self) -> str:
         """What the data set calls itself."""
-        spec = installed_dataset(self.facts["dataset"])
+        spec = find_installed_dataset(self.facts["dataset"])
         return spec.title if spec else self.facts["dataset"]
 
     def truth(self, case: str) -> np.ndarray:

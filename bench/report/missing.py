@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.errors import BenchError
 from bench.plugins.config import resolve
-from bench.plugins.registry import get_method, installed_dataset, method_card
+from bench.plugins.registry import find_installed_dataset, get_method, method_card
 from bench.plugins.shipped_weights import find_pretrained
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
@@ -86,7 +86,7 @@ def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) ->
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    spec = installed_dataset(facts["dataset"])
+    spec = find_installed_dataset(facts["dataset"])
     if not seeds or spec is None or method_card(subject.method) is None:
         return None
     data = facts["data_fingerprint"]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.errors import UsageError, unknown_name
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
-from bench.plugins.registry import installed_dataset, method_card
+from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, of_table
 from bench.results.table_model import Block, Cell, Footnotes, Kind, Row, Table, label_of, ranked
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
@@ -151,7 +151,7 @@ def _grid_and_window(facts: Mapping[str, str], run: pd.Series) -> tuple[int | No
     """Voxels a side and HU window, from the run's record, else from the data set's own description."""
     size = None if pd.isna(run["size"]) else int(run["size"])
     window = "" if pd.isna(run["window_low"]) else f"[{run['window_low']:g}, {run['window_high']:g}]"
-    spec = installed_dataset(facts["dataset"])
+    spec = find_installed_dataset(facts["dataset"])
     if spec is None:
         return size, window
     preset = spec.presets.get(facts["preset"])

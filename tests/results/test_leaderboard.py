@@ -28,7 +28,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
             self.title, self.kind = name.title(), "floor" if name == "floor" else "method"
 
     monkeypatch.setattr(tables, "method_card", Card)
-    monkeypatch.setattr(tables, "installed_dataset", lambda name: None)
+    monkeypatch.setattr(tables, "find_installed_dataset", lambda name: None)
 
 
 def drawn(seed: int, mean: float, spread: float) -> np.ndarray:
