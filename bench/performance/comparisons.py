@@ -42,7 +42,7 @@ from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
 from bench.scoring.fidelity import calling_prdc, encode
 from bench.scoring.protocols import DEFAULT, get_protocol
-from bench.study.runs import StudyRequest, find_runs, limited
+from bench.study.runs import StudyRequest, find_runs, take_first
 from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
 
@@ -187,7 +187,7 @@ def _samplers(request: Request, bench: Bench) -> Iterator[tuple[str, Method, Cas
     if request.run:
         asked = StudyRequest(run_ids=(request.run,), device=request.device, runs_dir=request.runs_dir)
         (run,) = find_runs(asked, Progress())
-        yield run.config.method, run.method, limited(run.cases["test"], request.cases)
+        yield run.config.method, run.method, take_first(run.cases["test"], request.cases)
         return
     for subject in request.subjects(bench.device):
         yield subject.name, subject.method, subject.cases["test"]

@@ -21,7 +21,7 @@ from bench.method import Batch, Stage
 from bench.performance.measuring import Bench, Row, read_memory
 from bench.performance.subjects import SEED, Request, last_step, prepare_stage, set_training, without_dropout
 from bench.pipeline.fit import make_accelerator
-from bench.pipeline.microbatch import Steps, recomputed
+from bench.pipeline.microbatch import Steps, recompute
 from bench.system.progress import Progress
 
 LIMIT_GIB = 12.0  # of the GPU that the paper names
@@ -129,7 +129,7 @@ def memory_rows(request: Request, bench: Bench) -> Iterator[Row]:
             blocks = list(stage.recomputable())
         except UsageError:
             continue
-        with recomputed(blocks):
+        with recompute(blocks):
             spared = count_memory(stage, make_batch(1))
         yield _memory_row(f"memory/{label}, activations again", stage, spared, bench)
 
@@ -162,7 +162,7 @@ def estimate_rows(request: Request, bench: Bench) -> Iterator[Row]:
     """
     for label, stage, make_batch in _stages(request, bench):
         batch, steps = stage.loop.batch_size, stage.loop.steps
-        with recomputed(stage.recomputable()) if stage.loop.checkpoint_activations else nullcontext():
+        with recompute(stage.recomputable()) if stage.loop.checkpoint_activations else nullcontext():
             memory = count_memory(stage, make_batch(1))
             seconds, n, how = _estimate_step(stage, make_batch, memory, bench)
         yield bench.row(

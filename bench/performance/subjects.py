@@ -30,7 +30,7 @@ from bench.method import Batch, Method, Stage, Update
 from bench.pipeline.microbatch import to_device
 from bench.plugins.config import method_settings
 from bench.plugins.registry import discover_methods, get_dataset, get_method, method_module
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 SEED = 0
 
@@ -148,7 +148,7 @@ def take_views(cases: Cases, group: Sequence[int], device: torch.device) -> tupl
     places = [index % len(cases) for index in group]
     views = cases.views(places)
     moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
-    return moved, [derived_seed("performance", cases.names[index]) for index in places]
+    return moved, [derive_seed("performance", cases.names[index]) for index in places]
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Steps:
 
 
 @contextmanager
-def recomputed(blocks: Iterable[nn.Module]) -> Iterator[None]:
+def recompute(blocks: Iterable[nn.Module]) -> Iterator[None]:
     """While it lasts, the blocks keep their inputs alone; what happens inside is computed again on the way back."""
     changed = list(blocks)
     for block in changed:

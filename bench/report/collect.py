@@ -13,7 +13,7 @@ from bench.cases import Cases
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
-from bench.plugins.registry import installed_dataset
+from bench.plugins.registry import find_installed_dataset
 from bench.results.leaderboard import build_leaderboard
 from bench.results.model import Column, Entry, Kind, Results, place_of
 from bench.results.table_model import Table, TableBlock
@@ -90,7 +90,7 @@ class Group:
     @property
     def heading(self) -> str:
         """What the data set calls itself."""
-        spec = installed_dataset(self.facts["dataset"])
+        spec = find_installed_dataset(self.facts["dataset"])
         return spec.title if spec else self.facts["dataset"]
 
     def values(self, subject: Subject, metric: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.errors import BenchError
 from bench.pipeline.plan import RunRequest, plan
-from bench.plugins.registry import installed_dataset, method_card
+from bench.plugins.registry import find_installed_dataset, method_card
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
 
@@ -84,7 +84,7 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    if not seeds or installed_dataset(facts["dataset"]) is None or method_card(subject.method) is None:
+    if not seeds or find_installed_dataset(facts["dataset"]) is None or method_card(subject.method) is None:
         return None
     run_ids = set(subject.entry.run_ids)
     try:

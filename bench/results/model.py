@@ -15,7 +15,7 @@ import pandas as pd
 
 from bench.errors import UsageError
 from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
-from bench.plugins.registry import installed_dataset, method_card
+from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
@@ -176,14 +176,14 @@ class Block:
     @property
     def size(self) -> int:
         """Voxels a side, from the record of a run or else the data set's own description; 0 where neither says."""
-        spec, run = installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
+        spec, run = find_installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
         preset = spec.presets.get(self.facts["preset"]) if spec else None
         return int(run["size"]) if run["size"] > 0 else preset.size if preset else 0
 
     @property
     def window(self) -> tuple[float, float] | None:
         """The window in HU, from the same sources."""
-        spec, run = installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
+        spec, run = find_installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
         known = run["window_low"] < run["window_high"]  # unknown ends are NaN
         return (float(run["window_low"]), float(run["window_high"])) if known else spec.window if spec else None
 

@@ -24,7 +24,7 @@ from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
 from bench.projector import WATER_PER_CM, project
 
-from ..x2ctgan.alignment import resampled_views
+from ..x2ctgan.alignment import resample_views
 from .card import GROUPS, MaskConfig
 
 AIR_HU = -1000.0
@@ -159,7 +159,7 @@ class MaskStage(Stage):
         images, targets = [], []
         for start in range(0, len(cases), CASES_AT_ONCE):
             chosen = range(start, min(start + CASES_AT_ONCE, len(cases)))
-            images.append(torch.cat(resampled_views(cases.images(chosen), self.side), 1))
+            images.append(torch.cat(resample_views(cases.images(chosen), self.side), 1))
             volumes = np.stack([lungs(cases.hounsfield[i]) for i in chosen])
             targets.append(shadows(volumes, cases.card, self.side))
         empty = torch.zeros(0, cases.card.views, self.side, self.side)

@@ -125,7 +125,7 @@ class PublishedAutoencoderStage(AutoencoderStage):
         values |= self._update_autoencoder(batch, made, adversarial, update)
         if adversarial:  # the pass whose logits are dropped; last and with numbers of its own, so that all else is ours
             with torch.random.fork_rng(devices=[]):
-                self.discriminator(self._augmented(made.image))
+                self.discriminator(self._augment(made.image))
         return values
 
     def _update_autoencoder(
@@ -136,7 +136,7 @@ class PublishedAutoencoderStage(AutoencoderStage):
         values: dict[str, Tensor | float] = {"reconstruction_loss": reconstruction.detach()}
         if adversarial:
             self.discriminator.requires_grad_(False)
-            generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
+            generator = losses.generator_loss(self.discriminator(self._augment(made.image)))
             layer = self.autoencoder.last_layer
             (wanted,) = torch.autograd.grad(reconstruction, layer, retain_graph=True)
             (given,) = torch.autograd.grad(generator, layer, retain_graph=True)

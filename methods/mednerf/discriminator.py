@@ -15,7 +15,7 @@ from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
 from .field import COLOURS
 
 RELEASED_CUT = 8  # pixel at which the released crop of an image cuts, whatever its side
-HEADS = 4  # one for each of `augmented`
+HEADS = 4  # one for each of `augment`
 SLOPE = 0.2
 
 
@@ -36,7 +36,7 @@ class Features(NamedTuple):
     gated_quarter: Tensor
 
 
-def augmented(images: Tensor) -> tuple[Tensor, ...]:
+def augment(images: Tensor) -> tuple[Tensor, ...]:
     """Views of images (B, C, s, s), one a head: as they are, rows flipped, columns flipped, turned by 90°."""
     return images, images.flip(2), images.flip(3), images.transpose(2, 3).flip(2)
 

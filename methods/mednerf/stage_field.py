@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases, cached_array
+from bench.cases import Cases, cache_array
 from bench.dataset import DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
@@ -57,7 +57,7 @@ class FieldStage(Stage):
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         path = cache / "training_views.npy"
-        self.images = cached_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
+        self.images = cache_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         views = self.images.shape[1]

@@ -41,8 +41,8 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
         return StoredRun(folder, folder.record(), facts, mine)
 
     patch.setattr(model, "method_card", Card)
-    patch.setattr(model, "installed_dataset", lambda name: None)
-    patch.setattr(collect, "installed_dataset", lambda name: None)
+    patch.setattr(model, "find_installed_dataset", lambda name: None)
+    patch.setattr(collect, "find_installed_dataset", lambda name: None)
     patch.setattr(collect, "open_stored", opened)
     return mine
 

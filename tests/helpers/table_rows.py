@@ -36,7 +36,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
             self.capabilities = {"volume", "likelihood"} if name == "codediff" else {"volume"}
 
     monkeypatch.setattr(model, "method_card", lambda name: Card(name) if name in KNOWN else None)
-    monkeypatch.setattr(model, "installed_dataset", lambda name: None)
+    monkeypatch.setattr(model, "find_installed_dataset", lambda name: None)
 
 
 def add(

@@ -58,8 +58,15 @@ def build(name: str, data: Mapping[Split, Cases], device: str = "cpu") -> Method
     return method
 
 
-def fit(method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu") -> None:
-    fit_stages(method.stages(), toy_run(folder, data, accelerator=make_accelerator(device)))
+def fit(
+    method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu", steps: int | None = None
+) -> None:
+    """Train all stages, with `steps` each where that is enough to see that they work."""
+    stages = method.stages()
+    for stage in stages:
+        if steps is not None and isinstance(stage, Stage):
+            stage.loop = stage.loop.model_copy(update={"steps": steps})
+    fit_stages(stages, toy_run(folder, data, accelerator=make_accelerator(device)))
 
 
 def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
@@ -175,7 +182,7 @@ def test_other_numbers_of_views_work_or_are_refused_in_one_line(
     method = plugin.load()(settings, card) if len(angles) == 1 else built_or_refused(name, settings, cases)
     if method is None:
         return
-    fit(method, cases, RunFolder(tmp_path / "run"))
+    fit(method, cases, RunFolder(tmp_path / "run"), steps=2)
     made = output(method, cases)
     assert made.shape == (3, 16, 16, 16)
     assert 0 <= float(made.min()) <= float(made.max()) <= 1
@@ -245,7 +252,7 @@ def test_a_variant_trains_and_reconstructs(variant: str, data: Mapping[Split, Ca
         data = load_dataset(spec, config.data, "phantom")
     torch.manual_seed(3)
     method = plugin.load()(settings, data["test"].card)
-    fit(method, data, RunFolder(tmp_path / "run"))
+    fit(method, data, RunFolder(tmp_path / "run"), steps=2)
     made = output(method, data)
     assert made.shape == (3, 16, 16, 16)
     assert 0 <= float(made.min()) < float(made.max()) <= 1

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from bench.cli import run_command
 from bench.data.sources import choose_data
-from bench.pipeline.pretrained import _halved
+from bench.pipeline.pretrained import _halve
 from bench.plugins import shipped_weights
 from bench.plugins.config import resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method
@@ -148,11 +148,11 @@ def test_a_method_that_trains_nothing_by_steps_needs_no_weights(home: Path, tmp_
 def test_what_half_precision_cannot_hold_is_kept() -> None:
     random = torch.Generator().manual_seed(0)
     weights = torch.randn(4000, generator=random)
-    assert _halved(weights).dtype == torch.float16
-    assert (_halved(weights).float() - weights).abs().max() <= 2**-11 * weights.abs().max()
+    assert _halve(weights).dtype == torch.float16
+    assert (_halve(weights).float() - weights).abs().max() <= 2**-11 * weights.abs().max()
     for kept in (1e6 * weights, 1e-6 * weights, torch.arange(5)):
-        assert torch.equal(_halved(kept), kept)
-        assert _halved(kept).dtype == kept.dtype
+        assert torch.equal(_halve(kept), kept)
+        assert _halve(kept).dtype == kept.dtype
 
 
 def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path) -> None:

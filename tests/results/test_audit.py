@@ -92,7 +92,7 @@ def run(tmp_path: Path, data, monkeypatch) -> RunFolder:
         name = "toy"
         presets = {"tiny": None}  # noqa: RUF012
 
-    monkeypatch.setattr(storedrun, "installed_dataset", lambda name: Spec)
+    monkeypatch.setattr(storedrun, "find_installed_dataset", lambda name: Spec)
     monkeypatch.setattr(storedrun, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(storedrun, "load_dataset", lambda *_: data)
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)

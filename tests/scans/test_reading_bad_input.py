@@ -195,6 +195,7 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
     "mha, flipped bit": (lambda f: flip_bit(write_itk(f / "a.mha", noisy(), packed=True)), "damaged; copy"),
     "mhd, huge": (lambda f: write_header(f / "a.mhd", b"= 64 64 64", b"= 9000 900 900"), "9000 × 900 × 900 .*more"),
     "mhd, larger than its data": (lambda f: write_header(f / "a.mhd", b"= 64 64 64", b"= 64 64 99"), "cut short"),
+    "mhd, a long name": (lambda f: write_header(f / "a.mhd", b"= a.raw", b"= " + 300 * b"x"), "x is missing; copy"),
     "mhd, above its folder": (lambda f: write_mhd(f / "a.mhd", "../elsewhere.raw"), "outside its folder"),
     "mhd, absolute": (lambda f: write_mhd(f / "a.mhd", str(f.parent / "elsewhere.raw")), "outside its folder"),
     "mhd, a drive": (lambda f: write_mhd(f / "a.mhd", "C:\\elsewhere.raw"), "outside its folder"),
