@@ -1,19 +1,18 @@
 """Training curves from the train.csv of runs: one chart a stage, one line a seed and quantity."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
 from bench.errors import BenchError
+from bench.pipeline.trainlog import TrainRow
 from bench.report.charts import Line, line_chart
 from bench.report.collect import Subject
+from bench.system.csv_files import read_rows
 
 LOSS, VALIDATION = "loss", "validation_loss"
-HEADER = ["stage", "step", "name", "value"]
 MOST_POINTS = 400  # of a line; more are thinned evenly
 Points = list[tuple[float, float]]
 
@@ -43,8 +42,7 @@ def draw_training(subject: Subject) -> Training | None:
     reasons = []
     for folder in subject.folders:
         try:
-            curves = read_curves(folder.train_csv) if folder.train_csv.exists() else {}
-            for place, points in curves.items():
+            for place, points in read_curves(folder.train_csv).items():
                 found[place][folder.root.name] = points
         except BenchError as error:
             reasons.append(str(error))
@@ -57,28 +55,13 @@ def draw_training(subject: Subject) -> Training | None:
 
 
 def read_curves(path: Path) -> dict[tuple[str, str], Points]:
-    """Return (stage, name) → (step, value) in the order of the file.
-
-    Raises BenchError, with the line, for a damaged file.
-    """
-    try:
-        with path.open(newline="") as file:
-            return _parse(path, csv.reader(file, strict=True))
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} cannot be read as CSV: {error}") from error
-
-
-def _parse(path: Path, lines: Iterator[list[str]]) -> dict[tuple[str, str], Points]:
+    """Return (stage, name) → (step, value) in the order of the file; raises BenchError for a damaged one."""
     found: dict[tuple[str, str], Points] = defaultdict(list)
-    header = next(lines, HEADER)
-    if header != HEADER:
-        raise BenchError(f"{path} has the columns {', '.join(header)}, not {', '.join(HEADER)}")
-    for number, line in enumerate(lines, start=2):
+    for row in read_rows(path, TrainRow):
         try:
-            stage, step, name, value = line
-            found[stage, name].append((float(step), float(value)))
+            found[row.stage, row.name].append((row.step, float(row.value)))
         except ValueError as error:
-            raise BenchError(f"{path} line {number} is not a step and a value of a stage: {error}") from error
+            raise BenchError(f"{path} holds {row.value[:40]!r} as {row.name} of stage {row.stage}") from error
     return dict(found)
 
 

@@ -21,7 +21,6 @@ from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
 from bench.report.pictures import CasePictures, Spread, draw_case, draw_spreads
 from bench.report.provenance import HEADS as RUN_HEADS
 from bench.report.provenance import view_runs
-from bench.report.studies import HEADS as STUDY_HEADS
 from bench.report.studies import view_studies
 from bench.report.volumes import MIB, Budget, explain_cap, view_case
 from bench.results.leaderboard import DEFAULT_BY
@@ -150,7 +149,6 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             caption=CAPTION,
             references=REFERENCES,
             run_heads=list(RUN_HEADS.values()),
-            study_heads=STUDY_HEADS,
             **context,
         )
     )

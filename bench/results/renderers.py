@@ -3,8 +3,6 @@
 A `Table` has cells with ranks, spreads and footnotes; a `Sheet` is plain text in columns.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
 from bench.results.table_model import Cell, Table, TableBlock, draw_row
+from bench.system.csv_files import cell_of, csv_text
 
 REFERENCES = "for reference, never ranked"
 SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
@@ -126,14 +125,8 @@ def draw_markdown(sheet: Sheet) -> str:
 
 
 def draw_csv(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
-    """Return lines as CSV; what a line lacks, None and NaN are empty cells."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        cells = ((name, line.get(name)) for name in columns)
-        writer.writerow({name: cell for name, cell in cells if cell == cell})  # NaN is not
-    return text.getvalue()
+    """Return lines as CSV; what a line lacks and None are empty cells."""
+    return csv_text(columns, [[cell_of(line.get(name)) for name in columns] for line in lines])
 
 
 def _with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:

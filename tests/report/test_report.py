@@ -261,8 +261,8 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
         "it was made of other data",
         f"{folders['partial'].root.name} has no prediction of {cases.names[1]}",
         f"{cases.names[1]}.nii.gz cannot be read as NIfTI",
-        "train.csv line 2 is not a step and a value of a stage",
-        "views-x.csv has other columns",
+        "train.csv line 2, column step: Input should be a valid integer",
+        "views-x.csv has a column 'a'",
     ):
         assert reason in text, reason
 
