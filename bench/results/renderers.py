@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
-from bench.results.table_model import Cell, Table, TableBlock, draw_row
+from bench.results.table_model import Cell, Table, TableBlock
 from bench.system.csv_files import cell_of, csv_text
 
 REFERENCES = "for reference, never ranked"
@@ -62,10 +62,13 @@ class Form:
 
     def lines(self, table: Table, block: TableBlock, *, references: bool = False) -> list[list[str]]:
         """Return the methods of a block, or its references, line by line."""
-        rows = block.references if references else block.methods
-        drawn = [draw_row(row, table, numbered=not references, text=self.cell) for row in rows]
-        around = self.reference if references else str
-        return [[around(self.plain(title)), *cells] for title, *cells in drawn]
+        lines = []
+        for row in block.references if references else block.methods:
+            place = f"{row.place}. " if row.place else "– " if table.numbered and not references else ""
+            name = self.plain(place + row.title)
+            name = self.reference(name) if references else name
+            lines.append([name, str(row.seeds or ""), *map(self.cell, row.cells)])
+        return lines
 
     def notes(self, table: Table) -> list[str]:
         """Return the footnotes, each after its sign."""

@@ -24,9 +24,8 @@ from bench.errors import BenchError
 from bench.metrics.stats import mean_intervals
 from bench.pipeline.trainlog import TrainLog
 from bench.report.charts import Cloud, Line, cloud_chart, fitted, line_chart
-from bench.report.curves import read_curves
-from bench.report.markup import script_text
-from bench.report.page import ReportRequest, make_environment, write_report
+from bench.report.page import ReportRequest, make_environment, script_text, write_report
+from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
 from bench.runs.record import DataRecord
