@@ -21,16 +21,7 @@ from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
-from bench.report.pictures import (
-    MIB,
-    Budget,
-    CasePictures,
-    Spread,
-    draw_case,
-    draw_spreads,
-    explain_cap,
-    view_case,
-)
+from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
 from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
 from bench.report.records import RUN_COLUMNS, view_runs, view_studies
 from bench.results.leaderboard import DEFAULT_BY

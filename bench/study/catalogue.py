@@ -65,10 +65,7 @@ STUDIES = {
             tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in QUALITY),
         ),
         Study(
-            "misalign",
-            "What if the object moves between the views?",
-            inputs.misalign,
-            _panels(list(inputs.MOVEMENTS)),
+            "misalign", "What if the object moves between the views?", inputs.misalign, _panels(list(inputs.MOVEMENTS))
         ),
         Study(
             "noise",
