@@ -107,7 +107,7 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
 
 
 def _is_done(planned: Plan, run: Run) -> bool:
-    """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
+    """Return whether a run is scored under this very protocol and in the results, and its files are what they were."""
     record, protocol = run.folder.record(), planned.protocol
     if record is None or record.status != "done":
         return False

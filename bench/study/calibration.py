@@ -50,7 +50,7 @@ def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
 
 
 def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, population: float) -> dict[str, Estimate]:
-    """What the spread of samples (N, K) of N cases says beside the truth (N,) and a prediction from the views (N,).
+    """Return what the spread of samples (N, K) says beside the truth (N,) and a prediction from the views (N,).
 
     `unexplained` and `sampled` are parts of the standard deviation of the `population`; 1 is right for the two ratios,
     less is overconfident. `spread_skill` allows for the mean being one of K samples only.

@@ -140,7 +140,7 @@ def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, w
 
 
 def _against(run: TrainedRun, own: Values, kind: str, other: Values) -> Point:
-    """What a kind of input scores, its AUROCs, and in words where the likelihood points the other way."""
+    """Return what a kind of input scores, its AUROCs, and in words where the likelihood points the other way."""
     found: dict[str, Estimate] = {}
     for name, metric in SCORES.items():
         inside, outside = own[metric], other[metric]

@@ -104,7 +104,7 @@ class TrainedRun:
         return _load(self.run, type(self.method), config, self.spec)
 
     def has_setting(self, key: str) -> bool:
-        """Whether the method knows a setting, open or not."""
+        """Return whether the method knows a setting, open or not."""
         return key in _keys(self.config.options)
 
     def setting(self, key: str) -> object:

@@ -60,7 +60,7 @@ def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progres
 
 
 def sample_count(study: str, request: StudyRequest) -> int:
-    """How many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
+    """Return how many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
     if len(request.values) > 1:
         raise UsageError(f"{study} takes one value: the number of samples of a case")
     count = request.values[0] if request.values else SAMPLES

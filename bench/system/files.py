@@ -159,7 +159,7 @@ def replace_block(path: Path, name: str, text: str) -> None:
 
 
 def with_block(path: Path, name: str, text: str) -> str:
-    """What a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
+    """Return what a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
 
     Raises UsageError where it does not hold each of them once, in this order.
     """
