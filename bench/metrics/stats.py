@@ -111,7 +111,7 @@ def auroc(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
-    """Return how often a score (M,) of `outside` lies above one (N,) of `inside`, ties half: 0.5 where neither tends to.
+    """Return how often a score (M,) of `outside` lies above one (N,) of `inside`, ties half; 0.5 for equal ones.
 
     With a percentile interval over cases; `paired`: entry i of both belongs to one case, so the two are drawn together
     and never compared with each other, as a case in use is not. Where the scores do not overlap the interval has no
