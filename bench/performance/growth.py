@@ -72,13 +72,13 @@ def growth_rows(request: Request, bench: Bench) -> Iterator[Row]:
 
 
 def _reconstruct(subject: Subject, cases: int, bench: Bench) -> Work:
-    """Reconstructing so many cases at once."""
+    """The reconstruction of so many cases at once."""
     views, seeds = take_views(subject.cases["test"], range(cases), bench.device)
     return lambda: subject.method.reconstruct(views, seeds=seeds)
 
 
 def _project(spec: DatasetSpec, side: int, views: int) -> Work:
-    """Projecting one volume of a side to views as wide as it."""
+    """The projection of one volume of a side to views as wide as it."""
     volume = torch.from_numpy(_smooth(side)).mul_(2000).sub_(1000)[None]
     angles, flat = [270.0 + 360.0 * view / views for view in range(views)], [False] * views
     work = partial(project, volume, spec.cube_mm / side, spec.geometry, angles, side, mirrored=flat)

@@ -41,19 +41,19 @@ class Sampler(Protocol):
     steps: int  # of the published loop
 
     def context(self, views: Views) -> Tensor:
-        """What is computed of the views once, before the first step of either way."""
+        """Return what is computed of the views once, before the first step of either way."""
 
     def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Codes (B, L) of the published loop."""
+        """Return codes (B, L) of the published loop."""
 
     def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
-        """Codes (B, L) of ours, in so many steps."""
+        """Return codes (B, L) of ours, in so many steps."""
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Volumes (B, D, H, W) in [0, 1]."""
+        """Return volumes (B, D, H, W) in [0, 1]."""
 
     def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Bound of −log p(codes | views) (B,) under the method's own model."""
+        """Return a bound of −log p(codes | views) (B,) under the method's own model."""
 
 
 def find_offer(method: str, name: str, default: Any) -> Any:
@@ -144,11 +144,10 @@ def make_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device
 
 
 def take_views(cases: Cases, group: Sequence[int], device: torch.device) -> tuple[Views, list[int]]:
-    """Return views on a device and seeds of the cases of these numbers, again from the first where there are fewer."""
-    places = [index % len(cases) for index in group]
-    views = cases.views(places)
+    """Return views on a device, and a seed each, of a group of cases, again from the first where there are fewer."""
+    views = cases.views([index % len(cases) for index in group])
     moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
-    return moved, [derived_seed("performance", cases.names[index]) for index in places]
+    return moved, [derived_seed("performance", index) for index in group]
 
 
 @contextmanager
