@@ -2,12 +2,12 @@
 
 A method may offer, each by itself, in a module `performance` in its folder:
 
-  published_stages(method) -> {stage: Stage}     twins of trained stages whose step is the published one: in float32,
-                                                 with all the work the released code does; networks are copies
-  sampler(method) -> Sampler | None              of a method that draws in steps
-  growing(axis, amount) -> function | None       work of `amount` on an axis of the method's own, such as "tokens"
-  TARGETS                                        {item: ratio that is to be reached}, such as {"step/toy/net": 2.0};
-                                                 of "sampling/toy" the fastest number of steps that stays equal counts
+  make_published_stages(method) -> {name: Stage}   twins of trained stages whose step is the published one: in float32,
+                                                   with all the work the released code does; networks are copies
+  make_sampler(method) -> Sampler | None           of a method that draws in steps
+  make_work(axis, amount) -> function | None       work that grows on an axis of the method's own, such as "tokens"
+  TARGETS                                          {item: ratio to be reached}, such as {"step/toy/net": 2.0}; of
+                                                   "sampling/toy" the fastest number of steps that stays equal counts
 
 The harness knows no method by name, and a twin's losses must equal ours, or it is refused.
 """
@@ -190,7 +190,7 @@ def set_training(stage: Stage) -> None:
         network.train()
 
 
-def last_step(stage: Stage) -> int:
+def find_last_step(stage: Stage) -> int:
     """Return the number of a stage's last step, at which all parts of its training have begun."""
     return max(0, stage.loop.steps - 1)
 
