@@ -30,11 +30,11 @@ def compare(
     """
 
     from bench.results.compare import NOTE, compare_methods, sheet_of, write_csv
-    from bench.results.model import Filters, read_results
+    from bench.results.model import read_results
     from bench.results.renderers import draw_markdown, draw_rich
 
-    filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
-    comparisons, left_out = compare_methods(read_results(results_dir), first, second, filters, metric)
+    asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
+    comparisons, left_out = compare_methods(read_results(results_dir), first, second, metric, **asked)
     for reason in left_out:
         typer.echo(f"left out: {reason}", err=True)
     if form == "csv":

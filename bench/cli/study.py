@@ -47,10 +47,11 @@ def study(
     else:
         check_choices(methods, [dataset], [preset], settings=[set_])
 
-    from rich.table import Table
+    from dataclasses import replace
 
+    from bench.results.renderers import draw_rich
     from bench.study.catalogue import STUDIES, run_study
-    from bench.study.points import as_lines
+    from bench.study.points import draw_sheet, summarise
     from bench.study.runs import StudyRequest
     from bench.system.progress import Progress
 
@@ -71,13 +72,8 @@ def study(
         results_dir=results_dir,
     )
     answer = run_study(name, request, progress)
-    heads, lines = as_lines(answer.points, STUDIES[name].metrics)
-    table = Table(title=STUDIES[name].question, title_justify="left")
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="left" if index < 6 else "right")
-    for line in lines:
-        table.add_row(*(cell.replace("[", "\\[") for cell in line))
-    make_console().print(table)
+    sheet = draw_sheet(summarise(answer.points), STUDIES[name].metrics)
+    make_console().print(draw_rich(replace(sheet, title=STUDIES[name].question)))
     progress.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
     for point in answer.points:
         if point.measured and point.note:
