@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.system.files import write_atomic
 
 
-def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+def cache_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the array of a cache file, memory-mapped; the first call makes it and writes it whole or not at all."""
     if not path.exists():
         array = make()

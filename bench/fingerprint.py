@@ -124,10 +124,10 @@ def statistics(tensor: Tensor) -> dict[str, Any]:
 
 def entries(method: Fingerprint) -> list[str]:
     """All entries of the golden file that the method computes, in the file's order."""
-    return recorded(method.GOLDEN, method.COMPUTED)
+    return list_recorded(method.GOLDEN, method.COMPUTED)
 
 
-def recorded(golden: Path, computed: Computed) -> list[str]:
+def list_recorded(golden: Path, computed: Computed) -> list[str]:
     """The entries of a golden file that fit a pattern; what lies below one is a part of it."""
     found: list[str] = []
 
@@ -157,7 +157,7 @@ def compute_path(method: Fingerprint, path: str) -> Any:
     known = entries(method)
     below = [entry for entry in known if entry.startswith(f"{path}/")]
     if below and path not in known:
-        return _nested({entry.removeprefix(f"{path}/"): compute(method, entry) for entry in below})
+        return _nest({entry.removeprefix(f"{path}/"): compute(method, entry) for entry in below})
     parts = path.split("/")
     for length in range(len(parts), 0, -1):
         try:
@@ -170,7 +170,7 @@ def compute_path(method: Fingerprint, path: str) -> Any:
 
 def compute_all(method: Fingerprint, fast: bool = False) -> dict[str, Any]:
     """The values of all entries, nested as in the golden file."""
-    return _nested({entry: compute(method, entry) for entry, _ in select(method, None, fast)})
+    return _nest({entry: compute(method, entry) for entry, _ in select(method, None, fast)})
 
 
 def select(method: Fingerprint, path: str | None, fast: bool = False) -> list[tuple[str, str]]:
@@ -263,7 +263,7 @@ def _at(values: Any, parts: list[str], path: str) -> Any:
     return values
 
 
-def _nested(values: dict[str, Any]) -> dict[str, Any]:
+def _nest(values: dict[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for entry, value in values.items():
         *folders, last = entry.split("/")

@@ -76,7 +76,7 @@ class Stage(ABC):
         raise UsageError(f"stage {self.name} cannot compute activations again; set loop.checkpoint_activations=false")
 
     def state(self) -> dict[str, Any]:
-        """What else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
+        """Return what else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
@@ -113,7 +113,7 @@ class Method(ABC):
 
     @abstractmethod
     def stages(self) -> Sequence[Stage | FittedStage]:
-        """What is trained, in order; may be empty."""
+        """Return what is trained, in order; may be empty."""
 
     @abstractmethod
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:

@@ -48,16 +48,18 @@ def audit(
     elif subject and folder is None:
         raise UsageError(f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset")
 
-    from bench.results.audit import doubtful_prints, markdown, printed_psnr_and_mse, replace_block
+    from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
+    from bench.results.renderers import draw_markdown
+    from bench.system.files import replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
     own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
-        replace_block(readme, markdown(own[0]))
-    sheets = [*own, doubtful_prints(), printed_psnr_and_mse()]
+        replace_block(readme, BLOCK, draw_markdown(own[0]))
+    sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse()]
     if form == "md":
-        typer.echo("\n".join(markdown(sheet) for sheet in sheets))
+        typer.echo("\n".join(draw_markdown(sheet) for sheet in sheets))
     else:
         _print(sheets)
 
@@ -73,14 +75,14 @@ def _scored(
     source: str,
     device: str,
 ) -> Any:
-    """Return the sheet (bench.results.audit.Sheet) of a run, of a folder of predictions, or of one case of either."""
+    """Return the sheet (bench.results.renderers.Sheet) of a run, a folder of predictions, or one case of either."""
     from rich.console import Console
 
     from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
     from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
-    from bench.results.audit import read_case, side_by_side, side_by_side_of_case
+    from bench.results.audit import compare_protocols, compare_protocols_on_case, read_case
     from bench.scoring.protocols import PROTOCOLS
     from bench.scoring.score import external_run, score_predictions
     from bench.system.progress import Progress
@@ -99,7 +101,7 @@ def _scored(
     card = cases[split].card
     if case is not None:
         volumes = read_case(predictions, cases[split], case, unit)
-        return side_by_side_of_case(f"{name}, {card.source} data, case {case}", volumes)
+        return compare_protocols_on_case(f"{name}, {card.source} data, case {case}", volumes)
     if run is not None:
         with run.folder.locked():
             rows = {protocol.id: run.score(protocol, progress, target) for protocol in PROTOCOLS.values()}
@@ -109,21 +111,16 @@ def _scored(
             protocol.id: score_predictions(facts, cases, predictions, protocol, unit=unit, device=target)
             for protocol in PROTOCOLS.values()
         }
-    return side_by_side(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
+    return compare_protocols(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
 
 
 def _print(sheets: Sequence[Any]) -> None:
     """Print sheets as tables, one below the other."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+
+    from bench.results.renderers import draw_rich
 
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
     for sheet in sheets:
-        table = Table(title=escape(sheet.title), title_justify="left")
-        for index, head in enumerate(sheet.heads):
-            table.add_column(escape(head), justify="left" if index == 0 or head == "Why" else "right")
-        for line in sheet.lines:
-            table.add_row(*(escape(text) for text in line))
-        console.print(table)
+        console.print(draw_rich(sheet))

@@ -38,8 +38,8 @@ def doctor() -> None:
     for name, version in facts["packages"].items():
         table.add_row(name, version)
     table.add_row("device", f"{facts['device']} ({device.type}), {facts['cpu_threads']} CPU threads")
-    table.add_row("memory", _memory())
-    table.add_row("same seed, same numbers", _repeatability(device.type))
+    table.add_row("memory", _describe_memory())
+    table.add_row("same seed, same numbers", _describe_repeatability(device.type))
     table.add_row("data folder", f"{root} ({free:.0f} GiB free)")
     for name, spec in sorted(datasets.items()):
         table.add_row(f"data: {name}", choose_source(spec, "auto")[1])
@@ -61,13 +61,13 @@ def doctor() -> None:
     console.print("all well")
 
 
-def _memory() -> str:
+def _describe_memory() -> str:
     page = os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{os.sysconf('SC_PHYS_PAGES') * page:.0f} GiB, {os.sysconf('SC_AVPHYS_PAGES') * page:.0f} GiB of it unused"
 
 
-def _repeatability(device: str) -> str:
-    """What two runs of one seed have in common here."""
+def _describe_repeatability(device: str) -> str:
+    """Return what two runs of one seed have in common here."""
     import torch
 
     cpu = (

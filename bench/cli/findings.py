@@ -17,10 +17,11 @@ def findings(
 ) -> None:
     """Write what the results say: printed order against ours, floors, ceilings, controls, other definitions."""
     from bench.errors import BenchError
-    from bench.results.findings import BLOCK, EMPTY, findings
+    from bench.results.findings import BLOCK, EMPTY, write_findings
+    from bench.results.model import read_results
     from bench.system.files import replace_block, with_block, write_text
 
-    text = findings(results_dir)
+    text = write_findings(read_results(results_dir))
     if check:
         if not out.exists() or with_block(out, BLOCK, text) != out.read_text(encoding="utf-8"):
             raise BenchError(f"{out} out of date; run `bench findings --out {out} --results-dir {results_dir}`")

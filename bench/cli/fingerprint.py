@@ -31,9 +31,9 @@ def fingerprint(
 
     if entry is not None and method is None:
         raise UsageError("--entry needs a method, e.g. bench fingerprint codediff --entry ae3d/params")
-    modules = _modules(method)
+    modules = _load_modules(method)
     if json_:
-        print(json.dumps(_values(modules, entry, fast)))
+        print(json.dumps(_compute(modules, entry, fast)))
         return
     failed = False
     for name, module in modules.items():
@@ -42,7 +42,7 @@ def fingerprint(
         raise typer.Exit(1)
 
 
-def _modules(method: str | None) -> dict[str, Any]:
+def _load_modules(method: str | None) -> dict[str, Any]:
     """Return by method the modules `fingerprint` of one or of all, each as bench.fingerprint describes it."""
     from bench.errors import UsageError
     from bench.plugins.registry import discover_methods, method_module
@@ -58,7 +58,7 @@ def _modules(method: str | None) -> dict[str, Any]:
     return found
 
 
-def _values(modules: dict[str, Any], entry: str | None, fast: bool) -> dict[str, Any]:
+def _compute(modules: dict[str, Any], entry: str | None, fast: bool) -> dict[str, Any]:
     from bench.fingerprint import compute_all, compute_path
 
     if entry is None:
@@ -92,7 +92,7 @@ def _report(name: str, module: Any, entry: str | None, fast: bool) -> bool:
         for row in group:
             judged = "not judged" if row.tolerance is None else "yes" if row.ok else "[red]no[/]"
             where = f"{row.entry.partition('/')[2]}/{row.key}".rstrip("/")
-            table.add_row(where, *_cells(row.value, row.golden), f"{row.deviation:.1e}", judged)
+            table.add_row(where, *_show_pair(row.value, row.golden), f"{row.deviation:.1e}", judged)
         console.print(table)
     unjudged = sum(row.tolerance is None for row in rows)
     print(
@@ -102,16 +102,16 @@ def _report(name: str, module: Any, entry: str | None, fast: bool) -> bool:
     return not wrong
 
 
-def _cells(value: Any, golden: Any) -> tuple[str, str]:
+def _show_pair(value: Any, golden: Any) -> tuple[str, str]:
     """Two values for a table; of lists the elements that differ most."""
     from bench.fingerprint import deviation_of
 
     while isinstance(value, list) and isinstance(golden, list) and len(value) == len(golden) > 0:
         scale = max((abs(number) for number in golden if isinstance(number, float)), default=None)
         value, golden = max(zip(value, golden, strict=True), key=lambda pair: deviation_of(pair[0], pair[1], scale))
-    return _short(value), _short(golden)
+    return _shorten(value), _shorten(golden)
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = f"{value:.9g}" if isinstance(value, float) else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -14,9 +14,11 @@ def gallery(
     runs_dir: Annotated[Path, typer.Option(help="Where the predictions are.")] = Path("runs"),
 ) -> None:
     """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
-    from bench.report.collect import collect
+    from bench.report.collect import collect_groups
     from bench.report.gallery import draw_gallery
+    from bench.results.model import read_results
     from bench.system.progress import Progress
 
-    names = draw_gallery(out, collect(results_dir, runs_dir, by, Progress()), case)
+    groups = collect_groups(read_results(results_dir), runs_dir, by, Progress())
+    names = draw_gallery(out, groups, case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

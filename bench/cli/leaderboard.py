@@ -7,7 +7,7 @@ import typer
 
 
 def leaderboard(
-    by: Annotated[str, typer.Option(help="Metric to sort by: psnr, ssim, mse or mae.")] = "psnr",
+    by: Annotated[str, typer.Option(help="Distortion metric to sort by.")] = "psnr",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("results/leaderboard.md"),
     readme: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ import typer
 
 def report(
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-    by: Annotated[str, typer.Option(help="Metric to sort by: psnr, ssim, mse or mae.")] = "psnr",
+    by: Annotated[str, typer.Option(help="Distortion metric to sort by.")] = "psnr",
     cases: Annotated[
         int, typer.Option(min=1, max=20, help="Cases shown in pictures: the first of the split, whatever they score.")
     ] = 2,

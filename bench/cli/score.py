@@ -70,7 +70,7 @@ def score(
 
     from bench.data.cases import load_preset
     from bench.dataset import format_views
-    from bench.pipeline.orientation import better_turned
+    from bench.pipeline.orientation import find_better_turn
     from bench.pipeline.reopen import open_stored
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
@@ -117,7 +117,7 @@ def score(
             allow_missing=allow_missing,
             device=target,
         )
-    if hint := better_turned(files, cases[split], unit):
+    if hint := find_better_turn(files, cases[split], unit):
         progress.say(f"doubtful: {hint}")
     card = cases[split].card
     line = RunLine(

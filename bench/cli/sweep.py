@@ -57,15 +57,15 @@ def sweep(
             raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
         check_choices(methods, datasets, presets, protocol, [(*set_, *varied) for varied in parse_variations(vary)])
 
-    from bench.sweep.grid import Grid, expand, keep_grid, newest_grid
+    from bench.sweep.grid import Grid, expand, find_newest_grid, keep_grid
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
-    from bench.sweep.state import counted, is_finished, states
+    from bench.sweep.state import describe_counts, is_finished, judge_jobs
     from bench.system.progress import Progress
 
     progress = Progress()
     if not chosen:
-        grid = newest_grid(runs_dir)
+        grid = find_newest_grid(runs_dir)
     else:
         grid = Grid(
             methods=tuple(methods),
@@ -82,14 +82,14 @@ def sweep(
         )
     jobs = expand(grid)
     held = queue(grid)
-    before = states(grid, jobs, held)
+    before = judge_jobs(grid, jobs, held)
     if what == "status" or dry_run:
         _show(before)
-        progress.say(f"{grid.name}: {counted(before)}")
+        progress.say(f"{grid.name}: {describe_counts(before)}")
         return 0
     wanted = [job for job in jobs if job.folder is not None and job.label not in held and not is_finished(job)]
     keep_grid(grid)
-    progress.say(f"{grid.name}: {counted(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
+    progress.say(f"{grid.name}: {describe_counts(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
     if launcher == "slurm":
         if wanted:
             options = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
@@ -101,9 +101,9 @@ def sweep(
         wait_for_queue(grid, [job.label for job in jobs], progress)
     else:
         run_local(grid, wanted, max_parallel, processes, progress)
-    after = states(grid, jobs, queue(grid))
+    after = judge_jobs(grid, jobs, queue(grid))
     _show(after)
-    progress.say(f"{grid.name}: {counted(after)}")
+    progress.say(f"{grid.name}: {describe_counts(after)}")
     return 0 if all(state.name == "done" for state in after) else 1
 
 

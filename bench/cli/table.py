@@ -30,12 +30,13 @@ def table(
     """
     from rich.console import Console
 
+    from bench.results.model import Filters, read_results
     from bench.results.renderers import print_tables, render
-    from bench.results.tables import Filters, build_tables
+    from bench.results.tables import build_tables
     from bench.system.files import write_text
 
     filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
-    tables = build_tables(which, results_dir, filters)
+    tables = build_tables(which, read_results(results_dir), filters)
     chosen = form or (SUFFIXES.get(out.suffix, "md") if out else "rich")
     if chosen != "rich":
         text = render(tables, chosen)

@@ -82,7 +82,7 @@ def _build(
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
 
     def fill() -> Iterator[tuple[str, Described]]:
-        for index, (volume, views, described) in enumerate(_computed(spec, config, sources)):
+        for index, (volume, views, described) in enumerate(_compute_cases(spec, config, sources)):
             volumes[index], integrals[index] = volume, views
             if on_progress:
                 on_progress(index + 1, count)
@@ -110,7 +110,7 @@ def _build(
     return manifest
 
 
-def _computed(
+def _compute_cases(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
     """Yield every case in order, in this process or, where much work is left after the first, in one a core."""

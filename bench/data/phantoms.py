@@ -39,7 +39,7 @@ class Phantoms:
         seed = self._seed(case)
         if self.spec.factors is None:
             raise UsageError(f"the dataset {self.spec.name} states no factors of its phantoms")
-        return self._kept_factors.get(case) or self.spec.factors(seed)
+        return self._factors_by_case.get(case) or self.spec.factors(seed)
 
     def labels(self, case: str) -> dict[str, np.ndarray]:
         """Label maps (D, H, W) uint8 of a case by name. Raises UsageError for a case or dataset that has none."""
@@ -57,7 +57,7 @@ class Phantoms:
         return self.seeds[case]
 
     @cached_property
-    def _kept_factors(self) -> dict[str, dict[str, Any]]:
+    def _factors_by_case(self) -> dict[str, dict[str, Any]]:
         return read_json(self.folder / FACTORS) if self._intact(FACTORS) else {}
 
     @cached_property

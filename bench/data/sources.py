@@ -6,7 +6,7 @@ from typing import Literal
 
 from bench.data.splits import assign_splits
 from bench.data.store import read_store
-from bench.data.stored_views import stored_views_sha256
+from bench.data.stored_views import hash_stored_views
 from bench.dataset import SPLITS, DataConfig, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.system.files import digest_of
@@ -96,7 +96,7 @@ def _list_phantoms(config: DataConfig) -> tuple[CaseSource, ...]:
 def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[CaseSource]) -> str:
     came_along = {}
     if config.views == "stored":  # also tells, before anything is computed, which case lacks them
-        came_along = {"views": [stored_views_sha256(spec.name, s.name, config.angles) for s in sources]}
+        came_along = {"views": [hash_stored_views(spec.name, s.name, config.angles) for s in sources]}
     return digest_of(
         {
             **came_along,

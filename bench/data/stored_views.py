@@ -27,7 +27,7 @@ def load_stored_views(dataset: str, case: str, angles: Sequence[float], pixels: 
     return np.stack([_draw(pictures[name], case, name, flip, pixels) for name, flip in places])
 
 
-def stored_views_sha256(dataset: str, case: str, angles: Sequence[float]) -> str:
+def hash_stored_views(dataset: str, case: str, angles: Sequence[float]) -> str:
     """Return the hash of the file with a case's X-rays. Raises BenchError where it lacks one of the angles."""
     _load(dataset, case, angles)
     return sha256_of(views_path(dataset, case))

@@ -4,11 +4,13 @@ The functions of arrays live beside this table: distortion.py, ssim.py, slices.p
 uses, and with which settings, is decided by its protocol (bench/scoring/protocols.py).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "code", "time"]
+Family = Literal["distortion", "likelihood", "fidelity", "cost"]
 Axis = Literal["d", "h", "w"]
 AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
@@ -25,45 +27,68 @@ class Metric:
     level: Literal["case", "set", "run"]  # what one value is computed from
     spaces: tuple[Space, ...]
     decimals: int  # digits after the point in tables
+    family: Family = "distortion"
+    tables: tuple[Space, ...] = ()  # the spaces whose tables, leaderboard and comparisons show it
+
+    @property
+    def name(self) -> str:
+        """The label with its unit."""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    @property
+    def sortable(self) -> bool:
+        """Whether a leaderboard may be sorted by it."""
+        return self.family == "distortion" and bool(self.tables)
 
 
-_BOTH: tuple[Space, ...] = ("3d", "mip")
+_3D: tuple[Space, ...] = ("3d",)
+_BOTH: tuple[Space, ...] = (*_3D, "mip")
 _ALL: tuple[Space, ...] = (*_BOTH, "drr")
+_DRAWN: tuple[Space, ...] = (*_3D, "drr")
 _FIDELITY = (
-    Metric("density", "Density", "toward_baseline", "", (0.0, None), "set", _BOTH, 2),
-    Metric("coverage", "Coverage", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
-    Metric("precision", "Precision", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
-    Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2),
+    Metric("density", "Density", "toward_baseline", "", (0.0, None), "set", _BOTH, 2, "fidelity", _BOTH),
+    Metric("coverage", "Coverage", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2, "fidelity", _BOTH),
+    Metric("precision", "Precision", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2, "fidelity"),
+    Metric("recall", "Recall", "toward_baseline", "", (0.0, 1.0), "set", _BOTH, 2, "fidelity"),
 )
 FIDELITY = tuple(metric.key for metric in _FIDELITY)  # the keys of the package prdc
 BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
+NLL = "nll_bits_per_voxel"
 
-METRICS: dict[str, Metric] = {
+
+def _controls_of(metric: Metric) -> Iterator[Metric]:
+    for suffix, control in CONTROLS.items():
+        yield replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}", tables=())
+
+
+METRICS: dict[str, Metric] = {  # columns of tables stand in this order
     metric.key: metric
     for metric in (
-        Metric("mse", "MSE", "down", "", (0.0, None), "case", _ALL, 4),
-        Metric("mae", "MAE", "down", "", (0.0, None), "case", _ALL, 4),
-        Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2),
-        Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _ALL, 3),
-        Metric("mse_x4", "MSE on [-1, 1]", "down", "", (0.0, None), "case", ("3d",), 4),
-        Metric("mae_x2", "MAE on [-1, 1]", "down", "", (0.0, None), "case", ("3d",), 4),
-        Metric("mse_int", "MSE of integers", "down", "", (0.0, None), "case", ("3d",), 0),
-        Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", ("3d",), 1),
-        Metric("psnr_volume", "PSNR of the volume", "up", "dB", (0.0, None), "case", ("3d",), 2),
-        Metric("psnr_slices", "PSNR of slices", "up", "dB", (0.0, None), "case", ("3d",), 2),
-        Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", ("3d",), 4),
-        Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", ("3d",), 4),
-        *_FIDELITY,
-        *(
-            replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}")
-            for suffix, control in CONTROLS.items()
-            for metric in _FIDELITY
+        Metric(NLL, "NLL", "down", "bits/voxel", (0.0, None), "case", _3D, 3, "likelihood", _3D),
+        *(entry for metric in _FIDELITY for entry in (metric, *_controls_of(metric))),
+        Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _ALL, 3, tables=_ALL),
+        Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2, tables=_ALL),
+        Metric("psnr_volume", "PSNR of the volume", "up", "dB", (0.0, None), "case", _3D, 2),
+        Metric("psnr_slices", "PSNR of slices", "up", "dB", (0.0, None), "case", _3D, 2),
+        Metric("mse", "MSE", "down", "", (0.0, None), "case", _ALL, 4, tables=_DRAWN),
+        Metric("mae", "MAE", "down", "", (0.0, None), "case", _ALL, 4, tables=_DRAWN),
+        Metric("mse_x4", "MSE on [-1, 1]", "down", "", (0.0, None), "case", _3D, 4),
+        Metric("mae_x2", "MAE on [-1, 1]", "down", "", (0.0, None), "case", _3D, 4),
+        Metric("mse_int", "MSE of integers", "down", "", (0.0, None), "case", _3D, 0),
+        Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", _3D, 1),
+        Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
+        Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
+        Metric(
+            "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
         ),
-        Metric("nll_bits_per_voxel", "NLL", "down", "bits/voxel", (0.0, None), "case", ("3d",), 3),
-        Metric("nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3),
-        Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2),
-        Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3),
+        Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
+        Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),
     )
 }
+
+
+def metrics_shown(space: Space) -> tuple[str, ...]:
+    """Return the metrics that the tables of `space` show, in the order of their columns."""
+    return tuple(key for key, metric in METRICS.items() if space in metric.tables)

@@ -71,7 +71,7 @@ def mean_intervals(values: np.ndarray, *, resamples: int = RESAMPLES, level: flo
 def paired_differences(
     first: np.ndarray, second: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Differences:
-    """What is known of first − second, matrices (cases, columns) whose rows are the same cases."""
+    """Return what is known of first − second, matrices (cases, columns) whose rows are the same cases."""
     difference = first - second
     means = mean_intervals(difference, resamples=resamples, seed=seed)
     columns = [column[~np.isnan(column)] for column in difference.T]
@@ -111,7 +111,7 @@ def auroc(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
-    """How often a score (M,) of `outside` lies above one (N,) of `inside`, ties half: above 0.5 where it tends to.
+    """Return how often a score (M,) of `outside` lies above one (N,) of `inside`, ties half; 0.5 for equal ones.
 
     With a percentile interval over cases; `paired`: entry i of both belongs to one case, so the two are drawn together
     and never compared with each other, as a case in use is not. Where the scores do not overlap the interval has no

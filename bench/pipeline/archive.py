@@ -69,9 +69,9 @@ def export_run(folder: RunFolder, out: Path) -> int:
 
     def write(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_member(INDEX), json.dumps(index, indent=1))
+            archive.writestr(_make_member(INDEX), json.dumps(index, indent=1))
             for name, path in names.items():
-                with path.open("rb") as source, archive.open(_member(name), "w", force_zip64=True) as target:
+                with path.open("rb") as source, archive.open(_make_member(name), "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, CHUNK)
 
     write_atomic(out, write)
@@ -88,13 +88,13 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         raise UsageError(f"no file {file}")
     with temporary_folder(runs_dir, UNPACKED) as temporary:
         unpacked = temporary / "run"
-        with _archive(file) as archive:
+        with _open_archive(file) as archive:
             _unpack(archive, file, unpacked)
-        record = _checked(RunFolder(unpacked), file)
+        record = _check_run(RunFolder(unpacked), file)
         folder = RunFolder(unpacked.rename(temporary / record.run_id))
         target = RunFolder(runs_dir / record.config.dataset / record.config.method / record.run_id)
         new = not target.root.exists()
-        if not new and not _equal(folder, target):
+        if not new and not _hold_same_run(folder, target):
             raise BenchError(f"{target.root} is there and differs from {file}; move it away to add the other")
         if new:
             if check is not None:
@@ -112,14 +112,14 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         return target, new
 
 
-def _member(name: str) -> zipfile.ZipInfo:
+def _make_member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, DATE)
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     return info
 
 
 @contextmanager
-def _archive(file: Path) -> Iterator[zipfile.ZipFile]:
+def _open_archive(file: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
@@ -172,7 +172,7 @@ def _check_member(info: zipfile.ZipInfo, file: Path) -> None:
         raise BenchError(f"{where} is {info.file_size >> 20} MiB of text; at most {MOST_TEXT >> 20} are read")
 
 
-def _checked(folder: RunFolder, file: Path) -> RunRecord:
+def _check_run(folder: RunFolder, file: Path) -> RunRecord:
     """The record of an unpacked run. Raises BenchError unless every file is of its kind and they agree."""
     try:
         record = folder.record()
@@ -233,8 +233,8 @@ def _check_cell(text: str, file: Path, name: str) -> None:
         raise BenchError(f"{file}: {name} has a cell that a spreadsheet would compute: {text[:40]!r}")
 
 
-def _equal(folder: RunFolder, target: RunFolder) -> bool:
-    """Whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
+def _hold_same_run(folder: RunFolder, target: RunFolder) -> bool:
+    """Return whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
     one, other = folder.finished_record(), target.finished_record()
     parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
     weights = [{name: stage.sha256 for name, stage in record.stages.items()} for record in (one, other)]

@@ -30,7 +30,7 @@ from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import Batch, FittedStage, Stage
-from bench.pipeline.microbatch import Steps, autocast, batch_length, recomputed, to_device
+from bench.pipeline.microbatch import Steps, autocast, batch_length, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -43,7 +43,7 @@ from bench.runs.weights import (
     save_weights,
 )
 from bench.system.progress import Progress
-from bench.system.seeding import BatchOrder, derived_seed, seed_everything
+from bench.system.seeding import BatchOrder, derive_seed, seed_everything
 from bench.system.signals import WARNINGS
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
@@ -75,7 +75,7 @@ def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, Sta
     Raises UsageError for batches that the processes cannot share equally.
     """
     _check_batches(stages, run.accelerator.num_processes)
-    done: dict[str, StageRecord] = from_main(_stages_done(run))
+    done: dict[str, StageRecord] = from_main(_read_stages(run))
     after = ""
     for stage in stages:
         record = done.get(stage.name)
@@ -107,14 +107,14 @@ def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> Non
 
 def load_stages(stages: Sequence[Stage | FittedStage], run: Run) -> None:
     """Fill the networks of all stages from a fitted run. Raises BenchError naming a missing or damaged file."""
-    done = _stages_done(run)
+    done = _read_stages(run)
     for stage in stages:
         if stage.name not in done or not _restore(stage, run, done[stage.name]):
             name = run.folder.root.name
             raise BenchError(f"run {name} has no intact weights of stage {stage.name}; run `--only fit` first")
 
 
-def _stages_done(run: Run) -> dict[str, StageRecord]:
+def _read_stages(run: Run) -> dict[str, StageRecord]:
     record = run.folder.record()
     return {} if record is None else record.stages
 
@@ -175,7 +175,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     loop = stage.loop
     optimizers = stage.optimizers()
     rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
-    averages = _averages(stage)
+    averages = _begin_averages(stage)
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
     best: dict[str, Any] = {"loss": float("inf"), "weights": None}
     training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
@@ -183,11 +183,11 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     log.start_at(start)
 
     steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
-    memory = recomputed(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
+    memory = recompute(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = _training_batches(stage, run, start)
     _set_training(stage, True)
     began = saved = time.monotonic()
-    with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _warned() as warning:
+    with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
         for step in range(start, loop.steps):
             reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
             reseed()
@@ -204,7 +204,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
                 loss = _validate(stage, averages, run)
                 values["validation_loss"] = loss
                 if loss < best["loss"]:
-                    best.update(loss=loss, weights=_weights_left(stage, averages))
+                    best.update(loss=loss, weights=_collect_weights(stage, averages))
             if done % log.every == 0 or "validation_loss" in values or done == loop.steps:
                 numbers = log.write(done, mean_numbers(values, accelerator.device))
                 task.advance(done, f"loss {numbers.get('loss', float('nan')):.4g}")
@@ -220,7 +220,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
                 raise StoppedError(f"stopped at step {done} of {stage.name} after a checkpoint; run again to go on")
         task.advance(loop.steps)
     log.flush()
-    weights = best["weights"] if loop.keep == "best" and best["weights"] else _weights_left(stage, averages)
+    weights = best["weights"] if loop.keep == "best" and best["weights"] else _collect_weights(stage, averages)
     for name, state in weights.items():
         stage.networks[name].load_state_dict(state)
     _set_training(stage, False)
@@ -243,7 +243,7 @@ def _training_batches(stage: Stage, run: Run, start: int) -> Iterator[Batch]:
     order = BatchOrder(
         length=len(items),  # type: ignore[arg-type]
         batch=stage.loop.batch_size // accelerator.num_processes,
-        seed=derived_seed(run.seed, stage.name, "order"),
+        seed=derive_seed(run.seed, stage.name, "order"),
         start=start,
         steps=stage.loop.steps,
         rank=accelerator.process_index,
@@ -277,7 +277,7 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
     return total / count
 
 
-def _averages(stage: Stage) -> dict[str, AveragedModel]:
+def _begin_averages(stage: Stage) -> dict[str, AveragedModel]:
     decay = stage.loop.average_decay
     if decay is None:
         return {}
@@ -288,7 +288,7 @@ def _averages(stage: Stage) -> dict[str, AveragedModel]:
     return averages
 
 
-def _weights_left(stage: Stage, averages: Mapping[str, AveragedModel]) -> dict[str, dict[str, Tensor]]:
+def _collect_weights(stage: Stage, averages: Mapping[str, AveragedModel]) -> dict[str, dict[str, Tensor]]:
     """State of every network: the average where there is one, otherwise the last weights; buffers are the last."""
     left = {}
     for name, network in stage.networks.items():
@@ -358,7 +358,7 @@ def _set_training(stage: Stage, training: bool) -> None:
 
 
 @contextmanager
-def _warned() -> Iterator[threading.Event]:
+def _watch_for_warnings() -> Iterator[threading.Event]:
     """An event that a scheduler's warning sets, so that the loop can write a checkpoint before it ends."""
     warning = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -94,7 +94,7 @@ class Steps:
 
 
 @contextmanager
-def recomputed(blocks: Iterable[nn.Module]) -> Iterator[None]:
+def recompute(blocks: Iterable[nn.Module]) -> Iterator[None]:
     """While it lasts, the blocks keep their inputs alone; what happens inside is computed again on the way back."""
     changed = list(blocks)
     for block in changed:
@@ -137,7 +137,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def batch_length(batch: Batch) -> int:
-    """How many items a batch holds."""
+    """Return how many items a batch holds."""
     if isinstance(batch, Tensor):
         return len(batch)
     return batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])

@@ -18,8 +18,8 @@ Turn = tuple[tuple[int, ...], tuple[bool, ...]]
 AS_IT_IS: Turn = ((0, 1, 2), (False, False, False))
 
 
-def better_turned(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
-    """What other orientation fits the truth clearly better, by mean squared error; empty when none does.
+def find_better_turn(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
+    """Return what other orientation fits the truth clearly better, by mean squared error; empty when none does.
 
     Looks at the first cases in all 48 orientations of a cube. Raises BenchError as `read_prediction`.
     """
@@ -28,7 +28,7 @@ def better_turned(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
     for case, path in chosen:
         volume, _ = read_prediction(path, cases, case, unit)
         truth = cases.volumes([cases.index(case)])[0].double().numpy()
-        for turn in _turns():
+        for turn in _list_turns():
             errors[turn] = errors.get(turn, 0.0) + float(np.mean((turned(volume, turn) - truth) ** 2))
     if not errors:
         return ""
@@ -37,8 +37,8 @@ def better_turned(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
         return ""
     before, after = (errors[turn] / len(chosen) for turn in (AS_IT_IS, best))
     return (
-        f"the volumes fit the truth better {_named(best)}: mean squared error {after:.4f} in place of {before:.4f} on "
-        f"{len(chosen)} cases. Do the files say how they lie?"
+        f"the volumes fit the truth better {_describe(best)}: mean squared error {after:.4f} in place of {before:.4f} "
+        f"on {len(chosen)} cases. Do the files say how they lie?"
     )
 
 
@@ -48,11 +48,11 @@ def turned(volume: np.ndarray, turn: Turn) -> np.ndarray:
     return np.flip(volume.transpose(order), tuple(axis for axis, flip in enumerate(flips) if flip))
 
 
-def _turns() -> list[Turn]:
+def _list_turns() -> list[Turn]:
     return [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
 
-def _named(turn: Turn) -> str:
+def _describe(turn: Turn) -> str:
     order, flips = turn
     moved = f"with axes {', '.join(AXES[axis] for axis in order)}" if order != AS_IT_IS[0] else ""
     flipped = " and ".join(axis for axis, flip in zip(AXES, flips, strict=True) if flip)

@@ -16,7 +16,7 @@ from bench.pipeline.fit import Run
 from bench.runs.manifest import MANIFEST, find_intact
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
 
@@ -66,7 +66,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
     names = [cases.names[i] for i in group]
     views = cases.views(group).to(device)
-    seeds = [derived_seed(run.seed, "sample", name) for name in names]
+    seeds = [derive_seed(run.seed, "sample", name) for name in names]
     began = time.perf_counter()
     if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
         made = method.reconstruct_truth(cases.volumes(group).to(device))
@@ -77,7 +77,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     expected = (len(names), *cases.hounsfield.shape[1:])
     if volumes.shape != expected:
         raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
-    images = _renders(method, views, angles, seeds)
+    images = _render(method, views, angles, seeds)
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
@@ -88,7 +88,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     if "likelihood" not in method.card.capabilities:
         return []
     bound = method.log_likelihood(
-        cases.volumes(group).to(device), views, seeds=[derived_seed(run.seed, "bound", name) for name in names]
+        cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
     )
     if bound is None:
         raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
@@ -96,11 +96,11 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
 
 
 def _encodes_truth(method: Method) -> bool:
-    """Whether its own encoding of the truth is kept beside its predictions: released evaluations took it for truth."""
+    """Return whether a method's encoding of the truth is kept: released evaluations took it for the truth."""
     return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
-def _renders(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
+def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
     """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
     images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
     if images is None:

@@ -20,7 +20,7 @@ from bench.system.files import write_atomic
 ROUNDING = 1e-3  # of a tensor's largest value; what half precision would change by more stays as it is
 
 
-def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, StageRecord]:
+def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict[str, StageRecord]:
     """Write the weights of all stages into a run's folder; return what run.json says of the stages.
 
     Raises BenchError for a damaged file or one that lacks a stage.
@@ -38,7 +38,7 @@ def place(weights: Pretrained, folder: RunFolder, stages: Sequence[str]) -> dict
         part = {name.removeprefix(f"{stage}/"): t for name, t in tensors.items() if name.startswith(f"{stage}/")}
         if stage not in steps:
             raise BenchError(f"{weights.path} lacks stage {stage}: it was made by another version; train instead")
-        sha256 = save_weights(folder, stage, {name: _single(tensor) for name, tensor in part.items()})
+        sha256 = save_weights(folder, stage, {name: _widen(tensor) for name, tensor in part.items()})
         records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
         after = after_stage(after, sha256)
     return records
@@ -57,7 +57,7 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
         loaded = load_weights(folder, stage, stated.sha256)
         if loaded is None:
             raise BenchError(f"{folder.weights(stage)} is missing or damaged; run it again")
-        tensors |= {f"{stage}/{name}": _halved(tensor) for name, tensor in loaded.items()}
+        tensors |= {f"{stage}/{name}": _halve(tensor) for name, tensor in loaded.items()}
     facts = {
         "run_id": record.run_id,
         "config_sha256": record.config_sha256,
@@ -73,7 +73,7 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
     return len(content)
 
 
-def _halved(tensor: Tensor) -> Tensor:
+def _halve(tensor: Tensor) -> Tensor:
     if tensor.dtype != torch.float32 or not tensor.numel():
         return tensor
     half = tensor.half()
@@ -81,5 +81,5 @@ def _halved(tensor: Tensor) -> Tensor:
     return half if (half.float() - tensor).abs().max() <= ROUNDING * largest else tensor
 
 
-def _single(tensor: Tensor) -> Tensor:
+def _widen(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor

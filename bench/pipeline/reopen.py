@@ -13,7 +13,7 @@ from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.plugins.registry import get_dataset, installed_dataset
+from bench.plugins.registry import find_installed_dataset, get_dataset
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunRecord
 from bench.scoring.protocol import Protocol
@@ -65,7 +65,7 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     if record is None or record.status not in PREDICTED:
         raise UsageError(f"{folder.root} is {folder.status}; finish it with `bench run` first")
     config, split = record.config, record.split
-    if dataset is None and installed_dataset(config.dataset) is None:
+    if dataset is None and find_installed_dataset(config.dataset) is None:
         raise UsageError(
             f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
             f"if it stands in a file of yours: bench score {folder.root.name} --dataset FILE.py"

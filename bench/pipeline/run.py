@@ -16,7 +16,7 @@ from bench.metrics.distortion import psnr
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
-from bench.pipeline.pretrained import place
+from bench.pipeline.pretrained import place_pretrained
 from bench.pipeline.reopen import facts_of
 from bench.runs.manifest import find_intact, folder_sha256
 from bench.runs.predictions import read_prediction
@@ -106,7 +106,7 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
 
 
 def _is_done(planned: Plan, run: Run) -> bool:
-    """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
+    """Return whether a run is scored under this very protocol and in the results, and its files are what they were."""
     record, protocol = run.folder.record(), planned.protocol
     if record is None or record.status != "done":
         return False
@@ -151,7 +151,7 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
     if weights:
-        run.folder.update(stages=place(weights, run.folder, [stage.name for stage in method.stages()]))
+        run.folder.update(stages=place_pretrained(weights, run.folder, [stage.name for stage in method.stages()]))
 
 
 def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:

@@ -78,7 +78,7 @@ def get_dataset(name: str) -> DatasetSpec:
     return spec
 
 
-def installed_dataset(name: str) -> DatasetSpec | None:
+def find_installed_dataset(name: str) -> DatasetSpec | None:
     """Return the dataset of a name that stands in a results file; None if unknown, or of a file: its code would run."""
     return discover_datasets()[0].get(name)
 

@@ -44,7 +44,7 @@ def find_pretrained(method: MethodPlugin, config: RunConfig, source: str, finger
 
     Raises UsageError, naming those there are, when none match, and BenchError for a damaged file.
     """
-    known = [one for one in _shipped(folder_of(method)) if one.facts["run_id"].startswith(f"{config.method}-")]
+    known = [one for one in _find_shipped(folder_of(method)) if one.facts["run_id"].startswith(f"{config.method}-")]
     wanted = {"config_sha256": config.sha256(), "data_fingerprint": fingerprint, "seed": str(seed)}
     for one in known:
         if wanted.items() <= one.facts.items():
@@ -59,7 +59,7 @@ def find_pretrained(method: MethodPlugin, config: RunConfig, source: str, finger
     )
 
 
-def _shipped(folder: Path) -> Iterator[Pretrained]:
+def _find_shipped(folder: Path) -> Iterator[Pretrained]:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "numpy") as file:

@@ -3,42 +3,53 @@
 Results files and run folders are not trusted: what is missing or damaged becomes a reason that the page states.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from bench.cases import Cases
 from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
-from bench.plugins.registry import installed_dataset
-from bench.results.entries import Entry, entries_of, read_rows
-from bench.results.leaderboard import leaderboard_tables
-from bench.results.table_model import Block, Kind, Row, Table
+from bench.plugins.registry import find_installed_dataset
+from bench.results.leaderboard import build_leaderboard
+from bench.results.model import Column, Entry, Kind, Results, place_of
+from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.system.progress import Progress
 
-DATA_KEYS = ("dataset", "source", "split", "preset", "views", "data_fingerprint")
-PLACE = re.compile(r"(?:(\d+)\.|–) (.*)", re.DOTALL)  # how the leaderboard numbers its rows
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """One row of the tables: a method in one configuration, with the folders of its runs that can be shown."""
 
-    title: str
-    method: str
-    kind: Kind
+    entry: Entry
     colour: int  # of PALETTE, from 1, for methods; 0 for floors and ceilings
-    run_ids: tuple[str, ...]
-    seeds: tuple[int, ...]  # of the runs
     folders: tuple[RunFolder, ...]  # of runs with predictions
     reason: str  # why those that lie in the folder of runs cannot be shown; empty when one can, or none lies there
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return self.entry.title
+
+    @property
+    def method(self) -> str:
+        """The name of its method."""
+        return self.entry.method
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is a method, a floor or a ceiling."""
+        return self.entry.kind
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its runs; predictions made elsewhere need not have one."""
+        return tuple(map(int, self.entry.runs["seed"].dropna()))
 
     @property
     def missing(self) -> bool:
@@ -51,13 +62,12 @@ class Part:
     """One block of one table of the leaderboard."""
 
     table: Table
-    block: Block
+    block: TableBlock
 
     @property
     def notes(self) -> list[tuple[int, str]]:
         """The footnotes that this block refers to."""
-        rows = (*self.block.methods, *self.block.references)
-        used = {mark for row in rows for cell in row.cells for mark in cell.marks}
+        used = {mark for row in self.block.rows for cell in row.cells for mark in cell.marks}
         return [(number, text) for number, text in enumerate(self.table.footnotes, start=1) if number in used]
 
 
@@ -65,11 +75,9 @@ class Part:
 class Group:
     """All that was measured on the same cases of the same data."""
 
-    facts: Mapping[str, str]  # by DATA_KEYS
+    facts: Mapping[str, str]  # of the blocks, but for the protocol
     parts: tuple[Part, ...]
     subjects: tuple[Subject, ...]
-    entries: Mapping[tuple[str, ...], Entry]  # by run ids: values of single cases, under the first protocol
-    protocol: str
     cases: Cases | None  # the split's truth and views
     reason: str  # why `cases` is None; empty otherwise
 
@@ -82,16 +90,27 @@ class Group:
     @property
     def heading(self) -> str:
         """What the data set calls itself."""
-        spec = installed_dataset(self.facts["dataset"])
+        spec = find_installed_dataset(self.facts["dataset"])
         return spec.title if spec else self.facts["dataset"]
 
+    def values(self, subject: Subject, metric: str) -> dict[str, float]:
+        """Return case → value of the volume under the group's first protocol, the mean of the seeds."""
+        column: Column = ("3d", metric)
+        if subject.entry.facts["protocol"] != self.parts[0].block.facts["protocol"]:
+            return {}
+        values = subject.entry.values([column])[column]
+        return {str(case): float(value) for case, value in values.items() if np.isfinite(value)}
+
     def truth(self, case: str) -> np.ndarray:
-        """The volume (D, H, W) float64 in [0, 1] of a case."""
+        """Return the volume (D, H, W) float64 in [0, 1] of a case."""
         assert self.cases is not None
         return self.cases.truth(case)
 
     def prediction(self, folder: RunFolder, case: str) -> np.ndarray:
-        """The volume (D, H, W) float64 in [0, 1] a run made of a case. Raises BenchError where it cannot be read."""
+        """Return the volume (D, H, W) float64 in [0, 1] that a run made of a case.
+
+        Raises BenchError where it cannot be read.
+        """
         assert self.cases is not None
         path = folder.predictions(self.facts["split"]) / f"{case}.nii.gz"
         if not path.is_file():
@@ -99,53 +118,27 @@ class Group:
         return read_prediction(path, self.cases, case)[0]
 
 
-def collect(results_dir: Path, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
-    """The groups, by data set. Raises UsageError for a metric nothing is sorted by, BenchError for damaged results."""
-    tables = leaderboard_tables(results_dir, by)
-    rows = read_rows(results_dir)
-    found = _folders(runs_dir)
+def collect_groups(results: Results, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
+    """Return the groups, by data set. Raises UsageError for a metric that nothing is sorted by."""
     by_data: dict[tuple[str, ...], list[Part]] = {}
-    for table in tables:
+    for table in build_leaderboard(results, by):
         for block in table.blocks:
-            if block.facts:
-                key = tuple(block.facts[name] for name in DATA_KEYS)
-                by_data.setdefault(key, []).append(Part(table, block))
+            by_data.setdefault(tuple(place_of(block.facts).values()), []).append(Part(table, block))
+    folders = find_folders(runs_dir)
     looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
-    return [
-        _group(dict(zip(DATA_KEYS, key, strict=True)), parts, rows, found, looks, progress)
-        for key, parts in by_data.items()
-    ]
+    return [_collect_group(parts, folders, looks, progress) for parts in by_data.values()]
 
 
-def place_and_title(row: Row, numbered: bool) -> tuple[str, str]:
-    """The place of a row that the leaderboard numbered, empty where it has none, and its title."""
-    matched = PLACE.fullmatch(row.title) if numbered else None
-    return (matched[1] or "", matched[2]) if matched else ("", row.title)
+def find_folders(runs_dir: Path) -> dict[str, RunFolder]:
+    """Return run id → folder. Ids of a results file only ever name what this found, so none leads out of `runs_dir`."""
+    return {path.name: RunFolder(path) for path in sorted(runs_dir.glob("*/*/*")) if path.is_dir()}
 
 
-def _folders(runs_dir: Path) -> dict[str, RunFolder]:
-    """Run id → folder. Ids of a results file only ever name what this found, so none leads out of `runs_dir`."""
-    folders = sorted(path for path in runs_dir.glob("*/*/*") if path.is_dir())
-    return {path.name: RunFolder(path) for path in folders}
-
-
-def _group(
-    facts: Mapping[str, str],
-    parts: Sequence[Part],
-    rows: pd.DataFrame,
-    found: Mapping[str, RunFolder],
-    looks: Mapping[str, int],
-    progress: Progress,
+def _collect_group(
+    parts: Sequence[Part], folders: Mapping[str, RunFolder], looks: Mapping[str, int], progress: Progress
 ) -> Group:
-    first = parts[0].block.facts
-    protocol = first["protocol"]
-    mine = rows[(rows["protocol"] == protocol) & (rows["protocol_hash"] == first["protocol_hash"])]
-    for name, value in facts.items():
-        mine = mine[mine[name] == value]
-    entries = {entry.run_ids: entry for entry in entries_of(mine)}
-    seeded = mine[["run_id", "seed"]].dropna().drop_duplicates()  # predictions made elsewhere need not have one
-    seeds = {str(run_id): int(seed) for run_id, seed in seeded.to_numpy()}
-    subjects = tuple(_subjects(parts, facts, found, looks, seeds))
+    facts = place_of(parts[0].block.facts)
+    subjects = tuple(_collect_subjects(parts, facts, folders, looks))
     cases, reason = None, "no run of this table lies in the folder of runs"
     for folder in (folder for subject in subjects for folder in subject.folders):
         try:
@@ -154,37 +147,26 @@ def _group(
             break
         except BenchError as error:
             reason = str(error)
-    return Group(facts, tuple(parts), subjects, entries, protocol, cases, reason)
+    return Group(facts, tuple(parts), subjects, cases, reason)
 
 
-def _subjects(
-    parts: Sequence[Part],
-    facts: Mapping[str, str],
-    found: Mapping[str, RunFolder],
-    looks: Mapping[str, int],
-    seeds: Mapping[str, int],
+def _collect_subjects(
+    parts: Sequence[Part], facts: Mapping[str, str], folders: Mapping[str, RunFolder], looks: Mapping[str, int]
 ) -> Iterator[Subject]:
-    seen = set()
-    for part in parts:
-        numbered = [(row, True) for row in part.block.methods] + [(row, False) for row in part.block.references]
-        for row, is_method in numbered:
-            if not row.run_ids or row.run_ids in seen:
-                continue
-            seen.add(row.run_ids)
-            good, reasons = [], []
-            for run_id in row.run_ids:
-                if run_id in found:
-                    why = _unusable(found[run_id], facts)
-                    good += [] if why else [found[run_id]]
-                    reasons += [f"{run_id}: {why}"] if why else []
-            colour = looks[row.method] % len(PALETTE) + 1 if is_method else 0
-            title = place_and_title(row, is_method)[1]
-            reason = "" if good else "; ".join(reasons)
-            own = tuple(seeds[run_id] for run_id in row.run_ids if run_id in seeds)
-            yield Subject(title, row.method, row.kind, colour, row.run_ids, own, tuple(good), reason)
+    entries = (row.entry for part in parts for row in part.block.rows if row.entry)
+    seen: set[tuple[str, ...]] = set()
+    for entry in entries:
+        if entry.run_ids in seen:
+            continue
+        seen.add(entry.run_ids)
+        found = {run_id: _why_unusable(folders[run_id], facts) for run_id in entry.run_ids if run_id in folders}
+        good = tuple(folders[run_id] for run_id, why in found.items() if not why)
+        reason = "" if good else "; ".join(f"{run_id}: {why}" for run_id, why in found.items())
+        colour = looks[entry.method] % len(PALETTE) + 1 if entry.kind == "method" else 0
+        yield Subject(entry, colour, good, reason)
 
 
-def _unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
+def _why_unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
     """Why the predictions of a run cannot be shown; empty when they can."""
     try:
         record = folder.record()

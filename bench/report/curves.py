@@ -15,6 +15,7 @@ from bench.report.collect import Subject
 LOSS, VALIDATION = "loss", "validation_loss"
 HEADER = ["stage", "step", "name", "value"]
 MOST_POINTS = 400  # of a line; more are thinned evenly
+Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -36,53 +37,43 @@ class Training:
     reason: str  # why a run has none; empty when all have
 
 
-Points = list[tuple[float, float]]
-
-
-def training_of(subject: Subject) -> Training | None:
-    """The curves of a method's runs; None of a method that trains nothing or lies nowhere."""
+def draw_training(subject: Subject) -> Training | None:
+    """Return the curves of a method's runs; None of a method that trains nothing or lies nowhere."""
     found: dict[tuple[str, str], dict[str, Points]] = defaultdict(dict)
     reasons = []
     for folder in subject.folders:
-        if not folder.train_csv.exists():
-            continue
         try:
-            for place, points in read_curves(folder.train_csv).items():
+            curves = read_curves(folder.train_csv) if folder.train_csv.exists() else {}
+            for place, points in curves.items():
                 found[place][folder.root.name] = points
         except BenchError as error:
             reasons.append(str(error))
     if not found and not reasons:
         return None
-    stages = list(dict.fromkeys(stage for stage, _ in found))
-    losses = [
-        _curve(subject, stage, LOSS, found[stage, LOSS], found.get((stage, VALIDATION), {}))
-        for stage in stages
-        if (stage, LOSS) in found
-    ]
-    others = [
-        _curve(subject, stage, name, runs, {})
-        for (stage, name), runs in found.items()
-        if name not in (LOSS, VALIDATION)
-    ]
-    return Training(subject, _drawn(losses), _drawn(others), "; ".join(reasons))
+    drawn = {place: _draw_curve(subject, *place, found) for place in found if place[1] != VALIDATION}
+    losses = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name == LOSS)
+    others = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name != LOSS)
+    return Training(subject, losses, others, "; ".join(reasons))
 
 
 def read_curves(path: Path) -> dict[tuple[str, str], Points]:
-    """(stage, name) → (step, value) in the order of the file. Raises BenchError, with the line, for a damaged file."""
+    """Return (stage, name) → (step, value) in the order of the file.
+
+    Raises BenchError, with the line, for a damaged file.
+    """
     try:
         with path.open(newline="") as file:
-            return _parsed(path, csv.reader(file, strict=True))
+            return _parse(path, csv.reader(file, strict=True))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read as CSV: {error}") from error
 
 
-def _parsed(path: Path, lines: Iterator[list[str]]) -> dict[tuple[str, str], Points]:
+def _parse(path: Path, lines: Iterator[list[str]]) -> dict[tuple[str, str], Points]:
     found: dict[tuple[str, str], Points] = defaultdict(list)
-    for number, line in enumerate(lines, start=1):
-        if number == 1:
-            if line != HEADER:
-                raise BenchError(f"{path} has the columns {', '.join(line)}, not {', '.join(HEADER)}")
-            continue
+    header = next(lines, HEADER)
+    if header != HEADER:
+        raise BenchError(f"{path} has the columns {', '.join(header)}, not {', '.join(HEADER)}")
+    for number, line in enumerate(lines, start=2):
         try:
             stage, step, name, value = line
             found[stage, name].append((float(step), float(value)))
@@ -91,18 +82,16 @@ def _parsed(path: Path, lines: Iterator[list[str]]) -> dict[tuple[str, str], Poi
     return dict(found)
 
 
-def _curve(subject: Subject, stage: str, name: str, runs: dict[str, Points], validation: dict[str, Points]) -> Curve:
-    lines = [Line(f"{run}, {name}", subject.colour, _thinned(points)) for run, points in runs.items()]
-    lines += [Line(f"{run}, validation", subject.colour, _thinned(p), dashed=True) for run, p in validation.items()]
+def _draw_curve(subject: Subject, stage: str, name: str, found: dict[tuple[str, str], dict[str, Points]]) -> Curve:
+    """One quantity of a stage, and beside a loss that of validation."""
+    validation = found.get((stage, VALIDATION), {}) if name == LOSS else {}
+    lines = [Line(f"{run}, {name}", subject.colour, _thin(points)) for run, points in found[stage, name].items()]
+    lines += [Line(f"{run}, validation", subject.colour, _thin(p), dashed=True) for run, p in validation.items()]
     words = name.replace("_", " ")
-    title = f"{subject.title}: {words} of stage {stage}"
-    return Curve(f"{stage}: {words}", line_chart(lines, "step", words, title), bool(validation))
+    chart = line_chart(lines, "step", words, f"{subject.title}: {words} of stage {stage}")
+    return Curve(f"{stage}: {words}", chart, bool(validation))
 
 
-def _thinned(points: Points) -> Points:
+def _thin(points: Points) -> Points:
     every = -(-len(points) // MOST_POINTS)
     return points if every <= 1 else [*points[::every], points[-1]]
-
-
-def _drawn(curves: list[Curve]) -> tuple[Curve, ...]:
-    return tuple(curve for curve in curves if curve.chart)

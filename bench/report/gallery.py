@@ -19,7 +19,7 @@ WHITE = "white"
 
 
 def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[str]:
-    """Write a PNG of the case `index` of every group that has runs on disk; return the names of the cases drawn.
+    """Write a PNG of the case `index` of every group that has runs on disk, and return the names of the cases drawn.
 
     Rows are the pictures of SHOWN, columns the truth, the methods best first, then floors and ceilings. Raises
     UsageError when there is nothing to draw or no such case.
@@ -61,7 +61,7 @@ def _draw_group(part: SubFigure, group: Group, subjects: Sequence[Subject], inde
         except BenchError as error:
             raise BenchError(f"{subject.title} cannot be drawn: {error}") from error
         error_db = 10 * np.log10(1 / max(float(np.mean((volume - truth) ** 2)), 1e-12))
-        _draw_column(axes[:, column], volume, white, f"{_wrapped(subject.title)}\n{error_db:.1f} dB", bold=False)
+        _draw_column(axes[:, column], volume, white, f"{_wrap(subject.title)}\n{error_db:.1f} dB", bold=False)
     for axis, name in zip(axes[:, 0], SHOWN, strict=True):
         axis.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", fontsize=6, transform=axis.transAxes)
     return case
@@ -74,7 +74,7 @@ def _draw_column(axes: np.ndarray, volume: np.ndarray, white: float, title: str,
     axes[0].set_title(title, fontsize=6.5, fontweight="bold" if bold else "normal", pad=3)
 
 
-def _wrapped(title: str, width: int = 17) -> str:
+def _wrap(title: str, width: int = 17) -> str:
     lines = [""]
     for word in title.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError
-from bench.plugins.config import resolve
-from bench.plugins.registry import get_method, installed_dataset, method_card
-from bench.plugins.shipped_weights import find_pretrained
+from bench.pipeline.plan import RunRequest, plan
+from bench.plugins.registry import find_installed_dataset, method_card
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
-from bench.runs.record import run_name
 
 Way = Literal["train", "take weights"]
 OWN_ROW = (
@@ -31,7 +29,7 @@ class Places:
 
     @property
     def options(self) -> list[str]:
-        """Of a command line."""
+        """Those of a command line."""
         given = (("--runs-dir", self.runs_dir, "runs"), ("--results-dir", self.results_dir, "results"))
         return [text for name, path, usual in given if path != Path(usual) for text in (name, str(path))]
 
@@ -45,31 +43,31 @@ class Gap:
     after: str = ""
 
 
-def picture_gap(group: Group, places: Places) -> Gap | None:
-    """Which methods have no predictions in the folder of runs; None where all have some."""
+def find_picture_gap(group: Group, places: Places) -> Gap | None:
+    """Return which methods have no predictions in the folder of runs; None where all have some."""
     without = [subject for subject in group.subjects if subject.missing]
     if not without:
         return None
-    known = [(subject, way) for subject in without if (way := _way_to(subject, subject.seeds[:1], group.facts))]
-    trained = [subject for subject, way in known if way == "train"]
-    given = [subject for subject, way in known if way == "take weights"]
-    commands = [
-        *_commands(given, group.facts, places, 1, "--from-pretrained"),
-        *_commands(trained, group.facts, places, 1),
-    ]
-    sentence = f"Not in {places.runs_dir}, so without pictures and volumes: the runs of {_listed(without)}."
-    notes = [*([OWN_ROW] if given else []), *([ELSEWHERE] if len(known) < len(without) else [])]
+    ways = {subject: _find_way(subject, subject.seeds[:1], group.facts) for subject in without}
+    commands: list[str] = []
+    notes: list[str] = []
+    for way, options in (("take weights", ("--from-pretrained",)), ("train", ())):
+        chosen = [subject for subject, found in ways.items() if found == way]
+        commands += _write_commands(chosen, group.facts, places, 1, *options)
+    notes += [OWN_ROW] if "take weights" in ways.values() else []
+    notes += [ELSEWHERE] if None in ways.values() else []
+    sentence = f"Not in {places.runs_dir}, so without pictures and volumes: the runs of {_list(without)}."
     return Gap(f"{sentence} To make them:" if commands else sentence, tuple(commands), " ".join(notes))
 
 
-def spread_gap(group: Group, places: Places) -> Gap:
-    """Why there are no several volumes of one case."""
-    seeded = [subject for subject in group.subjects if len(subject.run_ids) >= LEAST_SAMPLES]
+def find_spread_gap(group: Group, places: Places) -> Gap:
+    """Return why there are no several volumes of one case."""
+    seeded = [subject for subject in group.subjects if len(subject.entry.run_ids) >= LEAST_SAMPLES]
     short = [subject for subject in seeded if len(subject.folders) < LEAST_SAMPLES]
     if short:
-        many = [subject for subject in short if _way_to(subject, subject.seeds, group.facts) == "train"]
-        commands = tuple(_commands(many, group.facts, places, None))
-        sentence = f"The tables have {LEAST_SAMPLES} seeds or more of {_listed(short)}, but {places.runs_dir} does not "
+        many = [subject for subject in short if _find_way(subject, subject.seeds, group.facts) == "train"]
+        commands = tuple(_write_commands(many, group.facts, places, None))
+        sentence = f"The tables have {LEAST_SAMPLES} seeds or more of {_list(short)}, but {places.runs_dir} does not "
         sentence += f"hold the predictions of {LEAST_SAMPLES} of them."
         return Gap(f"{sentence} To train and predict them all:" if commands else sentence, commands)
     if group.cases is None and any(subject.folders for subject in group.subjects):
@@ -80,35 +78,45 @@ def spread_gap(group: Group, places: Places) -> Gap:
     return Gap(few, ("bench study samples --method METHOD",))
 
 
-def _way_to(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) -> Way | None:
+def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) -> Way | None:
     """How `bench run` makes the very runs of some seeds of a row, or the same with weights that come with the method.
 
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    spec = installed_dataset(facts["dataset"])
-    if not seeds or spec is None or method_card(subject.method) is None:
+    if not seeds or find_installed_dataset(facts["dataset"]) is None or method_card(subject.method) is None:
         return None
-    data = facts["data_fingerprint"]
+    run_ids = set(subject.entry.run_ids)
     try:
-        method = get_method(subject.method)
-        config, _ = resolve(method, spec, facts["preset"])
-        code = method.sha256
+        trained = {_name_run(subject, seed, facts, weights=False) for seed in seeds}
     except (BenchError, OSError):
         return None
-    ids = set(subject.run_ids)
     if len(seeds) == 1:
         try:
-            weights = find_pretrained(method, config, facts["source"], data, seeds[0]).sha256
-        except (BenchError, OSError):
-            weights = ""
-        names = {run_name(config, seeds[0], "test", data, code, own) for own in (None, weights)}
-        if weights and names & ids:
+            given = _name_run(subject, seeds[0], facts, weights=True)
+        except (BenchError, OSError):  # the method comes without any
+            given = ""
+        if given and given not in trained and run_ids & {given, *trained}:
             return "take weights"
-    return "train" if all(run_name(config, seed, "test", data, code) in ids for seed in seeds) else None
+    return "train" if trained <= run_ids else None
 
 
-def _commands(
+def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights: bool) -> str:
+    """The run that a plain command would make; no name where that would be of other data."""
+    planned = plan(
+        RunRequest(
+            subject.method,
+            facts["dataset"],
+            facts["preset"],
+            seed,
+            source=facts["source"],
+            from_pretrained=weights,
+        )
+    )
+    return planned.run_id if planned.data.fingerprint == facts["data_fingerprint"] else ""
+
+
+def _write_commands(
     subjects: Sequence[Subject], facts: Mapping[str, str], places: Places, count: int | None, *more: str
 ) -> Iterator[str]:
     """One command line for all subjects of the same first `count` seeds, all of them for None."""
@@ -122,6 +130,6 @@ def _commands(
         yield shlex.join([*words, *more, *places.options])
 
 
-def _listed(subjects: Sequence[Subject]) -> str:
+def _list(subjects: Sequence[Subject]) -> str:
     *before, last = dict.fromkeys(subject.title for subject in subjects)
     return f"{', '.join(before)} and {last}" if before else last

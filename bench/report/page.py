@@ -1,8 +1,7 @@
 """Puts the page together: what was collected, drawn and encoded, through templates that escape everything."""
 
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,21 +13,21 @@ from markupsafe import Markup
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
-from bench.report.collect import Group, Part, collect, place_and_title
-from bench.report.comparison import CHARTED, Pair, clouds_of, pairs_of
-from bench.report.curves import Training, training_of
-from bench.report.markup import json_for_script, policy, script_text
-from bench.report.missing import Gap, Places, picture_gap, spread_gap
-from bench.report.pictures import CasePictures, Spread, pictures_of, spreads_of
+from bench.report.collect import Group, collect_groups, find_folders
+from bench.report.comparison import Pair, draw_clouds, draw_pairs
+from bench.report.curves import Training, draw_training
+from bench.report.markup import script_policy, script_text
+from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
+from bench.report.pictures import CasePictures, Spread, draw_case, draw_spreads
 from bench.report.provenance import HEADS as RUN_HEADS
-from bench.report.provenance import runs_of
+from bench.report.provenance import view_runs
 from bench.report.studies import HEADS as STUDY_HEADS
-from bench.report.studies import studies_in
-from bench.report.volumes import MIB, Budget, cap_reason, viewer_case
-from bench.results.entries import read_rows
+from bench.report.studies import view_studies
+from bench.report.volumes import MIB, Budget, explain_cap, view_case
 from bench.results.leaderboard import DEFAULT_BY
-from bench.results.renderers import REFERENCES, cell_text
-from bench.results.table_model import CAPTION, Row, label_of
+from bench.results.model import read_results
+from bench.results.renderers import REFERENCES
+from bench.results.table_model import CAPTION
 from bench.system.files import write_text
 from bench.system.progress import Progress
 from bench.system.provenance import VERSION, code_version
@@ -54,7 +53,7 @@ class ReportRequest:
     viewer_mib: float = 24.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class GroupView:
     """All that the page shows of one group."""
 
@@ -76,42 +75,36 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     Raises UsageError for a metric nothing is sorted by, BenchError for damaged results or a file that cannot be
     written; what is missing of single runs or studies is said in the page.
     """
-    groups = collect(request.results_dir, request.runs_dir, request.by, progress)
-    scores = _scores_of_cases(request.results_dir)
+    results = read_results(request.results_dir)
+    groups = collect_groups(results, request.runs_dir, request.by, progress)
+    places, views = Places(request.runs_dir, request.results_dir), []
     budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
-    views, places = [], Places(request.runs_dir, request.results_dir)
     with progress.task("draw", len(groups) * (request.cases + 1)) as task:
         for number, group in enumerate(groups):
-            view = _group_view(group, f"data-{number + 1}", places)
-            views.append(view)
-            chosen = group.cases.names[: request.cases] if group.cases else ()
+            chosen, pictures = group.cases.names[: request.cases] if group.cases else (), []
             for index, case in enumerate(chosen):
-                view.pictures.append(pictures_of(group, case, scores))
-                entry, reason = viewer_case(group, case, budget)
+                pictures.append(draw_case(group, case))
+                entry, reason = view_case(group, case, budget)
                 shown += [entry] if entry else []
                 left_out += [reason] if reason else []
                 task.advance(number * (request.cases + 1) + index + 1, group.title)
-            view.spreads.extend(spreads_of(group, chosen) if group.cases else ())
+            views.append(_view_group(group, f"data-{number + 1}", places, chosen, pictures))
             task.advance((number + 1) * (request.cases + 1), group.title)
-    text = _rendered(
+    text = _render(
         request,
-        views,
-        viewer=shown,
-        left_out=cap_reason(left_out, request.viewer_mib),
-        studies=list(studies_in(request.results_dir)),
-        runs=runs_of(request.results_dir, request.runs_dir),
+        shown,
+        views=views,
+        origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
+        left_out=explain_cap(left_out, request.viewer_mib),
+        studies=list(view_studies(request.results_dir)),
+        runs=view_runs(results.runs, find_folders(request.runs_dir)),
     )
     write_text(request.out, text)
     return len(text.encode())
 
 
-def _rendered(request: ReportRequest, views: Sequence[GroupView], viewer: Sequence[Any], **context: Any) -> str:
-    folder = files("bench.report")
-    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8") + _colours()
-    scripts = [folder.joinpath("templates", "page.js").read_text(encoding="utf-8")]
-    if viewer:
-        bundle = folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8")
-        scripts = [bundle, *scripts]
+def make_environment() -> Environment:
+    """Return the environment of the templates: what they are given is escaped, what they lack is an error."""
     environment = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -119,92 +112,45 @@ def _rendered(request: ReportRequest, views: Sequence[GroupView], viewer: Sequen
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"rows": table_rows, "columns": columns}
-    sources = [source for source in ORIGINS if any(view.group.facts["source"] == source for view in views)]
-    return environment.get_template("report.html").render(
-        policy=policy(scripts, [style]),
-        style=Markup(style),
-        scripts=[script_text(script) for script in scripts],
-        viewer=json_for_script(list(viewer)) if viewer else "",
-        viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
-        views=views,
-        origins=[ORIGINS[source] for source in sources],
-        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        version=VERSION,
-        code=code_version(),
-        by=METRICS[request.by].label,
-        level=f"{LEVEL:.0%}",
-        caption=CAPTION,
-        references=REFERENCES,
-        run_heads=list(RUN_HEADS.values()),
-        study_heads=STUDY_HEADS,
-        **context,
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    return environment
+
+
+def _view_group(
+    group: Group, anchor: str, places: Places, cases: Sequence[str], pictures: list[CasePictures]
+) -> GroupView:
+    reference, pairs = draw_pairs(group, DEFAULT_BY)
+    spreads = list(draw_spreads(group, cases)) if group.cases else []
+    training = [curves for subject in group.subjects if (curves := draw_training(subject))]
+    gaps = find_picture_gap(group, places), find_spread_gap(group, places)
+    return GroupView(group, anchor, draw_clouds(group), pairs, reference, pictures, spreads, training, *gaps)
+
+
+def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> str:
+    folder = files("bench.report")
+    colours = (f".c{n} {{ --c: light-dark({white}, {black}); }}\n" for n, (white, black) in enumerate(PALETTE, start=1))
+    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8") + "".join(colours)
+    scripts = [folder.joinpath("templates", "page.js").read_text(encoding="utf-8")]
+    if viewer:
+        scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
+    return (
+        make_environment()
+        .get_template("report.html")
+        .render(
+            policy=script_policy(scripts, [style]),
+            style=Markup(style),
+            scripts=[script_text(script) for script in scripts],
+            viewer=viewer,
+            viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
+            made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            version=VERSION,
+            code=code_version(),
+            by=METRICS[request.by].label,
+            level=f"{LEVEL:.0%}",
+            caption=CAPTION,
+            references=REFERENCES,
+            run_heads=list(RUN_HEADS.values()),
+            study_heads=STUDY_HEADS,
+            **context,
+        )
     )
-
-
-def table_rows(part: Part) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a block as text that is escaped: `methods`, ranked, and `references`, which never are."""
-
-    def drawn(row: Row, numbered: bool) -> dict[str, Any]:
-        place, title = place_and_title(row, numbered)
-        cells = [Markup(cell_text(cell, _styled, _marks)) for cell in row.cells]
-        return {"place": place, "title": title, "kind": row.kind, "seeds": row.seeds, "cells": cells}
-
-    return {
-        "methods": [drawn(row, True) for row in part.block.methods],
-        "references": [
-            drawn(row, False) for row in part.block.references if any(cell.state != "blank" for cell in row.cells)
-        ],
-    }
-
-
-def columns(part: Part) -> Iterator[str]:
-    """The heads of a block's columns; no line ends after an arrow."""
-    rows = (*part.block.methods, *part.block.references)
-    heads = [label_of(cell.metric) for cell in rows[0].cells] if rows else part.table.columns
-    yield from (re.sub("^([↑↓]) ", "\\1\N{NO-BREAK SPACE}", head) for head in heads)
-
-
-def _styled(text: str, style: str) -> str:
-    """A value, small beside it ± its deviation over seeds, small under it its interval or its distance."""
-    if text.startswith("Δ"):
-        return Markup('<br><span class="second">{}</span>').format(text)
-    before, bracket, interval = text.partition(" [")
-    value, sign, deviation = before.partition(" ± ")
-    tag = {"best": "strong", "second": "u"}.get(style, "span")
-    made = Markup("<{0}>{1}</{0}>").format(tag, value)
-    made += Markup(' <span class="second">± {}</span>').format(deviation) if sign else ""
-    return made + (Markup('<br><span class="second">[{}</span>').format(interval) if bracket else "")
-
-
-def _colours() -> str:
-    """The style of the colours of methods."""
-    rules = [
-        f".c{number} {{ --c: light-dark({white}, {black}); }}\n"
-        for number, (white, black) in enumerate(PALETTE, start=1)
-    ]
-    return "".join(rules)
-
-
-def _marks(marks: tuple[int, ...]) -> str:
-    return f"<sup>{','.join(map(str, marks))}</sup>"  # numbers of ours; a Markup would escape what stands before it
-
-
-def _group_view(group: Group, anchor: str, places: Places) -> GroupView:
-    reference, pairs = pairs_of(group, DEFAULT_BY)
-    training = [training_of(subject) for subject in group.subjects]
-    shown = [curves for curves in training if curves is not None]
-    gaps = picture_gap(group, places), spread_gap(group, places)
-    return GroupView(group, anchor, clouds_of(group), pairs, reference, [], [], shown, *gaps)
-
-
-def _scores_of_cases(results_dir: Path) -> dict[tuple[str, str], str]:
-    """(run id, case) → PSNR and SSIM of the volume in words, under the protocol that sorts first."""
-    rows = read_rows(results_dir)
-    rows = rows[(rows["space"] == "3d") & rows["metric"].isin(CHARTED) & rows["value"].notna()]
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for row in rows.sort_values("protocol").itertuples():
-        metric = METRICS[str(row.metric)]
-        text = f"{metric.label} {row.value:.{metric.decimals}f} {metric.unit}".strip()
-        found.setdefault((str(row.run_id), str(row.case)), {}).setdefault(metric.key, text)
-    return {key: ", ".join(texts[name] for name in CHARTED if name in texts) for key, texts in found.items()}

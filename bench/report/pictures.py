@@ -10,8 +10,10 @@ from matplotlib.image import imsave
 
 from bench.dataset import to_hounsfield
 from bench.errors import BenchError
+from bench.metrics import METRICS
 from bench.pictures.preview import DIFFERENCE_RANGE, panels
 from bench.report.collect import Group, Subject
+from bench.report.comparison import CHARTED
 from bench.report.markup import data_uri
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
@@ -20,17 +22,19 @@ SLICES = 3  # of PANELS; the others are projections
 WHITE_PERCENTILE = 99.95  # of a case's truth: drawn white, so that a wide window does not make all of it black
 SPREAD_RANGE = 0.25  # of the unit window, where the colour scale of spreads ends
 LEAST_SAMPLES = 3
+Pictures = tuple[str, ...]
+"""data: addresses in the order of PANELS."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One method on one case: pictures in the order of PANELS, or why there are none."""
+    """One method on one case: its pictures, or why there are none."""
 
     subject: Subject
     run_id: str
-    score: str
-    prediction: tuple[str, ...]
-    difference: tuple[str, ...]
+    score: str = ""
+    prediction: Pictures = ()
+    difference: Pictures = ()
     reason: str = ""
 
 
@@ -41,7 +45,7 @@ class CasePictures:
     name: str
     scale: tuple[float, float]  # HU drawn black and white
     views: tuple[tuple[str, str], ...]  # angle, picture
-    truth: tuple[str, ...]
+    truth: Pictures
     strips: tuple[Strip, ...]
 
 
@@ -53,68 +57,69 @@ class Spread:
     case: str
     what: str
     mean_sd: float  # of the voxels, in units of the window
-    truth: tuple[str, ...]
-    mean: tuple[str, ...]
-    sd: tuple[str, ...]
-    error: tuple[str, ...]
+    truth: Pictures
+    mean: Pictures
+    sd: Pictures
+    error: Pictures
 
 
-def pictures_of(group: Group, case: str, score_of: dict[tuple[str, str], str]) -> CasePictures:
-    """The pictures of a case; `score_of` is (run id, case) → what is written beside the name of the method."""
+def draw_case(group: Group, case: str) -> CasePictures:
+    """Return the pictures of a case."""
     assert group.cases is not None
     truth = group.truth(case)
     white = white_of(truth)
     images = group.cases.images([group.cases.index(case)])[0].numpy()
-    views = [(f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True)]
-    strips = [_strip(group, one, case, truth, white, score_of) for one in group.subjects if one.folders]
+    views = ((f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True))
+    strips = (_draw_strip(group, one, case, truth, white) for one in group.subjects if one.folders)
     low, high = to_hounsfield(np.array([0.0, white]), group.cases.card.window)
     return CasePictures(case, (float(low), float(high)), tuple(views), _greys(panels(truth), white), tuple(strips))
 
 
 def white_of(truth: np.ndarray) -> float:
-    """The value in [0, 1] that pictures of a case and the viewer begin to draw white."""
+    """Return the value in [0, 1] that pictures of a case and the viewer begin to draw white."""
     return max(float(np.percentile(truth, WHITE_PERCENTILE)), 0.1)
 
 
-def spreads_of(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
-    """Spreads of samples that a study stored, and of runs that differ in their seed alone."""
+def draw_spreads(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
+    """Yield the spreads of samples that a study stored, and of runs that differ in their seed alone."""
     for subject in group.subjects:
         for folder in subject.folders:
             for case in cases:
-                drawn = list(_stored_samples(group, folder, case))
+                drawn = list(_read_samples(group, folder, case))
                 if len(drawn) >= LEAST_SAMPLES:
-                    yield _spread(group, subject, case, f"{len(drawn)} samples of one trained model", drawn)
+                    yield _draw_spread(group, subject, case, f"{len(drawn)} samples of one trained model", drawn)
         if len(subject.folders) >= LEAST_SAMPLES and cases:
             try:
                 drawn = [group.prediction(folder, cases[0]) for folder in subject.folders]
             except BenchError:  # said beside the pictures of the case
                 continue
             if np.ptp(np.stack(drawn), axis=0).any():
-                yield _spread(group, subject, cases[0], f"{len(drawn)} runs with different seeds, trained anew", drawn)
+                what = f"{len(drawn)} runs with different seeds, trained anew"
+                yield _draw_spread(group, subject, cases[0], what, drawn)
 
 
-def _strip(
-    group: Group, subject: Subject, case: str, truth: np.ndarray, white: float, score_of: dict[tuple[str, str], str]
-) -> Strip:
+def _draw_strip(group: Group, subject: Subject, case: str, truth: np.ndarray, white: float) -> Strip:
     folder = subject.folders[0]
     try:
         made = group.prediction(folder, case)
     except BenchError as error:
-        return Strip(subject, folder.root.name, "", (), (), str(error))
-    score = score_of.get((folder.root.name, case), "")
+        return Strip(subject, folder.root.name, reason=str(error))
+    score = _describe_scores(subject, folder.root.name, case)
     if np.ptp(made) == 0:
         score += ", one value everywhere"
-    differences = [a - b for a, b in zip(panels(made), panels(truth), strict=True)]
-    return Strip(
-        subject,
-        folder.root.name,
-        score,
-        _greys(panels(made), white),
-        tuple(_coloured(image, "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE) for image in differences),
-    )
+    differences = (a - b for a, b in zip(panels(made), panels(truth), strict=True))
+    coloured = (_colour(image, "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE) for image in differences)
+    return Strip(subject, folder.root.name, score, _greys(panels(made), white), tuple(coloured))
 
 
-def _stored_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.ndarray]:
+def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
+    """What a run scores on a case, in words, under the first protocol."""
+    values = subject.entry.by_run.reindex([(run_id, case)], columns=[("3d", metric) for metric in CHARTED])
+    known = [(METRICS[name], value) for name, value in zip(CHARTED, values.to_numpy()[0], strict=True)]
+    return ", ".join(f"{m.label} {value:.{m.decimals}f} {m.unit}".strip() for m, value in known if value == value)
+
+
+def _read_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.ndarray]:
     assert group.cases is not None
     for index in count():
         path = folder.samples(group.facts["split"], index) / f"{case}.nii.gz"
@@ -126,27 +131,26 @@ def _stored_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.n
             return
 
 
-def _spread(group: Group, subject: Subject, case: str, what: str, drawn: Sequence[np.ndarray]) -> Spread:
+def _draw_spread(group: Group, subject: Subject, case: str, what: str, drawn: Sequence[np.ndarray]) -> Spread:
     volumes, truth = np.stack(drawn), group.truth(case)
     mean, sd = volumes.mean(0), volumes.std(0, ddof=1)
-    greys = [_greys(panels(volume)[:SLICES], white_of(truth)) for volume in (truth, mean)]
-    heats = [tuple(map(_heat, panels(volume)[:SLICES])) for volume in (sd, np.abs(mean - truth))]
+    greys = (_greys(panels(volume)[:SLICES], white_of(truth)) for volume in (truth, mean))
+    heats = (
+        tuple(_colour(image, "inferno", 0.0, SPREAD_RANGE) for image in panels(volume)[:SLICES])
+        for volume in (sd, np.abs(mean - truth))
+    )
     return Spread(subject, case, what, float(sd.mean()), *greys, *heats)
 
 
-def _greys(images: Sequence[np.ndarray], white: float) -> tuple[str, ...]:
+def _greys(images: Sequence[np.ndarray], white: float) -> Pictures:
     return tuple(_grey(image, white) for image in images)
 
 
 def _grey(image: np.ndarray, white: float) -> str:
-    return _coloured(image, "gray", 0.0, white)
+    return _colour(image, "gray", 0.0, white)
 
 
-def _heat(image: np.ndarray) -> str:
-    return _coloured(image, "inferno", 0.0, SPREAD_RANGE)
-
-
-def _coloured(image: np.ndarray, colours: str, low: float, high: float) -> str:
+def _colour(image: np.ndarray, colours: str, low: float, high: float) -> str:
     """A PNG of the image's own pixels as a data: address."""
     buffer = io.BytesIO()
     imsave(buffer, np.asarray(image), cmap=colours, vmin=low, vmax=high, format="png")

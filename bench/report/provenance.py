@@ -1,13 +1,12 @@
 """How each run was made: its line of runs.csv, and what its run.json says beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.errors import BenchError
 from bench.runs.folder import RunFolder
-from bench.scoring.store import read_runs
+from bench.runs.record import RunLine
 from bench.system.csv_files import cell_of
 
 HEADS = {
@@ -51,30 +50,25 @@ class RunView:
     reason: str
 
 
-def runs_of(results_dir: Path, runs_dir: Path) -> list[RunView]:
-    """All runs of runs.csv. Raises BenchError for a damaged runs.csv; a damaged run.json is a reason."""
-    folders = {path.parent.name: RunFolder(path.parent) for path in sorted(runs_dir.glob("*/*/*/run.json"))}
-    lines = ({name: cell_of(value) for name, value in run} for run in read_runs(results_dir))
-    return [_view(line, folders) for line in lines]
+def view_runs(runs: Iterable[RunLine], folders: Mapping[str, RunFolder]) -> list[RunView]:
+    """Return all runs, by their lines of the results and their folders; a damaged run.json is a reason."""
+    return [_view({name: cell_of(value) for name, value in run}, folders.get(run.run_id)) for run in runs]
 
 
-def _view(line: Mapping[str, str], folders: Mapping[str, RunFolder]) -> RunView:
-    record, reason = "", ""
-    folder = folders.get(line["run_id"])
-    if folder is not None:
+def _view(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
+    record, reason = "", "no run.json in the folder of runs"
+    if folder is not None and folder.run_json.exists():
         try:
-            known = folder.record()
-            shown = known.model_dump(mode="json", include=set(FROM_RECORD), exclude_none=True) if known else {}
-            record = json.dumps(shown, indent=2, sort_keys=True)
+            found = folder.record()
+            shown = found.model_dump(mode="json", include=set(FROM_RECORD), exclude_none=True) if found else {}
+            record, reason = json.dumps(shown, indent=2, sort_keys=True), ""
         except BenchError as error:
             reason = str(error)
-    else:
-        reason = "no run.json in the folder of runs"
     facts = tuple((head, line[name]) for name, head in FACTS.items() if line.get(name))
-    cells = tuple(_grouped(line.get(name, "")) for name in HEADS)
+    cells = tuple(_group_digits(line.get(name, "")) for name in HEADS)
     return RunView(line["run_id"], cells, facts, line.get("status") == "failed", record, reason)
 
 
-def _grouped(text: str) -> str:
+def _group_digits(text: str) -> str:
     """A whole number with thin spaces between thousands; other text as it is."""
     return f"{int(text):,}".replace(",", "\N{THIN SPACE}") if text.isascii() and text.isdigit() else text

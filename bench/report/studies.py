@@ -31,7 +31,7 @@ class StudyView:
     reason: str = ""
 
 
-def studies_in(results_dir: Path) -> Iterator[StudyView]:
+def view_studies(results_dir: Path) -> Iterator[StudyView]:
     """Every CSV of results/studies, by name."""
     for path in sorted((results_dir / "studies").glob("*.csv")):
         try:

@@ -23,14 +23,14 @@ class Budget:
     left: int
 
 
-def viewer_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] | None, str]:
-    """What the viewer needs of a case, and the reason for what is left out; None when the case is over the budget.
+def view_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] | None, str]:
+    """Return what the viewer needs of a case, None where it is over the budget, and why something is left out.
 
     Voxels are rounded to whole HU. A case is shown with all its predictions or not at all.
     """
     assert group.cases is not None
     cases = group.cases
-    volumes = [{"title": "Truth", "kind": "truth", "data": _encoded(group, group.truth(case), case)}]
+    volumes = [{"title": "Truth", "kind": "truth", "data": _encode(group, group.truth(case), case)}]
     reasons = []
     for subject in group.subjects:
         if not subject.folders:
@@ -40,7 +40,7 @@ def viewer_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any]
         except BenchError as error:
             reasons.append(str(error))
             continue
-        volumes.append({"title": subject.title, "kind": subject.kind, "data": _encoded(group, made, case)})
+        volumes.append({"title": subject.title, "kind": subject.kind, "data": _encode(group, made, case)})
     size = sum(len(volume["data"]) for volume in volumes)
     if size > budget.left:
         reasons.append(f"{case} needs {size / MIB:.1f} MiB and {max(budget.left, 0) / MIB:.1f} MiB are left")
@@ -51,12 +51,12 @@ def viewer_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any]
     return shown, "; ".join(reasons)
 
 
-def cap_reason(reasons: Sequence[str], mib: float) -> str:
-    """One line on what the viewer does not hold; empty when it holds all."""
+def explain_cap(reasons: Sequence[str], mib: float) -> str:
+    """Return one line on what the viewer does not hold; empty when it holds all."""
     return f"Not in the viewer, whose volumes may take {mib:g} MiB: {'; '.join(reasons)}." if reasons else ""
 
 
-def _encoded(group: Group, unit: np.ndarray, case: str) -> str:
+def _encode(group: Group, unit: np.ndarray, case: str) -> str:
     assert group.cases is not None
     hounsfield = np.rint(to_hounsfield(unit, group.cases.card.window)).astype(np.int16)
     affine = group.cases.affines[group.cases.index(case)]

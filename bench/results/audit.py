@@ -4,74 +4,61 @@ The point is the spread: nothing differs between the columns but the definition.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-from tabulate import tabulate
 
 from bench.cases import Cases
 from bench.errors import BenchError
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space
-from bench.results.published import NLL, PRINTED_TITLES, Published, doubts, read_published
+from bench.metrics import CONTROLS, METRICS, Family, Space, metrics_shown
+from bench.results.model import SPACES, truth_of
+from bench.results.published import Published, doubts, read_published, title_of
+from bench.results.renderers import Sheet
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
 from bench.scoring.cases import score_case
-from bench.scoring.protocol import TRUTH_ENCODED, CaseVolumes
+from bench.scoring.protocol import CaseScore, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import Score
-from bench.system import files
 
 Place = tuple[Space, str, str]
 """Space, axis and metric of a number."""
-OF_SPACE: dict[Space, str] = {"3d": "", "mip": ", projections"}
-IN_3D = (
-    *("psnr", "psnr_volume", "psnr_slices", "ssim", "mse", "mae", "mse_x4", "mae_x2", "mse_int", "mae_int", "cosine"),
-    *("l1_sample", NLL),
-    *(f"{name}{suffix}" for name in ("density", "coverage") for suffix in ("", BASELINE_SUFFIX, BLURRED_SUFFIX)),
-)
-IN_PROJECTIONS = ("psnr", "ssim", "density", "coverage")
-LINES: tuple[Place, ...] = (
-    *(("3d", "all", metric) for metric in IN_3D),
-    *(("mip", "mean", metric) for metric in IN_PROJECTIONS),
-)
+OF_SPACE: dict[Space, str] = {"3d": "", "mip": f", {SPACES['mip'].noun}"}  # said behind a metric
 UNDEFINED, NOTHING = "na", "–"  # defined but without a value here; not part of the protocol
-TABLE_WITH_DISTORTION = ("1", "2")
-START, END = "<!-- audit -->", "<!-- /audit -->"
+BLOCK = "audit"  # between <!-- audit --> and <!-- /audit --> of a file
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table of text: a title, heads of columns, lines."""
-
-    title: str
-    heads: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-
-
-def side_by_side(title: str, rows_of: Mapping[str, Sequence[Score]]) -> Sheet:
-    """The means of one scored set under several protocols; `rows_of` is protocol id → its rows."""
-    values: dict[str, dict[Place, float | None]] = {}
-    truths: dict[str, str] = {}
-    for protocol, rows in rows_of.items():
-        means = [row for row in rows if row.level == "set" and row.stat == "mean"]
-        values[protocol] = {(row.space, row.axis, row.metric): row.value for row in means}
-        truths[protocol] = _truth_of(row.note for row in means)
-    return _sheet(title, values, truths)
+def list_lines() -> list[Place]:
+    """Return what is shown: distortion first, then likelihood, then fidelity with its controls."""
+    lines: list[Place] = []
+    for space in OF_SPACE:
+        shown = {key + suffix for key in metrics_shown(space) for suffix in ("", *(CONTROLS if space == "3d" else ()))}
+        if space == "3d":
+            shown |= {key for key, metric in METRICS.items() if metric.level == "case" and space in metric.spaces}
+        keys = sorted((key for key in METRICS if key in shown), key=_family)
+        lines += [(space, SPACES[space].axis, key) for key in keys]
+    return lines
 
 
-def side_by_side_of_case(title: str, volumes: CaseVolumes) -> Sheet:
-    """The numbers of one prediction under every protocol; those of whole sets have none."""
-    values: dict[str, dict[Place, float | None]] = {}
-    truths: dict[str, str] = {}
-    for protocol in PROTOCOLS.values():
-        scores = score_case(volumes, protocol)
-        values[protocol.id] = {(score.space, score.axis, score.metric): score.value for score in scores}
-        truths[protocol.id] = _truth_of(score.note for score in scores)
-    return _sheet(title, values, truths)
+def compare_protocols(title: str, rows_of: Mapping[str, Sequence[Score]]) -> Sheet:
+    """Return the means of one scored set under several protocols; `rows_of` is protocol id → its rows."""
+    means = {
+        protocol: [row for row in rows if row.level == "set" and row.stat == "mean"]
+        for protocol, rows in rows_of.items()
+    }
+    return _sheet(title, means)
+
+
+def compare_protocols_on_case(title: str, volumes: CaseVolumes) -> Sheet:
+    """Return the numbers of one prediction under every protocol; those of whole sets have none."""
+    return _sheet(title, {p.id: score_case(volumes, p) for p in PROTOCOLS.values()})
 
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:
-    """One case of a folder of predictions. Raises UsageError for an unknown name, BenchError as `read_prediction`."""
+    """Return one case of a folder of predictions.
+
+    Raises UsageError for an unknown name, BenchError as `read_prediction`.
+    """
     truth = cases.truth(name)
     files = find_predictions(folder, cases.names, allow_missing=True)
     if name not in files:
@@ -84,56 +71,46 @@ def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseV
     )
 
 
-def doubtful_prints() -> Sheet:
-    """The printed cells that are impossible, of another quantity, or in bold without being the best, and why."""
-    cells = read_published()
-    lines = []
-    for table in dict.fromkeys(cell.table for cell in cells):
-        of_table = {(cell.method, cell.metric): cell for cell in cells if cell.table == table}
-        for cell in of_table.values():
-            printed = (table, _title(cell), "NLL" if cell.metric == NLL else _label(cell.metric), cell.text)
-            lines += [(*printed, reason) for reason in doubts(of_table, cell.method, cell.metric)]
-    return Sheet(
-        "Published numbers that cannot stand as printed", ("Table", "Method", "Metric", "Printed", "Why"), tuple(lines)
-    )
+def list_doubtful_prints() -> Sheet:
+    """Return the printed cells that are impossible, of another quantity, or in bold without being best, and why."""
+    tables: dict[str, dict[tuple[str, str], Published]] = {}
+    for cell in read_published():
+        tables.setdefault(cell.table, {})[cell.method, cell.metric] = cell
+    lines = [
+        (table, title_of(cell.method), _printed_name(cell.metric), cell.text, reason)
+        for table, cells in tables.items()
+        for cell in cells.values()
+        for reason in doubts(cells, cell.method, cell.metric)
+    ]
+    heads = ("Table", "Method", "Metric", "Printed", "Why")
+    return Sheet(heads, lines, "Published numbers that cannot stand as printed", words=(0, -1))
 
 
-def printed_psnr_and_mse() -> Sheet:
-    """Printed PSNR beside what the printed MSE gives on [0, 1] and on [-1, 1]: no one definition fits the rows."""
+def compare_printed_psnr_and_mse() -> Sheet:
+    """Return printed PSNR beside what the printed MSE gives on [0, 1] and on [-1, 1]: no definition fits the rows."""
     cells = {(cell.table, cell.method, cell.metric): cell for cell in read_published()}
     lines = []
     for (table, method, metric), cell in cells.items():
         mse = cells.get((table, method, "mse"))
-        if metric != "psnr" or table not in TABLE_WITH_DISTORTION or mse is None or not mse.value or cell.value is None:
+        if metric != "psnr" or mse is None or not mse.value or cell.value is None:
             continue
         narrow = -10 * np.log10(mse.value)
         wide = narrow + 20 * np.log10(2)
         gaps = (f"{implied:.2f} ({cell.value - implied:+.2f})" for implied in (narrow, wide))
-        lines.append((table, _title(cell), cell.text, mse.text, *gaps))
+        lines.append((table, title_of(method), cell.text, mse.text, *gaps))
     heads = ("Table", "Method", "PSNR, dB", "MSE", "dB of that MSE on [0, 1]", "on [-1, 1]")
-    return Sheet("Printed PSNR beside what the printed MSE gives (and by how much it is off)", heads, tuple(lines))
+    return Sheet(heads, lines, "Printed PSNR beside what the printed MSE gives (and by how much it is off)")
 
 
-def markdown(sheet: Sheet) -> str:
-    """A sheet as a Markdown table under its title."""
-    align = ("left", *("right" for _ in sheet.heads[1:]))
-    lines = [tuple(text.replace("|", "\\|") for text in line) for line in sheet.lines]
-    drawn = tabulate(lines, sheet.heads, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{sheet.title}\n\n{drawn}\n"
-
-
-def replace_block(path: Path, text: str) -> None:
-    """Put `text` between the marks of a file. Raises UsageError where it does not hold each mark once, in order."""
-    files.replace_block(path, "audit", text)
-
-
-def _sheet(title: str, values: Mapping[str, Mapping[Place, float | None]], truths: Mapping[str, str]) -> Sheet:
+def _sheet(title: str, scores_of: Mapping[str, Sequence[CaseScore] | Sequence[Score]]) -> Sheet:
+    values = {name: {(s.space, s.axis, s.metric): s.value for s in scores} for name, scores in scores_of.items()}
     heads = ("", *(f"{name} ({PROTOCOLS[name].sha256()[:8]})" for name in values))
-    lines = [("scored against", *truths.values())]
-    for line in LINES:
+    lines = [("scored against", *(_name_truth(score.note for score in scores) for scores in scores_of.values()))]
+    for line in list_lines():
         if any(line in of_protocol for of_protocol in values.values()):
-            lines.append((_label(line[2]) + OF_SPACE[line[0]], *(_text(line, own) for own in values.values())))
-    return Sheet(title, heads, tuple(lines))
+            name = METRICS[line[2]].name + OF_SPACE[line[0]]
+            lines.append((name, *(_text(line, own) for own in values.values())))
+    return Sheet(heads, lines, title)
 
 
 def _text(line: Place, values: Mapping[Place, float | None]) -> str:
@@ -143,14 +120,14 @@ def _text(line: Place, values: Mapping[Place, float | None]) -> str:
     return UNDEFINED if value is None else f"{value:.{METRICS[line[2]].decimals}f}"
 
 
-def _truth_of(notes: Iterable[str]) -> str:
-    return "its own encoding of the CT" if any(TRUTH_ENCODED in note for note in notes) else "the CT"
+def _name_truth(notes: Iterable[str]) -> str:
+    return "its own encoding of the CT" if any(truth_of(note) == "encoded" for note in notes) else "the CT"
 
 
-def _label(metric: str) -> str:
-    entry = METRICS[metric]
-    return entry.label + (f", {entry.unit}" if entry.unit else "")
+def _family(key: str) -> int:
+    return get_args(Family).index(METRICS[key].family)
 
 
-def _title(cell: Published) -> str:
-    return PRINTED_TITLES.get(cell.method, cell.method)
+def _printed_name(metric: str) -> str:
+    """The name with its unit, but for the printed NLL, which has none."""
+    return METRICS[metric].label if METRICS[metric].family == "likelihood" else METRICS[metric].name

@@ -4,80 +4,68 @@ Markdown in a file of its own, and the part on volumes between two marks in READ
 results/ alone, so a file that is out of date is found.
 """
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from bench.errors import UsageError
-from bench.metrics import METRICS, Space
-from bench.metrics.stats import LEVEL, mean_intervals
-from bench.results.entries import Entry, entries_of, read_rows
+from bench.metrics import METRICS
+from bench.metrics.stats import LEVEL
+from bench.results.inference import estimate_means
+from bench.results.model import SPACES, Results, belongs, read_results
 from bench.results.renderers import render
-from bench.results.table_model import Block, Cell, Row, Table
-from bench.results.tables import DRR_METRICS, MIP_METRICS, VOLUME_METRICS, TableSpec, belongs, build_table
-from bench.scoring.store import load_results
+from bench.results.table_model import Row, Table, TableBlock, number_rows
+from bench.results.tables import TableSpec, build_table
 from bench.system.files import with_block, write_text
 
-SORTABLE = ("psnr", "ssim", "mse", "mae")  # distortion; density and coverage are never ranked
 DEFAULT_BY = "psnr"
-SPACES: tuple[tuple[Space, str, tuple[str, ...]], ...] = (
-    ("3d", "volumes", VOLUME_METRICS),
-    ("mip", "maximum-intensity projections", MIP_METRICS),
-    ("drr", "X-ray images at angles not given", DRR_METRICS),
-)
 BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
-NOTHING = "No method has been measured yet: `bench run --method codediff --dataset lidc` is a start.\n"
+NOTHING = "No method has been measured yet: `bench run --method codediff --dataset lidc` is a start."
 
 
-def leaderboard_tables(results_dir: Path, by: str = DEFAULT_BY) -> list[Table]:
-    """One table a dataset and space, methods sorted by `by`; the blocks are those of `bench table`.
+def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
+    """Return one table a data set and space, methods sorted by `by`; the blocks are those of `bench table`.
 
-    Raises UsageError when `by` is no distortion metric, BenchError for a damaged results file.
+    Raises UsageError when `by` is no distortion metric.
     """
-    if by not in SORTABLE:
-        raise UsageError(f"the leaderboard sorts by {', '.join(SORTABLE)}; not by '{by}'")
-    scores = load_results(results_dir)
-    rows = read_rows(results_dir)
-    names = sorted(scores["dataset"].unique())
-    bases = [name for name in names if not any(belongs(name, other) for other in names if other != name)]
+    sortable = [key for key, metric in METRICS.items() if metric.sortable]
+    if by not in sortable:
+        raise UsageError(f"the leaderboard sorts by {', '.join(sortable)}; not by '{by}'")
+    names = sorted(results.rows["dataset"].unique())
     tables: list[Table] = []
-    for dataset in bases:
-        for space, title, metrics in SPACES:
-            columns = (by, *(metric for metric in metrics if metric != by))
-            spec = TableSpec(f"L{len(tables) + 1}", f"{dataset}, {title}", dataset, space, columns)
-            table = build_table(spec, scores)
-            blocks = tuple(block for block in table.blocks if block.methods or block.references)
-            if any(block.facts for block in blocks):
-                tables.append(replace(table, blocks=tuple(_sorted(block, spec, rows) for block in blocks), caption=""))
+    for dataset in names:
+        if any(belongs(dataset, other) for other in names if other != dataset):
+            continue
+        for space, shown in SPACES.items():
+            spec = TableSpec(f"L{len(tables) + 1}", f"{dataset}, {shown.heading}", dataset, space, by)
+            table = build_table(spec, results)
+            blocks = tuple(_sort_block(block, spec) for block in table.blocks if block.facts)
+            if blocks:
+                tables.append(replace(table, blocks=blocks, caption="", numbered=True))
     return tables
 
 
-def document(tables: Sequence[Table], by: str) -> str:
-    """The whole file."""
-    parts = ["# Leaderboard", _about(by), render(tables, "md").strip() if tables else NOTHING.strip()]
-    return "\n\n".join(parts) + "\n"
+def write_document(tables: Sequence[Table], by: str) -> str:
+    """Return the whole file."""
+    return "\n\n".join(["# Leaderboard", _explain(by), render(tables, "md").strip() or NOTHING]) + "\n"
 
 
-def block(tables: Sequence[Table], by: str, full: str) -> str:
-    """The tables of volumes, for a README; `full` is where the whole file lies, as seen from it."""
-    shown = [table for table in tables if table.title.endswith(SPACES[0][1])]
-    text = render(shown, "md").strip() if shown else NOTHING.strip()
-    return f"{_about(by)} All of it is in [{full}]({full}).\n\n{text}"
+def write_block(tables: Sequence[Table], by: str, full: str) -> str:
+    """Return the tables of volumes, for a README; `full` is where the whole file lies, as seen from it."""
+    shown = [table for table in tables if table.space == "3d"]
+    return f"{_explain(by)} All of it is in [{full}]({full}).\n\n{render(shown, 'md').strip() or NOTHING}"
 
 
 def refresh(results_dir: Path, by: str, out: Path, readme: Path | None, *, check: bool) -> list[Path]:
-    """Write the file, and the block of a README where one is named; with `check` only say which are out of date.
+    """Write the file, and the block of a README where one is named; with `check` only return which are out of date.
 
     Raises UsageError for a README without the lines <!-- leaderboard --> and <!-- /leaderboard -->.
     """
-    tables = leaderboard_tables(results_dir, by)
-    wanted = {out: document(tables, by)}
+    tables = build_leaderboard(read_results(results_dir), by)
+    wanted = {out: write_document(tables, by)}
     if readme is not None:
-        wanted[readme] = with_block(readme, BLOCK, block(tables, by, os.path.relpath(out, readme.parent)))
+        wanted[readme] = with_block(readme, BLOCK, write_block(tables, by, os.path.relpath(out, readme.parent)))
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     if not check:
         for path in stale:
@@ -85,7 +73,7 @@ def refresh(results_dir: Path, by: str, out: Path, readme: Path | None, *, check
     return stale
 
 
-def _about(by: str) -> str:
+def _explain(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
         "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for "
@@ -94,49 +82,19 @@ def _about(by: str) -> str:
     )
 
 
-def _sorted(block: Block, spec: TableSpec, rows: pd.DataFrame) -> Block:
-    columns = [(spec.space, metric) for metric in spec.metrics]
-    mine = rows[rows["run_id"].isin([run for row in (*block.methods, *block.references) for run in row.run_ids])]
-    for name, value in block.facts.items():
-        mine = mine[mine[name] == value]
-    entries = {entry.run_ids: entry for entry in entries_of(mine, columns)}
-    up = METRICS[spec.metrics[0]].direction == "up"
-    methods = [_with_intervals(row, spec, entries) for row in block.methods if row.run_ids]
-    methods.sort(key=lambda row: _place(row.cells[0], up))
-    return replace(
-        block,
-        header=f"sorted by {METRICS[spec.metrics[0]].label} · {block.header}",
-        methods=tuple(_numbered(methods)),
-        references=tuple(_with_intervals(row, spec, entries) for row in block.references),
-    )
+def _sort_block(block: TableBlock, spec: TableSpec) -> TableBlock:
+    methods = number_rows([_add_intervals(row, spec) for row in block.methods if row.entry])
+    references = tuple(_add_intervals(row, spec) for row in block.references)
+    header = f"sorted by {METRICS[spec.by].label} · {block.header}"
+    return replace(block, header=header, methods=methods, references=references)
 
 
-def _with_intervals(row: Row, spec: TableSpec, entries: Mapping[tuple[str, ...], Entry]) -> Row:
-    entry = entries.get(row.run_ids)
-    if entry is None:
+def _add_intervals(row: Row, spec: TableSpec) -> Row:
+    if row.entry is None:
         return row
-    means = mean_intervals(entry.values[[(spec.space, metric) for metric in spec.metrics]].to_numpy())
-    cells = [
-        replace(cell, interval=(float(low), float(high))) if cell.value is not None and math.isfinite(low) else cell
-        for cell, low, high in zip(row.cells, means.low, means.high, strict=True)
-    ]
+    means = estimate_means(row.entry, [(spec.space, metric) for metric in spec.metrics])
+    cells = (
+        replace(cell, interval=mean.interval if cell.value is not None else None)
+        for cell, mean in zip(row.cells, means, strict=True)
+    )
     return replace(row, cells=tuple(cells))
-
-
-def _place(cell: Cell, up: bool) -> tuple[bool, float]:
-    """Best first; what cannot be ranked last."""
-    value = cell.value if cell.value is not None and cell.comparable else None
-    return value is None, 0.0 if value is None else (-value if up else value)
-
-
-def _numbered(rows: Sequence[Row]) -> Iterator[Row]:
-    """Rows with their place before the name; equal numbers share one."""
-    place, last = 0, ""
-    for index, row in enumerate(rows, start=1):
-        cell = row.cells[0]
-        if cell.value is None or not cell.comparable:
-            yield replace(row, title=f"– {row.title}")
-            continue
-        shown = f"{cell.value:.{cell.decimals}f}"
-        place, last = (place if shown == last else index), shown
-        yield replace(row, title=f"{place}. {row.title}")

@@ -1,6 +1,6 @@
 """The numbers CodeDiff3D (ICCV 2023) printed in its Tables 1–4, and what is wrong with some of them.
 
-The file paper.csv lies beside this module, so that it is there in a wheel too. What cannot be is found by computation.
+They stand in results/paper.csv, which a wheel holds beside this module. What cannot be is found by computation.
 """
 
 import csv
@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.metrics import METRICS
+from bench.metrics import METRICS, NLL
 
-PAPER_CSV = Path(__file__).with_name("paper.csv")
-NLL = "nll_bits_per_voxel"
 COLUMN_OF = {"nll": NLL}  # the printed column under which a number of ours stands; others keep their names
 PRINTED_TITLES = {
     "x2ctgan": "X2CT-GAN",
@@ -37,18 +35,30 @@ class Published:
 
 
 def read_published() -> list[Published]:
-    """All printed cells, in the order of the paper."""
-    with PAPER_CSV.open(newline="") as file:
+    """Return all printed cells, in the order of the paper."""
+    beside = Path(__file__).with_name("paper.csv")
+    path = beside if beside.exists() else Path(__file__).parents[2] / "results" / "paper.csv"
+    with path.open(newline="") as file:
         return [_cell(line) for line in csv.DictReader(file)]
 
 
 def of_table(table: str) -> dict[tuple[str, str], Published]:
-    """(method, metric) → printed cell of one table, in the order of the paper."""
+    """Return (method, metric) → printed cell of one table, in the order of the paper."""
     return {(cell.method, cell.metric): cell for cell in read_published() if cell.table == table}
 
 
+def methods_of(cells: Mapping[tuple[str, str], Published]) -> list[str]:
+    """Return the methods, or parts of them, that have a cell, in the order of the paper."""
+    return list(dict.fromkeys(method for method, _ in cells))
+
+
+def title_of(method: str) -> str:
+    """Return what the paper calls a method or a part of one."""
+    return PRINTED_TITLES.get(method, method)
+
+
 def doubts(cells: Mapping[tuple[str, str], Published], method: str, metric: str) -> list[str]:
-    """Footnotes to one printed cell: impossible values, another quantity, bold type on another than the best."""
+    """Return footnotes to one printed cell: impossible, another quantity, bold type on another than the best."""
     cell = cells[method, metric]
     notes = []
     if metric == NLL and cell.value is not None:
@@ -57,31 +67,21 @@ def doubts(cells: Mapping[tuple[str, str], Published], method: str, metric: str)
             "under that name, so compare it with MAE and not with bits"
         )
     mse, mae = (cells.get((method, name)) for name in ("mse", "mae"))
-    if metric in ("mse", "mae") and mse and mae and mse.value is not None and mae.value is not None:
-        notes += _impossible(mse.value, mae.value)
+    if metric in ("mse", "mae") and mse and mae and (mse.value or 0.0) > (mae.value or 0.0):
+        wide = (mse.value or 0.0) > 2 * (mae.value or 0.0)
+        where = ": MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]" if wide else " on [0, 1], where MSE ≤ MAE"
+        notes.append(f"MSE {mse.value:g} and MAE {mae.value:g} cannot both hold{where}")
     best = best_printed(cells, metric)
     if cell.printed_bold and best is not None and cell.value != best.value:
-        notes.append(f"printed in bold, although {_title(best.method)} has {best.text}")
+        notes.append(f"printed in bold, although {title_of(best.method)} has {best.text}")
     return notes
 
 
 def best_printed(cells: Mapping[tuple[str, str], Published], metric: str) -> Published | None:
-    """The best printed value of a column; None where more is not better."""
+    """Return the best printed value of a column; None where more is not better."""
     column = [cell for cell in cells.values() if cell.metric == metric and cell.value is not None]
     sign = {"up": 1.0, "down": -1.0}.get(METRICS[metric].direction)
     return max(column, key=lambda cell: sign * (cell.value or 0.0)) if column and sign else None
-
-
-def _impossible(mse: float, mae: float) -> list[str]:
-    if mse > 2 * mae:
-        return [f"MSE {mse:g} and MAE {mae:g} cannot both hold: MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"]
-    if mse > mae:
-        return [f"MSE {mse:g} and MAE {mae:g} cannot both hold on [0, 1], where MSE ≤ MAE"]
-    return []
-
-
-def _title(method: str) -> str:
-    return PRINTED_TITLES.get(method, method)
 
 
 def _cell(line: Mapping[str, str]) -> Published:

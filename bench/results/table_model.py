@@ -1,18 +1,30 @@
 """What a table is, whatever draws it: blocks of rows that may be compared, cells, footnotes; and who is best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bench.metrics import METRICS
+from bench.metrics import METRICS, Space
+from bench.results.model import Entry, Kind
 
-Kind = Literal["method", "floor", "ceiling"]
 CAPTION = (
     "Cells: ours (published). Best is bold, second underlined, among methods trained here and run on all cases; ± is "
     "the standard deviation over seeds. Density and coverage: value and its distance Δ from what real training cases "
     "score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: not run; error: the "
     "run failed, its footnote says how."
 )
+WITHOUT_VALUE = {"cannot": "N/A", "not_run": "—", "error": "error"}  # how a cell says why it has none
+
+
+@dataclass(frozen=True)
+class CellTexts:
+    """The parts of a cell in words; empty where it has none."""
+
+    value: str
+    sd: str = ""
+    interval: str = ""
+    distance: str = ""
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,32 +44,60 @@ class Cell:
     marks: tuple[int, ...] = ()  # footnotes, from 1
 
     @property
-    def decimals(self) -> int:
-        """Digits shown after the point."""
-        return METRICS[self.metric].decimals
+    def shown(self) -> float | None:
+        """The value as its digits show it, where it may be compared with others."""
+        return round(self.value, METRICS[self.metric].decimals) if self.comparable and self.value is not None else None
+
+    @property
+    def texts(self) -> CellTexts:
+        """The parts in words, at the digits of the metric."""
+        if self.state in ("cannot", "not_run") and self.published == "N/A":
+            return CellTexts("N/A")  # neither the paper nor this run has a number
+        published = f"({self.published})" if self.published else ""
+        if self.value is None:
+            return CellTexts(WITHOUT_VALUE.get(self.state, ""), published=published)
+        digits = METRICS[self.metric].decimals
+        value, *ends = (f"{round(v, digits) + 0.0:.{digits}f}" for v in (self.value, *(self.interval or ())))
+        return CellTexts(
+            value,  # + 0.0: no negative zero
+            "" if self.sd is None else f"± {self.sd:.{digits}f}",
+            f"[{', '.join(ends)}]" if ends else "",
+            "" if self.distance is None else f"Δ{_with_sign(self.distance, digits)}",
+            published,
+        )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method, or one part of it."""
+    """One method, or one part of it, or what it is read beside."""
 
-    method: str
     title: str
     kind: Kind
-    origin: str
-    seeds: int
     cells: tuple[Cell, ...]
-    run_ids: tuple[str, ...] = ()
+    method: str = ""
+    entry: Entry | None = None  # what was measured; None of a published number alone, and of a control
+    seeds: int = 0
+    place: int | None = None  # in a table that is numbered
+
+    @property
+    def origin(self) -> str:
+        """Where the runs come from; empty without any."""
+        return self.entry.origin if self.entry else ""
 
 
 @dataclass(frozen=True)
-class Block:
+class TableBlock:
     """Rows that may be compared, and references beside which they are read."""
 
-    facts: Mapping[str, str]  # what the rows share, by column of scores.csv
+    facts: Mapping[str, str]  # what the rows share, by column of the scores
     header: str
     methods: tuple[Row, ...]
-    references: tuple[Row, ...] = ()  # floors, ceilings, real cases; never ranked
+    references: tuple[Row, ...] = ()  # floors, ceilings, controls; never ranked
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Methods, then references."""
+        return *self.methods, *self.references
 
 
 @dataclass(frozen=True)
@@ -67,10 +107,12 @@ class Table:
     id: str
     title: str
     columns: tuple[str, ...]  # labels
-    blocks: tuple[Block, ...]
-    footnotes: tuple[str, ...]
+    blocks: tuple[TableBlock, ...]
+    footnotes: tuple[str, ...] = ()
     caption: str = CAPTION
     name_column: str = "Method"
+    space: Space | None = None  # None of times
+    numbered: bool = False  # methods have their place before their name, or a dash
 
 
 @dataclass
@@ -79,43 +121,57 @@ class Footnotes:
 
     texts: list[str] = field(default_factory=list)
 
-    def mark(self, text: str) -> int:
-        """The number of a note, from 1."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
+    def mark(self, *texts: str) -> tuple[int, ...]:
+        """Return the numbers of notes, from 1."""
+        self.texts += dict.fromkeys(text for text in texts if text not in self.texts)
+        return tuple(self.texts.index(text) + 1 for text in texts)
 
 
 def label_of(metric: str) -> str:
-    """The head of a column: which way is better, name, unit."""
-    entry = METRICS[metric]
-    arrow = {"up": "↑ ", "down": "↓ ", "toward_baseline": ""}[entry.direction]
-    return f"{arrow}{entry.label}" + (f", {entry.unit}" if entry.unit else "")
+    """Return the head of a column: which way is better, name, unit."""
+    arrow = {"up": "↑ ", "down": "↓ "}.get(METRICS[metric].direction, "")
+    return arrow + METRICS[metric].name
 
 
-def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows with the best and the second of each column marked, by the digits that are shown.
+def rank_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows with the best and the second of each column marked, by the digits that are shown.
 
     Equal numbers share a rank; a number without another to compare it with has none.
     """
     if not rows:
         return ()
-    columns = [_ranked_column(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
+    columns = [_rank_column(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
     return tuple(replace(row, cells=cells) for row, cells in zip(rows, zip(*columns, strict=True), strict=True))
 
 
-def _ranked_column(cells: Sequence[Cell]) -> list[Cell]:
+def number_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows from best to worst by their first cell, with their places; equal numbers share one.
+
+    What may not be compared comes last and has none.
+    """
+    sign = -1 if rows and METRICS[rows[0].cells[0].metric].direction == "up" else 1
+    known = [row for row in rows if row.cells[0].shown is not None]
+    known.sort(key=lambda row: sign * (row.cells[0].value or 0.0))
+    shown = [row.cells[0].shown for row in known]
+    numbered = [replace(row, place=shown.index(value) + 1) for row, value in zip(known, shown, strict=True)]
+    return *numbered, *(row for row in rows if row.cells[0].shown is None)
+
+
+def draw_row(row: Row, table: Table, *, numbered: bool, text: Callable[[Cell], str]) -> list[str]:
+    """Return a row as text: name, seeds, cells drawn by `text`."""
+    place = "" if not table.numbered or not numbered else f"{row.place}. " if row.place else "– "
+    return [place + row.title, str(row.seeds or ""), *map(text, row.cells)]
+
+
+def _rank_column(cells: Sequence[Cell]) -> list[Cell]:
     direction = METRICS[cells[0].metric].direction
-    shown = [_shown(cell) if cell.comparable and direction != "toward_baseline" else None for cell in cells]
-    known = [value for value in shown if value is not None]
-    if len(known) < 2:
+    known = {cell.shown for cell in cells if cell.shown is not None}
+    if direction == "toward_baseline" or sum(cell.shown is not None for cell in cells) < 2:
         return list(cells)
-    first_two = sorted(set(known), reverse=direction == "up")[:2]
-    return [
-        replace(cell, rank=first_two.index(value) + 1) if value in first_two else cell
-        for cell, value in zip(cells, shown, strict=True)
-    ]
+    first_two = sorted(known, reverse=direction == "up")[:2]
+    return [replace(cell, rank=first_two.index(cell.shown) + 1) if cell.shown in first_two else cell for cell in cells]
 
 
-def _shown(cell: Cell) -> float | None:
-    return None if cell.value is None else round(cell.value, cell.decimals)
+def _with_sign(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"±{abs(float(text)):.{digits}f}"

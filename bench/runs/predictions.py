@@ -114,12 +114,12 @@ def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool 
     extra = [case for case in found if case not in set(names)]
     missing = [case for case in names if case not in found]
     if duplicates:
-        raise BenchError(f"{folder}: more than one file for {_listed(duplicates)}; keep one a case")
+        raise BenchError(f"{folder}: more than one file for {_join_names(duplicates)}; keep one a case")
     if extra:
-        raise BenchError(f"{folder}: no such case in the split: {_listed(extra)}; cases are named like {names[0]}")
+        raise BenchError(f"{folder}: no such case in the split: {_join_names(extra)}; cases are named like {names[0]}")
     if missing and not allow_missing:
         raise BenchError(
-            f"{folder}: {len(missing)} of {len(names)} cases have no file: {_listed(missing)}; "
+            f"{folder}: {len(missing)} of {len(names)} cases have no file: {_join_names(missing)}; "
             "add them or pass --allow-missing"
         )
     return {case: found[case] for case in names if case in found}
@@ -143,7 +143,7 @@ def encoded_truth(folder: Path, cases: Cases, names: Sequence[str]) -> dict[str,
 
 def check_grid(path: Path, cases: Cases, case: str) -> None:
     """Raise BenchError unless the file's header describes the grid of `case`; the voxels are not read."""
-    _reoriented(path, cases, case)
+    _read_reoriented(path, cases, case)
 
 
 def read_prediction(path: Path, cases: Cases, case: str, unit: Unit = "hu") -> tuple[np.ndarray, str]:
@@ -152,7 +152,7 @@ def read_prediction(path: Path, cases: Cases, case: str, unit: Unit = "hu") -> t
     Values outside the window are clipped, which the note says. Raises BenchError, naming the file, for another grid,
     NaN, a file that cannot be read, and values that contradict `unit`.
     """
-    image = _reoriented(path, cases, case)
+    image = _read_reoriented(path, cases, case)
     volume = check_values(path, image, unit).T
     low, high = cases.card.window if unit == "hu" else (0.0, 1.0)
     outside = float(np.mean((volume < low) | (volume > high)))
@@ -173,7 +173,7 @@ def read_predictions(
         yield read_prediction(files[case], cases, case, unit)[0]
 
 
-def _reoriented(path: Path, cases: Cases, case: str) -> Any:
+def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:
     """The image with its axes permuted and flipped to the case's (W, H, D) and checked against its affine."""
     expected = cases.affines[cases.index(case)]
     shape = cases.hounsfield.shape[:0:-1]
@@ -217,6 +217,6 @@ def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
         raise BenchError(f"{path}: values lie in {low:g}..{high:g}, far outside [0, 1]; pass --unit hu")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -39,9 +39,9 @@ def open_volume(path: Path, case_affine: np.ndarray) -> Any:
     `case_affine` is what a .npy array is taken to lie on. Raises BenchError, naming the file, for what cannot be read.
     """
     if path.suffix == ".npy":
-        image = _from_numpy(path, case_affine)
+        image = _open_numpy(path, case_affine)
     elif path.suffix in ITK_SUFFIXES:
-        image = _from_itk(path)
+        image = _open_itk(path)
     else:
         try:
             image = nib.funcs.squeeze_image(nib.load(path))  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def open_volume(path: Path, case_affine: np.ndarray) -> Any:
     return image
 
 
-def _from_numpy(path: Path, affine: np.ndarray) -> Any:
+def _open_numpy(path: Path, affine: np.ndarray) -> Any:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
@@ -64,7 +64,7 @@ def _from_numpy(path: Path, affine: np.ndarray) -> Any:
     return nib.spatialimages.SpatialImage(array.T, affine)
 
 
-def _from_itk(path: Path) -> Any:
+def _open_itk(path: Path) -> Any:
     if importlib.util.find_spec("SimpleITK") is None:
         raise UsageError(f"{path}: reading {path.suffix} needs SimpleITK; pip install 'ct-from-views-bench[data]'")
     import SimpleITK as itk  # noqa: N813

@@ -16,12 +16,12 @@ from bench.dataset import to_hounsfield, to_unit
 from bench.metrics.ensembles import interval_shares, truth_ranks
 from bench.metrics.stats import LEAST, Estimate, function_of_means
 from bench.projector import AIR_BELOW_HU
-from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
+from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, limited
+from bench.study.runs import StudyRequest, TrainedRun, take_first
 from bench.study.sampling import put, sample_count, several_samples
 from bench.system.progress import Progress
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 INSIDE, FACTOR = "stated share of the interval", "factor"
 ALIKE = 1e-6  # part of the error, of a spread that is rounding
@@ -40,8 +40,8 @@ def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
     """Shares of voxels and of factors inside intervals of samples; and how far each factor spreads."""
     count = sample_count("calibration", request)
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
-        found = _gathered(run, cases, count, progress)
+        cases = take_first(run.cases["test"], request.limit)
+        found = _gather(run, cases, count, progress)
         for stated, values in found.inside.items():
             yield Point(run.facts, INSIDE, stated, values, compared=False)
         training = _training_factors(run.cases["train"])
@@ -50,7 +50,7 @@ def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
 
 
 def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, population: float) -> dict[str, Estimate]:
-    """What the spread of samples (N, K) of N cases says beside the truth (N,) and a prediction from the views (N,).
+    """Return what the spread of samples (N, K) says beside the truth (N,) and a prediction from the views (N,).
 
     `unexplained` and `sampled` are parts of the standard deviation of the `population`; 1 is right for the two ratios,
     less is overconfident. `spread_skill` allows for the mean being one of K samples only.
@@ -69,15 +69,15 @@ def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, popul
     return {"unexplained": root(2), "sampled": root(0), "spread_ratio": ratio(2), "spread_skill": ratio(1)}
 
 
-def _gathered(run: TrainedRun, cases: Cases, count: int, progress: Progress) -> _Found:
+def _gather(run: TrainedRun, cases: Cases, count: int, progress: Progress) -> _Found:
     found, card = _Found(), cases.card
     for name, truth, drawn in several_samples(run, cases, count, progress):
-        random = np.random.default_rng(derived_seed(run.seed, "ties", name))
+        random = np.random.default_rng(derive_seed(run.seed, "ties", name))
         body = to_hounsfield(truth, card.window) > AIR_BELOW_HU
         ranks = truth_ranks(drawn, truth, random)
         for metric, chosen in (("inside", ranks), ("inside_body", ranks[body])):
             _put_shares(found, metric, name, chosen, count)
-        measured = [measured_factors(to_hounsfield(volume, card.window), card.voxel_mm) for volume in (truth, *drawn)]
+        measured = [measure_factors(to_hounsfield(volume, card.window), card.voxel_mm) for volume in (truth, *drawn)]
         table = {factor: np.array([one[factor] for one in measured]) for factor in measured[0]}
         for factor, row in table.items():
             found.factors.setdefault(factor, {})[name] = row
@@ -104,9 +104,9 @@ def _of_factor(
     truth, samples = rows[:, 0], rows[:, 1:]
     train = run.cases["train"]
     test_views = cases.line_integrals[[cases.index(name) for name in names]]
-    predicted = predicted_from_views(train.line_integrals[known], values, test_views)
+    predicted = predict_from_views(train.line_integrals[known], values, test_views)
     found = spreads(truth, samples, predicted, float(population))
-    random = np.random.default_rng(derived_seed(run.seed, "ties", factor))
+    random = np.random.default_rng(derive_seed(run.seed, "ties", factor))
     ranks, count = truth_ranks(samples.T, truth, random), samples.shape[1]
     of_cases: Values = {"excess": {}, "rank": {}}
     for name, rank in zip(names, ranks, strict=True):
@@ -115,7 +115,7 @@ def _of_factor(
         of_cases["rank"][name] = (float(rank) + 0.5) / (count + 1)
     note = f"the views leave at most {found['unexplained'].value:.0%} of its spread over cases open"
     if train.card.source == "phantom":
-        drawn, r = drawn_factor(values, [train.factors(n) for n, k in zip(train.names, known, strict=True) if k])
+        drawn, r = find_drawn_factor(values, [train.factors(n) for n, k in zip(train.names, known, strict=True) if k])
         note += f"; follows the drawn {drawn}, r = {r:+.2f}" if drawn else ""
     note += _verdict(found["spread_skill"])
     return Point(run.facts, FACTOR, factor, of_cases, of_set=found, note=note, compared=False)
@@ -133,5 +133,5 @@ def _training_factors(cases: Cases) -> dict[str, np.ndarray]:
     """Factor → its values over the training cases, of the windowed volumes as methods see them."""
     window, voxel_mm = cases.card.window, cases.card.voxel_mm
     volumes = (to_hounsfield(to_unit(v.astype(np.float64), window), window) for v in cases.hounsfield)
-    rows = [measured_factors(volume, voxel_mm) for volume in volumes]
+    rows = [measure_factors(volume, voxel_mm) for volume in volumes]
     return {factor: np.array([row[factor] for row in rows]) for factor in rows[0]}

@@ -184,7 +184,7 @@ def _require_comparable(runs: Sequence[TrainedRun]) -> None:
 
 
 def _subject(points: Sequence[Point]) -> str:
-    """What a file is named after: dataset, preset, methods, seeds."""
+    """Return what a file is named after: dataset, preset, methods, seeds."""
     methods = "+".join(dict.fromkeys(point.facts["method"] for point in points))
     seeds = "+".join(dict.fromkeys(point.facts["seed"] for point in points))
     return f"{points[0].facts['dataset']}-{points[0].facts['preset']}-{methods}-s{seeds}"

@@ -37,7 +37,7 @@ def beam_hardening(integrals: np.ndarray, kilovolts: float, unchanged: float) ->
     would: what remains is the curve, thin parts look denser than they are beside thick ones.
     """
     energies, weights = tube_spectrum(kilovolts)
-    water = _interpolated(energies, WATER_CM2_PER_GRAM)
+    water = _interpolate(energies, WATER_CM2_PER_GRAM)
     relative = water / np.sum(weights * water)  # to what a thin object shows
 
     def measured(true: np.ndarray) -> np.ndarray:
@@ -57,12 +57,12 @@ def tube_spectrum(kilovolts: float) -> tuple[np.ndarray, np.ndarray]:
     if not 20 <= kilovolts <= 150:
         raise ValueError(f"the spectrum is known for 20 to 150 kV, not {kilovolts:g}")
     energies = np.arange(15.0, kilovolts, 1.0)
-    passed = np.exp(-FILTER_CM * ALUMINIUM_PER_CM3 * _interpolated(energies, ALUMINIUM_CM2_PER_GRAM))
+    passed = np.exp(-FILTER_CM * ALUMINIUM_PER_CM3 * _interpolate(energies, ALUMINIUM_CM2_PER_GRAM))
     signal = (kilovolts - energies) * passed
     return energies, signal / signal.sum()
 
 
-def moved(
+def move_object(
     hounsfield: Tensor, voxel_mm: float, *, degrees: float = 0.0, shift_mm: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
     """Volumes (B, D, H, W) in HU after the object was scaled, turned about the D axis, then shifted; air comes in.
@@ -85,6 +85,6 @@ def moved(
     return sampled[0] + AIR_HU
 
 
-def _interpolated(energies: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _interpolate(energies: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Attenuation between tabulated energies, straight on logarithmic axes."""
     return np.exp(np.interp(np.log(energies), np.log(ENERGIES_KEV), np.log(table)))

@@ -14,11 +14,11 @@ from bench.cases import Cases
 from bench.data.cases import fine_volumes
 from bench.errors import UsageError
 from bench.projector import project
-from bench.study.degrade import beam_hardening, moved, poisson_noise
+from bench.study.degrade import beam_hardening, move_object, poisson_noise
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, limited, measure
+from bench.study.runs import StudyRequest, TrainedRun, measure, take_first
 from bench.system.progress import Progress
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 OWN, OTHERS = "own", "all of another's"
 WHOSE = "whose views"
@@ -33,7 +33,7 @@ NONE, ONE_ENERGY = "no noise", "one energy"
 def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Another patient's views, all of them or one: how much of each view does a method use?"""
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
+        cases = take_first(run.cases["test"], request.limit)
         if len(cases) < 2:
             raise UsageError("shuffle needs at least 2 test cases")
         partner = partners(len(cases), run.seed)
@@ -51,11 +51,11 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progre
     The truth is where the first view saw it. The direction of a movement is drawn for each case and kept at all
     strengths, so that no method can learn it.
     """
-    cases = limited(runs[0].cases["test"], request.limit)  # the same of all runs, or the study was refused
+    cases = take_first(runs[0].cases["test"], request.limit)  # the same of all runs, or the study was refused
     if cases.card.views < 2:
         raise UsageError(f"misalign needs at least 2 views; {runs[0].folder.root.name} has one")
     with progress.task("project the moved objects", len(cases)) as task:
-        views = _moved_views(runs[0], cases, MOVEMENTS, task.advance)
+        views = _move_views(runs[0], cases, MOVEMENTS, task.advance)
     for run in runs:
         true = _point(run, cases, "", "0", progress).values
         for parameter, strengths in MOVEMENTS.items():
@@ -67,11 +67,11 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progre
 def noise(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Few photons, or the whole spectrum of a tube without scatter, in all views."""
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
+        cases = take_first(run.cases["test"], request.limit)
         true = _point(run, cases, "", NONE, progress).values
         yield Point(run.facts, PHOTONS, NONE, true)
         for photons in PHOTON_COUNTS:
-            random = [np.random.default_rng(derived_seed(run.seed, "noise", photons, name)) for name in cases.names]
+            random = [np.random.default_rng(derive_seed(run.seed, "noise", photons, name)) for name in cases.names]
             views = [poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
             yield _point(
                 run, with_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), progress
@@ -84,13 +84,13 @@ def noise(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress)
 
 def partners(count: int, seed: int) -> np.ndarray:
     """For each case another one, each used once: the next in a random ring."""
-    ring = np.random.default_rng(derived_seed(seed, "shuffle")).permutation(count)
+    ring = np.random.default_rng(derive_seed(seed, "shuffle")).permutation(count)
     partner = np.empty(count, dtype=int)
     partner[ring] = np.roll(ring, 1)
     return partner
 
 
-def _moved_views(
+def _move_views(
     run: TrainedRun,
     cases: Cases,
     movements: Mapping[str, Sequence[float]],
@@ -115,13 +115,15 @@ def _moved_views(
 
 def _after(hounsfield: torch.Tensor, voxel_mm: float, name: str, parameter: str, strength: float) -> torch.Tensor:
     """The volume (1, D, H, W) of case `name` after a movement in the direction that is drawn for it."""
-    random = np.random.default_rng(derived_seed("movement", name))
+    random = np.random.default_rng(derive_seed("movement", name))
     sign, direction = random.choice([-1.0, 1.0]), random.normal(size=3)
     if parameter == ROTATION:
-        return moved(hounsfield, voxel_mm, degrees=sign * strength)
+        return move_object(hounsfield, voxel_mm, degrees=sign * strength)
     if parameter == SHIFT:
-        return moved(hounsfield, voxel_mm, shift_mm=torch.from_numpy(strength * direction / np.linalg.norm(direction)))
-    return moved(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
+        return move_object(
+            hounsfield, voxel_mm, shift_mm=torch.from_numpy(strength * direction / np.linalg.norm(direction))
+        )
+    return move_object(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
 
 
 def with_views(cases: Cases, integrals: np.ndarray) -> Cases:

@@ -27,9 +27,9 @@ from bench.projector import AIR_BELOW_HU, project
 from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
 from bench.study.inputs import partners, with_views
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, likelihoods, limited
+from bench.study.runs import StudyRequest, TrainedRun, likelihoods, take_first
 from bench.system.progress import Progress
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 KIND, TEST_CASES = "input", "test cases"
 METAL, TURNED, ROLLED, BLURRED = "metal", "upside down", "halves swapped", "blurred"
@@ -54,12 +54,12 @@ def ood(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -
     for run in runs:
         _require_likelihood(run)
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
+        cases = take_first(run.cases["test"], request.limit)
         mean = _mean_volume(run.cases["train"])
         own = _bits(run, cases, mean, progress, TEST_CASES)
         yield Point(run.facts, KIND, TEST_CASES, own)
         for kind, change in _changes(run).items():
-            yield _against(run, own, kind, _bits(run, _changed(run, cases, kind, change), mean, progress, kind))
+            yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), mean, progress, kind))
         strangers = with_views(cases, cases.line_integrals[partners(len(cases), run.seed)])
         yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, mean, progress, OTHERS_VIEWS))
         for spec in _other_datasets(run):
@@ -92,10 +92,10 @@ def _changes(run: TrainedRun) -> dict[str, Change]:
     }
 
 
-def _changed(run: TrainedRun, cases: Cases, kind: str, change: Change) -> Cases:
+def _change(run: TrainedRun, cases: Cases, kind: str, change: Change) -> Cases:
     """The same cases after a change."""
     fine = fine_volumes(run.spec, run.config.data, cases.card.source, cases.split)
-    drawn = (np.random.default_rng(derived_seed(run.seed, kind, name)) for name in cases.names)
+    drawn = (np.random.default_rng(derive_seed(run.seed, kind, name)) for name in cases.names)
     changed = (change(volume.astype(np.float32), random) for volume, random in zip(fine, drawn, strict=False))
     return _cases_of(run, cases, cases.names, changed)
 
@@ -107,7 +107,7 @@ def _of_dataset(run: TrainedRun, cases: Cases, spec: DatasetSpec) -> Cases:
     for index, volume in zip(range(len(cases)), fine_volumes(spec, run.config.data, source, "test"), strict=False):
         names.append(f"{spec.name}-{index:04d}")
         volumes.append(volume.astype(np.float32))
-    return _cases_of(run, limited(cases, len(names)), tuple(names), volumes)
+    return _cases_of(run, take_first(cases, len(names)), tuple(names), volumes)
 
 
 def _cases_of(run: TrainedRun, cases: Cases, names: tuple[str, ...], fine: Iterable[np.ndarray]) -> Cases:
@@ -140,7 +140,7 @@ def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, w
 
 
 def _against(run: TrainedRun, own: Values, kind: str, other: Values) -> Point:
-    """What a kind of input scores, its AUROCs, and in words where the likelihood points the other way."""
+    """Return what a kind of input scores, its AUROCs, and in words where the likelihood points the other way."""
     found: dict[str, Estimate] = {}
     for name, metric in SCORES.items():
         inside, outside = own[metric], other[metric]

@@ -55,7 +55,7 @@ def figure_of(title: str, panels: Sequence[Panel], points: Sequence[Point]) -> F
 
 
 def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], looks: Mapping[str, int]) -> None:
-    settings, numbers = _ordered(list(dict.fromkeys(summary.point.setting for summary in found)))
+    settings, numbers = _order(list(dict.fromkeys(summary.point.setting for summary in found)))
     places = dict(zip(settings, numbers or range(len(settings)), strict=True))
     if panel.diagonal and numbers:
         axis.plot([min(numbers), max(numbers)], [min(numbers), max(numbers)], color="0.6", linewidth=1, linestyle=":")
@@ -96,7 +96,7 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], looks: Mappi
     axis.grid(alpha=0.25)
 
 
-def _ordered(settings: Sequence[str]) -> tuple[list[str], list[float] | None]:
+def _order(settings: Sequence[str]) -> tuple[list[str], list[float] | None]:
     """Numbers by size, then words as they came; and the numbers where there are no words."""
     numbers = sorted((setting for setting in settings if _is_number(setting)), key=float)
     words = [setting for setting in settings if not _is_number(setting)]

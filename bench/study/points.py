@@ -110,7 +110,7 @@ def summaries(points: Sequence[Point]) -> list[Summary]:
 
 
 def label_of(metric: str) -> str:
-    """How a metric is called, with its unit."""
+    """Return how a metric is called, with its unit."""
     if metric in OWN_METRICS:
         return OWN_METRICS[metric][0]
     return METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")

@@ -24,7 +24,7 @@ from bench.runs.folder import RunFolder
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.study.points import Values
 from bench.system.progress import Progress
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 FITTED = ("done", "fitted", "predicted")  # statuses of a run whose weights are all there
 
@@ -104,7 +104,7 @@ class TrainedRun:
         return _load(self.run, type(self.method), config, self.spec)
 
     def has_setting(self, key: str) -> bool:
-        """Whether the method knows a setting, open or not."""
+        """Return whether the method knows a setting, open or not."""
         return key in _keys(self.config.options)
 
     def setting(self, key: str) -> object:
@@ -157,7 +157,7 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
     return _load(run, plugin.load(), config, spec)
 
 
-def limited(cases: Cases, limit: int | None) -> Cases:
+def take_first(cases: Cases, limit: int | None) -> Cases:
     """The first cases of a split."""
     count = len(cases) if limit is None else min(limit, len(cases))
     part = slice(0, count)
@@ -215,7 +215,7 @@ def reconstructions(
         names = [cases.names[index] for index in group]
         views = cases.views(group).to(run.device)
         began = time.perf_counter()
-        made = run.method.reconstruct(views, seeds=[derived_seed(run.seed, *own, name) for name in names])
+        made = run.method.reconstruct(views, seeds=[derive_seed(run.seed, *own, name) for name in names])
         volumes = made.float().cpu().numpy()
         if not np.isfinite(volumes).all():
             raise BenchError(f"{run.config.method} returned values that are not finite for one of {', '.join(names)}")
@@ -226,7 +226,7 @@ def reconstructions(
 def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[CaseLikelihood]:
     """The bound of some cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
-    seeds = [derived_seed(run.seed, "bound", name) for name in names]
+    seeds = [derive_seed(run.seed, "bound", name) for name in names]
     volumes, views = cases.volumes(indices).to(run.device), cases.views(indices).to(run.device)
     bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
@@ -236,7 +236,7 @@ def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
 
 def _load(run: Run, method_class: type[Method], config: RunConfig, spec: DatasetSpec) -> TrainedRun:
     settings = validate(method_class.Config, config.options, "")
-    torch.manual_seed(derived_seed(run.seed, "weights"))
+    torch.manual_seed(derive_seed(run.seed, "weights"))
     method = method_class(settings, run.test.card)
     load_stages(method.stages(), run)
     for stage in method.stages():

@@ -10,7 +10,7 @@ from bench.metrics import METRICS
 from bench.metrics.ensembles import expected_best
 from bench.runs.predictions import write_prediction
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, limited, measure, reconstructions, scores
+from bench.study.runs import StudyRequest, TrainedRun, measure, reconstructions, scores, take_first
 from bench.system.progress import Progress
 
 STEPS = "sampling steps"
@@ -29,7 +29,7 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress)
     """
     some = any(run.has_setting(request.setting) for run in runs)
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
+        cases = take_first(run.cases["test"], request.limit)
         if some and not run.has_setting(request.setting):
             found = measure(run, cases, progress, f"{run.config.method}, no {request.setting}")
             yield Point(run.facts, STEPS, NONE, found, note=f"has no {request.setting}")
@@ -37,7 +37,7 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress)
         if request.values:
             variants = [(value, run.with_setting(request.setting, value)) for value in request.values]
         else:
-            variants = _accepted(run, request.setting)
+            variants = _list_accepted(run, request.setting)
         own = run.setting(request.setting)
         what = f"{run.config.method}, {request.setting}"
         setting = AS_CONFIGURED if own is None else str(own)
@@ -51,7 +51,7 @@ def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progres
     """Several samples of every case: the best of K, the mean of K, and their spread."""
     count = sample_count("samples", request)
     for run in runs:
-        cases = limited(run.cases["test"], request.limit)
+        cases = take_first(run.cases["test"], request.limit)
         best, mean, spread = _of_samples(run, cases, count, progress)
         for parameter, found in ((BEST, best), (MEAN, mean)):
             for setting, values in found.items():
@@ -60,7 +60,7 @@ def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progres
 
 
 def sample_count(study: str, request: StudyRequest) -> int:
-    """How many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
+    """Return how many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
     if len(request.values) > 1:
         raise UsageError(f"{study} takes one value: the number of samples of a case")
     count = request.values[0] if request.values else SAMPLES
@@ -88,7 +88,7 @@ def put(values: Values, metric: str, case: str, value: float) -> None:
     values.setdefault(metric, {})[case] = value
 
 
-def _accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
+def _list_accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
     """Powers of two up to the first that the method refuses."""
     variants: list[tuple[int, TrainedRun]] = []
     for value in STEP_COUNTS:

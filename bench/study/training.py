@@ -12,7 +12,7 @@ from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.study.points import FACTS, Point
-from bench.study.runs import FITTED, StudyRequest, TrainedRun, limited, measure, open_run, run_request
+from bench.study.runs import FITTED, StudyRequest, TrainedRun, measure, open_run, run_request, take_first
 from bench.system.progress import Progress
 
 VIEWS, TRAINING_CASES = "views", "training cases"
@@ -31,7 +31,7 @@ def views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) ->
         for seed in request.seeds:
             for count in counts:
                 override = f"data.angles={json.dumps(list(ANGLES[:count]))}"
-                yield from _trained(request, method, seed, override, VIEWS, str(count), ("test",), progress)
+                yield from _train(request, method, seed, override, VIEWS, str(count), ("test",), progress)
 
 
 def train_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
@@ -49,10 +49,10 @@ def train_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progres
         for method in request.methods:
             for seed in request.seeds:
                 splits: tuple[Split, ...] = ("test", "train")
-                yield from _trained(request, method, seed, override, TRAINING_CASES, str(size), splits, progress)
+                yield from _train(request, method, seed, override, TRAINING_CASES, str(size), splits, progress)
 
 
-def _trained(
+def _train(
     request: StudyRequest,
     method: str,
     seed: int,
@@ -70,7 +70,7 @@ def _trained(
             folder = RunFolder(run_one(wanted, progress))
         run = open_run(folder, request, progress, method)
         for split in splits:
-            cases = limited(run.cases[split], request.limit or len(run.cases["test"]))
+            cases = take_first(run.cases[split], request.limit or len(run.cases["test"]))
             what = f"{method}, {setting} {parameter}, {split}"
             likely = parameter == TRAINING_CASES and "likelihood" in run.method.card.capabilities
             yield Point(run.facts, parameter, setting, measure(run, cases, progress, what, likelihood=likely), split)

@@ -102,7 +102,7 @@ def expand(grid: Grid) -> list[Job]:
                 runs_dir=grid.runs_dir,
                 results_dir=grid.results_dir,
             )
-            job = _placed(request)
+            job = _plan_job(request)
             jobs.setdefault(job.label, job)
     return list(jobs.values())
 
@@ -112,7 +112,7 @@ def keep_grid(grid: Grid) -> None:
     write_json(grid.folder / "sweep.json", grid.model_dump(mode="json"))
 
 
-def newest_grid(runs_dir: Path) -> Grid:
+def find_newest_grid(runs_dir: Path) -> Grid:
     """The sweep that was started last. Raises UsageError where there is none."""
     found = sorted(runs_dir.glob(f"{FOLDER}/*/sweep.json"), key=lambda path: path.stat().st_mtime)
     if not found:
@@ -123,7 +123,7 @@ def newest_grid(runs_dir: Path) -> Grid:
         raise BenchError(f"{found[-1]} is damaged; delete it and start the sweep again") from error
 
 
-def _placed(request: RunRequest) -> Job:
+def _plan_job(request: RunRequest) -> Job:
     try:
         planned = plan(request)
     except UsageError:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import torch
 
 from bench.sweep.grid import Grid, Job
-from bench.sweep.state import log_of, states
+from bench.sweep.state import judge_jobs, log_of
 from bench.sweep.work import Work
 from bench.system.progress import Progress
 
@@ -24,8 +24,8 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(workers):
         slots.put(slot)
-    share = shares(workers, processes, len(os.sched_getaffinity(0)), _gpus(grid.device))
-    works = {job.label: _work(grid, job, processes) for job in jobs}
+    share = divide_machine(workers, processes, len(os.sched_getaffinity(0)), _list_gpus(grid.device))
+    works = {job.label: _make_work(grid, job, processes) for job in jobs}
 
     def done(job: Job) -> Job:
         slot = slots.get()
@@ -44,7 +44,7 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
             while pending:
                 ended, pending = wait(pending, BEAT_SECONDS, FIRST_COMPLETED)
                 for future in ended:
-                    (state,) = states(grid, [future.result()])
+                    (state,) = judge_jobs(grid, [future.result()])
                     why = f": {state.why}" if state.why else ""
                     progress.say(f"{state.job.label} {state.name}{why}")
                 alive = sum(work.child is not None and work.child.poll() is None for work in works.values())
@@ -59,7 +59,7 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
         pool.shutdown(cancel_futures=True)
 
 
-def shares(workers: int, processes: int, processors: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+def divide_machine(workers: int, processes: int, processors: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     """The environment of each worker: processors are divided evenly, GPUs in turn. What a person set is left alone."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, processors // (workers * processes)))
     result = []
@@ -70,14 +70,14 @@ def shares(workers: int, processes: int, processors: int, gpus: Sequence[str]) -
     return result
 
 
-def _gpus(device: str) -> list[str]:
+def _list_gpus(device: str) -> list[str]:
     if device == "cpu" or not torch.cuda.is_available():
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
 
 
-def _work(grid: Grid, job: Job, processes: int) -> Work:
+def _make_work(grid: Grid, job: Job, processes: int) -> Work:
     folder = job.folder.root if job.folder is not None else Path()
     return Work(job.arguments, folder, log_of(grid, job), processes=processes, apart=True)
 

@@ -51,7 +51,7 @@ class SlurmWork:
             raise BenchError(f"bench run ended with {code}; see {self.work.log}")
 
     def checkpoint(self) -> Any:
-        """What submitit calls when Slurm warns: stop the run at a checkpoint; what is returned is queued again."""
+        """Stop the run at a checkpoint and return what to queue again; submitit calls this when Slurm warns."""
         from submitit.helpers import DelayedSubmission
 
         self.work.stop()
@@ -60,7 +60,7 @@ class SlurmWork:
 
 def submit(grid: Grid, jobs: Sequence[Job], options: SlurmOptions) -> dict[str, str]:
     """Queue the jobs as one array; return label → job id. Raises UsageError where Slurm or submitit is missing."""
-    executor = _executor(grid, options)
+    executor = _make_executor(grid, options)
     works = [
         SlurmWork(Work(job.arguments, job.folder.root, log_of(grid, job), processes=options.processes))
         for job in jobs
@@ -72,13 +72,13 @@ def submit(grid: Grid, jobs: Sequence[Job], options: SlurmOptions) -> dict[str, 
     except (subprocess.SubprocessError, RuntimeError) as error:
         raise BenchError(f"Slurm took no job: {' '.join(str(error).split())}") from error
     ids = {job.label: made.job_id for job, made in zip(jobs, submitted, strict=True)}
-    write_json(_submitted(grid), {**_ids(grid), **ids})
+    write_json(_ids_file(grid), {**_read_ids(grid), **ids})
     return ids
 
 
 def queue(grid: Grid) -> dict[str, str]:
     """Label → job id and Slurm's word for its state, of the jobs that Slurm still holds; empty without Slurm."""
-    ids = _ids(grid)
+    ids = _read_ids(grid)
     if not ids or shutil.which("squeue") is None:
         return {}
     command = ["squeue", "--noheader", "--array", "--me", "--format", "%i|%T|%r"]
@@ -103,7 +103,7 @@ def wait_for_queue(grid: Grid, labels: Sequence[str], progress: Progress) -> Non
         task.advance(len(labels))
 
 
-def _executor(grid: Grid, options: SlurmOptions) -> Any:
+def _make_executor(grid: Grid, options: SlurmOptions) -> Any:
     if shutil.which("sbatch") is None:
         raise UsageError("there is no sbatch here; go to a machine that submits to Slurm, or use --launcher local")
     try:
@@ -121,13 +121,13 @@ def _executor(grid: Grid, options: SlurmOptions) -> Any:
     wanted |= {"cpus_per_task": options.cpus} if options.cpus else {}
     executor = SlurmExecutor((grid.folder / "slurm").resolve(), max_num_timeout=REQUEUES)
     try:
-        executor.update_parameters(**wanted, **_others(options.others))
+        executor.update_parameters(**wanted, **_parse_others(options.others))
     except (ValueError, TypeError) as error:
         raise UsageError(f"--slurm: {str(error).splitlines()[0]}; see submitit's SlurmExecutor") from error
     return executor
 
 
-def _others(texts: Sequence[str]) -> Mapping[str, str]:
+def _parse_others(texts: Sequence[str]) -> Mapping[str, str]:
     pairs = [text.partition("=") for text in texts]
     for key, equals, _ in pairs:
         if not key or not equals:
@@ -135,9 +135,9 @@ def _others(texts: Sequence[str]) -> Mapping[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _submitted(grid: Grid) -> Any:
+def _ids_file(grid: Grid) -> Any:
     return grid.folder / "submitted.json"
 
 
-def _ids(grid: Grid) -> dict[str, str]:
-    return dict(read_json(_submitted(grid))) if _submitted(grid).exists() else {}
+def _read_ids(grid: Grid) -> dict[str, str]:
+    return dict(read_json(_ids_file(grid))) if _ids_file(grid).exists() else {}

@@ -31,13 +31,13 @@ class State:
     why: str = ""
 
 
-def states(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None = None) -> list[State]:
+def judge_jobs(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None = None) -> list[State]:
     """The state of each job; `queue` says what a scheduler holds: label → its word for it."""
-    return [_state(grid, job, (queue or {}).get(job.label)) for job in jobs]
+    return [_judge(grid, job, (queue or {}).get(job.label)) for job in jobs]
 
 
 def is_finished(job: Job) -> bool:
-    """Whether a job is done and all its files are what they were, so that it need not be run."""
+    """Return whether a job is done and all its files are what they were, so that it need not be run."""
     folder, request = job.folder, job.request
     record = None if folder is None else folder.record()
     if folder is None or record is None or not _is_scored(record, request.protocol):
@@ -48,18 +48,18 @@ def is_finished(job: Job) -> bool:
     return weights and whole and find_intact(predictions).keys() == read_manifest(predictions).keys()
 
 
-def counted(found: Sequence[State]) -> str:
-    """How many jobs are in which state, in words."""
+def describe_counts(found: Sequence[State]) -> str:
+    """Return how many jobs are in which state, in words."""
     counts = {name: sum(state.name == name for state in found) for name in STATES}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _state(grid: Grid, job: Job, queued: str | None) -> State:
+def _judge(grid: Grid, job: Job, queued: str | None) -> State:
     if job.folder is None:
         return State(job, "failed", job.problem)
     log = log_of(grid, job)
     if is_alive(log) or in_use(job.folder.root):
-        return State(job, "running", _progress(job.folder))
+        return State(job, "running", _describe_progress(job.folder))
     record = job.folder.record()
     if _is_scored(record, job.request.protocol):
         return State(job, "done")
@@ -89,8 +89,8 @@ def _is_scored(record: RunRecord | None, protocol_id: str) -> bool:
     return is_current(protocol_id, carry_hash(record.scored.get(protocol_id, "")))
 
 
-def _progress(folder: RunFolder) -> str:
-    """What a running job has behind it."""
+def _describe_progress(folder: RunFolder) -> str:
+    """Return what a running job has behind it."""
     record = folder.record()
     stages = record.stages if record else {}
     cases = len(read_manifest(folder.predictions(record.split))) if record else 0

@@ -79,9 +79,9 @@ class Work:
     def _attempt(self) -> int | None:
         """The exit code; None where another process is at the job."""
         with self.log.open("ab", buffering=0) as log:
-            if not _locked(log):
+            if not _try_lock(log):
                 return None
-            log.write(_marked(f"start: {shlex.join(('bench', *self.arguments))}"))
+            log.write(_format_mark(f"start: {shlex.join(('bench', *self.arguments))}"))
             self.child = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
@@ -97,13 +97,13 @@ class Work:
                 time.sleep(POLL_SECONDS)
             if code and self.processes > 1 and RunFolder(self.folder).status == "stopped":
                 code = STOPPED[0]  # torchrun has one code for all that is not 0
-            log.write(_marked(f"exit {code}"))
+            log.write(_format_mark(f"exit {code}"))
             fcntl.flock(log, fcntl.LOCK_UN)  # a process that another thread starts just now inherits it for a moment
         return code
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a living process has this run. Only a run that says it is running is looked at closely."""
+    """Return whether a living process has this run. Only a run that says it is running is looked at closely."""
     if RunFolder(folder).status != "running":
         return False
     try:
@@ -114,11 +114,11 @@ def in_use(folder: Path) -> bool:
 
 
 def is_alive(log: Path) -> bool:
-    """Whether the job of this log is being done."""
+    """Return whether the job of this log is being done."""
     if not log.exists():
         return False
     with log.open("rb") as file:
-        return not _locked(file)
+        return not _try_lock(file)
 
 
 def last_attempt(log: Path) -> tuple[int | None, str]:
@@ -130,7 +130,7 @@ def last_attempt(log: Path) -> tuple[int | None, str]:
     return int(code) if found else None, said.removeprefix("bench: ")
 
 
-def _locked(file: BinaryIO) -> bool:
+def _try_lock(file: BinaryIO) -> bool:
     """Lock an open file until all processes that inherit it have closed it; False where another has the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,5 +139,5 @@ def _locked(file: BinaryIO) -> bool:
     return True
 
 
-def _marked(text: str) -> bytes:
+def _format_mark(text: str) -> bytes:
     return f"{MARK}{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode()

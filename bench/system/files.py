@@ -30,7 +30,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep(path.parent.glob(f".{glob.escape(path.name)}.????????{PARTIAL}"))
-            descriptor, temporary = _held(lambda: _new_file(path))
+            descriptor, temporary = _make_and_hold(lambda: _make_file(path))
             with os.fdopen(descriptor, "wb") as file:  # held until it has its name
                 write(file)
                 file.flush()
@@ -54,7 +54,7 @@ def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
     with writing(parent):
         parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent.glob(f"{glob.escape(prefix)}????????"))
-        descriptor, folder = _held(lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix)))
+        descriptor, folder = _make_and_hold(lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix)))
     try:
         yield folder
     finally:
@@ -70,13 +70,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _new_file(path: Path) -> Path:
+def _make_file(path: Path) -> Path:
     descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
     os.close(descriptor)
     return Path(name)
 
 
-def _held(make: Callable[[], Path]) -> tuple[int, Path]:
+def _make_and_hold(make: Callable[[], Path]) -> tuple[int, Path]:
     """A temporary file or folder from `make`, locked while its descriptor is open, which only a living process has."""
     while True:
         path = make()
@@ -159,7 +159,7 @@ def replace_block(path: Path, name: str, text: str) -> None:
 
 
 def with_block(path: Path, name: str, text: str) -> str:
-    """What a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
+    """Return what a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
 
     Raises UsageError where it does not hold each of them once, in this order.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from bench.errors import BenchError
 
 
-def derived_seed(*parts: Any) -> int:
+def derive_seed(*parts: Any) -> int:
     """Return a 63-bit seed that is a function of `parts` alone."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -20,7 +20,7 @@ def seed_everything(*parts: Any) -> None:
     """Seed the global generators of PyTorch, NumPy and Python, each by a function of `parts` alone."""
     import torch  # here, since seeds are also drawn where nothing else needs it
 
-    seed = derived_seed(*parts)
+    seed = derive_seed(*parts)
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -110,7 +110,7 @@ def draw_bag(seed: int) -> Bag:
     )
 
 
-def placed_things(bag: Bag) -> list[Placed]:
+def place_things(bag: Bag) -> list[Placed]:
     """Return everything but clothes, where it is in the cube: the belt, the tray, the bag, and what is packed."""
     room = bag.luggage.room
     moves = [item.move(np.eye(3), room.centre).move(bag.turn, bag.place) for item in bag.packed.things]

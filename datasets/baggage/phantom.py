@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from ..shapes import AIR, MAJORITY, Array, Canvas, smooth_field
 from ..shapes import Box as Voxels
-from .bag import Bag, draw_bag, placed_things
+from .bag import Bag, draw_bag, place_things
 from .materials import BRIGHTEST, NUMBERS
 from .packing import CELL
 from .solids import share_between
@@ -44,7 +44,7 @@ def bag_phantom(seed: int, grid: int) -> np.ndarray:
 def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
     """Return the CT (D, H, W) int16 HU of a bag on a grid of a cube centred like the one of 640 mm."""
     canvas = Canvas(grid, cube_mm, 0.0)
-    matter, covered = _matter(canvas, placed_things(bag))
+    matter, covered = _matter(canvas, place_things(bag))
     box, clothes, _ = _clothes(canvas, bag)
     matter[box] += clothes * np.clip(1 - covered[box], 0, 1)
     if bag.blur > LEAST_BLUR * canvas.voxel:
@@ -67,7 +67,7 @@ def labels_of(bag: Bag, grid: int) -> Labels:
     things, materials = (np.zeros((grid,) * 3, np.uint8) for _ in range(2))
     things[room][cloth > MAJORITY], materials[room][cloth > MAJORITY] = CLOTHES, NUMBERS["cotton"]
     clothes = things.copy(), materials.copy()
-    for number, placed in enumerate(placed_things(bag), start=1):
+    for number, placed in enumerate(place_things(bag), start=1):
         for item, box, filled, below in fillings(placed, canvas):
             inside = filled > MAJORITY
             if item.material:
@@ -92,7 +92,7 @@ def bag_factors(seed: int) -> dict[str, Any]:
             "materials": list(dict.fromkeys(item.material for item in placed.thing.parts if item.material)),
             **dict(placed.thing.facts),
         }
-        for number, placed in enumerate(placed_things(bag), start=1)
+        for number, placed in enumerate(place_things(bag), start=1)
     ]
     garments = [
         {"hounsfield": round(garment.hounsfield, 1), "fold": round(garment.fold, 1)} for garment in bag.packed.garments

@@ -8,7 +8,7 @@ import numpy as np
 from bench.dataset import Finding, PreparedCase
 
 from .phantom import CUBE_MM
-from .splits import is_small, published_x2ct_split, split_of_patients
+from .splits import is_small, read_x2ct_split, split_of_patients
 
 LEAST_LITRES = 1.0  # of lung; adults measured: 3.3 to 7.1
 
@@ -16,7 +16,7 @@ LEAST_LITRES = 1.0  # of lung; adults measured: 3.3 to 7.1
 def remarks(records: Sequence[PreparedCase]) -> list[Finding]:
     """Return what is worth knowing of the collection and of the lists it is split by."""
     by_patient = defaultdict(set)
-    for patient, split in published_x2ct_split().values():
+    for patient, split in read_x2ct_split().values():
         by_patient[patient].add(split)
     leaks = sorted(patient for patient, splits in by_patient.items() if len(splits) > 1)
     text = f"the published lists (916 + 102 scans) have {', '.join(leaks)} in train and test; here in test only"

@@ -13,7 +13,7 @@ LISTS = Path(__file__).resolve().parent.parent / "splits" / "lidc_x2ct.csv"
 LEAST_LISTED = 100  # prepared patients of the lists, below which the lists are ignored
 
 
-def published_x2ct_split() -> dict[str, tuple[str, Split]]:
+def read_x2ct_split() -> dict[str, tuple[str, Split]]:
     """Return the published lists, verbatim: scan → (patient, `train` or `test`), 916 + 102 scans.
 
     They leak: LIDC-IDRI-0442 has a scan in either. From data/train.txt and data/test.txt of the official code.
@@ -29,7 +29,7 @@ def split_of_patients() -> dict[str, Split]:
     A patient with a test scan is in test only. Those validate whose sha256(PatientID) comes first, so that the split
     of a patient depends on nothing but its name.
     """
-    published = published_x2ct_split().values()
+    published = read_x2ct_split().values()
     test = {patient for patient, split in published if split == "test"}
     others = order_by_hash([patient for patient, _ in published if patient not in test])
     validating = round(len(others) / 10)

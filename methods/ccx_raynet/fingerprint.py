@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.fingerprint import UnknownEntry, fill, golden_value, recorded
+from bench.fingerprint import UnknownEntry, fill, golden_value, list_recorded
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
@@ -166,7 +166,7 @@ def class_mask(view: int, rule: str, size: int) -> Tensor:
 
 
 def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, Any]:
-    """What a generator makes of the fixed inputs; of a single view also what is between its layers."""
+    """Return what a generator makes of the fixed inputs; of a single view also what is between its layers."""
     model = generator_of(views, variant, size, "running" if mode == "running" else "sample").eval()
     fill(model.named_parameters(), WEIGHTS[rule])
     given = inputs(len(model.orders), int(size), rule, VARIANTS[variant]["dft"])
@@ -181,33 +181,33 @@ def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, 
 
 
 @lru_cache(maxsize=1)
-def _published(size: str, rule: str, mode: str) -> dict[str, Any]:
+def _run_published(size: str, rule: str, mode: str) -> dict[str, Any]:
     values = run("multi", "published", size, rule, mode)
     return {**values, "intermediates/decoder_layer": values["out_fused"]}
 
 
 def published(size: str, rule: str, mode: str, key: str) -> dict[str, Any]:
-    """What the published biplanar generator makes before its spatial transformer."""
-    return _published(size, rule, mode)[key]
+    """Return what the published biplanar generator makes before its spatial transformer."""
+    return _run_published(size, rule, mode)[key]
 
 
-def drawn(seed: int, shape: tuple[int, ...]) -> Tensor:
+def draw_uniform(seed: int, shape: tuple[int, ...]) -> Tensor:
     """Uniform in [0, 1), from a fresh generator."""
     return torch.from_numpy(np.random.default_rng(seed).random(shape)).float()
 
 
-def gated_link(inputs: str, outputs: str, mode: str) -> dict[str, Any]:
+def run_gated_link(inputs: str, outputs: str, mode: str) -> dict[str, Any]:
     """A link with the gate of the Depth-Aware Connection."""
     link = GatedLink(int(inputs), int(outputs), "running" if mode == "eval" else "sample").eval()
     fill(link.named_parameters(), WEIGHTS["B"])
-    return {"n_params": count(link), "out": summary(link(drawn(11, (2, int(inputs), 6, 6))))}
+    return {"n_params": count(link), "out": summary(link(draw_uniform(11, (2, int(inputs), 6, 6))))}
 
 
 def scale_shift(condition: str, channels: str) -> dict[str, Any]:
     """A layer that scales and shifts features by a condition."""
     layer = ScaleShift(int(condition), int(channels)).eval()
     fill(layer.named_parameters(), WEIGHTS["B"])
-    out = layer(drawn(14, (2, int(channels), 5, 5)), drawn(15, (2, int(condition), 5, 5)))
+    out = layer(draw_uniform(14, (2, int(channels), 5, 5)), draw_uniform(15, (2, int(condition), 5, 5)))
     return {"n_params": count(layer), "out": summary(out)}
 
 
@@ -215,7 +215,7 @@ def fusion() -> dict[str, Any]:
     """Adaptive Feature Fusion of two volumes in the orders of their views."""
     layer = AdaptiveFusion().eval()
     fill(layer.named_parameters(), WEIGHTS["B"])
-    first, second = drawn(12, (2, 3, 4, 5, 6)), drawn(13, (2, 3, 6, 5, 4))
+    first, second = draw_uniform(12, (2, 3, 4, 5, 6)), draw_uniform(13, (2, 3, 6, 5, 4))
     out = layer(to_standard(first, FRONTAL), to_standard(second, LATERAL))
     return {"n_params": count(layer), "out": summary(out)}
 
@@ -234,7 +234,7 @@ def discriminator_total(channels: str) -> int:
     return discriminator_counts("multiview" if channels == "3" else "singleview", "128", "n_params")
 
 
-def weighted_losses() -> dict[str, float]:
+def weigh_losses() -> dict[str, float]:
     """The losses of fixed volumes and logits, with the weights that the methods train with."""
     k = torch.arange(2 * 8 * 10 * 12, dtype=torch.float64).view(2, 1, 8, 10, 12)
     made, real = 0.5 + 0.4 * torch.sin(0.1 * k), 0.5 + 0.4 * torch.cos(0.13 * k)
@@ -270,11 +270,11 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
         re.compile(rf"multi_published_(?P<size>\d+)/{_RULE}/(?P<key>out_view1|out_view2|intermediates/decoder_layer)"),
         published,
     ),
-    (re.compile(r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)"), gated_link),
+    (re.compile(r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)"), run_gated_link),
     (re.compile(r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)"), scale_shift),
     (re.compile("units/AFF_weighted"), fusion),
     (re.compile(f"n_params_128/(?P<network>CondNet_2d|{'|'.join(OFFICIAL)})"), total),
     (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
-    (re.compile("losses"), weighted_losses),
+    (re.compile("losses"), weigh_losses),
 ]
-SLOW = frozenset(entry for entry in recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)
+SLOW = frozenset(entry for entry in list_recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)

@@ -31,7 +31,7 @@ class GatedLink(Link):
         super().__init__(inputs, outputs, statistics)
         self.gate = SpatialGate(outputs)
 
-    def attended(self, flat: Tensor) -> Tensor:
+    def attend(self, flat: Tensor) -> Tensor:
         return self.gate(flat.unsqueeze(2)).squeeze(2)
 
 
@@ -97,7 +97,7 @@ def build(config: CcxGeneratorConfig, side: int, orders: Sequence[Order]) -> Sin
     return build_generator(config, side, orders, parts)
 
 
-def conditioned(views: Sequence[Tensor], masks: Tensor, name: str) -> list[Tensor]:
+def condition_views(views: Sequence[Tensor], masks: Tensor, name: str) -> list[Tensor]:
     """Views (B, 1, s, s) with their class masks, from (B, V, s, s): (B, 2, s, s) each.
 
     Raises UsageError, naming the method, for masks of another shape.

@@ -24,7 +24,7 @@ from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
 from bench.projector import WATER_PER_CM, project
 
-from ..x2ctgan.alignment import resampled_views
+from ..x2ctgan.alignment import resample_views
 from .card import GROUPS, MaskConfig
 
 AIR_HU = -1000.0
@@ -58,7 +58,7 @@ def shadows(volumes: np.ndarray, card: DatasetCard, pixels: int) -> Tensor:
 
 
 def foreground(images: Tensor) -> Tensor:
-    """What is above Otsu's threshold of each X-ray (B, V, h, w): 0 or 1, the same shape. An even X-ray has none."""
+    """Return what is above Otsu's threshold of each X-ray (B, V, h, w): 0 or 1, the same shape; 0 in an even one."""
     flat = images.flatten(0, 1)
     cuts = [threshold_otsu(image) if image.min() < image.max() else np.inf for image in flat.float().cpu().numpy()]
     return (flat > torch.tensor(cuts).to(flat)[:, None, None]).to(images).view_as(images)
@@ -159,7 +159,7 @@ class MaskStage(Stage):
         images, targets = [], []
         for start in range(0, len(cases), CASES_AT_ONCE):
             chosen = range(start, min(start + CASES_AT_ONCE, len(cases)))
-            images.append(torch.cat(resampled_views(cases.images(chosen), self.side), 1))
+            images.append(torch.cat(resample_views(cases.images(chosen), self.side), 1))
             volumes = np.stack([lungs(cases.hounsfield[i]) for i in chosen])
             targets.append(shadows(volumes, cases.card, self.side))
         empty = torch.zeros(0, cases.card.views, self.side, self.side)

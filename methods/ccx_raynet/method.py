@@ -13,11 +13,11 @@ from bench.cases import Views
 from bench.dataset import DatasetCard
 from bench.method import FittedStage, Method, Stage
 
-from ..x2ctgan.alignment import network_side, orders_of, resampled_views, resampled_volumes
+from ..x2ctgan.alignment import network_side, orders_of, resample_views, resample_volumes
 from ..x2ctgan.layers import initialise
 from ..x2ctgan.method import check_views
 from .card import CARD, GAN_CARD, PRESETS, CcxRayGanConfig, CcxRayNetConfig
-from .generator import build, conditioned
+from .generator import build, condition_views
 from .mask import ClassMasks, MaskStage
 from .stage import CcxStage
 
@@ -51,16 +51,16 @@ class CcxRayNet(Method):
     @torch.inference_mode()
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         check_views(views, self.data, self.card.name)
-        images = resampled_views(views.images, self.side)
+        images = resample_views(views.images, self.side)
         # one case at a time: the full-resolution features of a published-size volume take gigabytes
         volumes = [self.generator(self.inputs([view[[i]] for view in images])) for i in range(len(views.images))]
-        return resampled_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
+        return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
 
     def inputs(self, views: list[Tensor]) -> list[Tensor]:
-        """What the generator reads of views (B, 1, s, s): themselves, or with `dft` also their class masks."""
+        """Return what the generator reads of views (B, 1, s, s): themselves, or with `dft` also their class masks."""
         if not self.config.generator.dft:
             return views
-        return conditioned(views, self.masks(torch.cat(views, 1)), self.card.name)
+        return condition_views(views, self.masks(torch.cat(views, 1)), self.card.name)
 
 
 class CcxRayGan(CcxRayNet):

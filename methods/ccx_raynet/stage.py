@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.cases import Cases
 from bench.dataset import Split
 
-from ..x2ctgan.alignment import resampled_views
+from ..x2ctgan.alignment import resample_views
 from ..x2ctgan.card import TrainingConfig
 from ..x2ctgan.generator import BiplanarGenerator, SingleViewGenerator
 from ..x2ctgan.stage import EPOCHS, GeneratorStage
@@ -40,7 +40,7 @@ class CcxStage(GeneratorStage):
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         super().prepare(cases, cache, device)
         self.masks.to(device)
-        self.inputs(resampled_views(cases["train"].images([0]).to(device), self.side))  # refuses masks that do not fit
+        self.inputs(resample_views(cases["train"].images([0]).to(device), self.side))  # refuses masks that do not fit
 
     def rate(self, step: int) -> float:
         return rate_in_epoch(1 + step * EPOCHS // self.loop.steps)

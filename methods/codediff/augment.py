@@ -67,8 +67,8 @@ def random_pipeline(images: Tensor, probability: float) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         images = images.float()
         if images.ndim == 5:
-            return _contrast(_applied(_volume_transforms(probability), images), probability)
-        return _applied(_image_transforms(probability), images)
+            return _contrast(_apply(_volume_transforms(probability), images), probability)
+        return _apply(_image_transforms(probability), images)
 
 
 class AdaptiveProbability:
@@ -98,7 +98,7 @@ class AdaptiveProbability:
         self.probability, self.signs = float(state["probability"]), list(state["signs"])
 
 
-def _applied(transforms: list[Any], images: Tensor) -> Tensor:
+def _apply(transforms: list[Any], images: Tensor) -> Tensor:
     """Images through kornia's transforms; one that would change none of them draws its numbers and is not computed."""
     for transform in transforms:
         drawn = transform.forward_parameters(images.shape)

@@ -12,10 +12,10 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0 or x.is_cuda:
             return super().forward(x)
-        return x * kept(x.shape, self.p)
+        return x * draw_kept(x.shape, self.p)
 
 
-def kept(shape: torch.Size, chance: float) -> Tensor:
+def draw_kept(shape: torch.Size, chance: float) -> Tensor:
     """Float32 of this shape on the CPU: 0 with probability `chance` in [0, 1), otherwise what keeps the mean."""
     dropped = min(round(chance * LEVELS), LEVELS - 1)
     words = -(-shape.numel() // 4)  # a 64-bit word holds the bits of four elements

@@ -87,9 +87,9 @@ def run(network: str, size: str, dtype: str, weights: str | None) -> dict[str, A
     model = VectorQuantisedAutoencoder(config).to(DTYPES[dtype]).eval()
     fill(official_layout(model), WEIGHTS[weights or "rule"])
     image = ramp((1, 1, *(int(size),) * config.dimensions), DTYPES[dtype])
-    latents, encoder_trace = traced(model.encoder, image)
+    latents, encoder_trace = trace(model.encoder, image)
     quantised = model.quantiser(latents)
-    features, decoder_trace = traced(model.decoder, quantised.vectors)
+    features, decoder_trace = trace(model.decoder, quantised.vectors)
     output = model.image_of(features)
     result = {
         "dtype": str(DTYPES[dtype]),
@@ -104,9 +104,9 @@ def run(network: str, size: str, dtype: str, weights: str | None) -> dict[str, A
         "decoder_on_ramp_latent": statistics(model.decode(ramp(tuple(latents.shape), latents.dtype))),
     }
     if output.shape == image.shape and image.numel() <= LARGEST_LOG_SIGMA:
-        result["logsigma_path_as_published"] = released_likelihood(model, image, features)
+        result["logsigma_path_as_published"] = compute_released_likelihood(model, image, features)
         if config.dimensions == 3:
-            result["logsigma_path_repaired_1ch"] = repaired_likelihood(image, features, weights or "rule")
+            result["logsigma_path_repaired_1ch"] = compute_repaired_likelihood(image, features, weights or "rule")
     fill([("codebook", model.quantiser.codebook)], chirp)
     values = quantiser_values(model.quantiser, latents)
     decoded = statistics(model.decode(model.quantiser(latents).vectors))
@@ -114,7 +114,7 @@ def run(network: str, size: str, dtype: str, weights: str | None) -> dict[str, A
     return result
 
 
-def traced(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[list[Any]]]:
+def trace(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[list[Any]]]:
     """The output of layers one after the other, and a row for each."""
     rows = []
     for layer in layers:
@@ -160,7 +160,7 @@ def gaussian_nats(image: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
     return (image - mean) ** 2 / (2 * log_sigma.exp() ** 2) + log_sigma + 0.5 * math.log(2 * math.pi)
 
 
-def released_likelihood(model: VectorQuantisedAutoencoder, image: Tensor, features: Tensor) -> dict[str, Any]:
+def compute_released_likelihood(model: VectorQuantisedAutoencoder, image: Tensor, features: Tensor) -> dict[str, Any]:
     """The released head and the number it would print, too large by its number of channels."""
     mean, log_sigma = model.image_of(features), model.log_sigma(features)
     nats = gaussian_nats(image, mean, log_sigma)
@@ -175,7 +175,7 @@ def released_likelihood(model: VectorQuantisedAutoencoder, image: Tensor, featur
     }
 
 
-def repaired_likelihood(image: Tensor, features: Tensor, weights: str) -> dict[str, Any]:
+def compute_repaired_likelihood(image: Tensor, features: Tensor, weights: str) -> dict[str, Any]:
     """The head of one channel that trains here."""
     model = VectorQuantisedAutoencoder(VOLUME.model_copy(update={"log_sigma": "repaired"})).to(features.dtype)
     fill(official_layout(model), WEIGHTS[weights])

@@ -50,7 +50,7 @@ def role_phase(name: str) -> float:
     return ROLES[rest.rpartition(".")[0] or rest] + 20 * (int(layer) + 1)
 
 
-def unfilled(config: TransformerConfig) -> CodeTransformer:
+def build_unfilled(config: TransformerConfig) -> CodeTransformer:
     """The released transformer without memory for its parameters, to be counted."""
     with torch.device("meta"):
         return CodeTransformer(released(config))
@@ -58,7 +58,7 @@ def unfilled(config: TransformerConfig) -> CodeTransformer:
 
 def parameters() -> dict[str, int]:
     """Parameter counts of the released transformer."""
-    model = unfilled(PRIOR)
+    model = build_unfilled(PRIOR)
     return {
         "total_trainable": count(model),
         "blocks": count(model.blocks),
@@ -72,7 +72,7 @@ def parameters() -> dict[str, int]:
     }
 
 
-def filled(config: TransformerConfig, filling: str, dtype: torch.dtype) -> CodeTransformer:
+def build_filled(config: TransformerConfig, filling: str, dtype: torch.dtype) -> CodeTransformer:
     """The released transformer with its parameters set by rule, or by the chirp with a phase for each role."""
     model = CodeTransformer(released(config)).to(dtype).eval()
     if filling == "rule_fill":
@@ -95,7 +95,7 @@ def logits(filling: str, dtype: str, case: str) -> dict[str, Any]:
         context = context.roll(256, dims=1)
     elif case == "without_context":
         context = None
-    result = filled(PRIOR, filling, DTYPES[dtype])(fixed_codes(), context)
+    result = build_filled(PRIOR, filling, DTYPES[dtype])(fixed_codes(), context)
     return {
         **statistics(result),
         "argmax_first16": result.argmax(2)[0, :16].tolist(),
@@ -105,7 +105,7 @@ def logits(filling: str, dtype: str, case: str) -> dict[str, Any]:
 
 def eight_heads() -> list[float]:
     """First logits with 8 heads instead of 4."""
-    model = filled(PRIOR.model_copy(update={"heads": 8}), "chirp_role_phase_fill", torch.float64)
+    model = build_filled(PRIOR.model_copy(update={"heads": 8}), "chirp_role_phase_fill", torch.float64)
     return statistics(model(fixed_codes(), ramp((1, 512, 256), torch.float64)))["first8"]
 
 
@@ -139,12 +139,12 @@ def sampling(steps: int) -> dict[str, Any]:
     def numbers(step: int) -> Tensor:
         return torch.sin(12.9898 * (torch.arange(16).double() + 1) + 78.233 * (step + 1)).abs().view(2, 8)
 
-    def recorded(codes: Tensor) -> Tensor:
+    def record(codes: Tensor) -> Tensor:
         shown.append(codes.tolist())
         return denoise(codes)
 
     final = diffusion.sample(
-        recorded,
+        record,
         8,
         16,
         diffusion.generators([0, 0]),
@@ -163,7 +163,7 @@ COMPUTED = [
     (f"{_ROOT}/params", parameters),
     (
         f"{_ROOT}/param_count_variants",
-        lambda: {name: count(unfilled(config)) for name, config in VARIANTS.items()},
+        lambda: {name: count(build_unfilled(config)) for name, config in VARIANTS.items()},
     ),
     (
         rf"{_ROOT}/(?P<filling>rule_fill|chirp_role_phase_fill)/(?P<dtype>float32|float64)/"

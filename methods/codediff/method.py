@@ -73,9 +73,9 @@ class CodeDiff(Method):
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         self._check(views)
         cases = len(seeds)
-        context = self._timed("vqvae2d", cases, lambda: self._context(views))
-        codes = self._timed("transformer", cases, lambda: self._sample(context, seeds))
-        return self._timed("vqvae3d", cases, lambda: self._decode(codes))
+        context = self._time("vqvae2d", cases, lambda: self._context(views))
+        codes = self._time("transformer", cases, lambda: self._sample(context, seeds))
+        return self._time("vqvae3d", cases, lambda: self._decode(codes))
 
     @torch.inference_mode()
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
@@ -138,7 +138,7 @@ class CodeDiff(Method):
                 "train it with another data.angles"
             )
 
-    def _timed(self, part: str, cases: int, work: Callable[[], Any]) -> Any:
+    def _time(self, part: str, cases: int, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()
         result = work()
         if result.is_cuda:

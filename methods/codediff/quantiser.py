@@ -35,7 +35,7 @@ def perplexity(codes: Tensor, size: int) -> Tensor:
     return torch.special.entr(share).sum().exp()
 
 
-def clustered(latents: Tensor, size: int, seed: int) -> Tensor:
+def cluster(latents: Tensor, size: int, seed: int) -> Tensor:
     """`size` cluster centres (size, D) of latents (N, D) by k-means; N must be at least `size`."""
     start = latents[torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))[:size]]
     centres, _ = kmeans2(latents.double().cpu().numpy(), start.double().cpu().numpy(), iter=10, minit="matrix")
@@ -59,7 +59,7 @@ class VectorQuantiser(nn.Module):
         """Replace the codebook by cluster centres of latents (N, D). Raises UsageError for fewer latents than codes."""
         if len(latents) < len(self.codebook):
             raise UsageError(f"{len(latents)} latents cannot start {len(self.codebook)} codes; lower codes")
-        self.codebook.copy_(clustered(latents, len(self.codebook), seed))
+        self.codebook.copy_(cluster(latents, len(self.codebook), seed))
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Vectors (B, D, *latent) of codes (B, *latent)."""

@@ -74,7 +74,7 @@ class AutoencoderStage(Stage):
         images = batch.contiguous(memory_format=self.format)
         if step == self.config.codebook_start > 0:
             self._start_codebook(step, images.device)
-        made = self.autoencoder(images) if step >= self.config.codebook_start else self._unquantised(images)
+        made = self.autoencoder(images) if step >= self.config.codebook_start else self._reconstruct_unquantised(images)
         values: dict[str, Tensor | float] = {}
         adversarial = step >= self.config.discriminator_start
         if adversarial:
@@ -95,7 +95,7 @@ class AutoencoderStage(Stage):
     def load_state(self, state: dict[str, Any]) -> None:
         self.probability.load_state(state["probability"])
 
-    def _unquantised(self, images: Tensor) -> Reconstruction:
+    def _reconstruct_unquantised(self, images: Tensor) -> Reconstruction:
         latents = self.autoencoder.encoder(images)
         nothing = images.new_zeros(())
         codes = images.new_zeros((), dtype=torch.long)
@@ -112,7 +112,7 @@ class AutoencoderStage(Stage):
 
     def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
         self.discriminator.requires_grad_(True)
-        seen = self._augmented(images)
+        seen = self._augment(images)
         redrawing = torch.zeros((), device=images.device)
         if isinstance(self.discriminator, ProgressiveDiscriminator) and self.config.discriminator.decoders:
             part = int(torch.randint(4, ()))
@@ -123,7 +123,7 @@ class AutoencoderStage(Stage):
             redrawing = sum(distance(a, b) * self.loop.batch_size for a, b in zip(drawn, targets, strict=True))
         else:
             real = self.discriminator(seen)
-        fake = self.discriminator(self._augmented(made))
+        fake = self.discriminator(self._augment(made))
         self.probability.observe(real)
         loss = losses.discriminator_loss(real, fake, self.config.margin) + redrawing
         update("discriminator", loss)
@@ -149,7 +149,7 @@ class AutoencoderStage(Stage):
             update("autoencoder", reconstruction + quantiser)
             return values
         self.discriminator.requires_grad_(False)
-        generator = losses.generator_loss(self.discriminator(self._augmented(made.image)))
+        generator = losses.generator_loss(self.discriminator(self._augment(made.image)))
         # both gradients are taken at the image, so that the way back through the discriminator is gone once
         (wanted,) = torch.autograd.grad(reconstruction, made.image)
         (given,) = torch.autograd.grad(generator, made.image)
@@ -162,7 +162,7 @@ class AutoencoderStage(Stage):
             "adaptive_weight": weight,
         }
 
-    def _augmented(self, images: Tensor) -> Tensor:
+    def _augment(self, images: Tensor) -> Tensor:
         if self.config.augmentation == "diffaugment":
             return translate_and_cut(images)
         return random_pipeline(images, self.probability.probability) if self.config.augmentation == "ada" else images

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.card import Settings
 from bench.errors import UsageError
 
-from .dropout import Dropout, kept
+from .dropout import Dropout, draw_kept
 
 
 class TransformerConfig(Settings):
@@ -180,7 +180,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, c
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
     if allowed is not None:
         scores = scores.masked_fill(~allowed, float("-inf"))
-    return (scores.softmax(-1) * kept(scores.shape, chance)) @ value
+    return (scores.softmax(-1) * draw_kept(scores.shape, chance)) @ value
 
 
 def _causal_mask(tokens: int, context: int, device: torch.device) -> Tensor:

@@ -34,12 +34,12 @@ class NearestStage(FittedStage):
         train, views = cases["train"], self.index.get_buffer("views")
         for start in range(0, len(train), CASES_AT_ONCE):
             some = range(start, min(start + CASES_AT_ONCE, len(train)))
-            views[some.start : some.stop] = self.reduced(train.images(some)).to(views)
+            views[some.start : some.stop] = self.reduce(train.images(some)).to(views)
 
     def recall(self, cases: Mapping[Split, Cases]) -> None:
         self.train = cases["train"]
 
-    def reduced(self, images: Tensor) -> Tensor:
+    def reduce(self, images: Tensor) -> Tensor:
         """(B, V, side, side) of views (B, V, h, w), averaged over the pixels each covers."""
         return F.adaptive_avg_pool2d(images, self.side)
 
@@ -47,7 +47,7 @@ class NearestStage(FittedStage):
         """The training case with the least mean squared difference over all views, for views (B, V, h, w)."""
         known = self.index.get_buffer("views").flatten(1)
         # differences, not the expanded square: equal views must be exactly 0 apart
-        distances = [(known - one).square().mean(1) for one in self.reduced(images).flatten(1)]
+        distances = [(known - one).square().mean(1) for one in self.reduce(images).flatten(1)]
         return [int(distance.argmin()) for distance in distances]
 
 

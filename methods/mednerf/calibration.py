@@ -17,7 +17,7 @@ from bench.method import FittedStage
 
 from .camera import voxel_centres
 from .card import CalibrationConfig
-from .inversion import Inversion, unmirrored
+from .inversion import Inversion, unmirror
 
 KNOTS = 1024
 
@@ -80,7 +80,7 @@ class CalibrationStage(FittedStage):
         densities, intensities = [], []
         for index in np.linspace(0, len(train) - 1, count).round().astype(int).tolist():
             views = train.views([index])
-            tuned = self.inversion.tune(unmirrored(views)[0].to(device), views.angles, seed=index)
+            tuned = self.inversion.tune(unmirror(views)[0].to(device), views.angles, seed=index)
             densities.append(self.inversion.read_out(tuned, points).flatten().cpu().numpy())
             intensities.append(train.volumes([index]).flatten().numpy())
         make = quantile_knots if self.config.map == "quantile" else affine_knots

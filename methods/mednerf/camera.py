@@ -96,7 +96,7 @@ def official_camera(geometry: Geometry) -> Camera:
     )
 
 
-def matched_camera(geometry: Geometry, cube_mm: float) -> Camera:
+def match_camera(geometry: Geometry, cube_mm: float) -> Camera:
     """The machine the data were projected with."""
     radius = geometry.source_axis_mm / (cube_mm / 2)
     return Camera(
@@ -112,7 +112,7 @@ def matched_camera(geometry: Geometry, cube_mm: float) -> Camera:
 
 def camera_for(preset: Cameras, geometry: Geometry, cube_mm: float) -> Camera:
     """The camera of a preset for a machine and the side of the volume's cube."""
-    return official_camera(geometry) if preset == "official" else matched_camera(geometry, cube_mm)
+    return official_camera(geometry) if preset == "official" else match_camera(geometry, cube_mm)
 
 
 def poses(azimuth: Tensor, polar: Tensor, radius: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
 from .field import COLOURS
 
 RELEASED_CUT = 8  # pixel at which the released crop of an image cuts, whatever its side
-HEADS = 4  # one for each of `augmented`
+HEADS = 4  # one for each of `augment`
 SLOPE = 0.2
 
 
@@ -36,7 +36,7 @@ class Features(NamedTuple):
     gated_quarter: Tensor
 
 
-def augmented(images: Tensor) -> tuple[Tensor, ...]:
+def augment(images: Tensor) -> tuple[Tensor, ...]:
     """Views of images (B, C, s, s), one a head: as they are, rows flipped, columns flipped, turned by 90°."""
     return images, images.flip(2), images.flip(3), images.transpose(2, 3).flip(2)
 
@@ -149,14 +149,14 @@ class MedNerfDiscriminator(nn.Module):
         return self.heads[head](self.head_trunk(features.gated_quarter)).flatten()
 
     def redraw(self, features: Features, part: int) -> Redrawn:
-        """What the decoders draw: all of a patch, and its part 0 … 3."""
+        """Return what the decoders draw: all of a patch, and its part 0 … 3."""
         half = features.gated_half
         return Redrawn(
             self.decode_whole(features.gated_quarter), self.decode_part(quarter_of(half, part, half.shape[-1] // 2))
         )
 
     def redraw_targets(self, patches: Tensor, part: int) -> Redrawn:
-        """What `redraw` should draw of patches (B, 3, s, s): enlarged by repeating pixels."""
+        """Return what `redraw` should draw of patches (B, 3, s, s): enlarged by repeating pixels."""
         cut = RELEASED_CUT if self.config.crops == "released" else patches.shape[-1] // 2
         side = self.config.decoded_side
         both = (patches, quarter_of(patches, part, cut))

@@ -20,9 +20,9 @@ from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render
 from .camera import official_camera, poses
 from .card import FieldConfig
-from .discriminator import augmented
+from .discriminator import augment
 from .field import RadianceField, code_width, positional_code
-from .fingerprint_filling import filled, parameters, summary
+from .fingerprint_filling import fill_network, parameters, summary
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset(
@@ -71,7 +71,7 @@ def field_config() -> dict[str, Any]:
 
 def raw_forward(hash_: str | None) -> dict[str, Any]:
     """The field on a fixed coded input: code of the point, shape, code of the direction, appearance."""
-    field = filled(RadianceField(FIELD), hash_)
+    field = fill_network(RadianceField(FIELD), hash_)
     widths = [code_width(FIELD.position_frequencies), FIELD.shape_width]
     widths += [code_width(FIELD.direction_frequencies), FIELD.appearance_width]
     raw = field.raw(*ramp((8, sum(widths)), torch.float32).split(widths, dim=1))
@@ -89,7 +89,7 @@ def query(hash_: str | None) -> dict[str, Any]:
     directions = directions / directions.norm(dim=1, keepdim=True)
     points = ramp((2, 5, 3), torch.float32, 0.1)
     latents = ramp((2, FIELD.latent_width), torch.float32)
-    raw = filled(RadianceField(FIELD), hash_)(points[:, None], directions[:, None], latents)[:, 0]
+    raw = fill_network(RadianceField(FIELD), hash_)(points[:, None], directions[:, None], latents)[:, 0]
     return {
         "output_shape": list(raw.shape),
         "all": summary(raw),
@@ -150,9 +150,9 @@ def example_patch(seed: str, step: str) -> dict[str, Any]:
     }
 
 
-def rendered(width: str, height: str, hash_: str | None, radius: str) -> dict[str, Any]:
+def render_filled(width: str, height: str, hash_: str | None, radius: str) -> dict[str, Any]:
     """A small image of the filled field, seen from the side."""
-    field = filled(RadianceField(FIELD), hash_)
+    field = fill_network(RadianceField(FIELD), hash_)
     if hash_:
         field.density_head.bias.fill_(2.0)
     pose = evaluation_pose(72, 18, float(radius)).float()
@@ -173,7 +173,7 @@ def rendered(width: str, height: str, hash_: str | None, radius: str) -> dict[st
 
 def augmentation() -> dict[str, list[float]]:
     names = ("identity", "flip_rows(dim2)", "flip_cols(dim3)", "rot90_ccw = transpose then flip(dim2)")
-    views = augmented(torch.arange(4.0).view(1, 1, 2, 2))
+    views = augment(torch.arange(4.0).view(1, 1, 2, 2))
     return {name: view.flatten().tolist() for name, view in zip(names, views, strict=True)}
 
 
@@ -230,7 +230,7 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
         (r"flex_patch/example_seed(?P<seed>\d+)_it(?P<step>\d+)", example_patch),
         (rf"render_{_SIZE}/focal", lambda width, height: CAMERA.focal(int(width))),
         (rf"render_{_SIZE}/N_samples", lambda width, height: SAMPLES),
-        (rf"render_{_SIZE}/result(?P<hash_>_hash)?/radius=(?P<radius>{_NUMBER})", rendered),
+        (rf"render_{_SIZE}/result(?P<hash_>_hash)?/radius=(?P<radius>{_NUMBER})", render_filled),
         (r"discriminator_mednerf/params", discriminators.mednerf_parameters),
         (rf"discriminator_mednerf/{_NORM}", discriminators.mednerf_discriminator),
         (r"discriminator_graf_parent/params", discriminators.graf_parameters),

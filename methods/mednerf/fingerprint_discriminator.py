@@ -10,7 +10,7 @@ from bench.fingerprint import ramp
 from .card import DiscriminatorConfig, PatchConfig
 from .discriminator import GrafDiscriminator, MedNerfDiscriminator, exact_singular_values
 from .field import COLOURS
-from .fingerprint_filling import Network, filled, parameters, summary, with_shape
+from .fingerprint_filling import Network, fill_network, parameters, summary, with_shape
 
 DISCRIMINATORS = {"mednerf": DiscriminatorConfig(), "graf_parent": DiscriminatorConfig(kind="graf")}
 SIDE = PatchConfig().side
@@ -21,16 +21,16 @@ def config(kind: str) -> dict[str, int]:
     return {"nc": COLOURS, "ndf": DISCRIMINATORS[kind].channels, "imsize": SIDE}
 
 
-def settled(network: Network, norm: str, hash_: str | None) -> Network:
+def settle(network: Network, norm: str, hash_: str | None) -> Network:
     """The filled network with exact spectral norms, or without them."""
-    filled(network, hash_)
+    fill_network(network, hash_)
     if norm == "exact":
         exact_singular_values(network)
         return network
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-    return filled(network, hash_)  # the power iteration had scaled them
+    return fill_network(network, hash_)  # the power iteration had scaled them
 
 
 def mednerf_parameters() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def mednerf_parameters() -> dict[str, Any]:
 
 def mednerf_discriminator(norm: str, hash_: str | None) -> dict[str, Any]:
     """Features, logits of each head and drawings of fixed patches."""
-    network = settled(MedNerfDiscriminator(DISCRIMINATORS["mednerf"]), norm, hash_)
+    network = settle(MedNerfDiscriminator(DISCRIMINATORS["mednerf"]), norm, hash_)
     features = network.features(ramp((2, 3, SIDE, SIDE), torch.float32))
     heads = [network.logits(features, head) for head in range(len(network.heads))]
     drawn = [network.redraw(features, part) for part in range(4)]
@@ -65,7 +65,7 @@ def mednerf_discriminator(norm: str, hash_: str | None) -> dict[str, Any]:
 
 def graf_discriminator(norm: str, hash_: str | None) -> dict[str, Any]:
     """Logits of fixed patches, whose pixels are listed one after another with all their colours."""
-    network = settled(GrafDiscriminator(DISCRIMINATORS["graf_parent"]), norm, hash_)
+    network = settle(GrafDiscriminator(DISCRIMINATORS["graf_parent"]), norm, hash_)
     images = ramp((2, SIDE, SIDE, 3), torch.float32).permute(0, 3, 1, 2)
     return with_shape(network(images))
 

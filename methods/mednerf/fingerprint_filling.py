@@ -34,7 +34,7 @@ OFFICIAL_NAMES = (  # of our modules
 )
 
 
-def hashed(shape: tuple[int, ...]) -> np.ndarray:
+def hash_numbers(shape: tuple[int, ...]) -> np.ndarray:
     """A multiplicative hash of each element's number in C order, in [−1, 1): tells any two orders apart."""
     h = (np.arange(math.prod(shape), dtype=np.uint64) * 2654435761) % 2**32
     h ^= h >> np.uint64(16)
@@ -44,10 +44,10 @@ def hashed(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def fill_hashed(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Overwrite named tensors with `hashed` numbers at the scale of an initialisation; scales of norms become 1."""
+    """Overwrite named tensors with `hash_numbers` at the scale of an initialisation; scales of norms become 1."""
     with torch.no_grad():
         for name, tensor in tensors:
-            values = hashed(tuple(tensor.shape))
+            values = hash_numbers(tuple(tensor.shape))
             if tensor.ndim >= 2:
                 values = values * math.sqrt(6 * tensor.shape[0] / tensor.numel())
             else:
@@ -55,7 +55,7 @@ def fill_hashed(tensors: Iterable[tuple[str, Tensor]]) -> None:
             tensor.copy_(torch.from_numpy(values))
 
 
-def filled(network: Network, hash_: str | None) -> Network:
+def fill_network(network: Network, hash_: str | None) -> Network:
     """The network in evaluation mode, its parameters set by one of the two rules."""
     if hash_:
         fill_hashed(network.named_parameters())

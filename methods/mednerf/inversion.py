@@ -146,7 +146,7 @@ class Inversion:
         return ((torch.cat(drawn) + 1) / 2).clamp(0, 1)
 
 
-def unmirrored(views: Views) -> Tensor:
+def unmirror(views: Views) -> Tensor:
     """Images (B, V, h, w) as seen from the source: what was mirrored to follow the volume is turned back."""
     flipped = [
         image.flip(-1) if mirrored else image

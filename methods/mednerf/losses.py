@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .card import Hinge
-from .discriminator import GrafDiscriminator, MedNerfDiscriminator, augmented
+from .discriminator import GrafDiscriminator, MedNerfDiscriminator, augment
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distances (B,) of two batches of images (B, 3, h, w) in [−1, 1]."""
@@ -43,20 +43,20 @@ def mednerf_discriminator_loss(
     of a batch of `batch_size` the sum is scaled up to it: the loop takes the mean of the parts' losses.
     """
     real_terms, redrawing = [], []
-    for head, view in enumerate(augmented(real)):
+    for head, view in enumerate(augment(real)):
         features = network.features(view)
         part = int(torch.randint(4, ()))
         drawn, targets = network.redraw(features, part), network.redraw_targets(view, part)
         redrawing.append(distance(torch.cat(drawn), torch.cat(targets)).sum() * (batch_size / len(real)))
         real_terms.append(hinge(network.logits(features, head), 1.0, _margin(), kind))
-    fake_terms = [hinge(network(view, head), -1.0, _margin(), kind) for head, view in enumerate(augmented(fake))]
+    fake_terms = [hinge(network(view, head), -1.0, _margin(), kind) for head, view in enumerate(augment(fake))]
     extra = over_heads(redrawing)
     return over_heads(real_terms) + extra + over_heads(fake_terms), extra.detach()
 
 
 def mednerf_generator_loss(network: MedNerfDiscriminator, fake: Tensor) -> Tensor:
     """The field's loss for patches (B, 3, s, s)."""
-    return generator_loss([network(view, head).mean() for head, view in enumerate(augmented(fake))])
+    return generator_loss([network(view, head).mean() for head, view in enumerate(augment(fake))])
 
 
 def graf_discriminator_loss(network: GrafDiscriminator, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

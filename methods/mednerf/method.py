@@ -23,7 +23,7 @@ from .calibration import CalibrationStage, MonotoneMap
 from .camera import camera_for, voxel_centres
 from .card import CARD, PRESETS, MedNerfConfig
 from .field import RadianceField
-from .inversion import Inversion, Tuned, unmirrored
+from .inversion import Inversion, Tuned, unmirror
 from .perceptual import perceptual_distance
 from .render import Sampling
 from .stage_field import FieldStage, check_views
@@ -65,14 +65,14 @@ class MedNerf(Method):
             def read(one: Tuned) -> Tensor:
                 return self.map(self.inversion.read_out(one, points))
 
-            return torch.stack([self._timed("read-out", read, one) for one in tuned])
+            return torch.stack([self._time("read-out", read, one) for one in tuned])
 
     def renders(self, views: Views, angles: Sequence[float], *, seeds: Sequence[int]) -> Tensor:
         with _gradients():
             side = views.images.shape[-1]
             result = []
             for one in self._tune(views, seeds):
-                drawn = self._timed("renders", self.inversion.views, one, angles)
+                drawn = self._time("renders", self.inversion.views, one, angles)
                 drawn = F.interpolate(drawn[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
                 flipped = [v.flip(-1) if is_mirrored(a) else v for v, a in zip(drawn, angles, strict=True)]
                 result.append(torch.stack(flipped))
@@ -83,14 +83,14 @@ class MedNerf(Method):
 
     def _tune(self, views: Views, seeds: Sequence[int]) -> list[Tuned]:
         """A tuned field a case; those of the last call are kept, since renders of the same cases follow volumes."""
-        images = unmirrored(views).clone()
+        images = unmirror(views).clone()
         self._check(images)
         if self._tuned is not None:
             known_seeds, known_images, tuned = self._tuned
             if known_seeds == tuple(seeds) and torch.equal(known_images, images):
                 return tuned
         tuned = [
-            self._timed(f"tuning, {self.compared_by}", self.inversion.tune, image, views.angles, seed)
+            self._time(f"tuning, {self.compared_by}", self.inversion.tune, image, views.angles, seed)
             for image, seed in zip(images, seeds, strict=True)
         ]
         self._tuned = (tuple(seeds), images, tuned)
@@ -103,7 +103,7 @@ class MedNerf(Method):
                 f"given {images.shape[1]} of {images.shape[3]}"
             )
 
-    def _timed(self, part: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    def _time(self, part: str, work: Callable[..., Any], *arguments: Any) -> Any:
         began = time.perf_counter()
         result = work(*arguments)
         if torch.cuda.is_available():

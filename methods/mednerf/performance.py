@@ -15,7 +15,7 @@ from .field import RadianceField
 from .stage_field import FieldStage
 
 
-def published_stages(method: Method) -> dict[str, Stage]:
+def make_published_stages(method: Method) -> dict[str, Stage]:
     """Return twins of the trained field by stage name, with copies of its networks."""
     return {stage.name: _publish(stage) for stage in method.stages() if isinstance(stage, FieldStage)}
 
@@ -35,17 +35,17 @@ class JoinedField(RadianceField):
 
     def raw(self, codes: Tensor, shape: Tensor, views: Tensor, appearance: Tensor) -> Tensor:
         h = self._trunk(codes, shape)
-        parts = (self.feature(h), _repeated(views, h), _repeated(appearance, h))
+        parts = (self.feature(h), _repeat(views, h), _repeat(appearance, h))
         colour = self.colour_trunk[0](torch.cat(parts, dim=-1)).relu()
         return torch.cat([self.colour_head(colour), self.density_head(h)], dim=-1)
 
     def _trunk(self, codes: Tensor, shape: Tensor) -> Tensor:
-        inputs = torch.cat([codes, _repeated(shape, codes)], dim=-1)
+        inputs = torch.cat([codes, _repeat(shape, codes)], dim=-1)
         h = self.trunk[0](inputs).relu()
         for index, layer in enumerate(self.trunk[1:], start=1):
             h = layer(torch.cat([inputs, h], dim=-1) if index == self.config.skip + 1 else h).relu()
         return h
 
 
-def _repeated(part: Tensor, points: Tensor) -> Tensor:
+def _repeat(part: Tensor, points: Tensor) -> Tensor:
     return part.expand(*points.shape[:-1], -1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases, cached_array
+from bench.cases import Cases, cache_array
 from bench.dataset import DatasetCard, Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
@@ -57,7 +57,7 @@ class FieldStage(Stage):
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         path = cache / "training_views.npy"
-        self.images = cached_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
+        self.images = cache_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         views = self.images.shape[1]
@@ -164,7 +164,7 @@ def check_patches(config: FieldStageConfig, image_size: int) -> None:
 
 
 def check_views(card: DatasetCard, image_size: int, wanted: int | None) -> int:
-    """How many views are tuned on. Raises UsageError for views that are too few or too small."""
+    """Return how many views are tuned on. Raises UsageError for views that are too few or too small."""
     if card.image_size < image_size:
         raise UsageError(
             f"mednerf works on images of {image_size} pixels a side and cannot take views of {card.image_size}; "

@@ -39,7 +39,7 @@ def to_standard(volume: Tensor, order: Order) -> Tensor:
     return volume.permute(tuple(order.index(axis) for axis in range(5)))
 
 
-def expanded(view: Tensor, order: Order) -> Tensor:
+def expand(view: Tensor, order: Order) -> Tensor:
     """A square view (B, C, s, s) repeated along the axis it cannot see: (B, C, D, H, W)."""
     side = view.shape[-1]
     return to_standard(view.unsqueeze(2).expand(-1, -1, side, -1, -1), order)
@@ -58,14 +58,14 @@ def network_side(data: DatasetCard, side: int | None, name: str) -> int:
     return chosen
 
 
-def resampled_views(images: Tensor, side: int) -> list[Tensor]:
+def resample_views(images: Tensor, side: int) -> list[Tensor]:
     """Views (B, V, h, w) averaged down to the volume's side: one (B, 1, side, side) for each view."""
     if images.shape[-1] != side:
         images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
     return list(images.split(1, dim=1))
 
 
-def resampled_volumes(volumes: Tensor, side: int) -> Tensor:
+def resample_volumes(volumes: Tensor, side: int) -> Tensor:
     """Volumes (B, D, H, W) as (B, 1, side, side, side): averaged down, or interpolated up."""
     volumes = volumes.unsqueeze(1)
     if volumes.shape[-1] == side:
@@ -75,6 +75,6 @@ def resampled_volumes(volumes: Tensor, side: int) -> Tensor:
     return F.interpolate(volumes, size=(side,) * 3, mode="trilinear", align_corners=False)
 
 
-def stacked_condition(views: list[Tensor], orders: tuple[Order, ...]) -> Tensor:
-    """What the discriminator sees beside a volume: (B, V, D, H, W), every view repeated along its missing axis."""
-    return torch.cat([expanded(view, order) for view, order in zip(views, orders, strict=True)], dim=1).detach()
+def stack_condition(views: list[Tensor], orders: tuple[Order, ...]) -> Tensor:
+    """Return what the discriminator sees beside a volume: (B, V, D, H, W), views repeated along their missing axis."""
+    return torch.cat([expand(view, order) for view, order in zip(views, orders, strict=True)], dim=1).detach()

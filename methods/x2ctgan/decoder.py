@@ -48,14 +48,14 @@ class Link(nn.Module):
         convolution, *rest = self.deep
         side = features.shape[-2]
         # of a repeated map only the first and the last slice differ from the inner ones: three are computed
-        three = convolution(self.attended(self.flat(features)).unsqueeze(2).expand(-1, -1, 3, -1, -1))
+        three = convolution(self.attend(self.flat(features)).unsqueeze(2).expand(-1, -1, 3, -1, -1))
         first, inner, last = three.split(1, dim=2)
         volume = torch.cat([first, inner.expand(-1, -1, side - 2, -1, -1), last], dim=2)
         for layer in rest:
             volume = layer(volume)
         return volume
 
-    def attended(self, flat: Tensor) -> Tensor:
+    def attend(self, flat: Tensor) -> Tensor:
         """(B, K, s, s) before it is repeated; a place for a gate."""
         return flat
 

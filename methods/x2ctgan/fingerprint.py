@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.fingerprint import fill, recorded
 
 from . import losses
-from .alignment import FRONTAL, LATERAL, stacked_condition, to_local, to_standard
+from .alignment import FRONTAL, LATERAL, stack_condition, to_local, to_standard
 from .card import TrainingConfig
 from .fingerprint_networks import (
     ABLATIONS,
@@ -81,7 +81,7 @@ def view_alignment() -> dict[str, Any]:
 def discriminator_condition() -> dict[str, Any]:
     """Two counting views as the discriminator sees them."""
     views = [torch.arange(16.0).reshape(1, 1, 4, 4), 100 + torch.arange(16.0).reshape(1, 1, 4, 4)]
-    stacked = stacked_condition(views, (FRONTAL, LATERAL))
+    stacked = stack_condition(views, (FRONTAL, LATERAL))
     result: dict[str, Any] = {"shape": list(stacked.shape)}
     for channel in (0, 1):
         result[f"ch{channel}_at_d1h2"] = stacked[0, channel, 1, 2].tolist()

@@ -57,7 +57,7 @@ def main_modules(generator: BiplanarGenerator) -> dict[str, nn.Module]:
     return {**modules, f"decoder_layer{len(main.levels) - 1}": main.top, "decoder_layer": main.head}
 
 
-def recorded_modules(model: Network) -> dict[str, nn.Module]:
+def list_recorded_modules(model: Network) -> dict[str, nn.Module]:
     """The modules whose outputs the golden file has, by their names there."""
     if isinstance(model, PatchDiscriminator):
         layers = dict(enumerate(model.layers))
@@ -133,13 +133,13 @@ def run(network: str, views: str, size: str, rule: str, mode: str, double: str |
     model = model.to(dtype).eval()
     fill(model.named_parameters(), WEIGHTS[rule])
     traced = (rule, mode) in (("A", "running"), ("B", "instance")) and not double
-    with summaries(recorded_modules(model) if traced else {}) as between:
+    with summaries(list_recorded_modules(model) if traced else {}) as between:
         result = outputs(model, given)
     return {**result, "intermediates": between} if traced else result
 
 
 def outputs(model: Network, given: list[Tensor]) -> dict[str, Any]:
-    """What the official network returns; volumes of single views are in the view's own order."""
+    """Return what the official network returns; volumes of single views are in the view's own order."""
     if isinstance(model, BiplanarGenerator):
         volume, branches = model.forward_with_branches(given)
         names = ("out_view1", "out_view2", "out_fused")

@@ -13,7 +13,7 @@ from bench.dataset import DatasetCard
 from bench.errors import UsageError
 from bench.method import FittedStage, Method, Stage
 
-from .alignment import network_side, orders_of, resampled_views, resampled_volumes
+from .alignment import network_side, orders_of, resample_views, resample_volumes
 from .card import CARD, PRESETS, X2CTConfig
 from .generator import build_generator
 from .layers import initialise
@@ -42,10 +42,10 @@ class X2CTGAN(Method):
     @torch.inference_mode()
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         check_views(views, self.data, self.card.name)
-        inputs = resampled_views(views.images, self.side)
+        inputs = resample_views(views.images, self.side)
         # one case at a time: the full-resolution features of a published-size volume take gigabytes
         volumes = [self.generator([view[i : i + 1] for view in inputs]) for i in range(len(views.images))]
-        return resampled_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
+        return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
 
 
 def check_views(views: Views, data: DatasetCard, name: str) -> None:

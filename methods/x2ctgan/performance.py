@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.method import Method, Stage, Update
 
 from . import losses
-from .alignment import stacked_condition
+from .alignment import stack_condition
 from .decoder import Link
 from .generator import BiplanarGenerator
 from .stage import BETAS, Batch, GeneratorStage
@@ -23,7 +23,7 @@ from .stage import BETAS, Batch, GeneratorStage
 TARGETS = {"step/x2ctgan/generator": 1.5}
 
 
-def published_stages(method: Method) -> dict[str, Stage]:
+def make_published_stages(method: Method) -> dict[str, Stage]:
     """Return twins of the trained generators by stage name, with copies of their networks."""
     return {stage.name: PublishedStage(stage) for stage in method.stages() if isinstance(stage, GeneratorStage)}
 
@@ -32,10 +32,10 @@ class PublishedStage(GeneratorStage):
     """The released step of generator and discriminator."""
 
     def __init__(self, ours: GeneratorStage) -> None:
-        super().__init__(ours.name, as_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
+        super().__init__(ours.name, make_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
         self.networks = {"generator": self.generator}
         if ours.config.adversarial_weight > 0:
-            self.discriminator = as_published(copy.deepcopy(ours.discriminator))
+            self.discriminator = make_published(copy.deepcopy(ours.discriminator))
             self.networks["discriminator"] = self.discriminator
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -46,22 +46,22 @@ class PublishedStage(GeneratorStage):
         }
 
     def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
-        views, target = self._resampled(batch)
+        views, target = self._resample(batch)
         made = self.generator(self.inputs(views))
         voxel, projection = self._reconstruction_losses(made, target)
         values = {"voxel_loss": voxel.detach(), "projection_loss": projection.detach()}
         if self.config.adversarial_weight == 0:
             update("generator", voxel + projection)
             return {"loss": (voxel + projection).detach(), **values}
-        condition = stacked_condition(views, self.generator.orders)
+        condition = stack_condition(views, self.generator.orders)
         self.discriminator.requires_grad_(False)
-        adversarial = self._weighted(losses.adversarial_loss(self._logits(condition, made), 1.0))
+        adversarial = self._weigh(losses.adversarial_loss(self._logits(condition, made), 1.0))
         self._logits(condition, target)  # for a loss of features whose weight is 0
         loss = voxel + projection + adversarial
         update("generator", loss)
         self.discriminator.requires_grad_(True)
         true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
-        discriminator = self._weighted(losses.discriminator_loss(true_logits, made_logits))
+        discriminator = self._weigh(losses.discriminator_loss(true_logits, made_logits))
         update("discriminator", discriminator)
         return {
             "loss": loss.detach(),
@@ -86,10 +86,10 @@ class RepeatedLink(Link):
 
     def forward(self, features: Tensor) -> Tensor:
         side = features.shape[-2]
-        return self.deep(self.attended(self.flat(features)).unsqueeze(2).repeat(1, 1, side, 1, 1))
+        return self.deep(self.attend(self.flat(features)).unsqueeze(2).repeat(1, 1, side, 1, 1))
 
 
-def as_published(network: Any) -> Any:
+def make_published(network: Any) -> Any:
     """Return the network itself, its parts replaced by the published ones and its memory laid out as by default."""
     for module in network.modules():
         if type(module) is BiplanarGenerator:

@@ -16,7 +16,7 @@ from bench.dataset import Split
 from bench.method import Items, Stage, Update
 
 from . import losses
-from .alignment import resampled_views, resampled_volumes, stacked_condition
+from .alignment import resample_views, resample_volumes, stack_condition
 from .card import TrainingConfig
 from .discriminator import PatchDiscriminator
 from .generator import BiplanarGenerator, SingleViewGenerator
@@ -74,21 +74,21 @@ class GeneratorStage(Stage):
         return rate_in_epoch(1 + step * EPOCHS // self.loop.steps)
 
     def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
-        views, target = self._resampled(batch)
+        views, target = self._resample(batch)
         made = self.generator(self.inputs(views)).float()
         voxel, projection = self._reconstruction_losses(made, target)
         values = {"voxel_loss": voxel.detach(), "projection_loss": projection.detach()}
         if self.config.adversarial_weight == 0:
             update("generator", voxel + projection)
             return {"loss": (voxel + projection).detach(), **values}
-        condition = stacked_condition(views, self.generator.orders)
+        condition = stack_condition(views, self.generator.orders)
         self.discriminator.requires_grad_(False)
-        adversarial = self._weighted(losses.adversarial_loss(self._logits(condition, made), 1.0))
+        adversarial = self._weigh(losses.adversarial_loss(self._logits(condition, made), 1.0))
         loss = voxel + projection + adversarial
         update("generator", loss)
         self.discriminator.requires_grad_(True)
         true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
-        discriminator = self._weighted(losses.discriminator_loss(true_logits, made_logits))
+        discriminator = self._weigh(losses.discriminator_loss(true_logits, made_logits))
         update("discriminator", discriminator)
         return {
             "loss": loss.detach(),
@@ -105,13 +105,13 @@ class GeneratorStage(Stage):
         return [block for block in inner if len(block) > 2]
 
     def validation_loss(self, batch: Batch) -> Tensor:
-        views, target = self._resampled(batch)
+        views, target = self._resample(batch)
         voxel, projection = self._reconstruction_losses(self.generator(self.inputs(views)).float(), target)
         return voxel + projection
 
-    def _resampled(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def _resample(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         images, volumes = batch
-        return resampled_views(images, self.side), resampled_volumes(volumes, self.side)
+        return resample_views(images, self.side), resample_volumes(volumes, self.side)
 
     def _reconstruction_losses(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         voxel = self.config.voxel_weight * losses.voxel_loss(made, target)
@@ -121,5 +121,5 @@ class GeneratorStage(Stage):
         inputs = torch.cat([condition, volume], dim=1).contiguous(memory_format=torch.channels_last_3d)
         return self.discriminator(inputs).float()
 
-    def _weighted(self, loss: Tensor) -> Tensor:
+    def _weigh(self, loss: Tensor) -> Tensor:
         return self.config.adversarial_weight * loss

@@ -9,6 +9,7 @@ import pytest
 
 from bench.cases import Cases
 from bench.cli import run_command
+from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.runs.predictions import write_prediction
 from bench.scoring.protocols import get_protocol
@@ -67,7 +68,7 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     frame = load_results(tmp_path / "results")
     assert set(frame["origin"]) == {"external"}
     assert frame["run_id"].nunique() == 1
-    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}
+    shown = {t.id: t for t in build_tables("all", read_results(tmp_path / "results"))}
     block = shown["toy-3d"].blocks[0]
     (row,) = (row for row in block.methods if row.title == "mine (outside predictions)")
     cell = next(cell for cell in row.cells if cell.metric == "mse")
@@ -79,7 +80,7 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     assert run_command(command) == 1
     assert "1 of 3 cases have no file: test-001" in capsys.readouterr().err
     assert run_command([*command, "--allow-missing"]) == 0
-    shown = {t.id: t for t in build_tables("all", tmp_path / "results")}["toy-3d"]
+    shown = {t.id: t for t in build_tables("all", read_results(tmp_path / "results"))}["toy-3d"]
     assert any("2 of 3 cases in the split; not ranked" in note for note in shown.footnotes)
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.datasets.baggage import DATASET, vessels
-from bench.datasets.baggage.bag import BELT_D, Bag, draw_bag, placed_things
+from bench.datasets.baggage.bag import BELT_D, Bag, draw_bag, place_things
 from bench.datasets.baggage.materials import MATERIALS, NUMBERS, visible_hounsfield
 from bench.datasets.baggage.packing import CELL, Packed, columns
 from bench.datasets.baggage.phantom import (
@@ -93,7 +93,7 @@ def test_coarse_and_fine_grids_show_the_same_bag(seed: int) -> None:
 def test_nothing_overlaps(bags: list[Bag]) -> None:
     for bag in bags:
         canvas = Canvas(GRID, CUBE_MM, 0.0)
-        taken = np.sum([filled_by(placed, canvas) for placed in placed_things(bag)], axis=0)
+        taken = np.sum([filled_by(placed, canvas) for placed in place_things(bag)], axis=0)
         assert taken.max() < 1.1  # zips and rings touch the shell
         assert (taken > 1.02).sum() < 60
 
@@ -104,7 +104,7 @@ def test_everything_packed_lies_inside_its_bag(bags: list[Bag]) -> None:
         _, box, room, _ = next(fillings(Placed(bag.luggage.inside, bag.turn @ bag.luggage.turn, bag.place), canvas))
         inside = np.zeros_like(canvas.hounsfield)
         inside[box] = room
-        for placed in placed_things(bag)[-len(bag.packed.things) :]:
+        for placed in place_things(bag)[-len(bag.packed.things) :]:
             assert inside[filled_by(placed, canvas) > 0.5].min(initial=1) > 0.4, placed.thing.kind
 
 

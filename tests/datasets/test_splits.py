@@ -9,7 +9,7 @@ import pytest
 from bench.dataset import SPLITS, PreparedCase
 from bench.datasets.baggage.splits import assign_splits as assign_bags
 from bench.datasets.lidc.check import remarks
-from bench.datasets.lidc.splits import assign_splits, published_x2ct_split, split_of_patients
+from bench.datasets.lidc.splits import assign_splits, read_x2ct_split, split_of_patients
 
 SMALL = [  # 15 patients of several collections
     "LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0004", "LIDC-IDRI-0005", "LIDC-IDRI-0006", "LIDC-IDRI-0007",
@@ -31,11 +31,11 @@ def record(patient: str, case: str | None = None, slices: int = 133, series: str
 
 
 def everyone() -> list[str]:
-    return sorted({patient for patient, _ in published_x2ct_split().values()})
+    return sorted({patient for patient, _ in read_x2ct_split().values()})
 
 
 def test_the_published_lists_are_verbatim() -> None:
-    lists = published_x2ct_split()
+    lists = read_x2ct_split()
     assert Counter(split for _, split in lists.values()) == {"train": 916, "test": 102}
     assert len(everyone()) == 1010
     assert lists["LIDC-IDRI-0001.20000101.3000566.1"] == ("LIDC-IDRI-0001", "train")
@@ -48,7 +48,7 @@ def test_all_of_lidc_is_split_by_patient_without_the_leak() -> None:
     splits = assign_splits([record(patient) for patient in everyone()])
     assert Counter(splits.values()) == {"train": 817, "validation": 91, "test": 102}
     assert splits["LIDC-IDRI-0442"] == "test"
-    published = published_x2ct_split().values()
+    published = read_x2ct_split().values()
     test = {patient for patient, split in published if split == "test"}
     assert {patient for patient, split in splits.items() if split == "test"} == test
     others = sorted(set(everyone()) - test, key=lambda patient: sha256(patient.encode()).digest())

@@ -11,7 +11,7 @@ from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.pipeline.reopen import StoredRun
 from bench.report import collect
-from bench.results import tables
+from bench.results import model
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
 from bench.runs.record import DataRecord
@@ -40,9 +40,9 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
         facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")
         return StoredRun(folder, folder.record(), facts, mine)
 
-    patch.setattr(tables, "method_card", Card)
-    patch.setattr(tables, "installed_dataset", lambda name: None)
-    patch.setattr(collect, "installed_dataset", lambda name: None)
+    patch.setattr(model, "method_card", Card)
+    patch.setattr(model, "find_installed_dataset", lambda name: None)
+    patch.setattr(collect, "find_installed_dataset", lambda name: None)
     patch.setattr(collect, "open_stored", opened)
     return mine
 

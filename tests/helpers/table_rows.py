@@ -1,71 +1,110 @@
-"""Rows of results for tests of tables, without any method or data set that is installed."""
+"""Results made by hand for tests of what people read, without any method or data set that is installed."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from bench.results import tables
-from bench.results.table_model import Cell, Row
-from bench.results.tables import Filters, build_tables
+from bench.results import model
+from bench.results.model import Filters, read_results
+from bench.results.table_model import Cell, Row, TableBlock
+from bench.results.tables import build_tables
 
 from .score_rows import enter_rows, enter_run, run_facts
 
 NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
-FLOORS = {"mean": ("Mean volume", "floor"), "codediff": ("CodeDiff3D", "method"), "x2ctgan": ("X2CT-GAN", "method")}
+REAL = {"density_baseline": 1.0, "coverage_baseline": 0.95}
+KNOWN = {
+    "mean": ("Mean volume", "floor"),
+    "floor": ("Floor", "floor"),
+    "codediff": ("CodeDiff3D", "method"),
+    "x2ctgan": ("X2CT-GAN", "method"),
+}
+CASES = [f"case-{index:02d}" for index in range(20)]
+OfCases = Mapping[str, float | None]
 
 
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The methods that are installed do not matter here."""
+    """The methods that are installed do not matter here: those of KNOWN have a card, no other has."""
 
     class Card:
-        def __init__(self, title: str, kind: str, capabilities: set[str]) -> None:
-            self.title, self.kind, self.capabilities = title, kind, capabilities
+        def __init__(self, name: str) -> None:
+            self.title, self.kind = KNOWN[name]
+            self.capabilities = {"volume", "likelihood"} if name == "codediff" else {"volume"}
 
-    def card(name: str) -> Card | None:
-        if name not in FLOORS:
-            return None
-        return Card(*FLOORS[name], {"volume", "likelihood"} if name == "codediff" else {"volume"})
-
-    monkeypatch.setattr(tables, "method_card", card)
-    monkeypatch.setattr(tables, "installed_dataset", lambda name: None)
+    monkeypatch.setattr(model, "method_card", lambda name: Card(name) if name in KNOWN else None)
+    monkeypatch.setattr(model, "find_installed_dataset", lambda name: None)
 
 
 def add(
     results: Path,
     method: str,
     seed: int = 0,
-    numbers: dict[str, float | None] | None = None,
+    numbers: Mapping[str, float | None] | None = None,
     *,
+    cases: Mapping[str, OfCases] | None = None,
+    encoders: Mapping[str, Sequence[float]] | None = None,
     variant: str = "aaaaaaaa",
     fingerprint: str = "f0",
     note: str = "",
-    run: dict | None = None,
-    **other,
+    run: Mapping[str, Any] | None = None,
+    **other: Any,
 ) -> str:
-    """One run's summary rows; a number of None is a row that is na."""
-    level = {"level": "set", "stat": "mean", "n": 48}
-    shared = run_facts(method, variant, **{"seed": seed, **level, **other})
-    baseline = {"density_baseline": 1.0, "coverage_baseline": 0.95} if shared["space"] != "drr" else {}
-    rows = []
-    for metric, value in {**baseline, **(NUMBERS if numbers is None else numbers)}.items():
-        own = {"status": "na", "note": note or "no such thing"} if value is None else {"note": note}
-        if value is not None and "status" in other:
-            own["status"] = other["status"]
-        rows.append(dict(**{**shared, **own}, metric=metric, value=value))
+    """Enter one run and return its id; a number of None is a row that is na.
+
+    `numbers` are metric → mean of the set, by default those of `cases` (metric → case → value) and of `encoders`
+    (metric → value by encoder), and without any NUMBERS.
+    """
+    status = other.pop("status", "ok")
+    facts = run_facts(method, variant, **{"seed": seed, **other})
+    rows = [
+        _row(facts, metric, value, level="case", case=case, stat="value", n=1)
+        for metric, values in (cases or {}).items()
+        for case, value in values.items()
+    ]
+    for metric, found in (encoders or {}).items():
+        reps = [f"{encoder}.0" if metric.endswith("baseline") else str(encoder) for encoder in range(len(found))]
+        rows += [
+            _row(facts, metric, value, level="set", rep=rep, stat="value", n=48)
+            for rep, value in zip(reps, found, strict=True)
+        ]
+    if numbers is None and (cases or encoders):
+        known = {metric: [v for v in values.values() if v is not None] for metric, values in (cases or {}).items()}
+        numbers = {metric: float(np.mean(values)) for metric, values in {**known, **(encoders or {})}.items()}
+    elif facts["space"] != "drr":
+        numbers = {**REAL, **(NUMBERS if numbers is None else numbers)}
+    shared = {"level": "set", "stat": "mean", "n": 48}
+    shared |= {name: facts.pop(name) for name in ("n",) if name in facts}
+    for metric, value in (numbers or {}).items():
+        rows.append(_row(facts, metric, value, **shared, note=note, status=status))
     enter_rows(results, rows)
-    enter_run(results, **{"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
-    return shared["run_id"]
+    enter_run(results, **{"run_id": facts["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
+    return facts["run_id"]
 
 
-def table(results: Path, which: str = "2", **filters):
-    (only,) = build_tables(which, results, Filters(**filters))
+def _row(facts: Mapping[str, Any], metric: str, value: float | None, **own: Any) -> dict[str, Any]:
+    if value is None:
+        own |= {"status": "na", "note": own.get("note") or "no such thing"}
+    return {**facts, **own, "metric": metric, "value": value}
+
+
+def draw(seed: int, mean: float, spread: float = 2.0) -> dict[str, float | None]:
+    """Normal values by case."""
+    values = np.random.default_rng(seed).normal(mean, spread, len(CASES))
+    return dict(zip(CASES, values.tolist(), strict=True))
+
+
+def table(results: Path, which: str = "2", **filters: str):
+    (only,) = build_tables(which, read_results(results), Filters(**filters))
     return only
 
 
-def row_of(block, title: str) -> Row:
-    return next(row for row in (*block.methods, *block.references) if row.title == title)
+def row_of(block: TableBlock, title: str) -> Row:
+    return next(row for row in block.rows if row.title == title)
 
 
-def cell_of(block, title: str, metric: str) -> Cell:
+def cell_of(block: TableBlock, title: str, metric: str) -> Cell:
     return next(cell for cell in row_of(block, title).cells if cell.metric == metric)

@@ -15,7 +15,7 @@ from bench.methods.ccx_raynet.mask import ClassMasks, MaskStage, foreground, lun
 from bench.pipeline.fit import fit_stages
 from bench.projector import project
 from bench.runs.folder import RunFolder
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 from ..helpers.toy_runs import toy_run
 
@@ -130,7 +130,7 @@ def test_sides_the_network_cannot_halve_are_refused() -> None:
 
 
 def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
-    torch.manual_seed(derived_seed(0, "test"))
+    torch.manual_seed(derive_seed(0, "test"))
     config = MaskConfig.model_validate(
         {"widths": (8, 16), "learning_rate": 1e-2, "loop": {"steps": 120, "batch_size": 6, "validate_every": 40}}
     )

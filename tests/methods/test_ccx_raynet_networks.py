@@ -10,7 +10,7 @@ from bench.fingerprint import compute_path
 from bench.methods.ccx_raynet import fingerprint
 from bench.methods.ccx_raynet.blocks import AdaptiveFusion, FeatureTransform, ScaleShift, SpatialGate
 from bench.methods.ccx_raynet.card import CcxGeneratorConfig, CcxRayGanConfig, CcxRayNetConfig
-from bench.methods.ccx_raynet.generator import GatedLink, build, conditioned
+from bench.methods.ccx_raynet.generator import GatedLink, build, condition_views
 from bench.methods.ccx_raynet.stage import rate_in_epoch
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL
 from bench.methods.x2ctgan.card import GeneratorConfig
@@ -86,7 +86,7 @@ def test_the_gate_of_a_link_does_not_vary_along_the_new_axis() -> None:
 def test_conditioned_batches_are_not_mixed() -> None:
     torch.manual_seed(0)
     generator = build(CcxGeneratorConfig(**SMALL), 16, (FRONTAL, LATERAL)).eval()
-    views = conditioned([random(2, 1, 16, 16, seed=i) for i in (1, 2)], random(2, 2, 16, 16, seed=3), "method")
+    views = condition_views([random(2, 1, 16, 16, seed=i) for i in (1, 2)], random(2, 2, 16, 16, seed=3), "method")
     together = generator(views)
     assert together.shape == (2, 1, 16, 16, 16)
     assert torch.allclose(generator([view[1:] for view in views]), together[1:], atol=1e-4)
@@ -97,9 +97,9 @@ def test_the_mask_reaches_the_volume(condition: str) -> None:
     torch.manual_seed(0)
     generator = build(CcxGeneratorConfig(**SMALL, condition=condition), 16, (FRONTAL,)).eval()
     view, mask = random(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
-    plain = generator(conditioned([view], mask, "method"))
+    plain = generator(condition_views([view], mask, "method"))
     mask[..., :8] = 1
-    assert not torch.allclose(generator(conditioned([view], mask, "method")), plain, atol=1e-3)
+    assert not torch.allclose(generator(condition_views([view], mask, "method")), plain, atol=1e-3)
 
 
 def test_without_its_parts_the_generator_is_that_of_x2ct_gan() -> None:
@@ -120,7 +120,7 @@ def test_one_fusion_serves_all_levels() -> None:
 def test_class_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     views = [random(2, 1, 16, 16), random(2, 1, 16, 16)]
     with pytest.raises(UsageError, match=r"ccx_raynet: class masks must be of shape \(2, 2, 16, 16\)"):
-        conditioned(views, torch.zeros(shape), "ccx_raynet")
+        condition_views(views, torch.zeros(shape), "ccx_raynet")
 
 
 def test_the_rate_falls_after_fifty_epochs_and_never_reaches_zero() -> None:

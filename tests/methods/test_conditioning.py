@@ -15,7 +15,7 @@ from bench.pipeline.run import run_one
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.system.progress import Progress
-from bench.system.seeding import derived_seed
+from bench.system.seeding import derive_seed
 
 from ..helpers.toy_runs import toy_run
 
@@ -44,7 +44,7 @@ def scores_of(seed: int, folder: Path) -> dict[str, float]:
     truth = cases["test"].volumes(everyone).numpy()
     views = cases["test"].views(everyone)
     shuffled = Views(views.images.roll(1, 0), views.angles, views.mirrored, views.geometry)
-    seeds = [derived_seed(seed, "sample", name) for name in cases["test"].names]
+    seeds = [derive_seed(seed, "sample", name) for name in cases["test"].names]
     with torch.inference_mode():
         right, wrong = (method.reconstruct(given, seeds=seeds).numpy() for given in (views, shuffled))
         ceiling = method.reconstruct_truth(cases["test"].volumes(everyone)).numpy()

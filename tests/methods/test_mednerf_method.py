@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.methods.mednerf.calibration import MonotoneMap, affine_knots, quantile_knots
 from bench.methods.mednerf.camera import turn, voxel_centres
 from bench.methods.mednerf.card import InversionConfig
-from bench.methods.mednerf.inversion import Inversion, Tuned, unmirrored
+from bench.methods.mednerf.inversion import Inversion, Tuned, unmirror
 from bench.methods.mednerf.method import MedNerf
 from bench.methods.mednerf.patches import draw_patches
 from bench.methods.mednerf.perceptual import FeatureDistance, missing_for_lpips, perceptual_distance
@@ -84,8 +84,8 @@ def test_training_images_are_all_of_one_handedness_and_one_scale(make_data: Make
 def test_mirrored_views_are_turned_back(make_data: MakeData) -> None:
     cases = make_data()
     views = cases["test"].views([0, 1])
-    assert torch.equal(unmirrored(views)[:, 0], views.images[:, 0].flip(-1))
-    assert torch.equal(unmirrored(views)[:, 1], views.images[:, 1])
+    assert torch.equal(unmirror(views)[:, 0], views.images[:, 0].flip(-1))
+    assert torch.equal(unmirror(views)[:, 1], views.images[:, 1])
 
 
 def test_noise_falls_to_a_little_and_stays_there() -> None:
@@ -228,7 +228,7 @@ def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: Mak
     cases = make_data()
     method = build(cases)
     before = {key: value.clone() for key, value in method.field.state_dict().items()}
-    images, angles = unmirrored(cases["test"].views([0]))[0] * 0 + 0.3, torch.tensor([270.0, 0.0])
+    images, angles = unmirror(cases["test"].views([0]))[0] * 0 + 0.3, torch.tensor([270.0, 0.0])
     untuned = replace(method.inversion, config=InversionConfig(azimuths=4, latents=2, steps=0)).tune(images, angles, 1)
     config = InversionConfig(azimuths=4, latents=2, steps=20, learning_rate=1e-2)
     tuned = replace(method.inversion, config=config).tune(images, angles, 1)
@@ -284,7 +284,7 @@ def test_renders_use_the_fields_tuned_for_the_volumes(make_data: MakeData, monke
 
 def test_the_quantile_map_undoes_any_monotone_change() -> None:
     density = np.random.default_rng(0).gamma(2.0, size=20_000)
-    map_ = filled(quantile_knots(density, 1 - np.exp(-density)))
+    map_ = fill(quantile_knots(density, 1 - np.exp(-density)))
     values = torch.linspace(0.05, 6, 50)
     assert torch.allclose(map_(values), 1 - torch.exp(-values), atol=0.01)
     assert (map_(torch.linspace(-1, 50, 999)).diff() >= 0).all()
@@ -293,7 +293,7 @@ def test_the_quantile_map_undoes_any_monotone_change() -> None:
 def test_equal_densities_get_the_mean_of_what_they_stand_for() -> None:
     density = np.concatenate([np.zeros(500), np.linspace(1, 2, 500)])
     intensity = np.linspace(0, 1, 1000)
-    map_ = filled(quantile_knots(density, intensity))
+    map_ = fill(quantile_knots(density, intensity))
     assert map_(torch.tensor(0.0)) == pytest.approx(0.25, abs=0.01)
     assert map_(torch.tensor(1.5)) == pytest.approx(0.75, abs=0.01)
 
@@ -303,12 +303,12 @@ def test_the_affine_map_is_the_least_squares_line() -> None:
     density = random.uniform(0, 1, 5000)
     intensity = 0.2 + 0.5 * density + random.normal(size=5000) * 0.05
     slope, level = np.polyfit(density, intensity, 1)
-    assert filled(affine_knots(density, intensity))(torch.tensor(0.6)) == pytest.approx(level + 0.6 * slope, abs=1e-5)
-    falling = filled(affine_knots(density, -intensity + 1))
+    assert fill(affine_knots(density, intensity))(torch.tensor(0.6)) == pytest.approx(level + 0.6 * slope, abs=1e-5)
+    falling = fill(affine_knots(density, -intensity + 1))
     assert falling(torch.tensor(0.1)) == falling(torch.tensor(0.9))
 
 
-def filled(knots: tuple[np.ndarray, np.ndarray]) -> MonotoneMap:
+def fill(knots: tuple[np.ndarray, np.ndarray]) -> MonotoneMap:
     map_ = MonotoneMap()
     for buffer, values in zip((map_.densities, map_.intensities), knots, strict=True):
         buffer.copy_(torch.from_numpy(values))

@@ -12,11 +12,11 @@ from torch import nn
 from bench.dataset import Geometry
 from bench.fingerprint import UnknownEntry, compute, compute_path
 from bench.methods.mednerf import fingerprint, fingerprint_discriminator, losses, patches, render
-from bench.methods.mednerf.camera import box_bounds, matched_camera, official_camera, turn, voxel_centres
+from bench.methods.mednerf.camera import box_bounds, match_camera, official_camera, turn, voxel_centres
 from bench.methods.mednerf.card import DiscriminatorConfig, FieldConfig
 from bench.methods.mednerf.discriminator import build_discriminator
 from bench.methods.mednerf.field import RadianceField, positional_code
-from bench.methods.mednerf.fingerprint_filling import hashed
+from bench.methods.mednerf.fingerprint_filling import hash_numbers
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 from bench.projector import rays
@@ -67,7 +67,7 @@ def test_hashed_numbers_are_those_of_the_stated_rule() -> None:
     h = 5 * 2654435761 % 2**32
     h = (h ^ (h >> 16)) * 2246822519 % 2**32
     h ^= h >> 13
-    assert hashed((2, 4))[1, 1] == pytest.approx(h / 2**31 - 1)
+    assert hash_numbers((2, 4))[1, 1] == pytest.approx(h / 2**31 - 1)
 
 
 def test_multiplying_parts_apart_changes_nothing() -> None:
@@ -101,7 +101,7 @@ def test_density_sees_neither_direction_nor_appearance() -> None:
 
 @pytest.mark.parametrize("angle", [0.0, 33.0, 270.0])
 def test_matched_rays_are_those_of_the_projector(angle: float) -> None:
-    camera = matched_camera(CHEST, 320.0)
+    camera = match_camera(CHEST, 320.0)
     start, end = rays(CHEST, angle, 6)
     origins, directions = camera.rays(
         camera.poses_at(torch.tensor([-angle])), render.pixel_grid(6)[None].double(), side=6
@@ -138,7 +138,7 @@ def test_box_bounds_are_where_a_ray_meets_the_faces() -> None:
 
 
 def test_compositing_a_uniform_cube_follows_beer_and_lambert() -> None:
-    camera = matched_camera(CHEST, 320.0)
+    camera = match_camera(CHEST, 320.0)
     both = camera.rays(camera.poses_at(torch.tensor([90.0])).float(), render.pixel_grid(9)[None], 9)
 
     def query(points: torch.Tensor, directions: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
@@ -156,7 +156,7 @@ def test_compositing_a_uniform_cube_follows_beer_and_lambert() -> None:
 
 def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    camera, field, latents = matched_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
+    camera, field, latents = match_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
     both = camera.rays(camera.poses_at(torch.tensor([10.0])).float(), render.pixel_grid(8)[None], 8)
 
     def gradient() -> torch.Tensor:
@@ -185,7 +185,7 @@ def test_jittered_samples_stay_in_their_intervals() -> None:
 def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
     """A turned frame equals a camera moved the other way; a mirrored one equals a flipped image from across."""
     torch.manual_seed(1)
-    camera, field, latents = matched_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
+    camera, field, latents = match_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
 
     def density_image(azimuth: float, gauge: torch.Tensor | None) -> torch.Tensor:
         both = camera.rays(camera.poses_at(torch.tensor([azimuth])).float(), render.pixel_grid(6)[None], 6)
@@ -201,7 +201,7 @@ def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
 
 def test_a_point_is_seen_where_it_falls_on_the_panel() -> None:
     """By similar triangles, case by case; the middle is seen from everywhere and the corner from few places."""
-    camera = matched_camera(CHEST, 320.0)
+    camera = match_camera(CHEST, 320.0)
     points = torch.tensor([[0.0, 0.0, 0.9], [0.95, 0.95, 0.0], [0.5, -0.9, 0.0]])
     angles = np.arange(36) * np.pi / 18
     for point, share in zip(points.tolist(), camera.seen_share(points, 36).tolist(), strict=True):

@@ -11,7 +11,7 @@ from torch import nn
 from bench.errors import UsageError
 from bench.fingerprint import compute_path
 from bench.methods.x2ctgan import fingerprint, losses
-from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL, expanded, resampled_views, to_local, to_standard
+from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL, expand, resample_views, to_local, to_standard
 from bench.methods.x2ctgan.card import GeneratorConfig
 from bench.methods.x2ctgan.decoder import Link
 from bench.methods.x2ctgan.encoder import DenseEncoder
@@ -56,7 +56,7 @@ def test_sizes_that_a_generator_cannot_take_are_refused(size: str) -> None:
 @pytest.mark.parametrize("order", BOTH)
 def test_a_view_is_repeated_along_the_axis_it_cannot_see(order: tuple[int, ...]) -> None:
     view = torch.rand(2, 1, 4, 4)
-    volume = expanded(view, order)
+    volume = expand(view, order)
     for d, h, w in ((0, 1, 2), (3, 2, 0), (1, 3, 3)):
         column = w if order == FRONTAL else h
         assert torch.equal(volume[:, 0, d, h, w], view[:, 0, d, column])
@@ -80,11 +80,11 @@ def test_a_link_is_a_convolution_of_the_repeated_map(side: int) -> None:
 @pytest.mark.parametrize(("from_side", "side"), [(8, 4), (12, 8)])
 def test_views_are_averaged_down_to_the_networks_side(from_side: int, side: int) -> None:
     images = torch.rand(2, 2, from_side, from_side)
-    views = resampled_views(images, side)
+    views = resample_views(images, side)
     assert [view.shape for view in views] == [(2, 1, side, side)] * 2
     stripes = torch.arange(float(from_side)).remainder(2).expand(1, 1, from_side, from_side)  # too fine for the side
-    assert resampled_views(stripes, side)[0].std() < 0.5 * stripes.std()
-    assert torch.allclose(resampled_views(torch.full_like(images, 0.3), side)[0], torch.tensor(0.3))
+    assert resample_views(stripes, side)[0].std() < 0.5 * stripes.std()
+    assert torch.allclose(resample_views(torch.full_like(images, 0.3), side)[0], torch.tensor(0.3))
 
 
 def test_a_case_does_not_depend_on_its_neighbours() -> None:
@@ -141,7 +141,7 @@ def test_parts_can_be_replaced() -> None:
             return first
 
     class Gated(Link):
-        def attended(self, flat: torch.Tensor) -> torch.Tensor:
+        def attend(self, flat: torch.Tensor) -> torch.Tensor:
             return 0 * flat
 
     parts = Parts(encoder=Negative, link=Gated, fusion=First)

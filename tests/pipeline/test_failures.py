@@ -9,7 +9,7 @@ import pytest
 from bench.errors import BenchError
 from bench.pipeline.failures import forget_failure, record_failure
 from bench.pipeline.plan import RunRequest
-from bench.results.tables import variant_of
+from bench.results.model import variant_of
 from bench.scoring.store import read_runs
 
 OTHERS: dict[str, dict[str, Any]] = {  # what makes another request of the plain one

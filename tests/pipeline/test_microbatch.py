@@ -14,7 +14,7 @@ from bench.card import Loop
 from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages
-from bench.pipeline.microbatch import recomputed, split
+from bench.pipeline.microbatch import recompute, split
 from bench.plugins.config import method_settings
 from bench.plugins.registry import discover_methods, get_method
 
@@ -143,7 +143,7 @@ def test_activations_computed_again_give_the_same_gradients_and_keep_less(tmp_pa
 
         torch.manual_seed(4)
         block.zero_grad()
-        with recomputed(blocks):
+        with recompute(blocks):
             with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
                 loss = block(x).square().sum()
             loss.backward()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.pipeline.orientation import better_turned
+from bench.pipeline.orientation import find_better_turn
 from bench.runs.predictions import find_predictions, write_prediction
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -17,7 +17,7 @@ NOISE = np.random.default_rng(5)
 def hint(folder: Path, cases: Cases, change: Change) -> str:
     for case, volume in zip(cases.names, cases.volumes(range(len(cases))).numpy(), strict=True):
         write_prediction(folder, case, change(volume), cases, seconds=0.0, seed=None)
-    return better_turned(find_predictions(folder, cases.names), cases, "hu")
+    return find_better_turn(find_predictions(folder, cases.names), cases, "hu")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 
 from bench.cli import run_command
 from bench.data.sources import choose_data
-from bench.pipeline.pretrained import _halved
+from bench.pipeline.pretrained import _halve
 from bench.plugins import shipped_weights
 from bench.plugins.config import resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method
 from bench.plugins.shipped_weights import folder_of
+from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.store import load_results, load_runs
 from bench.system.files import sha256_of
@@ -71,7 +72,7 @@ def test_a_run_from_pretrained_weights_trains_nothing_and_says_so(home: Path, gi
     assert runs["pretrained_of"].item() in {folder.name for folder in given.parent.iterdir()}
     assert "train_hours" not in set(scores["metric"])
     assert run_command(["verify", str(given), "--results-dir", str(home / "given")]) == 0
-    (row,) = [r for r in build_tables("2", home / "given")[0].blocks[0].methods if r.method == METHOD]
+    (row,) = [r for r in build_tables("2", read_results(home / "given"))[0].blocks[0].methods if r.method == METHOD]
     assert row.title == "X2CT-GAN, no discriminator (X2CT-CNN) (pretrained weights)"
 
 
@@ -147,17 +148,17 @@ def test_a_method_that_trains_nothing_by_steps_needs_no_weights(home: Path, tmp_
 def test_what_half_precision_cannot_hold_is_kept() -> None:
     random = torch.Generator().manual_seed(0)
     weights = torch.randn(4000, generator=random)
-    assert _halved(weights).dtype == torch.float16
-    assert (_halved(weights).float() - weights).abs().max() <= 2**-11 * weights.abs().max()
+    assert _halve(weights).dtype == torch.float16
+    assert (_halve(weights).float() - weights).abs().max() <= 2**-11 * weights.abs().max()
     for kept in (1e6 * weights, 1e-6 * weights, torch.arange(5)):
-        assert torch.equal(_halved(kept), kept)
-        assert _halved(kept).dtype == kept.dtype
+        assert torch.equal(_halve(kept), kept)
+        assert _halve(kept).dtype == kept.dtype
 
 
 def test_a_remark_stands_under_the_table(home: Path, given: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "given", tmp_path, dirs_exist_ok=True)
     enter_run(tmp_path, run_id=given.name, remark="networks: found here")
-    (table,) = build_tables("2", tmp_path)
+    (table,) = build_tables("2", read_results(tmp_path))
     (row,) = [row for row in table.blocks[0].methods if row.method == METHOD]
     assert [table.footnotes[mark - 1] for mark in row.cells[0].marks if "found" in table.footnotes[mark - 1]] == [
         f"{row.title}: networks: found here"

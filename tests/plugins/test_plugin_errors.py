@@ -8,6 +8,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.plugins.registry import get_method
+from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.store import load_results, load_runs
 
@@ -77,7 +78,7 @@ def test_a_broken_plugin_has_a_row_and_the_others_go_on(
     rows = load_results(tmp_path / "results").query("method == 'mine'")
     assert set(rows["status"]) == {"error"}
     assert rows["note"].str.contains(words.split(":")[-1].strip(), regex=False).all()
-    (table,) = build_tables("2", tmp_path / "results")
+    (table,) = build_tables("2", read_results(tmp_path / "results"))
     assert [row.title for row in table.blocks[0].methods if row.method == "mine"] == ["mine"]
     assert any(words in note for note in table.footnotes)
 

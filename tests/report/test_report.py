@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -24,15 +25,19 @@ from bench.metrics.stats import mean_intervals
 from bench.pipeline.trainlog import TrainLog
 from bench.report.charts import Cloud, Line, cloud_chart, fitted, line_chart
 from bench.report.curves import read_curves
-from bench.report.markup import json_for_script, script_text
-from bench.report.page import ReportRequest, write_report
+from bench.report.markup import script_text
+from bench.report.page import ReportRequest, make_environment, write_report
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
+from bench.runs.record import DataRecord
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import SINGLE_FILE
+from bench.scoring.store import load_results, load_runs
 from bench.study.points import Point, write_points
 from bench.system.progress import Progress
 
 from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
+from ..helpers.toy_runs import toy_record
 
 VENDORED = files("bench.report").joinpath("niivue")
 
@@ -143,7 +148,7 @@ def test_the_policy_allows_the_pages_own_scripts_alone(cases: Cases, tmp_path: P
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "<script", "a\u2028b", "&lt;", '"\\', "é\x00"])
 def test_data_of_a_script_comes_back_as_it_was(text: str) -> None:
-    written = str(json_for_script({"name": text}))
+    written = make_environment().from_string("{{ value|tojson }}").render(value={"name": text})
     assert json.loads(written) == {"name": text}
     assert not set("<>&\u2028") & set(written)
 
@@ -237,7 +242,7 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
     folders["gone"].root.rename(tmp_path / "elsewhere")
     folders["damaged"].run_json.write_text("{")
     folders["stopped"].update(status="stopped")
-    folders["other"].update(data={"fingerprint": "another"})
+    folders["other"].update(data=DataRecord(source="phantom", fingerprint="another"))
     (folders["partial"].predictions("test") / f"{cases.names[1]}.nii.gz").unlink()
     (folders["broken"].predictions("test") / f"{cases.names[1]}.nii.gz").write_bytes(b"\x1f\x8bnot a volume")
     folders["good"].train_csv.write_text("stage,step,name,value\na,b,c,d\n")
@@ -301,10 +306,13 @@ def test_data_that_are_not_there_leave_the_tables(
 def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     secret = RunFolder(tmp_path / "secret-toy-tiny-s0-aaaaaaaa")
-    secret.update(note="TOP SECRET")
-    for file in ("scores.csv", "runs.csv"):
-        path = tmp_path / "results" / file
-        path.write_text(path.read_text().replace("mine-toy-tiny-s0-aaaaaaaa", f"../../../{secret.root.name}"))
+    secret.write(toy_record(secret.root.name, provenance={"note": "TOP SECRET"}))
+    results = tmp_path / "results"
+    scores, runs = (read(results).assign(run_id=f"../../../{secret.root.name}") for read in (load_results, load_runs))
+    for part in ("scores", "runs"):
+        shutil.rmtree(results / part)
+    scores[list(SINGLE_FILE)].to_csv(results / "scores.csv", index=False)
+    runs.to_csv(results / "runs.csv", index=False)
     read = page()
     assert "so without pictures and volumes: the runs of mine." in read.text
     assert "TOP SECRET" not in read.text

@@ -7,13 +7,14 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bench.cli import run_command
-from bench.report.collect import DATA_KEYS, Group, Subject
-from bench.report.missing import Places, picture_gap, spread_gap
+from bench.report.collect import Group, collect_groups
+from bench.report.missing import Places, find_picture_gap, find_spread_gap
+from bench.results.model import Filters, read_results
 from bench.scoring.protocols import PROTOCOLS
+from bench.system.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,35 +46,36 @@ def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeyp
     assert [words[1:] for words in commands()[1]] == [["run", *asked, *places]]  # of the two, the one it would make
 
 
-@pytest.fixture
-def measured() -> Group:
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Group:
     """The chest phantoms of the committed results, none of whose runs lies in the folder of runs."""
-    runs = pd.read_csv(ROOT / "results" / "runs.csv", dtype=str)
-    runs = runs[(runs["dataset"] == "lidc") & (runs["preset"] == "tiny")]
-    facts = {name: str(runs[name].iloc[0]) for name in DATA_KEYS}
-    subjects = [
-        Subject(method.title(), method, "method", 1, tuple(own["run_id"]), tuple(map(int, own["seed"])), (), "")
-        for method, own in runs.groupby("method")
-    ]
-    return Group(facts, (), tuple(subjects), {}, "ct3d-1", None, "none")
+    results = read_results(ROOT / "results").only(Filters(dataset="lidc", preset="tiny"))
+    (group,) = collect_groups(results, tmp_path_factory.mktemp("runs"), "psnr", Progress())
+    return group
+
+
+def renamed(group: Group, method: str) -> Group:
+    """The group as if all its rows were of one method."""
+    subjects = (replace(subject, entry=replace(subject.entry, method=method)) for subject in group.subjects)
+    return replace(group, subjects=tuple(subjects))
 
 
 def test_weights_are_offered_for_methods_that_come_with_them_alone(measured: Group) -> None:
     shipped = {path.name.partition("-")[0] for path in ROOT.glob("methods/*/pretrained/*-lidc-tiny-s0.safetensors")}
     assert shipped
-    gap = picture_gap(measured, Places(Path("runs"), Path("results")))
+    gap = find_picture_gap(measured, Places(Path("runs"), Path("results")))
     commands = [shlex.split(command) for command in gap.commands]
     of = {"--from-pretrained" in words: set(words[words.index("--method") + 1].split(",")) for words in commands}
     assert of == {True: shipped, False: {subject.method for subject in measured.subjects} - shipped}
     assert not {"--seeds", "--runs-dir", "--results-dir"} & {word for words in commands for word in words}
     others = replace(measured, facts={**measured.facts, "data_fingerprint": "of other data"})
-    assert picture_gap(others, Places(Path("runs"), Path("results"))).commands == ()
+    assert find_picture_gap(others, Places(Path("runs"), Path("results"))).commands == ()
 
 
 def test_seeds_without_predictions_are_told_from_seeds_not_run(measured: Group) -> None:
     places = Places(Path("else where"), Path("results"))
     several = {subject.method: subject.seeds for subject in measured.subjects if len(subject.seeds) >= 3}
-    gap = spread_gap(measured, places)
+    gap = find_spread_gap(measured, places)
     assert "but else where does not hold the predictions of 3 of them" in gap.sentence
     found: dict[str, tuple[int, ...]] = {}
     for command in gap.commands:
@@ -83,14 +85,13 @@ def test_seeds_without_predictions_are_told_from_seeds_not_run(measured: Group) 
         found |= dict.fromkeys(words[words.index("--method") + 1].split(","), seeds)
     assert found == several
     single = replace(measured, subjects=tuple(one for one in measured.subjects if len(one.seeds) == 1))
-    assert "of as many seeds or samples" in spread_gap(single, places).sentence
+    assert "of as many seeds or samples" in find_spread_gap(single, places).sentence
 
 
 def test_a_name_in_the_results_loads_no_file(measured: Group, tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
-    subjects = [replace(subject, method=str(plugin)) for subject in measured.subjects]
     for facts in (measured.facts, {**measured.facts, "dataset": str(plugin)}):
-        group = replace(measured, subjects=tuple(subjects), facts=facts)
-        assert picture_gap(group, Places(Path("runs"), Path("results"))).commands == ()
+        group = replace(renamed(measured, str(plugin)), facts=facts)
+        assert find_picture_gap(group, Places(Path("runs"), Path("results"))).commands == ()
     assert not (tmp_path / "loaded").exists()

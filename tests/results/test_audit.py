@@ -18,18 +18,23 @@ from bench.pipeline.predict import predict
 from bench.pipeline.reopen import open_stored
 from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
-from bench.results.audit import END, START, doubtful_prints, markdown, printed_psnr_and_mse, replace_block
+from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
+from bench.results.renderers import draw_markdown
 from bench.runs.folder import RunFolder, find_run
 from bench.runs.manifest import read_manifest
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
+from bench.runs.record import DataRecord, StageRecord
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
-from bench.scoring.protocols import PROTOCOLS, get_protocol
-from bench.scoring.rows import read_runs, read_score_rows, read_scores
+from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
+from bench.system.files import replace_block
 from bench.system.progress import Progress
 
-from ..helpers.toy_runs import toy_run
+from ..helpers.toy_runs import toy_record, toy_run
 
+START, END = "<!-- audit -->", "<!-- /audit -->"
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
 
 
@@ -79,27 +84,15 @@ def run(tmp_path: Path, data, monkeypatch) -> RunFolder:
         target = folder.predictions("test")
         write_prediction(target, case, predicted(truth), cases, seconds=0.5, seed=3)
         write_prediction(target / ENCODED_TRUTH, case, encoded(truth), cases, seconds=0.0, seed=None)
-    folder.update(
-        run_id=RUN_ID,
-        status="done",
-        seed=3,
-        split="test",
-        config=config.model_dump(mode="json"),
-        config_sha256="c",
-        data={"source": "phantom", "fingerprint": cases.card.fingerprint},
-        protocol={"id": "ct3d-1", "sha256": get_protocol("ct3d-1").sha256()},
-        provenance={"code_version": "0", "device": "cpu", "packages": {"torch": "2"}},
-        parameters=1,
-        seconds={},
-        scored={},
-        stages={"only": {"seconds": 7.0, "steps": 5}},
-    )
+    data_record = DataRecord(source="phantom", fingerprint=cases.card.fingerprint)
+    stage = StageRecord(sha256="", after="", steps=5, seconds=7.0)
+    folder.write(toy_record(RUN_ID, status="done", seed=3, config=config, data=data_record, stages={"only": stage}))
 
     class Spec:
         name = "toy"
         presets = {"tiny": None}  # noqa: RUF012
 
-    monkeypatch.setattr(storedrun, "installed_dataset", lambda name: Spec)
+    monkeypatch.setattr(storedrun, "find_installed_dataset", lambda name: Spec)
     monkeypatch.setattr(storedrun, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(storedrun, "load_dataset", lambda *_: data)
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
@@ -112,14 +105,13 @@ def test_a_run_is_scored_again_from_its_files_under_any_protocol(run: RunFolder,
     assert run_command(["score", RUN_ID, "--protocol", "x2ct-2019"]) == 0
     assert run_command(["score", str(run.root), "--protocol", "paper-2023"]) == 0
     assert "psnr" in capsys.readouterr().out
-    frame = read_scores(tmp_path / "results")
+    frame = load_results(tmp_path / "results")
     assert set(frame["protocol"]) == {"x2ct-2019", "paper-2023"}
     assert set(frame["run_id"]) == {RUN_ID}
     assert set(frame["seed"]) == {3}
     assert "time" not in set(frame["space"])  # times stand under the protocol the run was made with
     hashes = {name: PROTOCOLS[name].sha256() for name in ("x2ct-2019", "paper-2023")}
-    assert run.record()["scored"] == hashes
-    assert read_runs(tmp_path / "results")["protocol"].tolist() == ["paper-2023+x2ct-2019"]
+    assert run.record().scored == hashes
 
     x2ct = frame[(frame["protocol"] == "x2ct-2019") & (frame["metric"] == "mse") & (frame["level"] == "case")]
     for index, case in enumerate(data["test"].names):
@@ -131,16 +123,16 @@ def test_a_run_is_scored_again_from_its_files_under_any_protocol(run: RunFolder,
     assert (notes["psnr"], notes["l1_sample"]) == (TRUTH_ENCODED, TRUTH_CT)
     assert not frame["metric"].str.startswith("nll").any()
 
-    before = (tmp_path / "results" / "scores.csv").read_bytes()
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")}
     assert run_command(["score", RUN_ID, "--protocol", "x2ct-2019"]) == 0
-    assert (tmp_path / "results" / "scores.csv").read_bytes() == before
-    assert {r.protocol for r in read_score_rows(run.scores_csv)} == {"x2ct-2019", "paper-2023"}
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.csv")} == before
+    assert {score.protocol for score in read_scores(run.scores_csv)} == {"x2ct-2019", "paper-2023"}
 
 
 def test_means_are_of_one_protocol_only(run: RunFolder, tmp_path: Path) -> None:
     for protocol in ("x2ct-2019", "ccx-2021"):
         assert run_command(["score", RUN_ID, "--protocol", protocol]) == 0
-    frame = read_scores(tmp_path / "results").query("space == '3d' and axis == 'all' and metric == 'psnr'")
+    frame = load_results(tmp_path / "results").query("space == '3d' and axis == 'all' and metric == 'psnr'")
     for name, rows in frame.groupby("protocol"):
         mean = rows.loc[rows["stat"] == "mean", "value"].item()
         assert mean == pytest.approx(rows.loc[rows["level"] == "case", "value"].mean())
@@ -155,7 +147,7 @@ def test_a_run_that_is_not_finished_or_of_other_data_is_refused(run: RunFolder, 
     run.update(status="stopped")
     with pytest.raises(UsageError, match="is stopped; finish it with `bench run` first"):
         open_stored(run, Progress())
-    run.update(status="done", data={"source": "phantom", "fingerprint": "another"})
+    run.update(status="done", data=DataRecord(source="phantom", fingerprint="another"))
     with pytest.raises(BenchError, match="was made of other toy data"):
         open_stored(run, Progress())
 
@@ -247,7 +239,7 @@ def test_the_terminal_shows_the_published_numbers_that_cannot_be(capsys) -> None
 
 
 def test_the_doubtful_prints_are_those_found_by_computation() -> None:
-    cells = {(line[0], line[2], line[3]) for line in doubtful_prints().lines}
+    cells = {(line[0], line[2], line[3]) for line in list_doubtful_prints().lines}
     assert cells == {
         ("1", "NLL", "0.007"),
         ("2", "NLL", "0.10"),
@@ -258,17 +250,17 @@ def test_the_doubtful_prints_are_those_found_by_computation() -> None:
 
 
 def test_the_decibels_of_a_printed_mse_are_computed() -> None:
-    lines = {(line[0], line[1]): line for line in printed_psnr_and_mse().lines}
+    lines = {(line[0], line[1]): line for line in compare_printed_psnr_and_mse().lines}
     assert len(lines) == 6
     assert lines["2", "CodeDiff3D"][2:] == ("25.05", "0.048", "13.19 (+11.86)", "19.21 (+5.84)")
-    assert "| 2 " in markdown(printed_psnr_and_mse())
+    assert "| 2 " in draw_markdown(compare_printed_psnr_and_mse())
 
 
 @pytest.mark.parametrize("content", ["", START, f"{END} {START}", f"{START} {START} {END}", f"{START} {END} {END}"])
 def test_a_file_without_one_place_for_the_table_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "README.md").write_text(content)
     with pytest.raises(UsageError, match="needs one line"):
-        replace_block(tmp_path / "README.md", "x")
+        replace_block(tmp_path / "README.md", BLOCK, "x")
     assert (tmp_path / "README.md").read_text() == content
 
 

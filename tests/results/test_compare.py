@@ -11,61 +11,36 @@ from scipy.stats import wilcoxon
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics.stats import holm
-from bench.results.compare import Comparison
-from bench.results.compare import compare as compare_all
-from bench.results.tables import Filters
-from bench.scoring.rows import ScoreRow, merge_rows, merge_run
+from bench.results.compare import Comparison, compare_methods
+from bench.results.inference import Difference
+from bench.results.model import Filters, read_results
 
-from ..helpers.score_rows import run_facts
-
-CASES = [f"case-{index:02d}" for index in range(20)]
+from ..helpers.score_rows import enter_run
+from ..helpers.table_rows import CASES, add, draw
 
 
-def add(
-    results: Path,
-    method: str,
-    numbers: dict,
-    *,
-    variant: str = "aaaaaaaa",
-    fingerprint: str = "f0",
-    run: dict | None = None,
-    **other,
-) -> str:
-    """Case rows of one run; `numbers` is metric → {case: value}, None a value that is na."""
-    shared = run_facts(method, variant, **{"level": "case", "stat": "value", "n": 1, **other})
-    rows = []
-    for metric, values in numbers.items():
-        for case, value in values.items():
-            own = {"status": "na", "note": "none"} if value is None else {}
-            rows.append(ScoreRow(**{**shared, **own}, metric=metric, case=case, value=value))
-    merge_rows(results, rows)
-    merge_run(results, {"run_id": shared["run_id"], "data_fingerprint": fingerprint, "size": 24, **(run or {})})
-    return shared["run_id"]
-
-
-def drawn(seed: int, mean: float, spread: float = 2.0) -> dict[str, float]:
-    values = np.random.default_rng(seed).normal(mean, spread, len(CASES))
-    return dict(zip(CASES, values.tolist(), strict=True))
+def compare_all(results: Path, *names, **options) -> tuple[list[Comparison], list[str]]:
+    return compare_methods(read_results(results), *names, **options)
 
 
 def compare(results: Path, first: str, second: str, filters: Filters | None = None, metrics=()) -> Comparison:
     """The one comparison, with nothing left out."""
-    (found,), left_out = compare_all(results, first, second, filters, metrics)
+    (found,), left_out = compare_all(results, first, second, filters=filters, metrics=metrics)
     assert left_out == []
     return found
 
 
-def only(comparison: Comparison, metric: str, space: str = "3d"):
+def only(comparison: Comparison, metric: str, space: str = "3d") -> Difference:
     (found,) = [d for d in comparison.differences if (d.space, d.metric) == (space, metric)]
     return found
 
 
 def test_cases_are_paired_by_name_and_seeds_averaged(tmp_path: Path) -> None:
-    runs = {("a", seed): drawn(seed, 21.0) for seed in (0, 1, 2)}
-    baseline = drawn(9, 20.0)
+    runs = {("a", seed): draw(seed, 21.0) for seed in (0, 1, 2)}
+    baseline = draw(9, 20.0)
     for (method, seed), values in runs.items():
-        add(tmp_path, method, {"psnr": values}, seed=seed)
-    add(tmp_path, "b", {"psnr": dict(reversed(baseline.items()))})
+        add(tmp_path, method, cases={"psnr": values}, seed=seed)
+    add(tmp_path, "b", cases={"psnr": dict(reversed(baseline.items()))})
     found = only(compare(tmp_path, "a", "b"), "psnr")
     mean = np.array([np.mean([values[case] for values in runs.values()]) for case in CASES])
     other = np.array([baseline[case] for case in CASES])
@@ -81,7 +56,7 @@ def test_cases_are_paired_by_name_and_seeds_averaged(tmp_path: Path) -> None:
 
 def test_p_values_are_adjusted_for_all_metrics_shown(tmp_path: Path) -> None:
     for method, seed in (("a", 0), ("b", 5)):
-        add(tmp_path, method, {"psnr": drawn(seed, 20.0), "ssim": drawn(seed + 1, 0.5, 0.1)})
+        add(tmp_path, method, cases={"psnr": draw(seed, 20.0), "ssim": draw(seed + 1, 0.5, 0.1)})
     both = compare(tmp_path, "a", "b")
     raw = np.array([d.p for d in both.differences])
     assert [d.p_holm for d in both.differences] == pytest.approx(holm(raw).tolist())
@@ -90,35 +65,35 @@ def test_p_values_are_adjusted_for_all_metrics_shown(tmp_path: Path) -> None:
 
 
 def test_the_better_one_follows_the_direction_of_the_metric(tmp_path: Path) -> None:
-    add(tmp_path, "a", {"psnr": drawn(0, 30.0), "mae": drawn(0, 0.10, 0.01), "ssim": drawn(0, 0.5, 0.1)})
-    add(tmp_path, "b", {"psnr": drawn(1, 20.0), "mae": drawn(1, 0.05, 0.01), "ssim": drawn(0, 0.5, 0.1)})
+    add(tmp_path, "a", cases={"psnr": draw(0, 30.0), "mae": draw(0, 0.10, 0.01), "ssim": draw(0, 0.5, 0.1)})
+    add(tmp_path, "b", cases={"psnr": draw(1, 20.0), "mae": draw(1, 0.05, 0.01), "ssim": draw(0, 0.5, 0.1)})
     better = {d.metric: d.better for d in compare(tmp_path, "a", "b").differences}
     assert better == {"psnr": "A", "mae": "B", "ssim": ""}
 
 
 def test_cases_without_a_value_leave_their_metric_alone(tmp_path: Path) -> None:
-    gappy = {**drawn(0, 20.0), CASES[3]: None}
-    add(tmp_path, "a", {"psnr": gappy, "ssim": drawn(2, 0.5, 0.1)})
-    add(tmp_path, "b", {"psnr": drawn(1, 20.0), "ssim": drawn(3, 0.5, 0.1)})
+    gappy = {**draw(0, 20.0), CASES[3]: None}
+    add(tmp_path, "a", cases={"psnr": gappy, "ssim": draw(2, 0.5, 0.1)})
+    add(tmp_path, "b", cases={"psnr": draw(1, 20.0), "ssim": draw(3, 0.5, 0.1)})
     found = compare(tmp_path, "a", "b")
     assert (only(found, "psnr").n, only(found, "ssim").n) == (19, 20)
 
 
 def test_only_common_cases_count_and_the_header_says_so(tmp_path: Path) -> None:
-    add(tmp_path, "a", {"psnr": drawn(0, 20.0)})
-    add(tmp_path, "b", {"psnr": dict.fromkeys(CASES[:5], 19.0)})
+    add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
+    add(tmp_path, "b", cases={"psnr": dict.fromkeys(CASES[:5], 19.0)})
     found = compare(tmp_path, "a", "b")
     assert only(found, "psnr").n == 5
     assert "5 cases in common of 20" in found.header
-    add(tmp_path, "c", {"psnr": dict.fromkeys(CASES[:2], 19.0)})
+    add(tmp_path, "c", cases={"psnr": dict.fromkeys(CASES[:2], 19.0)})
     with pytest.raises(UsageError, match=r"2 cases in common on lidc .*; a comparison needs 3"):
         compare(tmp_path, "a", "c")
 
 
 def test_run_ids_choose_seeds_and_configurations(tmp_path: Path) -> None:
-    first = add(tmp_path, "a", {"psnr": drawn(0, 20.0)})
-    second = add(tmp_path, "a", {"psnr": drawn(1, 22.0)}, variant="bbbbbbbb")
-    add(tmp_path, "b", {"psnr": drawn(2, 20.0)})
+    first = add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
+    second = add(tmp_path, "a", cases={"psnr": draw(1, 22.0)}, variant="bbbbbbbb")
+    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)})
     assert only(compare(tmp_path, second, "b"), "psnr").difference > 0.5
     assert compare(tmp_path, first, second).first.run_ids == (first,)
     with pytest.raises(UsageError, match="the same runs"):
@@ -128,9 +103,9 @@ def test_run_ids_choose_seeds_and_configurations(tmp_path: Path) -> None:
 
 
 def test_a_hash_stands_for_all_seeds_of_a_configuration(tmp_path: Path) -> None:
-    runs = [add(tmp_path, "a", {"psnr": drawn(seed, 20.0)}, seed=seed) for seed in (0, 1)]
-    add(tmp_path, "a", {"psnr": drawn(5, 30.0)}, variant="bbbbbbbb")
-    add(tmp_path, "b", {"psnr": drawn(2, 20.0)}, variant="cccccccc")
+    runs = [add(tmp_path, "a", cases={"psnr": draw(seed, 20.0)}, seed=seed) for seed in (0, 1)]
+    add(tmp_path, "a", cases={"psnr": draw(5, 30.0)}, variant="bbbbbbbb")
+    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)}, variant="cccccccc")
     assert compare(tmp_path, "aaaaaaaa", "b").first.run_ids == tuple(runs)
 
 
@@ -143,7 +118,7 @@ def test_several_configurations_are_named_newest_first_with_a_command_that_works
         old, new = f"{method}1000000", f"{method}f000000"
         for variant, finished in ((new, "2026-01-02T00:00:00Z"), (old, "2026-01-01T00:00:00Z")):
             run = {"finished": finished, "config_sha256": "c0" if method == "a" else variant}
-            add(tmp_path, method, {"psnr": drawn(ord(variant[1]), 20.0)}, variant=variant, run=run)
+            add(tmp_path, method, cases={"psnr": draw(ord(variant[1]), 20.0)}, variant=variant, run=run)
     with pytest.raises(UsageError) as refusal:
         compare(tmp_path, "a", second)
     said = str(refusal.value)
@@ -159,10 +134,10 @@ def test_several_configurations_are_named_newest_first_with_a_command_that_works
 
 @pytest.mark.parametrize("other", ["pretrained", "external"])
 def test_a_method_stands_for_what_was_trained_here(other: str, tmp_path: Path) -> None:
-    trained = add(tmp_path, "a", {"psnr": drawn(0, 20.0)})
-    given = add(tmp_path, "a", {"psnr": drawn(0, 20.5)}, variant="bbbbbbbb", origin=other)
-    add(tmp_path, "b", {"psnr": drawn(2, 20.0)})
-    alone = add(tmp_path, "c", {"psnr": drawn(3, 20.0)}, origin=other)
+    trained = add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
+    given = add(tmp_path, "a", cases={"psnr": draw(0, 20.5)}, variant="bbbbbbbb", origin=other)
+    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)})
+    alone = add(tmp_path, "c", cases={"psnr": draw(3, 20.0)}, origin=other)
     assert compare(tmp_path, "a", "b").first.run_ids == (trained,)
     assert compare(tmp_path, given, "a").first.run_ids == (given,)
     assert compare(tmp_path, "bbbbbbbb", "a").first.run_ids == (given,)
@@ -182,18 +157,18 @@ def test_a_method_stands_for_what_was_trained_here(other: str, tmp_path: Path) -
     ],
 )
 def test_what_was_not_measured_alike_is_refused_in_one_line(tmp_path: Path, other: dict, said: str) -> None:
-    add(tmp_path, "a", {"psnr": drawn(0, 20.0)})
-    add(tmp_path, "b", {"psnr": drawn(1, 20.0)}, **other)
+    add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
+    add(tmp_path, "b", cases={"psnr": draw(1, 20.0)}, **other)
     with pytest.raises(UsageError, match=f"a and b cannot be compared: {said}") as refusal:
         compare(tmp_path, "a", "b")
     assert "\n" not in str(refusal.value)
 
 
 def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp_path: Path) -> None:
-    first, second = drawn(0, 20.0), drawn(1, 30.0)
-    add(tmp_path, "a", {"psnr": first}, seed=0)
-    add(tmp_path, "a", {"psnr": second}, seed=1, protocol_hash="0" * 64)
-    add(tmp_path, "b", {"psnr": drawn(2, 20.0)})
+    first, second = draw(0, 20.0), draw(1, 30.0)
+    add(tmp_path, "a", cases={"psnr": first}, seed=0)
+    add(tmp_path, "a", cases={"psnr": second}, seed=1, protocol_hash="0" * 64)
+    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)})
     found = compare(tmp_path, "a", "b")
     assert found.first.run_ids == ("a-lidc-tiny-s0-aaaaaaaa",)
     assert only(found, "psnr").first == pytest.approx(np.mean(list(first.values())))
@@ -201,7 +176,7 @@ def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp
 
 def test_a_version_of_a_protocol_that_is_not_todays_is_named_in_the_header(tmp_path: Path) -> None:
     for method in ("a", "b"):
-        add(tmp_path, method, {"psnr": drawn(0, 20.0)}, protocol_hash="0" * 64)
+        add(tmp_path, method, cases={"psnr": draw(0, 20.0)}, protocol_hash="0" * 64)
     assert "ct3d-1 (00000000), protocol as another version defines it" in compare(tmp_path, "a", "b").header
 
 
@@ -215,7 +190,7 @@ def several(tmp_path: Path) -> Path:
                 add(
                     tmp_path,
                     method,
-                    {"psnr": drawn(ord(method) + size, 20.0)},
+                    cases={"psnr": draw(ord(method) + size, 20.0)},
                     variant=variant,
                     preset=preset,
                     dataset=dataset,
@@ -242,7 +217,7 @@ def test_options_narrow_what_is_compared(several: Path) -> None:
     other = compare(several, "a", "b", Filters(protocol="paper-2023", dataset="baggage"))
     assert places([other]) == [("paper-2023", "baggage", "tiny")]
     with pytest.raises(UsageError, match="a has no rows of preset paper; it has preset small, tiny"):
-        compare_all(several, "a", "b", Filters(preset="paper"))
+        compare_all(several, "a", "b", filters=Filters(preset="paper"))
 
 
 def test_two_runs_need_no_options(several: Path) -> None:
@@ -252,12 +227,12 @@ def test_two_runs_need_no_options(several: Path) -> None:
 
 def test_where_the_default_protocol_is_missing_the_others_are_shown(tmp_path: Path) -> None:
     for method, protocol in (("a", "ct3d-1"), ("a", "x2ct-2019"), ("b", "x2ct-2019")):
-        add(tmp_path, method, {"psnr": drawn(0, 20.0 + ord(method))}, protocol=protocol)
+        add(tmp_path, method, cases={"psnr": draw(0, 20.0 + ord(method))}, protocol=protocol)
     assert places(compare_all(tmp_path, "a", "b")[0]) == [("x2ct-2019", "lidc", "tiny")]
 
 
 def test_a_place_that_is_not_clear_is_left_out_and_said(several: Path, capsys: pytest.CaptureFixture) -> None:
-    add(several, "a", {"psnr": drawn(3, 20.0)}, variant="second00")
+    add(several, "a", cases={"psnr": draw(3, 20.0)}, variant="second00")
     found, left_out = compare_all(several, "a", "b")
     assert [comparison.first.facts["preset"] for comparison in found] == ["small", "tiny"]
     (reason,) = left_out
@@ -274,7 +249,7 @@ def test_a_place_that_is_not_clear_is_left_out_and_said(several: Path, capsys: p
 def test_unknown_names_and_metrics_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no scores of single cases"):
         compare(tmp_path, "a", "b")
-    add(tmp_path, "codediff", {"psnr": drawn(0, 20.0)})
+    add(tmp_path, "codediff", cases={"psnr": draw(0, 20.0)})
     with pytest.raises(UsageError, match="did you mean codediff"):
         compare(tmp_path, "codedif", "b")
     with pytest.raises(UsageError, match="unknown metric of single cases 'density'"):
@@ -282,15 +257,15 @@ def test_unknown_names_and_metrics_are_named(tmp_path: Path) -> None:
 
 
 def test_a_method_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
-    add(tmp_path, "a", {"psnr": drawn(0, 20)})
-    merge_run(tmp_path, {"run_id": "b-lidc-tiny-s0-failed", "method": "b", "status": "failed", "error": "it is broken"})
+    add(tmp_path, "a", cases={"psnr": draw(0, 20)})
+    enter_run(tmp_path, run_id="b-lidc-tiny-s0-failed", method="b", status="failed", error="it is broken")
     with pytest.raises(UsageError, match="b has no scores of single cases to compare: it is broken"):
         compare_all(tmp_path, "a", "b")
 
 
 def test_the_command_prints_all_forms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    add(tmp_path, "a", {"psnr": drawn(0, 30.0)})
-    add(tmp_path, "b", {"psnr": drawn(1, 20.0)})
+    add(tmp_path, "a", cases={"psnr": draw(0, 30.0)})
+    add(tmp_path, "b", cases={"psnr": draw(1, 20.0)})
     base = ["compare", "a", "b", "--results-dir", str(tmp_path)]
     assert run_command(base) == 0
     shown = capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.cli import run_command
+from bench.results.model import read_results
 from bench.results.renderers import print_tables, render
 from bench.results.table_model import label_of
 from bench.results.tables import build_tables
@@ -28,7 +29,7 @@ def full(tmp_path: Path) -> list:
     add(tmp_path, "codediff", 1, {**NUMBERS, "psnr": 26.0, "mse": 0.005})
     add(tmp_path, "x2ctgan", 0, {**NUMBERS, "psnr": 22.0, "mse": 0.01, "density": 0.8})
     add(tmp_path, "mean", 0, {**NUMBERS, "psnr": 18.0, "mse": 0.02})
-    return build_tables("2", tmp_path)
+    return build_tables("2", read_results(tmp_path))
 
 
 def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
@@ -79,13 +80,13 @@ def test_the_terminal_shows_the_same(full) -> None:
 
 def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
     add(tmp_path, "codediff", numbers={"ssim": -0.0001})
-    assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", tmp_path), "md"))
+    assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", read_results(tmp_path)), "md"))
 
 
 def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:
-    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0})
+    add(tmp_path, "mine[v2]", numbers={"psnr": 20.0}, run_id="mine")
     console = Console(width=200, record=True, file=io.StringIO())
-    print_tables(build_tables("2", tmp_path), console)
+    print_tables(build_tables("2", read_results(tmp_path)), console)
     assert "mine[v2]" in console.export_text()
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
+from bench.results.model import Filters, read_results
 from bench.results.renderers import render
-from bench.results.table_model import Cell, Row, ranked
-from bench.results.tables import Filters, build_tables
+from bench.results.table_model import Cell, Row, rank_rows
+from bench.results.tables import build_tables
 from bench.scoring.protocols import PROTOCOLS, get_protocol
-from bench.scoring.rows import ScoreRow, merge_rows, read_scores
 
-from ..helpers.score_rows import HASH
+from ..helpers.score_rows import HASH, enter_rows, run_facts
 from ..helpers.table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("cards")
 
 
 def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -> None:
-    shown = build_tables("all", tmp_path)
+    shown = build_tables("all", read_results(tmp_path))
     assert [t.id for t in shown] == ["1", "2", "3a", "3b", "4"]
     assert all(cell.value is None for t in shown for b in t.blocks for r in b.methods for cell in r.cells)
     chest = shown[1].blocks[0]
@@ -35,10 +35,10 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
 
 
 def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
-    assert [t.id for t in build_tables("3", tmp_path)] == ["3a", "3b"]
-    assert [t.id for t in build_tables("all", tmp_path, Filters(dataset="lidc"))] == ["2", "3b", "4"]
+    assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
+    assert [t.id for t in build_tables("all", read_results(tmp_path), Filters(dataset="lidc"))] == ["2", "3b", "4"]
     with pytest.raises(UsageError, match="unknown table '6'"):
-        build_tables("6", tmp_path)
+        build_tables("6", read_results(tmp_path))
 
 
 # --- what stands together
@@ -121,7 +121,7 @@ def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> N
 
 def test_of_several_configurations_the_newest_says_so(tmp_path: Path) -> None:
     for variant, finished in (("aaaaaaaa", "2026-01-03"), ("bbbbbbbb", "2026-01-01"), ("failed", "")):
-        add(tmp_path, "codediff", variant=variant, run={"finished": f"{finished}T00:00:00Z" if finished else None})
+        add(tmp_path, "codediff", variant=variant, run={"finished": f"{finished}T00:00:00Z" if finished else ""})
     titles = [row.title for row in table(tmp_path).blocks[0].methods if row.method == "codediff"]
     assert titles == ["CodeDiff3D · aaaaaaaa, newest", "CodeDiff3D · bbbbbbbb", "CodeDiff3D · failed"]
 
@@ -162,11 +162,11 @@ def test_density_coverage_floors_ceilings_and_printed_numbers_are_never_ranked(t
 def test_numbers_that_look_equal_share_a_rank_and_one_alone_has_none() -> None:
     def rows(*values: float | None) -> tuple[Row, ...]:
         cells = [Cell("psnr", "not_run" if v is None else "value", value=v) for v in values]
-        return tuple(Row(str(i), str(i), "method", "", 1, (cell,)) for i, cell in enumerate(cells))
+        return tuple(Row(str(i), "method", (cell,)) for i, cell in enumerate(cells))
 
-    assert [r.cells[0].rank for r in ranked(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
-    assert [r.cells[0].rank for r in ranked(rows(20.0, None))] == [None, None]
-    assert ranked(()) == ()
+    assert [r.cells[0].rank for r in rank_rows(rows(20.001, 20.004, 19.0, 18.0))] == [1, 1, 2, None]
+    assert [r.cells[0].rank for r in rank_rows(rows(20.0, None))] == [None, None]
+    assert rank_rows(()) == ()
 
 
 def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> None:
@@ -219,10 +219,9 @@ def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path
 
 
 def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Path) -> None:
-    add(tmp_path, "mine", numbers={"psnr": None, "ssim": None}, note="error: it broke")
-    rows = read_scores(tmp_path).query("metric in ['psnr', 'ssim']").to_dict("records")
+    failed = run_facts("mine", level="set", stat="mean", value=None, n=0, note="error: it broke")
     status = {"psnr": "error", "ssim": "na"}
-    merge_rows(tmp_path, [ScoreRow(**{**row, "value": None, "status": status[row["metric"]]}) for row in rows])
+    enter_rows(tmp_path, [{**failed, "metric": metric, "status": status[metric]} for metric in status])
     shown = table(tmp_path)
     states = {metric: cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim", "mse", "mae")}
     assert states == {"psnr": "error", "ssim": "cannot", "mse": "error", "mae": "error"}  # nothing was left undone
@@ -268,8 +267,6 @@ def test_doubtful_prints_carry_their_footnotes_wherever_they_stand(tmp_path: Pat
 def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
     for axis, psnr in (("d", 10.0), ("mean", 20.0)):
         add(tmp_path / axis, "mednerf", numbers={"psnr": psnr}, space="mip", axis=axis)
-    merged = [row for axis in ("d", "mean") for row in read_scores(tmp_path / axis).to_dict("records")]
-    assert len(merged) == 6
     (block,) = table(tmp_path / "mean", "3b").blocks
     assert cell_of(block, "MedNeRF", "psnr").value == 20.0
     (empty,) = table(tmp_path / "d", "3b").blocks
@@ -278,7 +275,7 @@ def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
 
 def test_other_data_sets_get_tables_of_their_own(tmp_path: Path) -> None:
     add(tmp_path, "codediff", dataset="knees")
-    shown = {t.id: t for t in build_tables("all", tmp_path)}
+    shown = {t.id: t for t in build_tables("all", read_results(tmp_path))}
     assert list(shown) == ["1", "2", "3a", "3b", "4", "knees-3d"]
     cell = cell_of(shown["knees-3d"].blocks[0], "CodeDiff3D", "psnr")
     assert (cell.value, cell.published) == (25.0, "")
@@ -288,17 +285,12 @@ def test_other_data_sets_get_tables_of_their_own(tmp_path: Path) -> None:
 
 
 def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp_path: Path) -> None:
-    shared = {"space": "time", "level": "run", "stat": "value", "axis": "transformer"}
+    place = {"space": "time", "level": "run", "stat": "value", "axis": "transformer"}
     for seed, device, hours in ((0, "H200", 0.5), (1, "H200", 0.7), (2, "CPU", 9.0)):
-        run_id = add(tmp_path, "codediff", seed, run={"device": device})
-        base = read_scores(tmp_path).query("run_id == @run_id").iloc[0].to_dict()
-        common = {k: base[k] for k in ("protocol", "protocol_hash", "method", "origin", "dataset", "source", "split")}
-        stamp = {**common, "run_id": run_id, "preset": "tiny", "seed": seed, "views": "270+0", "code_version": "0"}
-        rows = [
-            ScoreRow(**stamp, **shared, metric="train_hours", value=hours, n=20_000),
-            ScoreRow(**stamp, **shared, metric="infer_seconds", value=1.0 + seed, n=48),
-        ]
-        merge_rows(tmp_path, rows)
+        add(tmp_path, "codediff", seed, run={"device": device})
+        times = {"train_hours": (hours, 20_000), "infer_seconds": (1.0 + seed, 48)}
+        shared = run_facts("codediff", seed=seed, **place)
+        enter_rows(tmp_path, [{**shared, "metric": name, "value": v, "n": n} for name, (v, n) in times.items()])
     cpu, gpu = table(tmp_path, "4").blocks
     train = cell_of(gpu, "CodeDiff3D: Transformer", "train_hours")
     assert (train.value, train.published) == (pytest.approx(3.0), "~4.5")
@@ -316,4 +308,4 @@ def test_images_at_angles_not_given_have_a_table_of_their_own(tmp_path: Path) ->
     (block,) = table(tmp_path, "5b").blocks
     assert cell_of(block, "CodeDiff3D", "psnr").value == 21.5
     assert [row.method for row in block.methods] == ["codediff"]
-    assert build_tables("5", tmp_path)[0].id == "5a"
+    assert build_tables("5", read_results(tmp_path))[0].id == "5a"

@@ -13,6 +13,7 @@ import pytest
 from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.metrics import METRICS
+from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_ENCODED, USED, VERSIONS, CaseVolumes, Protocol, Stretch
@@ -256,7 +257,7 @@ MEAN = {"level": "set", "stat": "mean", "case": ""}
 def test_each_protocol_has_a_block_of_its_own_with_the_truth_in_one_footnote(tmp_path: Path) -> None:
     rows = [row("paper-2023", metric, 0.02, note=TRUTH_ENCODED, **MEAN) for metric in ("mse", "mae")]
     merge_rows(tmp_path, [*rows, row("ct3d-1", "mse", 0.04, **MEAN)])
-    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+    (table,) = [table for table in build_tables("all", read_results(tmp_path)) if table.id == "b-3d"]
     values = [[cell.value for cell in block.methods[0].cells if cell.metric == "mse"] for block in table.blocks]
     assert values == [[0.04], [0.02]]  # never a mean of both
     assert [block.header.split(" ")[0] for block in table.blocks] == ["ct3d-1", "paper-2023"]
@@ -270,23 +271,22 @@ def test_blurred_test_cases_stand_beside_real_ones_where_they_were_scored(tmp_pa
     blurred = row("paper-2023", "density_blurred", value, note="blurred by 1", status=status, **MEAN)
     real = row("paper-2023", "density_baseline", 1.1, **MEAN)
     merge_rows(tmp_path, [row("paper-2023", "density", 1.2, **MEAN), real, blurred])
-    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+    (table,) = [table for table in build_tables("all", read_results(tmp_path)) if table.id == "b-3d"]
     last = table.blocks[0].references[-1]
     assert last.title == title
     assert [cell.value for cell in last.cells if cell.metric == "density"] == [value or 1.1]
 
 
 def test_every_shown_metric_is_known() -> None:
-    from bench.results.audit import LINES
+    from bench.results.audit import list_lines
 
-    assert all(metric in METRICS and space in METRICS[metric].spaces for space, _, metric in LINES)
+    assert all(metric in METRICS and space in METRICS[metric].spaces for space, _, metric in list_lines())
 
 
 def test_the_tables_in_the_readme_are_of_todays_definitions() -> None:
     """`bench audit RUN --readme README.md` writes them again."""
-    from bench.results.audit import END, START
-
-    block = Path(__file__).parents[2].joinpath("README.md").read_text().partition(START)[2].partition(END)[0]
+    text = Path(__file__).parents[2].joinpath("README.md").read_text()
+    block = text.partition("<!-- audit -->")[2].partition("<!-- /audit -->")[0]
     heads = [f"{name} ({protocol.sha256()[:8]})" for name, protocol in PROTOCOLS.items()]
     assert [head for head in heads if head not in block] == []
     assert "PSNR, dB" in block

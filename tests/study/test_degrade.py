@@ -7,7 +7,7 @@ import torch
 from bench.data.cases import fine_volumes, load_dataset
 from bench.plugins.registry import get_dataset
 from bench.projector import project
-from bench.study.degrade import AIR_HU, TO_PHYSICAL, beam_hardening, moved, poisson_noise, tube_spectrum
+from bench.study.degrade import AIR_HU, TO_PHYSICAL, beam_hardening, move_object, poisson_noise, tube_spectrum
 
 
 def test_noise_has_the_spread_of_counted_photons() -> None:
@@ -64,17 +64,17 @@ def volume() -> torch.Tensor:
 
 
 def test_nothing_asked_moves_nothing(volume: torch.Tensor) -> None:
-    assert torch.allclose(moved(volume, 2.0), volume, atol=1e-2)
+    assert torch.allclose(move_object(volume, 2.0), volume, atol=1e-2)
 
 
 def test_whole_voxels_are_shifted_exactly_and_air_comes_in(volume: torch.Tensor) -> None:
-    after = moved(volume, 2.0, shift_mm=torch.tensor([2.0, -4.0, 6.0]))
+    after = move_object(volume, 2.0, shift_mm=torch.tensor([2.0, -4.0, 6.0]))
     assert torch.allclose(after[:, 1:, :-2, 3:], volume[:, :-1, 2:, :-3], atol=1e-2)
     assert torch.allclose(after[:, 0], torch.tensor(AIR_HU))
 
 
 def test_a_quarter_turn_is_that_of_numpy(volume: torch.Tensor) -> None:
-    after = moved(volume, 2.0, degrees=90.0)
+    after = move_object(volume, 2.0, degrees=90.0)
     assert np.allclose(after[0].numpy(), np.rot90(volume[0].numpy(), axes=(1, 2)), atol=1e-2)
 
 
@@ -82,7 +82,7 @@ def test_scaling_keeps_the_centre_and_multiplies_the_volume() -> None:
     ball = torch.full((1, 32, 32, 32), AIR_HU)
     ball[:, 13:19, 13:19, 13:19] = 0.0
     mass = (ball - AIR_HU).sum()
-    larger = moved(ball, 1.0, scale=1.5)
+    larger = move_object(ball, 1.0, scale=1.5)
     assert float((larger - AIR_HU).sum() / mass) == pytest.approx(1.5**3, rel=0.02)
     along = (larger[0] - AIR_HU).sum((1, 2))
     assert float((along * torch.arange(32)).sum() / along.sum()) == pytest.approx(15.5, abs=1e-3)
@@ -92,7 +92,7 @@ def test_turning_the_object_is_turning_the_source_the_other_way() -> None:
     spec = get_dataset("lidc")
     fine = torch.from_numpy(spec.phantom(5, 48).astype(np.float32))[None]
     voxel_mm = spec.cube_mm / 48
-    turned = project(moved(fine, voxel_mm, degrees=10.0), voxel_mm, spec.geometry, [0.0], 32, mirrored=[False])
+    turned = project(move_object(fine, voxel_mm, degrees=10.0), voxel_mm, spec.geometry, [0.0], 32, mirrored=[False])
     either = [
         float((turned - project(fine, voxel_mm, spec.geometry, [angle], 32, mirrored=[False])).abs().mean())
         for angle in (10.0, 0.0, -10.0)

@@ -17,7 +17,7 @@ from bench.pipeline.run import run_one
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study
-from bench.study.inputs import MOVEMENTS, _moved_views, partners
+from bench.study.inputs import MOVEMENTS, _move_views, partners
 from bench.study.points import Point
 from bench.study.runs import StudyRequest, find_runs
 from bench.system.progress import Progress
@@ -125,7 +125,7 @@ def test_movement_leaves_the_first_view_and_grows_with_its_strength(place: Path)
     (run,) = find_runs(asked(place), Progress())
     cases = run.cases["test"]
     with_none = {parameter: (0.0, *strengths) for parameter, strengths in MOVEMENTS.items()}
-    views = _moved_views(run, cases, with_none)
+    views = _move_views(run, cases, with_none)
     for parameter, strengths in with_none.items():
         still = views[parameter, 0.0]
         assert np.allclose(still, cases.line_integrals, atol=1e-4), parameter

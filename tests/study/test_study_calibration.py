@@ -11,7 +11,7 @@ from bench.pipeline.plan import RunRequest
 from bench.pipeline.run import run_one
 from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
 from bench.study.catalogue import Answer, run_study
-from bench.study.factors import drawn_factor, measured_factors, predicted_from_views
+from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
 from bench.study.runs import StudyRequest
 from bench.system.progress import Progress
 
@@ -130,7 +130,7 @@ def test_views_explain_what_follows_from_them_and_nothing_else() -> None:
     views += bright
     noise = random.normal(0, 1, 260)
     seen, unseen = 5 * bright.ravel() + 0.5 * noise, random.normal(0, 1, 260)
-    left = [predicted_from_views(views[:200], y[:200], views[200:]) - y[200:] for y in (seen, unseen)]
+    left = [predict_from_views(views[:200], y[:200], views[200:]) - y[200:] for y in (seen, unseen)]
     assert left[0].std() == pytest.approx(0.5, rel=0.25)
     assert left[1].std() / unseen.std() > 0.9
 
@@ -141,7 +141,7 @@ def test_factors_of_a_box_are_its_sizes() -> None:
     box[2:8, 5:17, 8:32] = 0.0
     box[2:4, 5:17, 8:32] = -700.0
     box[7, 5, 8] = 900.0
-    found = measured_factors(box, 2.0)
+    found = measure_factors(box, 2.0)
     assert found["width, mm"] == pytest.approx(48, rel=0.01)
     assert found["depth, mm"] == pytest.approx(24, rel=0.01)
     assert found["diagonal"] == pytest.approx(0, abs=0.01)
@@ -149,8 +149,8 @@ def test_factors_of_a_box_are_its_sizes() -> None:
     assert found["light part, HU"] == -700.0
     assert found["soft part, HU"] == 0.0
     assert found["dense part, l"] == pytest.approx(8e-6)
-    assert np.isnan(measured_factors(air, 2.0)["width, mm"])
-    assert np.isnan(measured_factors(air, 2.0)["light part, HU"])
+    assert np.isnan(measure_factors(air, 2.0)["width, mm"])
+    assert np.isnan(measure_factors(air, 2.0)["light part, HU"])
 
 
 def test_the_diagonal_is_what_two_orthogonal_sums_do_not_show() -> None:
@@ -159,7 +159,7 @@ def test_the_diagonal_is_what_two_orthogonal_sums_do_not_show() -> None:
     second[:, 4:8, 12:16] = second[:, 12:16, 4:8] = 0.0
     for axis in (1, 2):
         assert np.array_equal(first.sum(axis), second.sum(axis))
-    one, other = (measured_factors(volume, 1.0) for volume in (first, second))
+    one, other = (measure_factors(volume, 1.0) for volume in (first, second))
     assert one["diagonal"] > 0.5
     assert other["diagonal"] == pytest.approx(-one["diagonal"])
     assert {name for name in one if one[name] != pytest.approx(other[name], nan_ok=True)} == {"diagonal"}
@@ -168,6 +168,6 @@ def test_the_diagonal_is_what_two_orthogonal_sums_do_not_show() -> None:
 def test_the_drawn_factor_that_a_measure_follows_is_named() -> None:
     random = np.random.default_rng(0)
     drawn = [{"size": float(a), "tilt": float(b), "kind": 1.0} for a, b in random.normal(size=(50, 2))]
-    name, r = drawn_factor(np.array([-2 * one["size"] for one in drawn]), drawn)
+    name, r = find_drawn_factor(np.array([-2 * one["size"] for one in drawn]), drawn)
     assert (name, r) == ("size", pytest.approx(-1.0))
-    assert drawn_factor(np.ones(50), drawn) == ("", 0.0)
+    assert find_drawn_factor(np.ones(50), drawn) == ("", 0.0)

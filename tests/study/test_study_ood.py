@@ -140,13 +140,13 @@ def test_metal_is_inserted_where_there_is_matter_and_only_adds() -> None:
 
 def test_a_change_of_nothing_gives_back_volume_and_views(run: TrainedRun) -> None:
     cases = run.cases["test"]
-    same = ood._changed(run, cases, "nothing", lambda volume, _: volume)
+    same = ood._change(run, cases, "nothing", lambda volume, _: volume)
     assert np.array_equal(same.hounsfield, cases.hounsfield)
     assert np.allclose(same.line_integrals, cases.line_integrals, atol=1e-4)
-    turned = ood._changed(run, cases, ood.TURNED, ood._changes(run)[ood.TURNED])
+    turned = ood._change(run, cases, ood.TURNED, ood._changes(run)[ood.TURNED])
     assert np.array_equal(turned.hounsfield, cases.hounsfield[:, ::-1])
     assert np.allclose(turned.line_integrals, cases.line_integrals[:, :, ::-1], atol=1e-3)
-    rolled = ood._changed(run, cases, ood.ROLLED, ood._changes(run)[ood.ROLLED])
+    rolled = ood._change(run, cases, ood.ROLLED, ood._changes(run)[ood.ROLLED])
     assert np.array_equal(rolled.hounsfield, np.roll(cases.hounsfield, 8, axis=1))
 
 

@@ -15,7 +15,7 @@ import pytest
 from bench.cli import run_command
 from bench.scoring.rows import KEY
 from bench.scoring.store import load_results, load_runs
-from bench.sweep.grid import Grid, Job, expand, newest_grid
+from bench.sweep.grid import Grid, Job, expand, find_newest_grid
 from bench.sweep.slurm import queue
 from bench.sweep.state import log_of, states
 
@@ -70,7 +70,7 @@ def test_jobs_that_give_way_go_on_and_a_cancelled_one_is_retried(
     chosen = ["--method", "x2ctgan", "--dataset", "lidc", "--preset", "smoke", "--seeds", "0,1,2", *settings, *places]
     command = ["sweep", *chosen, "--launcher", "slurm", "--max-parallel", "2", "--minutes", "30"]
     assert run_command(command) == 0
-    grid = newest_grid(tmp_path / "runs")
+    grid = find_newest_grid(tmp_path / "runs")
     jobs = expand(grid)
     requeued, warned, cancelled = jobs
     assert len({job_id.split("_")[0] for job_id in (slurm_id(grid, job) for job in jobs)}) == 1  # one array

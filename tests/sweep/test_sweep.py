@@ -17,10 +17,10 @@ from bench.cli import run_command
 from bench.errors import UsageError
 from bench.runs.folder import RunFolder
 from bench.scoring.store import load_runs
-from bench.sweep.grid import Grid, Job, expand, keep_grid, newest_grid
-from bench.sweep.local import run_local, shares
+from bench.sweep.grid import Grid, Job, expand, find_newest_grid, keep_grid
+from bench.sweep.local import divide_machine, run_local
 from bench.sweep.slurm import SlurmOptions, queue, submit
-from bench.sweep.state import is_finished, log_of, states
+from bench.sweep.state import is_finished, judge_jobs, log_of
 from bench.sweep.work import Work, in_use, is_alive, last_attempt
 from bench.system.files import read_json, write_json
 from bench.system.progress import Progress
@@ -92,8 +92,8 @@ def test_a_broken_method_makes_its_own_jobs_impossible_and_no_others(tmp_path: P
     (tmp_path / "broken.py").write_text("raise RuntimeError('not today')")
     chosen = grid(tmp_path, methods=(str(tmp_path / "broken.py"), "mean"))
     jobs = expand(chosen)
-    assert [state.name for state in states(chosen, jobs)] == ["failed", "waiting"]
-    assert "not today" in states(chosen, jobs)[0].why
+    assert [state.name for state in judge_jobs(chosen, jobs)] == ["failed", "waiting"]
+    assert "not today" in judge_jobs(chosen, jobs)[0].why
 
 
 def test_the_run_lies_where_its_job_says_and_its_command_makes_it(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_run_lies_where_its_job_says_and_its_command_makes_it(tmp_path: Path
     assert job.folder is not None
     assert job.folder.finished_record().run_id == job.label
     assert is_finished(job)
-    assert states(chosen, [job])[0].name == "done"
+    assert judge_jobs(chosen, [job])[0].name == "done"
     prediction = next((job.folder.root / "predictions" / "test").glob("*.nii.gz"))
     prediction.write_bytes(prediction.read_bytes()[:-9])
     assert not is_finished(job)
@@ -114,22 +114,22 @@ def test_the_newest_sweep_is_found_again(tmp_path: Path) -> None:
     first, second = grid(tmp_path, seeds=(1,)), grid(tmp_path, seeds=(2,))
     assert first.name != second.name
     with pytest.raises(UsageError, match="no sweep"):
-        newest_grid(first.runs_dir)
+        find_newest_grid(first.runs_dir)
     for index, chosen in enumerate((first, second, first)):
         keep_grid(chosen)
         os.utime(chosen.folder / "sweep.json", (index, index))
-    assert newest_grid(first.runs_dir) == first
+    assert find_newest_grid(first.runs_dir) == first
 
 
 def test_processors_are_divided_and_gpus_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert shares(3, 1, 16, []) == [{"OMP_NUM_THREADS": "5"}] * 3
-    assert shares(4, 1, 2, []) == [{"OMP_NUM_THREADS": "1"}] * 4
-    devices = [share["CUDA_VISIBLE_DEVICES"] for share in shares(3, 2, 24, ["0", "1", "4", "5"])]
+    assert divide_machine(3, 1, 16, []) == [{"OMP_NUM_THREADS": "5"}] * 3
+    assert divide_machine(4, 1, 2, []) == [{"OMP_NUM_THREADS": "1"}] * 4
+    devices = [share["CUDA_VISIBLE_DEVICES"] for share in divide_machine(3, 2, 24, ["0", "1", "4", "5"])]
     assert devices == ["0,1", "4,5", "0,1"]
-    assert shares(2, 1, 4, ["0"])[1]["CUDA_VISIBLE_DEVICES"] == "0"
+    assert divide_machine(2, 1, 4, ["0"])[1]["CUDA_VISIBLE_DEVICES"] == "0"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert shares(2, 1, 16, [])[0] == {"OMP_NUM_THREADS": "7"}
+    assert divide_machine(2, 1, 16, [])[0] == {"OMP_NUM_THREADS": "7"}
 
 
 def test_a_log_tells_how_a_job_ended(tmp_path: Path, fake: Path) -> None:
@@ -212,9 +212,9 @@ def test_states_follow_from_the_run_and_its_log(tmp_path: Path, record: dict, lo
     if log:
         log_of(chosen, job).parent.mkdir(parents=True)
         log_of(chosen, job).write_text(log)
-    (state,) = states(chosen, [job])
+    (state,) = judge_jobs(chosen, [job])
     assert (state.name, expected[1] in state.why) == (expected[0], True)
-    (state,) = states(chosen, [job], {job.label: "Slurm 7: pending, Priority"})
+    (state,) = judge_jobs(chosen, [job], {job.label: "Slurm 7: pending, Priority"})
     assert state.name == "queued"
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from bench.cli import run_command
 from bench.method import Items
 from bench.pipeline.plan import RunRequest
-from bench.system.seeding import derived_seed, seed_everything
+from bench.system.seeding import derive_seed, seed_everything
 
 from ..helpers.disturbed_runs import run_undisturbed
 from ..pipeline.test_fit import LOOP, Line, fit, weights
@@ -33,11 +33,11 @@ def drawn() -> tuple[float, float, float]:
 
 def test_a_child_seed_is_a_function_of_its_names_alone() -> None:
     """The numbers are those of SHA-256, so that no version and no machine has others."""
-    assert derived_seed(0, "vqvae2d", "order") == derived_seed(0, "vqvae2d", "order")
+    assert derive_seed(0, "vqvae2d", "order") == derive_seed(0, "vqvae2d", "order")
     names = [(seed, stage, what) for seed in (0, 1, 2) for stage in ("a", "b") for what in ("start", "order", 0, 1)]
-    assert len({derived_seed(*parts) for parts in names}) == len(names)
-    assert derived_seed(3, "a", 7) == 4362305503852087162
-    assert 0 <= derived_seed("x") < 2**63
+    assert len({derive_seed(*parts) for parts in names}) == len(names)
+    assert derive_seed(3, "a", 7) == 4362305503852087162
+    assert 0 <= derive_seed("x") < 2**63
 
 
 def test_one_call_seeds_every_generator() -> None:

@@ -1,5 +1,6 @@
 """MetaImage (.mhd with .raw or .zraw, .mha; LUNA16 among them) and NRRD (.nrrd, .nhdr) files, with SimpleITK."""
 
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -119,8 +120,8 @@ def _find_data(path: Path) -> Path:
     if pure.is_absolute() or PureWindowsPath(text).drive or ".." in pure.parts:
         raise ScanError(f"its header points outside its folder, at {text}; put the data beside it and correct the name")
     data = path.parent / Path(*pure.parts)
-    if not data.is_file():
-        raise ScanError(f"its data file {text} is missing; copy it beside the header")
+    if not os.path.isfile(data):  # Path.is_file raises for a name that no disk can hold
+        raise ScanError(f"its data file {text[:80]} is missing; copy it beside the header")
     return data
 
 

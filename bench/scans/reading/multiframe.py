@@ -28,8 +28,7 @@ def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
 def _read(source: ScanSource) -> Stored:
     """Return the frames in order, rescaled. Raises ScanError with the reason when the file cannot be used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             dataset = library("pydicom").dcmread(source.path)
             return _read_frames(source.path, dataset)
     except decoding_errors() as error:
@@ -41,15 +40,17 @@ def _read_frames(path: Path, dataset: Any) -> Stored:
     check_syntax(path, syntax, str(dataset.get("LossyImageCompression", "")))
     shape = (int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns))
     check_size(shape, int(dataset.BitsAllocated) // 8, path.stat().st_size, compressed=syntax not in NATIVE)
-    orientation = np.array(_shared(dataset, "ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float)
-    spacing = _shared(dataset, "PixelSpacing", None)
+    orientation = np.array(_read_shared(dataset, "ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float)
+    spacing = _read_shared(dataset, "PixelSpacing", None)
     if spacing is None or len(spacing) != 2 or orientation.size != 6:
         raise ScanError("it states no PixelSpacing or a wrong orientation; correct the header")
     down_across = (float(spacing[0]), float(spacing[1]))
 
     positions = _positions(dataset, shape[0])
     if len(np.unique(positions, axis=0)) < 2:  # as some scanners write: the frames follow one another
-        step = float(_shared(dataset, "SpacingBetweenSlices", 0) or _shared(dataset, "SliceThickness", 0) or 0)
+        step = float(
+            _read_shared(dataset, "SpacingBetweenSlices", 0) or _read_shared(dataset, "SliceThickness", 0) or 0
+        )
         if step <= 0:
             raise ScanError("it states no position of its frames and no SliceThickness; correct the header")
         rows, columns = orientation.reshape(2, 3)
@@ -68,7 +69,7 @@ def _read_frames(path: Path, dataset: Any) -> Stored:
 
 
 def _unit(dataset: Any, path: Path) -> Unit | None:
-    kind = str(_shared(dataset, "RescaleType", "") or "").strip().upper()
+    kind = str(_read_shared(dataset, "RescaleType", "") or "").strip().upper()
     is_dicos = str(dataset.get("SOPClassUID", "")).startswith(DICOS)
     return UNITS.get(kind) if is_dicos or kind else "hu"
 
@@ -99,7 +100,7 @@ def _find_value(dataset: Any, keyword: str) -> Any:
     return next((item[keyword].value for item in _groups(dataset) if keyword in item), None)
 
 
-def _shared(dataset: Any, keyword: str, default: Any) -> Any:
+def _read_shared(dataset: Any, keyword: str, default: Any) -> Any:
     """Return the value that holds for all frames: of the shared functional groups, the first frame, or the file."""
     sequences = (dataset.get("SharedFunctionalGroupsSequence"), dataset.get("PerFrameFunctionalGroupsSequence"))
     for place in (*(sequence[0] for sequence in sequences if sequence), dataset):
@@ -111,7 +112,7 @@ def _shared(dataset: Any, keyword: str, default: Any) -> Any:
 
 def _per_frame(dataset: Any, keyword: str, default: Any) -> list[Any]:
     """Return the value of each frame; the shared one where frames have none of their own."""
-    shared = _shared(dataset, keyword, default)
+    shared = _read_shared(dataset, keyword, default)
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * int(dataset.NumberOfFrames)
     values = [None if frame is None else _find_value(frame, keyword) for frame in frames]
     if len(values) != int(dataset.NumberOfFrames):

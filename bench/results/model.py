@@ -1,0 +1,309 @@
+"""The one model that everything people read is made from: results read once, by block and entry.
+
+A block holds what was measured in the same way on the same cases, so that it may be compared. An entry of it is one
+method in one configuration: its runs differ in their seed alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import UsageError
+from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
+from bench.plugins.registry import find_installed_dataset, method_card
+from bench.results.published import title_of
+from bench.runs.record import RunLine
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
+from bench.scoring.store import load_results, read_runs
+
+Kind = Literal["method", "floor", "ceiling"]
+Column = tuple[Space, str]
+"""Space and metric; the axis is the one that is shown of the space."""
+BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
+ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
+ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
+TRUTHS = {TRUTH_CT: "ct", TRUTH_ENCODED: "encoded"}
+
+
+@dataclass(frozen=True)
+class ShownSpace:
+    """What is shown of a space, and how it is called."""
+
+    axis: str
+    title: str  # of its tables in the paper
+    heading: str  # in the leaderboard
+    noun: str  # in sentences
+
+
+SPACES: dict[Space, ShownSpace] = {
+    "3d": ShownSpace("all", "3-D fidelity and distortion", "volumes", "volumes"),
+    "mip": ShownSpace("mean", "Maximum-intensity projections", "maximum-intensity projections", "projections"),
+    "drr": ShownSpace("heldout", *("X-ray images at angles not given",) * 2, "X-ray images"),
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which results are shown; None shows all."""
+
+    dataset: str | None = None
+    protocol: str | None = None
+    preset: str | None = None
+    source: str | None = None
+    split: str | None = None
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The columns that are restricted."""
+        return {column: wanted for column, wanted in vars(self).items() if wanted is not None}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The mean of one run over a whole set."""
+
+    run_id: str
+    value: float  # NaN unless the status is ok or partial
+    n: int  # cases
+    status: str
+    note: str
+
+    @property
+    def known(self) -> bool:
+        """Whether it has a value."""
+        return self.status in ("ok", "partial")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One method in one configuration, measured under the facts of its block."""
+
+    facts: Mapping[str, str]  # by BLOCK_KEYS
+    method: str
+    name: str  # as people call it
+    kind: Kind
+    origin: str
+    variant: str
+    runs: pd.DataFrame  # the facts of each run, by its id
+    rows: pd.DataFrame  # all scores of these runs
+    beside: str = ""  # what tells it from other configurations of the same method
+
+    @property
+    def title(self) -> str:
+        """The name, and which configuration where there are several."""
+        return f"{self.name} · {self.beside}" if self.beside else self.name
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs, in the order of their names."""
+        return tuple(self.runs.index)
+
+    @property
+    def finished(self) -> str:
+        """When the last of its runs ended; empty where that is not known."""
+        return str(self.runs["finished"].max())
+
+    @cached_property
+    def by_run(self) -> pd.DataFrame:
+        """The values (run and case) × (space and metric) of single cases; NaN where there is none."""
+        rows = self.rows[_is_of_case(self.rows)]
+        return rows.pivot(index=["run_id", "case"], columns=["space", "metric"], values="value").astype("float64")
+
+    @cached_property
+    def by_case(self) -> pd.DataFrame:
+        """The same by case, means over seeds; NaN where a seed has no value."""
+        of_case = self.by_run.groupby(level="case")
+        return of_case.mean().where(of_case.count().eq(of_case.size(), axis=0))
+
+    def values(self, columns: Sequence[Column]) -> pd.DataFrame:
+        """Return what `by_case` has of some columns; NaN in those that it lacks."""
+        return _reindex(self.by_case, columns)
+
+    def means(self, columns: Sequence[Column]) -> pd.DataFrame:
+        """Return the means over cases, runs × columns."""
+        return _reindex(self.by_run.groupby(level="run_id").mean(), columns)
+
+    @cached_property
+    def summaries(self) -> dict[Column, list[Summary]]:
+        """The means over whole sets that tables show, by column, in the order of the runs."""
+        rows = self.rows[(self.rows["level"] == "set") & (self.rows["stat"] == "mean") & _is_shown(self.rows)]
+        found: dict[Column, list[Summary]] = {}
+        rows = rows.assign(n=rows["n"].fillna(0))
+        cells = (rows[name] for name in ("space", "metric", "run_id", "value", "n", "status", "note"))
+        for space, metric, run_id, value, n, status, note in zip(*cells, strict=True):
+            found.setdefault((space, metric), []).append(Summary(run_id, value, n, status, note))
+        return found
+
+    def cases_in(self, space: Space) -> int | None:
+        """Return on how many cases `space` was measured, 0 where that failed; None where it was not tried."""
+        numbers = (s.n for (of, _), summaries in self.summaries.items() if of == space for s in summaries)
+        return max(numbers, default=None)
+
+    def by_encoder(self, column: Column, suffix: str = "") -> pd.Series:
+        """Return a fidelity metric, or its control called by `suffix`, by encoder: means over seeds and draws."""
+        rows = self.rows[(self.rows["level"] == "set") & (self.rows["stat"] == "value") & _is_shown(self.rows)]
+        rows = rows[(rows["space"] == column[0]) & (rows["metric"] == column[1] + suffix) & rows["value"].notna()]
+        return rows["value"].groupby(rows["rep"].str.split(".").str[0]).mean()
+
+    def distance(self, column: Column) -> float | None:
+        """Return the mean over runs of a value less the same run's control of real cases; None without one."""
+        real = {s.run_id: s.value for s in self.summaries.get((column[0], column[1] + BASELINE_SUFFIX), ())}
+        apart = [s.value - real[s.run_id] for s in self.summaries.get(column, ()) if s.known and s.run_id in real]
+        apart = [value for value in apart if value == value]
+        return float(np.mean(apart)) if apart else None
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a known set scores in place of predictions."""
+
+    value: float
+    note: str  # what set it is, where that needs words
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """All entries that share BLOCK_KEYS and so may be compared."""
+
+    facts: Mapping[str, str]
+    entries: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """Voxels a side, from the record of a run or else the data set's own description; 0 where neither says."""
+        spec, run = find_installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
+        preset = spec.presets.get(self.facts["preset"]) if spec else None
+        return int(run["size"]) if run["size"] > 0 else preset.size if preset else 0
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """The window in HU, from the same sources."""
+        spec, run = find_installed_dataset(self.facts["dataset"]), self.entries[0].runs.iloc[0]
+        known = run["window_low"] < run["window_high"]  # unknown ends are NaN
+        return (float(run["window_low"]), float(run["window_high"])) if known else spec.window if spec else None
+
+    def control(self, column: Column, suffix: str) -> Control | None:
+        """Return what a known set scores in place of predictions, the mean over all runs; None where none says."""
+        controls = [s for entry in self.entries for s in entry.summaries.get((column[0], column[1] + suffix), ())]
+        known = sorted((s for s in controls if s.known), key=lambda s: s.run_id)
+        return Control(float(np.mean([s.value for s in known])), known[0].note) if known else None
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that was measured: scores with the facts of their runs, and all runs, also those without scores."""
+
+    rows: pd.DataFrame
+    runs: tuple[RunLine, ...]
+    whose: str  # for messages
+
+    def only(self, filters: Filters) -> "Results":
+        """Return what passes. Raises UsageError, saying whose rows they are and what there is, where nothing does."""
+        rows = self.rows
+        for column, wanted in filters.asked.items():
+            rows = rows[rows[column] == wanted]
+        if len(self.rows) and not len(rows):
+            asked = ", ".join(f"{column} {wanted}" for column, wanted in filters.asked.items())
+            offers = "; ".join(f"{column} {', '.join(sorted(self.rows[column].unique()))}" for column in filters.asked)
+            raise UsageError(f"{self.whose} has no rows of {asked}; it has {offers}")
+        return Results(rows, self.runs, self.whose)
+
+    def of(self, name: str) -> "Results":
+        """Return what belongs to a method, to a run, or to the seeds that share the variant `name`."""
+        rows = self.rows
+        rows = rows[(rows["method"] == name) | (rows["run_id"] == name) | (rows["variant"] == name)]
+        return Results(rows, self.runs, name)
+
+    def of_cases(self) -> "Results":
+        """Return the values of single cases alone, of the axes that are shown."""
+        return Results(self.rows[_is_of_case(self.rows)], self.runs, self.whose)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks by protocol, the largest grid first."""
+        blocks = []
+        for key, rows in self.rows.groupby(list(BLOCK_KEYS), sort=True, observed=True):
+            facts = dict(zip(BLOCK_KEYS, map(str, key), strict=True))
+            blocks.append(Block(facts, tuple(_entries(facts, rows))))
+        return tuple(sorted(blocks, key=lambda block: (block.facts["protocol"], -block.size)))
+
+
+def read_results(results_dir: Path) -> Results:
+    """Read a results folder. Raises BenchError for a damaged one; without any file there are no rows."""
+    rows = load_results(results_dir)
+    rows["variant"] = rows["run_id"].map(variant_of)
+    return Results(rows, tuple(read_runs(results_dir)), str(results_dir))
+
+
+def columns_shown() -> list[Column]:
+    """Return every column of single cases that tables show."""
+    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space))
+    return [column for column in shown if METRICS[column[1]].level == "case"]
+
+
+def variant_of(run_id: str) -> str:
+    """Return what seeds of one configuration share: the hash that ends their names."""
+    return run_id.rpartition("-")[2]
+
+
+def truth_of(note: str) -> str:
+    """Return what a number was scored against, as its note says it: ct, encoded, or nothing for the CT alone."""
+    return TRUTHS.get(note, "")
+
+
+def title_and_kind(method: str) -> tuple[str, Kind]:
+    """Return how people call a method, and whether it is one that is ranked."""
+    card = method_card(method)
+    if card is not None:
+        return card.title, card.kind
+    if method.endswith(ORACLE_SUFFIX):
+        return f"{title_and_kind(method.removesuffix(ORACLE_SUFFIX))[0]}, its own encoding of the truth", "ceiling"
+    return title_of(method), "method"
+
+
+def can_measure(method: str, metric: str) -> bool:
+    """Return whether a method can have a value of a metric, as far as its card is known."""
+    card = method_card(method)
+    return card is None or METRICS[metric].family != "likelihood" or "likelihood" in card.capabilities
+
+
+def place_of(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts of a block but for its protocol: on which data it was measured."""
+    return {name: fact for name, fact in facts.items() if not name.startswith("protocol")}
+
+
+def belongs(dataset: str, base: str) -> bool:
+    """Return whether a data set is `base` or a variant of it, as lidc-x2ct is of lidc."""
+    return dataset == base or dataset.startswith(f"{base}-")
+
+
+def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
+    for (method, origin), of_method in rows.groupby(["method", "origin"], sort=True, observed=True):
+        title, kind = title_and_kind(str(method))
+        name = title + ORIGINS.get(str(origin), "")
+        of_variant = {str(variant): own for variant, own in of_method.groupby("variant", sort=True, observed=True)}
+        finished = {variant: own["finished"].max() for variant, own in of_variant.items() if own["finished"].max()}
+        newest = max(finished, key=lambda variant: finished[variant]) if len(finished) > 1 else None
+        for variant, own in of_variant.items():
+            runs = own.drop_duplicates("run_id").set_index("run_id").sort_index()
+            beside = f"{variant}, newest" if variant == newest else variant
+            beside = beside if len(of_variant) > 1 else ""
+            yield Entry(facts, str(method), name, kind, str(origin), variant, runs, own, beside)
+
+
+def _is_shown(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of the axis that is shown of their space."""
+    return rows["axis"] == rows["space"].map({str(space): shown.axis for space, shown in SPACES.items()})
+
+
+def _is_of_case(rows: pd.DataFrame) -> pd.Series:
+    return (rows["level"] == "case") & (rows["rep"] == "") & _is_shown(rows)
+
+
+def _reindex(values: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    return values.reindex(columns=pd.MultiIndex.from_tuples(columns))
