@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.fingerprint import fill, recorded
+from bench.fingerprint import fill, list_recorded
 
 from . import losses
 from .alignment import FRONTAL, LATERAL, stack_condition, to_local, to_standard
@@ -185,4 +185,6 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
         ("lr_factor_used_in_epoch/fresh_run", fresh_run),
     )
 ]
-SLOW = frozenset(e for e in recorded(GOLDEN, COMPUTED) if re.search("^train_steps|_128/rule|_float64$", e))
+SLOW = frozenset(
+    entry for entry in list_recorded(GOLDEN, COMPUTED) if re.search("^train_steps|_128/rule|_float64$", entry)
+)
