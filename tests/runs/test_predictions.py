@@ -11,7 +11,7 @@ import pytest
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import find_intact, read_manifest
-from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, read_predictions, write_prediction
+from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, write_prediction
 
 WINDOW = (-1000.0, 1000.0)
 
