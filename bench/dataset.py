@@ -165,7 +165,7 @@ def format_views(angles: Iterable[float]) -> str:
 
 
 def is_mirrored(angle: float) -> bool:
-    """Whether a view at this gantry angle is stored with its columns flipped: the PA view, so that they follow W."""
+    """Return whether a view at this gantry angle is stored with flipped columns: the PA view's then follow W."""
     return angle % 360.0 == PA_ANGLE
 
 

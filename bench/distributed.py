@@ -13,28 +13,28 @@ from torch import Tensor, distributed, nn
 
 
 def process_count() -> int:
-    """How many processes share the run; 1 before accelerate has joined them."""
+    """Return how many processes share the run; 1 before accelerate has joined them."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this is the first process, known from torchrun before accelerate has joined them."""
+    """Return whether this is the first process, known from torchrun before accelerate has joined them."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def from_main(value: Any) -> Any:
-    """What `value` is in the first process, in all of them."""
+    """Return what `value` is in the first process, in all of them."""
     held = [value]
     return broadcast_object_list(held)[0] if process_count() > 1 else value
 
 
 def everywhere(holds: bool) -> bool:
-    """Whether it holds in all processes."""
+    """Return whether it holds in all processes."""
     return all(gather_object([holds])) if process_count() > 1 else holds
 
 
 def anywhere(holds: bool, device: torch.device) -> bool:
-    """Whether it holds in at least one process; cheap enough for every step."""
+    """Return whether it holds in at least one process; cheap enough for every step."""
     return bool(mean_over_processes(torch.tensor(float(holds), device=device)) > 0) if process_count() > 1 else holds
 
 

@@ -76,7 +76,7 @@ class Stage(ABC):
         raise UsageError(f"stage {self.name} cannot compute activations again; set loop.checkpoint_activations=false")
 
     def state(self) -> dict[str, Any]:
-        """What else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
+        """Return what else must survive a restart (tensors and plain values only), e.g. an augmentation probability."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
@@ -113,7 +113,7 @@ class Method(ABC):
 
     @abstractmethod
     def stages(self) -> Sequence[Stage | FittedStage]:
-        """What is trained, in order; may be empty."""
+        """Return what is trained, in order; may be empty."""
 
     @abstractmethod
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
@@ -122,11 +122,6 @@ class Method(ABC):
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood | None:
         """The bound for volumes (B, D, H, W) in [0, 1]; None where the method has no likelihood."""
         return None
-
-    def mips(self, views: Views, *, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Maximum-intensity projections along d (B, H, W), h (B, D, W) and w (B, D, H), in [0, 1]."""
-        volume = self.reconstruct(views, seeds=seeds)
-        return {axis: volume.amax(dim) for dim, axis in enumerate("dhw", start=1)}
 
     def renders(self, views: Views, angles: Sequence[float], *, seeds: Sequence[int]) -> Tensor | None:
         """The method's own X-ray images (B, A, h, w) in [0, 1] at other gantry angles, mirrored as `is_mirrored` says.

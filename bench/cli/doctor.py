@@ -67,7 +67,7 @@ def _describe_memory() -> str:
 
 
 def _describe_repeatability(device: str) -> str:
-    """What two runs of one seed have in common here."""
+    """Return what two runs of one seed have in common here."""
     import torch
 
     cpu = (

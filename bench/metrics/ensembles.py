@@ -20,7 +20,7 @@ def expected_best(values: np.ndarray, k: int, largest: bool) -> float:
 
 
 def truth_ranks(samples: np.ndarray, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """How many of the samples (K, ...) lie below the truth (...): 0 to K, equal ones counted by lot.
+    """Return how many of the samples (K, ...) lie below the truth (...): 0 to K, equal ones counted by lot.
 
     Where the truth is a draw like the samples, each rank is equally likely, whatever the distribution.
     """

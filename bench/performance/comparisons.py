@@ -28,8 +28,8 @@ from bench.performance.subjects import (
     SEED,
     Request,
     Sampler,
+    find_last_step,
     find_offer,
-    last_step,
     make_update,
     prepare_stage,
     set_training,
@@ -54,7 +54,7 @@ NEAREST = 5  # neighbours of coverage, as in the default protocol
 JUDGED = (("PSNR", " dB"), ("bound", " nats a code"), ("coverage", ""))
 
 
-def loop_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def measure_loops(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield a row for each stage that takes steps; its ratio is bare over harness, so 0.97 is an overhead of 3 %."""
     for subject in request.subjects(bench.device):
         for stage in filter(request.takes, subject.stages):
@@ -105,7 +105,7 @@ def run_bare_loop(stage: Stage, device: torch.device) -> None:
                 average.update_parameters(stage.networks[name])
 
 
-def step_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def measure_steps(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield a row for each stage that has a published step. Raises UsageError where none of the stages asked for has.
 
     `request.batch` cuts larger batches, to measure networks whose full batch takes too long; such a row says so in its
@@ -113,7 +113,7 @@ def step_rows(request: Request, bench: Bench) -> Iterator[Row]:
     """
     pairs = 0
     for subject in request.subjects(bench.device):
-        twins = find_offer(subject.name, "published_stages", lambda method: {})(subject.method)
+        twins = find_offer(subject.name, "make_published_stages", lambda method: {})(subject.method)
         for stage in filter(request.takes, subject.stages):
             if stage.name not in twins:
                 continue
@@ -159,7 +159,7 @@ def compare_losses(ours: Stage, twin: Stage, batch: Batch) -> float:
 def repeat_step(stage: Stage, batch: Batch) -> Work:
     """Return a function that takes a step in float32 and returns what it logs, each time from the same seed."""
     set_training(stage)
-    update, step = make_update(stage), last_step(stage)
+    update, step = make_update(stage), find_last_step(stage)
 
     def work() -> Mapping[str, Any]:
         torch.manual_seed(SEED)
@@ -168,22 +168,22 @@ def repeat_step(stage: Stage, batch: Batch) -> Work:
     return work
 
 
-def sampling_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def measure_sampling(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield a row for each method that draws in steps and number of steps; seconds a case.
 
     Quality is judged where `request.run` names a trained run. Raises UsageError for one that does not draw in steps,
     and for more steps than there are codes.
     """
-    for name, method, cases in _samplers(request, bench):
-        tool: Sampler | None = find_offer(name, "sampler", lambda method: None)(method)
+    for name, method, cases in _find_samplers(request, bench):
+        tool: Sampler | None = find_offer(name, "make_sampler", lambda method: None)(method)
         if tool is None and request.run:
             raise UsageError(f"{name} does not draw in steps; --run takes a run of a method that does")
         if tool is not None:
             with torch.inference_mode():
-                yield from _sampling_rows(name, tool, cases, request, bench)
+                yield from _measure_sampler(name, tool, cases, request, bench)
 
 
-def _samplers(request: Request, bench: Bench) -> Iterator[tuple[str, Method, Cases]]:
+def _find_samplers(request: Request, bench: Bench) -> Iterator[tuple[str, Method, Cases]]:
     if request.run:
         asked = StudyRequest(run_ids=(request.run,), device=request.device, runs_dir=request.runs_dir)
         (run,) = find_runs(asked, Progress())
@@ -193,7 +193,7 @@ def _samplers(request: Request, bench: Bench) -> Iterator[tuple[str, Method, Cas
         yield subject.name, subject.method, subject.cases["test"]
 
 
-def _sampling_rows(name: str, tool: Sampler, cases: Cases, request: Request, bench: Bench) -> Iterator[Row]:
+def _measure_sampler(name: str, tool: Sampler, cases: Cases, request: Request, bench: Bench) -> Iterator[Row]:
     views, seeds = take_views(cases, range(TOGETHER), bench.device)
     context, quality = tool.context(views), {}
     if request.run:

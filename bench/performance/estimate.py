@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.errors import UsageError
 from bench.method import Batch, Stage
 from bench.performance.measuring import Bench, Row, read_memory
-from bench.performance.subjects import SEED, Request, last_step, prepare_stage, set_training, without_dropout
+from bench.performance.subjects import SEED, Request, find_last_step, prepare_stage, set_training, without_dropout
 from bench.pipeline.fit import make_accelerator
 from bench.pipeline.microbatch import Steps, recompute
 from bench.system.progress import Progress
@@ -97,44 +97,45 @@ def count_memory(stage: Stage, one: Batch) -> Memory:
         optimizer = optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        gradients += _bytes(p.grad for group in optimizer.param_groups for p in group["params"])
+        gradients += _count_bytes(p.grad for group in optimizer.param_groups for p in group["params"])
         optimizer.step()
 
     torch.manual_seed(SEED)
     hooks = torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda kept: kept.tensor)
     with without_dropout(stage), hooks:
-        stage.step(one, update, last_step(stage))
+        stage.step(one, update, find_last_step(stage))
+    states = [state for optimizer in optimizers.values() for state in optimizer.state.values()]
     averaged = [stage.networks[name] for name in stage.averaged] if stage.loop.average_decay is not None else []
     return Memory(
-        weights=_bytes(weights),
+        weights=_count_bytes(weights),
         gradients=gradients,
-        optimisers=_bytes(value for o in optimizers.values() for state in o.state.values() for value in state.values()),
-        average=_bytes(p for network in averaged for p in network.parameters()),
+        optimisers=_count_bytes(value for state in states for value in state.values()),
+        average=_count_bytes(p for network in averaged for p in network.parameters()),
         activations=saved.most,
     )
 
 
-def _bytes(values: Iterable[object]) -> int:
+def _count_bytes(values: Iterable[object]) -> int:
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
 
 
-def memory_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def estimate_memory(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield a row for each stage at the published size, and one for its activations computed again on the way back.
 
     Each states the memory of the stage's batch, and what fits into 12 GiB.
     """
-    for label, stage, make_batch in _stages(request, bench, PUBLISHED):
-        yield _memory_row(f"memory/{label}", stage, count_memory(stage, make_batch(1)), bench)
+    for label, stage, make_batch in _prepare_stages(request, bench, PUBLISHED):
+        yield _make_memory_row(f"memory/{label}", stage, count_memory(stage, make_batch(1)), bench)
         try:
             blocks = list(stage.recomputable())
         except UsageError:
             continue
         with recompute(blocks):
             spared = count_memory(stage, make_batch(1))
-        yield _memory_row(f"memory/{label}, activations again", stage, spared, bench)
+        yield _make_memory_row(f"memory/{label}, activations again", stage, spared, bench)
 
 
-def _memory_row(item: str, stage: Stage, memory: Memory, bench: Bench) -> Row:
+def _make_memory_row(item: str, stage: Stage, memory: Memory, bench: Bench) -> Row:
     parts = ", ".join(f"{name} {size / MIB:.0f}" for name, size in asdict(memory).items())
     note = (
         f"{parts} MiB a case; batch 1 takes {memory.total(1) / GIB:.1f} GiB; "
@@ -145,7 +146,9 @@ def _memory_row(item: str, stage: Stage, memory: Memory, bench: Bench) -> Row:
     return bench.row(item, n=1, peak_mib=memory.total(batch) / MIB, size=size, note=note)
 
 
-def _stages(request: Request, bench: Bench, preset: str = "") -> Iterator[tuple[str, Stage, Callable[[int], Batch]]]:
+def _prepare_stages(
+    request: Request, bench: Bench, preset: str = ""
+) -> Iterator[tuple[str, Stage, Callable[[int], Batch]]]:
     """The stages that are asked for, each with its label and a function that makes its batches."""
     for subject in request.subjects(bench.device, preset):
         for stage in filter(request.takes, subject.stages):
@@ -153,14 +156,14 @@ def _stages(request: Request, bench: Bench, preset: str = "") -> Iterator[tuple[
                 yield f"{subject.name}/{stage.name}", stage, make_batch
 
 
-def estimate_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield seconds of a step as they pass, steps, hours and memory of each stage at the preset's own sizes.
 
     Steps are those of a run, at the end of the stage's training, when all its parts have begun. A whole batch is
     measured where it fits into memory and a step into `bench.seconds`; elsewhere one case is, and as many as do, and a
     straight line leads to the batch. Preparing data, validation, averages and checkpoints are left out.
     """
-    for label, stage, make_batch in _stages(request, bench):
+    for label, stage, make_batch in _prepare_stages(request, bench):
         batch, steps = stage.loop.batch_size, stage.loop.steps
         with recompute(stage.recomputable()) if stage.loop.checkpoint_activations else nullcontext():
             memory = count_memory(stage, make_batch(1))
@@ -172,11 +175,11 @@ def estimate_rows(request: Request, bench: Bench) -> Iterator[Row]:
             n=n,
             peak_mib=memory.total(-(-batch // stage.loop.accumulate)) / MIB,
             size=f"{request.preset}, batch {batch}",
-            note=f"{steps:,} steps take {_hours(seconds * steps)}; seconds {how}; memory counted in float32",
+            note=f"{steps:,} steps take {_format_hours(seconds * steps)}; seconds {how}; memory counted in float32",
         )
 
 
-def _hours(seconds: float) -> str:
+def _format_hours(seconds: float) -> str:
     hours = seconds / 3600
     return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.2g} h"
 
@@ -186,9 +189,9 @@ def _estimate_step(
 ) -> tuple[float, int, str]:
     """Seconds of a step on a whole batch, how many were timed, and what of it was measured and what extrapolated."""
     whole, parts = stage.loop.batch_size, stage.loop.accumulate
-    times, cases = _time_steps(stage, make_batch(1), bench), whole
+    times, cases, free = _time_steps(stage, make_batch(1), bench), whole, _find_free_bytes(bench.device)
     one = median(times)
-    while cases > 1 and (one * cases > bench.seconds or memory.total(-(-cases // parts)) > _free(bench.device)):
+    while cases > 1 and (one * cases > bench.seconds or memory.total(-(-cases // parts)) > free):
         cases //= 2
     if cases == 1:
         return one * whole, len(times), "measured" if whole == 1 else f"extrapolated from {one:.3g} s for 1 case"
@@ -207,11 +210,11 @@ def _time_steps(stage: Stage, batch: Batch, bench: Bench) -> list[float]:
     set_training(stage)
     times: list[float] = []
     while len(times) <= REPEATS and sum(times) < bench.seconds:
-        times.append(bench.once(lambda: steps.run(batch, last_step(stage), lambda: None), "wall"))
+        times.append(bench.once(lambda: steps.run(batch, find_last_step(stage), lambda: None), "wall"))
     return times[1:] or times  # the first warms up
 
 
-def _free(device: torch.device) -> float:
+def _find_free_bytes(device: torch.device) -> float:
     """Bytes that are free; infinity where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]

@@ -43,7 +43,7 @@ class Curve:
     error: float  # standard error of it; NaN for two points
 
 
-def growth_rows(request: Request, bench: Bench) -> Iterator[Row]:
+def measure_growth(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield the points of all curves; one ends where the next point would take longer than `bench.seconds`."""
     spec = get_dataset(request.dataset)
     curves: list[tuple[str, str, Callable[[int], Work | None]]] = [
@@ -56,7 +56,7 @@ def growth_rows(request: Request, bench: Bench) -> Iterator[Row]:
         curves += [
             (name, SIDE, lambda side, make=make: _reconstruct(make(side), 1, bench)),  # type: ignore[misc]
             (name, CASES, lambda cases, make=make: _reconstruct(make(), cases, bench)),  # type: ignore[misc]
-            (name, TOKENS, partial(find_offer(name, "growing", lambda axis, amount: None), TOKENS)),
+            (name, TOKENS, partial(find_offer(name, "make_work", lambda axis, amount: None), TOKENS)),
         ]
     for subject, axis, work_of in curves:
         for amount in AMOUNTS[axis]:
@@ -73,14 +73,14 @@ def growth_rows(request: Request, bench: Bench) -> Iterator[Row]:
 
 
 def _reconstruct(subject: Subject, cases: int, bench: Bench) -> Work:
-    """Reconstructing so many cases at once."""
+    """The reconstruction of so many cases at once."""
     views, seeds = take_views(subject.cases["test"], range(cases), bench.device)
     return lambda: subject.method.reconstruct(views, seeds=seeds)
 
 
 def _project(spec: DatasetSpec, side: int, views: int) -> Work:
-    """Projecting one volume of a side to views as wide as it."""
-    volume = torch.from_numpy(_smooth(side)).mul_(2000).sub_(1000)[None]
+    """The projection of one volume of a side to views as wide as it."""
+    volume = torch.from_numpy(_make_volume(side)).mul_(2000).sub_(1000)[None]
     angles, flat = [270.0 + 360.0 * view / views for view in range(views)], [False] * views
     work = partial(project, volume, spec.cube_mm / side, spec.geometry, angles, side, mirrored=flat)
     return torch.inference_mode()(work)
@@ -88,12 +88,12 @@ def _project(spec: DatasetSpec, side: int, views: int) -> Work:
 
 def _score(side: int) -> Work:
     """All per-case numbers of the default protocol, for a volume and one that is a voxel off."""
-    protocol, truth = get_protocol(DEFAULT), _smooth(side).astype(np.float64)
+    protocol, truth = get_protocol(DEFAULT), _make_volume(side).astype(np.float64)
     volumes = CaseVolumes(truth, np.roll(truth, 1, 0))
     return partial(score_case, volumes, protocol)
 
 
-def _smooth(side: int) -> np.ndarray:
+def _make_volume(side: int) -> np.ndarray:
     """A volume (side, side, side) in [0, 1]."""
     line = np.sin(np.linspace(0, 6, side, dtype=np.float32))
     return (3 + line[:, None, None] + line[:, None] * line + line) / 7

@@ -7,23 +7,23 @@ from dataclasses import replace
 import torch
 
 from bench.errors import unknown_name
-from bench.performance.comparisons import loop_rows, sampling_rows, step_rows
-from bench.performance.estimate import estimate_rows, memory_rows
-from bench.performance.growth import growth_rows
+from bench.performance.comparisons import measure_loops, measure_sampling, measure_steps
+from bench.performance.estimate import estimate_memory, estimate_training
+from bench.performance.growth import measure_growth
 from bench.performance.measuring import Bench, Row, merge_rows
-from bench.performance.report import cells_of
+from bench.performance.report import format_cells
 from bench.performance.subjects import Request, list_methods
 from bench.pipeline.fit import make_accelerator
 from bench.system.progress import Progress
 
 SHARE = 1 / 16  # of an item's seconds that one of its measurements may take
 ITEMS: dict[str, Callable[[Request, Bench], Iterator[Row]]] = {
-    "loop": loop_rows,
-    "step": step_rows,
-    "sampling": sampling_rows,
-    "growth": growth_rows,
-    "estimate": estimate_rows,
-    "memory": memory_rows,
+    "loop": measure_loops,
+    "step": measure_steps,
+    "sampling": measure_sampling,
+    "growth": measure_growth,
+    "estimate": estimate_training,
+    "memory": estimate_memory,
 }
 
 
@@ -49,7 +49,7 @@ def measure(request: Request, progress: Progress) -> None:
         ends = time.monotonic() + share
         for row in ITEMS[item](request, Bench(device, request.threads, share * SHARE)):
             merge_rows(request.results_dir, [row])
-            progress.say(f"  {row.kind}/{' | '.join(cell for cell in cells_of(row) if cell)}")
+            progress.say(f"  {row.kind}/{' | '.join(cell for cell in format_cells(row) if cell)}")
             if time.monotonic() > ends:
                 progress.say(f"{item}: its share of the seconds is over; --only {item} measures all of it")
                 break

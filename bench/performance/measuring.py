@@ -76,20 +76,20 @@ def read_rows(folder: Path) -> list[Row]:
 def merge_rows(folder: Path, rows: Sequence[Row]) -> list[Row]:
     """Write rows, each in place of an older one of its item, device and threads or after all others; return all."""
     merged = {(row.item, row.device, row.threads): row for row in [*read_rows(folder), *rows]}
-    write_text(folder / FILE_NAME, as_csv(merged.values()))
+    write_text(folder / FILE_NAME, format_csv(merged.values()))
     return list(merged.values())
 
 
-def as_csv(rows: Iterable[Row]) -> str:
+def format_csv(rows: Iterable[Row]) -> str:
     """Return the content of the file."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _as_cell(value) for name, value in asdict(row).items()} for row in rows)
+    writer.writerows({name: _format_cell(value) for name, value in asdict(row).items()} for row in rows)
     return buffer.getvalue()
 
 
-def _as_cell(value: object) -> object:
+def _format_cell(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.5g}" if isinstance(value, float) else value
@@ -118,7 +118,7 @@ class Bench:
 
         `values` are further fields of the row.
         """
-        peak = peak_of(ours, self.device)
+        peak = measure_peak(ours, self.device)
         mine: list[float] = []
         other: list[float] = []
         if reference is not None:
@@ -156,7 +156,7 @@ def summarise(ours: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     return {**numbers, "spread": float(high - low) / 2}
 
 
-def peak_of(work: Work, device: torch.device) -> float | None:
+def measure_peak(work: Work, device: torch.device) -> float | None:
     """Return the MiB that one call adds to what is held; None where the system does not tell. Warms up as well."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -11,9 +11,10 @@ from bench.performance.growth import draw_growth, fit_curves
 from bench.performance.measuring import Row, read_rows
 from bench.performance.subjects import find_offer, list_methods
 from bench.pictures.drawing import save_figure
-from bench.system.files import replace_block, write_text
+from bench.system.generated import Generated
 
 PICTURE, TABLES = "performance.png", "performance.md"
+BLOCK = "performance"
 LOOP_RATIO = 0.97  # of a bare loop's seconds over the harness's, at least
 LOOP, SAMPLING = "loop", "sampling"
 TITLES = {
@@ -33,25 +34,32 @@ TARGET_HEADS = ("", "target", "measured", "", "with")
 CURVE_HEADS = ("", "axis", "measured", "s at the largest", "exponent")
 
 
-def publish(folder: Path, readme: Path | None = None) -> str:
-    """Write performance.md and .png beside performance.csv, from its rows alone; return the Markdown.
+def draw_picture(folder: Path, out: Path) -> None:
+    """Draw performance.png in `out` from the rows in a folder: curves of the device that most points were taken on."""
+    growing = [row for row in read_rows(folder) if row.kind == "growth"]
+    if measured := Counter((row.device, row.threads) for row in growing).most_common(1):
+        device, threads = measured[0][0]  # points of others stand in the tables alone
+        if curves := fit_curves(row for row in growing if (row.device, row.threads) == (device, threads)):
+            save_figure(draw_growth(curves, _name_device(device, threads)), out / PICTURE)
 
-    Targets and picture go between the performance marks of `readme` too. Raises UsageError where it lacks them.
+
+def generate_performance(folder: Path, out: Path, readme: Path | None = None) -> list[Generated]:
+    """Return performance.md in `out` of the rows in a folder, and the README's block: targets and the picture in `out`.
+
+    Without rows there is neither.
     """
-    rows, picture = read_rows(folder), folder / PICTURE
-    if measured := Counter((row.device, row.threads) for row in rows if row.kind == "growth").most_common(1):
-        device, threads = measured[0][0]  # those of most points; others stand in the tables alone
-        if curves := fit_curves(row for row in rows if (row.device, row.threads) == (device, threads)):
-            save_figure(draw_growth(curves, _name(device, threads)), picture)
-    text = as_markdown(rows, PICTURE if picture.exists() else "")
-    write_text(folder / TABLES, f"# Performance\n\n{text}")
+    rows, picture = read_rows(folder), out / PICTURE
+    if not rows:
+        return []
+    text = format_markdown(rows, PICTURE if picture.exists() else "")
+    parts = [Generated(out / TABLES, f"# Performance\n\n{text}")]
     if readme is not None:
         beside = os.path.relpath(picture, readme.parent) if picture.exists() else ""
-        replace_block(readme, "performance", as_markdown(rows, beside, brief=True))
-    return text
+        parts.append(Generated(readme, format_markdown(rows, beside, brief=True), BLOCK))
+    return parts
 
 
-def as_markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
+def format_markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:
     """Return targets, tables of all kinds of rows, and the exponents, device by device; empty for no rows.
 
     `picture` is where that of the growth lies, as seen from the text; none is shown when it is empty. `brief` shows
@@ -62,11 +70,11 @@ def as_markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) 
         mine = [row for row in rows if (row.device, row.threads) == (device, threads)]
         clocks = {row.clock for row in mine if row.kind != "estimate"}
         how = ", ".join(CLOCKS[clock] for clock in sorted(clocks))
-        parts.append(f"**{_name(device, threads)}.**{f' {how}, {PAIRS}' if how else ''}")
+        parts.append(f"**{_name_device(device, threads)}.**{f' {how}, {PAIRS}' if how else ''}")
         if any(row.ratio for row in mine):
             parts.append(f"Targets:\n\n{_tabulate(TARGET_HEADS, judge(mine))}")
         if not brief:
-            parts += _tables(mine)
+            parts += _format_tables(mine)
     if parts and picture:
         parts.append(f"![Seconds over the side of volumes, tokens, cases and views]({picture})")
     return "\n\n".join(parts) + "\n" if parts else ""
@@ -77,7 +85,7 @@ def judge(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     named = {item: least for name in list_methods() for item, least in find_offer(name, "TARGETS", {}).items()}
     lines: list[tuple[str, ...]] = []
     for item, least in sorted({LOOP: LOOP_RATIO, **named}.items()):
-        for row in (chosen := list(_measured(item, rows))):
+        for row in (chosen := list(_choose_rows(item, rows))):
             ratio, spread = row.ratio or 0.0, row.spread or 0.0
             near = ", within its spread" if ratio + spread >= least else ""
             verdict = "met" if ratio >= least else f"missed by {1 - ratio / least:.0%}{near}"
@@ -88,7 +96,7 @@ def judge(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return lines
 
 
-def _measured(item: str, rows: Iterable[Row]) -> Iterator[Row]:
+def _choose_rows(item: str, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows a target is about: every loop, all sizes of a step, the fastest sampling that is judged and equal."""
     if item.partition("/")[0] == SAMPLING:
         equal = [row for row in rows if row.item.startswith(f"{item}/") and row.equal]
@@ -97,13 +105,13 @@ def _measured(item: str, rows: Iterable[Row]) -> Iterator[Row]:
         yield from (row for row in rows if item in (row.kind, row.item.partition(",")[0]) and row.ratio)
 
 
-def _name(device: str, threads: int) -> str:
+def _name_device(device: str, threads: int) -> str:
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _tables(rows: Sequence[Row]) -> Iterator[str]:
+def _format_tables(rows: Sequence[Row]) -> Iterator[str]:
     for kind, title in TITLES.items():
-        lines = [cells_of(row) for row in rows if row.kind == kind]
+        lines = [format_cells(row) for row in rows if row.kind == kind]
         used = [i for i, head in enumerate(HEADS) if head == "" or any(line[i] for line in lines)]
         if lines:
             yield f"{title}:\n\n{_tabulate([HEADS[i] for i in used], [[line[i] for i in used] for line in lines])}"
@@ -121,7 +129,7 @@ def _tables(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Growth, exponents of the largest three points:\n\n{_tabulate(CURVE_HEADS, lines)}"
 
 
-def cells_of(row: Row) -> tuple[str, ...]:
+def format_cells(row: Row) -> tuple[str, ...]:
     """Return the cells of HEADS; empty where there is nothing to say."""
     return (
         "/".join(row.item.split("/")[1:]),

@@ -2,12 +2,12 @@
 
 A method may offer, each by itself, in a module `performance` in its folder:
 
-  published_stages(method) -> {stage: Stage}     twins of trained stages whose step is the published one: in float32,
-                                                 with all the work the released code does; networks are copies
-  sampler(method) -> Sampler | None              of a method that draws in steps
-  growing(axis, amount) -> function | None       work of `amount` on an axis of the method's own, such as "tokens"
-  TARGETS                                        {item: ratio that is to be reached}, such as {"step/toy/net": 2.0};
-                                                 of "sampling/toy" the fastest number of steps that stays equal counts
+  make_published_stages(method) -> {name: Stage}   twins of trained stages whose step is the published one: in float32,
+                                                   with all the work the released code does; networks are copies
+  make_sampler(method) -> Sampler | None           of a method that draws in steps
+  make_work(axis, amount) -> function | None       work that grows on an axis of the method's own, such as "tokens"
+  TARGETS                                          {item: ratio to be reached}, such as {"step/toy/net": 2.0}; of
+                                                   "sampling/toy" the fastest number of steps that stays equal counts
 
 The harness knows no method by name, and a twin's losses must equal ours, or it is refused.
 """
@@ -41,19 +41,19 @@ class Sampler(Protocol):
     steps: int  # of the published loop
 
     def context(self, views: Views) -> Tensor:
-        """What is computed of the views once, before the first step of either way."""
+        """Return what is computed of the views once, before the first step of either way."""
 
     def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Codes (B, L) of the published loop."""
+        """Return codes (B, L) of the published loop."""
 
     def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
-        """Codes (B, L) of ours, in so many steps."""
+        """Return codes (B, L) of ours, in so many steps."""
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Volumes (B, D, H, W) in [0, 1]."""
+        """Return volumes (B, D, H, W) in [0, 1]."""
 
     def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Bound of −log p(codes | views) (B,) under the method's own model."""
+        """Return a bound of −log p(codes | views) (B,) under the method's own model."""
 
 
 def find_offer(method: str, name: str, default: Any) -> Any:
@@ -144,11 +144,10 @@ def make_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device
 
 
 def take_views(cases: Cases, group: Sequence[int], device: torch.device) -> tuple[Views, list[int]]:
-    """Return views on a device and seeds of the cases of these numbers, again from the first where there are fewer."""
-    places = [index % len(cases) for index in group]
-    views = cases.views(places)
+    """Return views on a device, and a seed each, of a group of cases, again from the first where there are fewer."""
+    views = cases.views([index % len(cases) for index in group])
     moved = Views(views.images.to(device), views.angles.to(device), views.mirrored, views.geometry)
-    return moved, [derive_seed("performance", cases.names[index]) for index in places]
+    return moved, [derive_seed("performance", index) for index in group]
 
 
 @contextmanager
@@ -191,7 +190,7 @@ def set_training(stage: Stage) -> None:
         network.train()
 
 
-def last_step(stage: Stage) -> int:
+def find_last_step(stage: Stage) -> int:
     """Return the number of a stage's last step, at which all parts of its training have begun."""
     return max(0, stage.loop.steps - 1)
 

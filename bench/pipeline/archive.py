@@ -234,7 +234,7 @@ def _check_cell(text: str, file: Path, name: str) -> None:
 
 
 def _hold_same_run(folder: RunFolder, target: RunFolder) -> bool:
-    """Whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
+    """Return whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
     one, other = folder.finished_record(), target.finished_record()
     parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
     weights = [{name: stage.sha256 for name, stage in record.stages.items()} for record in (one, other)]

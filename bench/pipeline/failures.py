@@ -26,7 +26,7 @@ CHOICES = ("protocol", "source", "split", "from_pretrained")  # that make anothe
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, in one line; the kind of an error that is not one of ours comes first."""
+    """Return what went wrong, in one line; the kind of an error that is not one of ours comes first."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
 

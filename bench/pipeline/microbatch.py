@@ -137,7 +137,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def batch_length(batch: Batch) -> int:
-    """How many items a batch holds."""
+    """Return how many items a batch holds."""
     if isinstance(batch, Tensor):
         return len(batch)
     return batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])

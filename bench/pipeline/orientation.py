@@ -19,7 +19,7 @@ AS_IT_IS: Turn = ((0, 1, 2), (False, False, False))
 
 
 def find_better_turn(files: Mapping[str, Path], cases: Cases, unit: Unit) -> str:
-    """What other orientation fits the truth clearly better, by mean squared error; empty when none does.
+    """Return what other orientation fits the truth clearly better, by mean squared error; empty when none does.
 
     Looks at the first cases in all 48 orientations of a cube. Raises BenchError as `read_prediction`.
     """

@@ -96,7 +96,7 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
 
 
 def _encodes_truth(method: Method) -> bool:
-    """Whether its own encoding of the truth is kept beside its predictions: released evaluations took it for truth."""
+    """Return whether a method's encoding of the truth is kept: released evaluations took it for the truth."""
     return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 

@@ -13,7 +13,6 @@ from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import Method
 from bench.metrics.distortion import psnr
-from bench.pictures.preview import preview_run
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
@@ -107,7 +106,7 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
 
 
 def _is_done(planned: Plan, run: Run) -> bool:
-    """Whether the run is scored under this very protocol, is in the results, and all its files are what they were."""
+    """Return whether a run is scored under this very protocol and in the results, and its files are what they were."""
     record, protocol = run.folder.record(), planned.protocol
     if record is None or record.status != "done":
         return False
@@ -216,6 +215,8 @@ def _now() -> str:
 
 def _draw_previews(run: Run, method: Method) -> list[str]:
     """Draw the first cases; return the PSNR of each."""
+    from bench.pictures.preview import preview_run  # brings Matplotlib, which takes a second
+
     cases, reached = run.test, []
     for index, name in enumerate(cases.names[:PREVIEWED]):
         volume, _ = read_prediction(run.folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)

@@ -89,7 +89,7 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
 
 
 def compare_rows(what: str, kept: list[Score], again: list[Score]) -> Finding:
-    """Whether two sets of rows have the same keys and values."""
+    """Return whether two sets of rows have the same keys and values."""
     left, right = ({score_key(row): row for row in rows} for rows in (kept, again))
     alone = [*(left.keys() - right.keys()), *(right.keys() - left.keys())]
     if alone:
@@ -148,7 +148,7 @@ def _check_predictions(folder: Path, stated: str | None) -> list[Finding]:
 
 
 def _check_results(folder: RunFolder, results_dir: Path) -> Finding:
-    """Whether the scores in the results are those of the run's own scores.csv."""
+    """Return whether the scores in the results are those of the run's own scores.csv."""
     shown = read_run(results_dir, folder.root.name)
     if shown is None:
         return Finding(f"{results_dir}", True, "holds no row of this run")

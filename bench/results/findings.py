@@ -6,6 +6,7 @@ hand outside the block that this module fills.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from scipy.stats import kendalltau
@@ -28,6 +29,7 @@ from bench.results.model import (
 from bench.results.renderers import Sheet, draw_markdown
 from bench.results.tables import SPECS
 from bench.scoring.protocols import DEFAULT, say_version
+from bench.system.generated import Generated
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
@@ -71,6 +73,11 @@ class Field:
     def of(self, kind: Kind) -> list[Entry]:
         """Return the entries of a kind, by method."""
         return [entry for entry in self.entries if entry.kind == kind]
+
+
+def generate_findings(results: Results, out: Path) -> list[Generated]:
+    """Return the block of FINDINGS.md, which is begun where there is none."""
+    return [Generated(out, write_findings(results), BLOCK, EMPTY)]
 
 
 def write_findings(results: Results) -> str:

@@ -27,7 +27,7 @@ def load_weights(folder: RunFolder, stage: str, sha256: str) -> dict[str, Tensor
 
 
 def weights_intact(folder: RunFolder, stage: str, sha256: str) -> bool:
-    """Whether the weights of a finished stage are there and have this hash."""
+    """Return whether the weights of a finished stage are there and have this hash."""
     path = folder.weights(stage)
     return path.exists() and sha256_of(path) == sha256
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from prdc import compute_prdc
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,6 +45,8 @@ def prdc_scores(real: np.ndarray, generated: np.ndarray, nearest_k: int) -> dict
     Warns with DegenerateFeatures where a set does not vary. Raises ValueError under `nearest_k` + 2 rows, for features
     of different length, NaN or infinity.
     """
+    from prdc import compute_prdc  # brings scikit-learn, which takes a second
+
     fewest = min(len(real), len(generated))
     if fewest < nearest_k + 2:
         raise ValueError(say_too_few(fewest, nearest_k))

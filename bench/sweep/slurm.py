@@ -51,7 +51,7 @@ class SlurmWork:
             raise BenchError(f"bench run ended with {code}; see {self.work.log}")
 
     def checkpoint(self) -> Any:
-        """What submitit calls when Slurm warns: stop the run at a checkpoint; what is returned is queued again."""
+        """Stop the run at a checkpoint and return what to queue again; submitit calls this when Slurm warns."""
         from submitit.helpers import DelayedSubmission
 
         self.work.stop()

@@ -37,7 +37,7 @@ def judge_jobs(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None 
 
 
 def is_finished(job: Job) -> bool:
-    """Whether a job is done and all its files are what they were, so that it need not be run."""
+    """Return whether a job is done and all its files are what they were, so that it need not be run."""
     folder, request = job.folder, job.request
     record = None if folder is None else folder.record()
     if folder is None or record is None or not _is_scored(record, request.protocol):
@@ -49,7 +49,7 @@ def is_finished(job: Job) -> bool:
 
 
 def describe_counts(found: Sequence[State]) -> str:
-    """How many jobs are in which state, in words."""
+    """Return how many jobs are in which state, in words."""
     counts = {name: sum(state.name == name for state in found) for name in STATES}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
@@ -90,7 +90,7 @@ def _is_scored(record: RunRecord | None, protocol_id: str) -> bool:
 
 
 def _describe_progress(folder: RunFolder) -> str:
-    """What a running job has behind it."""
+    """Return what a running job has behind it."""
     record = folder.record()
     stages = record.stages if record else {}
     cases = len(read_manifest(folder.predictions(record.split))) if record else 0

@@ -103,7 +103,7 @@ class Work:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a living process has this run. Only a run that says it is running is looked at closely."""
+    """Return whether a living process has this run. Only a run that says it is running is looked at closely."""
     if RunFolder(folder).status != "running":
         return False
     try:
@@ -114,7 +114,7 @@ def in_use(folder: Path) -> bool:
 
 
 def is_alive(log: Path) -> bool:
-    """Whether the job of this log is being done."""
+    """Return whether the job of this log is being done."""
     if not log.exists():
         return False
     with log.open("rb") as file:

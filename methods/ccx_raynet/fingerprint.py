@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.fingerprint import UnknownEntry, fill, golden_value, recorded
+from bench.fingerprint import UnknownEntry, fill, golden_value, list_recorded
 
 from ..x2ctgan import losses
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
@@ -166,7 +166,7 @@ def class_mask(view: int, rule: str, size: int) -> Tensor:
 
 
 def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, Any]:
-    """What a generator makes of the fixed inputs; of a single view also what is between its layers."""
+    """Return what a generator makes of the fixed inputs; of a single view also what is between its layers."""
     model = generator_of(views, variant, size, "running" if mode == "running" else "sample").eval()
     fill(model.named_parameters(), WEIGHTS[rule])
     given = inputs(len(model.orders), int(size), rule, VARIANTS[variant]["dft"])
@@ -187,7 +187,7 @@ def _run_published(size: str, rule: str, mode: str) -> dict[str, Any]:
 
 
 def published(size: str, rule: str, mode: str, key: str) -> dict[str, Any]:
-    """What the published biplanar generator makes before its spatial transformer."""
+    """Return what the published biplanar generator makes before its spatial transformer."""
     return _run_published(size, rule, mode)[key]
 
 
@@ -277,4 +277,4 @@ COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
     (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
     (re.compile("losses"), weigh_losses),
 ]
-SLOW = frozenset(entry for entry in recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)
+SLOW = frozenset(entry for entry in list_recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)

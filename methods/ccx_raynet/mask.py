@@ -58,7 +58,7 @@ def shadows(volumes: np.ndarray, card: DatasetCard, pixels: int) -> Tensor:
 
 
 def foreground(images: Tensor) -> Tensor:
-    """What is above Otsu's threshold of each X-ray (B, V, h, w): 0 or 1, the same shape. An even X-ray has none."""
+    """Return what is above Otsu's threshold of each X-ray (B, V, h, w): 0 or 1, the same shape; 0 in an even one."""
     flat = images.flatten(0, 1)
     cuts = [threshold_otsu(image) if image.min() < image.max() else np.inf for image in flat.float().cpu().numpy()]
     return (flat > torch.tensor(cuts).to(flat)[:, None, None]).to(images).view_as(images)

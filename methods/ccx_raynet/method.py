@@ -57,7 +57,7 @@ class CcxRayNet(Method):
         return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
 
     def inputs(self, views: list[Tensor]) -> list[Tensor]:
-        """What the generator reads of views (B, 1, s, s): themselves, or with `dft` also their class masks."""
+        """Return what the generator reads of views (B, 1, s, s): themselves, or with `dft` also their class masks."""
         if not self.config.generator.dft:
             return views
         return condition_views(views, self.masks(torch.cat(views, 1)), self.card.name)

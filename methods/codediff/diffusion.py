@@ -186,7 +186,7 @@ def _gradual_reveals(chance: Generator, tokens: int, steps: int) -> Iterator[tup
 
 
 def growing_counts(tokens: int, steps: int) -> list[int]:
-    """How many of `tokens` codes each of `steps` steps reveals, at least one.
+    """Return how many of `tokens` codes each of `steps` steps reveals, at least one.
 
     After a share s of the steps a share 1 − cos(πs/2) is known, the cosine schedule of MaskGIT (Chang et al., 2022).
     """

@@ -124,7 +124,7 @@ class ProgressiveDiscriminator(nn.Module):
         return self.head(last).flatten(1), drawn
 
     def redraw_targets(self, images: Tensor, part: int) -> Redrawn:
-        """What `redraw` should draw of images (B, 1, h, w): the image averaged down, and its part by nearest pixels."""
+        """Return what `redraw` should draw of images (B, 1, h, w): all, averaged down; a part, by nearest pixels."""
         side = self.config.decoded_side
         parts = quadrant(images, part, images.shape[-1] // 2)
         return Redrawn(F.adaptive_avg_pool2d(images, side), F.interpolate(parts, size=side, mode="nearest"))

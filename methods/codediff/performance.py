@@ -29,7 +29,7 @@ CONTEXT = 64  # tokens of the views beside those that grow
 TARGETS = {"step/codediff/transformer": 2.0, "step/codediff/vqvae3d": 2.0, "sampling/codediff": 10.0}
 
 
-def published_stages(method: CodeDiff) -> dict[str, Stage]:
+def make_published_stages(method: CodeDiff) -> dict[str, Stage]:
     """Return twins of the trained stages by name, with copies of their networks."""
     twins: dict[str, Stage] = {}
     for stage in method.stages():
@@ -45,7 +45,7 @@ class Sampler:
 
     def __init__(self, method: CodeDiff) -> None:
         self.method, self.temperature = method, method.config.sampling.temperature
-        self.transformer = as_published(copy.deepcopy(method.transformer))
+        self.transformer = make_published(copy.deepcopy(method.transformer))
         self.steps = method.volume_autoencoder.config.tokens  # of the published loop
 
     def context(self, views: Views) -> Tensor:
@@ -56,7 +56,7 @@ class Sampler:
         """Draw codes (B, L) by the published loop."""
         drawn = [
             diffusion.sample(
-                lambda codes, own: _all_logits(self.transformer, codes, own),
+                lambda codes, own: _compute_all_logits(self.transformer, codes, own),
                 self.steps,
                 self.transformer.mask_code,
                 diffusion.generators([seed]),
@@ -88,12 +88,12 @@ class Sampler:
         ).nats
 
 
-def sampler(method: CodeDiff) -> Sampler | None:
+def make_sampler(method: CodeDiff) -> Sampler | None:
     """Return the sampler; None for the autoregressive prior, which has no steps to spare."""
     return Sampler(method) if method.config.transformer.kind == "absorbing" else None
 
 
-def growing(axis: str, amount: int) -> Callable[[], Tensor] | None:
+def make_work(axis: str, amount: int) -> Callable[[], Tensor] | None:
     """Return one pass of a small transformer over `amount` codes; None for axes that are not "tokens"."""
     if axis != "tokens":
         return None
@@ -107,8 +107,8 @@ class PublishedAutoencoderStage(AutoencoderStage):
     """Both passes of the autoencoder, and both ways back through the discriminator."""
 
     def __init__(self, ours: AutoencoderStage) -> None:
-        super().__init__(ours.name, as_published(copy.deepcopy(ours.autoencoder)), ours.config, ours.size)  # type: ignore[arg-type]
-        self.discriminator = as_published(copy.deepcopy(ours.discriminator))
+        super().__init__(ours.name, make_published(copy.deepcopy(ours.autoencoder)), ours.config, ours.size)  # type: ignore[arg-type]
+        self.discriminator = make_published(copy.deepcopy(ours.discriminator))
         self.networks = {"autoencoder": self.autoencoder, "discriminator": self.discriminator}
         self.format = torch.contiguous_format
 
@@ -151,7 +151,10 @@ class PublishedPriorStage(PriorStage):
 
     def __init__(self, ours: PriorStage) -> None:
         super().__init__(
-            as_published(copy.deepcopy(ours.transformer)), ours.volume_autoencoder, ours.image_autoencoder, ours.config
+            make_published(copy.deepcopy(ours.transformer)),
+            ours.volume_autoencoder,
+            ours.image_autoencoder,
+            ours.config,
         )
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -159,7 +162,7 @@ class PublishedPriorStage(PriorStage):
         return {"transformer": torch.optim.AdamW(self.transformer.parameters(), rate, weight_decay=decay)}
 
     def _logits(self, codes: Tensor, vectors: Tensor) -> Tensor:
-        return _all_logits(self.transformer, codes, vectors.flatten(1, 2))
+        return _compute_all_logits(self.transformer, codes, vectors.flatten(1, 2))
 
 
 class ExplicitAttention(Attention):
@@ -202,14 +205,14 @@ PUBLISHED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def as_published(network: Any) -> Any:
+def make_published(network: Any) -> Any:
     """Return the network itself, its parts replaced by the published ones and its memory laid out as by default."""
     for module in network.modules():
         module.__class__ = PUBLISHED.get(type(module), type(module))
     return network.to(memory_format=torch.contiguous_format)
 
 
-def _all_logits(transformer: CodeTransformer, codes: Tensor, context: Tensor) -> Tensor:
+def _compute_all_logits(transformer: CodeTransformer, codes: Tensor, context: Tensor) -> Tensor:
     """Logits (B, L, K), after those of all C + L tokens have been computed."""
     tokens = torch.cat([transformer.context_embedding(context), transformer.code_embedding(codes)], dim=1)
     logits = transformer.head(transformer.norm(transformer._read(tokens, None, None)))

@@ -149,14 +149,14 @@ class MedNerfDiscriminator(nn.Module):
         return self.heads[head](self.head_trunk(features.gated_quarter)).flatten()
 
     def redraw(self, features: Features, part: int) -> Redrawn:
-        """What the decoders draw: all of a patch, and its part 0 … 3."""
+        """Return what the decoders draw: all of a patch, and its part 0 … 3."""
         half = features.gated_half
         return Redrawn(
             self.decode_whole(features.gated_quarter), self.decode_part(quarter_of(half, part, half.shape[-1] // 2))
         )
 
     def redraw_targets(self, patches: Tensor, part: int) -> Redrawn:
-        """What `redraw` should draw of patches (B, 3, s, s): enlarged by repeating pixels."""
+        """Return what `redraw` should draw of patches (B, 3, s, s): enlarged by repeating pixels."""
         cut = RELEASED_CUT if self.config.crops == "released" else patches.shape[-1] // 2
         side = self.config.decoded_side
         both = (patches, quarter_of(patches, part, cut))

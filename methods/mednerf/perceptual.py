@@ -42,7 +42,7 @@ def perceptual_distance(kind: Perceptual, backbone: Backbone) -> tuple[Distance,
 
 
 def missing_for_lpips(backbone: Backbone) -> str:
-    """What LPIPS with this backbone lacks here; empty when it can be used."""
+    """Return what LPIPS with this backbone lacks here; empty when it can be used."""
     if importlib.util.find_spec("lpips") is None or importlib.util.find_spec("torchvision") is None:
         return "the packages lpips and torchvision"
     folder = Path(torch.hub.get_dir()) / "checkpoints"

@@ -15,7 +15,7 @@ from .field import RadianceField
 from .stage_field import FieldStage
 
 
-def published_stages(method: Method) -> dict[str, Stage]:
+def make_published_stages(method: Method) -> dict[str, Stage]:
     """Return twins of the trained field by stage name, with copies of its networks."""
     return {stage.name: _publish(stage) for stage in method.stages() if isinstance(stage, FieldStage)}
 

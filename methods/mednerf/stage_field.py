@@ -164,7 +164,7 @@ def check_patches(config: FieldStageConfig, image_size: int) -> None:
 
 
 def check_views(card: DatasetCard, image_size: int, wanted: int | None) -> int:
-    """How many views are tuned on. Raises UsageError for views that are too few or too small."""
+    """Return how many views are tuned on. Raises UsageError for views that are too few or too small."""
     if card.image_size < image_size:
         raise UsageError(
             f"mednerf works on images of {image_size} pixels a side and cannot take views of {card.image_size}; "

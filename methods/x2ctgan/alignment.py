@@ -76,5 +76,5 @@ def resample_volumes(volumes: Tensor, side: int) -> Tensor:
 
 
 def stack_condition(views: list[Tensor], orders: tuple[Order, ...]) -> Tensor:
-    """What the discriminator sees beside a volume: (B, V, D, H, W), every view repeated along its missing axis."""
+    """Return what the discriminator sees beside a volume: (B, V, D, H, W), views repeated along their missing axis."""
     return torch.cat([expand(view, order) for view, order in zip(views, orders, strict=True)], dim=1).detach()

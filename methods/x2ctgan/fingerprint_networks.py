@@ -139,7 +139,7 @@ def run(network: str, views: str, size: str, rule: str, mode: str, double: str |
 
 
 def outputs(model: Network, given: list[Tensor]) -> dict[str, Any]:
-    """What the official network returns; volumes of single views are in the view's own order."""
+    """Return what the official network returns; volumes of single views are in the view's own order."""
     if isinstance(model, BiplanarGenerator):
         volume, branches = model.forward_with_branches(given)
         names = ("out_view1", "out_view2", "out_fused")

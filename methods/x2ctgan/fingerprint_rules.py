@@ -59,7 +59,7 @@ def count(*modules: nn.Module) -> int:
 
 
 def shapes(model: nn.Module) -> dict[str, Any]:
-    """How many parameters of each shape, and the first 16 digits of the hash of that table."""
+    """Return how many parameters of each shape, and the first 16 digits of the hash of that table."""
     counts = Counter(str(list(parameter.shape)) for parameter in model.parameters())
     table = sorted(f"{shape} x{number}" for shape, number in counts.items())
     digest = hashlib.sha256("\n".join(table).encode()).hexdigest()

@@ -23,7 +23,7 @@ from .stage import BETAS, Batch, GeneratorStage
 TARGETS = {"step/x2ctgan/generator": 1.5}
 
 
-def published_stages(method: Method) -> dict[str, Stage]:
+def make_published_stages(method: Method) -> dict[str, Stage]:
     """Return twins of the trained generators by stage name, with copies of their networks."""
     return {stage.name: PublishedStage(stage) for stage in method.stages() if isinstance(stage, GeneratorStage)}
 
@@ -32,10 +32,10 @@ class PublishedStage(GeneratorStage):
     """The released step of generator and discriminator."""
 
     def __init__(self, ours: GeneratorStage) -> None:
-        super().__init__(ours.name, as_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
+        super().__init__(ours.name, make_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
         self.networks = {"generator": self.generator}
         if ours.config.adversarial_weight > 0:
-            self.discriminator = as_published(copy.deepcopy(ours.discriminator))
+            self.discriminator = make_published(copy.deepcopy(ours.discriminator))
             self.networks["discriminator"] = self.discriminator
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -89,7 +89,7 @@ class RepeatedLink(Link):
         return self.deep(self.attend(self.flat(features)).unsqueeze(2).repeat(1, 1, side, 1, 1))
 
 
-def as_published(network: Any) -> Any:
+def make_published(network: Any) -> Any:
     """Return the network itself, its parts replaced by the published ones and its memory laid out as by default."""
     for module in network.modules():
         if type(module) is BiplanarGenerator:

@@ -23,7 +23,8 @@ from bench.cli import ended_by
 from bench.pipeline.plan import RunRequest
 from bench.pipeline.run import run_one
 from bench.plugins.registry import get_dataset, get_method
-from bench.scoring.rows import SCORES, read_scores
+from bench.scoring.rows import SINGLE_FILE
+from bench.scoring.store import load_results
 from bench.system.files import digest_of, sha256_of
 from bench.system.progress import Progress, Task
 
@@ -112,9 +113,9 @@ def read_state(root: Path) -> dict[str, str]:
     These are data, weights, training log, predictions, and all scores but times.
     """
     files = {path.relative_to(root).as_posix(): sha256_of(path) for pattern in KEPT for path in root.glob(pattern)}
-    scores = read_scores(root / "results")
+    scores = load_results(root / "results")[list(SINGLE_FILE)]
     rows = scores[scores["space"] != "time"].drop(columns="code_version")
-    return files | {SCORES: digest_of(rows.astype(str).to_numpy().tolist())}
+    return files | {"scores": digest_of(rows.astype(str).to_numpy().tolist())}
 
 
 class _Doomed(Progress):

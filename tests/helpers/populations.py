@@ -12,7 +12,7 @@ from bench.datasets.baggage.things import Placed, fillings
 from bench.datasets.lidc import phantom as chest
 from bench.datasets.lidc.anatomy import draw_anatomy
 from bench.datasets.shapes import Canvas
-from bench.scans.body import without_table
+from bench.scans.body import remove_table
 
 FIELD_MM = 480.0  # width of a phantom's whole field; it is as long as its cube, like the real scans
 LUNG_BELOW, BODY_ABOVE, BONE_ABOVE = -500, -300, 250  # HU
@@ -44,7 +44,7 @@ def measure_chest(volume: np.ndarray, voxel_mm: float) -> dict[str, float]:
 
     The trunk's sides are NaN where the field of view cuts it, and all is where no lungs are found.
     """
-    volume, _ = without_table(volume, voxel_mm)
+    volume, _ = remove_table(volume, voxel_mm)
     lungs = find_lungs(volume, voxel_mm)
     if not lungs.any():
         return dict.fromkeys(PUBLISHED, float("nan"))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from bench.errors import UsageError
-from bench.fingerprint import compare, compute_path, entries
+from bench.fingerprint import compute_path
 from bench.methods.x2ctgan import fingerprint, losses
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL, expand, resample_views, to_local, to_standard
 from bench.methods.x2ctgan.card import GeneratorConfig
@@ -21,41 +21,6 @@ from bench.system.files import read_json
 
 TINY = GeneratorConfig(stem=4, layers=(1, 2), growth=4, bottleneck=1, bridge=6, links=(3, 5), dropout=0.0)
 BOTH = (FRONTAL, LATERAL)
-
-
-def differing(entry: str) -> list[str]:
-    rows = compare(fingerprint, entry)
-    assert rows
-    return [f"{row.key}: {row.value} is not {row.golden}" for row in rows if not row.ok]
-
-
-def judged() -> list[str]:
-    """Entries that the networks' golden numbers decide; under rule A with the sample's statistics they do not."""
-    return [entry for entry in entries(fingerprint) if fingerprint.tolerance(entry, "out") is not None]
-
-
-@pytest.mark.parametrize("entry", [entry for entry in judged() if entry not in fingerprint.SLOW])
-def test_networks_losses_and_schedule_equal_the_official_code(entry: str) -> None:
-    assert differing(entry) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("entry", [entry for entry in judged() if entry in fingerprint.SLOW])
-def test_full_size_networks_and_training_steps_equal_the_official_code(entry: str) -> None:
-    assert differing(entry) == []
-
-
-def test_all_golden_numbers_of_networks_are_computed() -> None:
-    remarks = {"config", "note", "modules"}  # how they were taken
-    harness = {"_about", "metrics", "data_pipeline"}  # of protocols and data
-    left = {
-        "ablation_generators_n_params_128/singleview_2D",  # a baseline that is not built
-        "lr_factor_used_in_epoch/resumed_from_30 (epoch_count=31)",  # a bug of the released code
-    }
-    known = entries(fingerprint)
-    for top, part in read_json(fingerprint.GOLDEN).items():
-        for key in () if top in harness or top in known else part:
-            assert key in remarks or f"{top}/{key}" in left or f"{top}/{key}" in known, f"{top}/{key}"
 
 
 @pytest.mark.parametrize(

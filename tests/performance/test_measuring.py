@@ -13,8 +13,17 @@ from bench.errors import BenchError
 from bench.performance import estimate, measuring
 from bench.performance.comparisons import compare_samples, cover
 from bench.performance.estimate import Memory
-from bench.performance.growth import fit_curves, fit_exponent, growth_rows
-from bench.performance.measuring import FILE_NAME, Bench, Row, as_csv, merge_rows, peak_of, read_rows, summarise
+from bench.performance.growth import fit_curves, fit_exponent, measure_growth
+from bench.performance.measuring import (
+    FILE_NAME,
+    Bench,
+    Row,
+    format_csv,
+    measure_peak,
+    merge_rows,
+    read_rows,
+    summarise,
+)
 from bench.performance.report import judge
 from bench.performance.subjects import Request, make_subject
 from bench.plugins.registry import get_dataset
@@ -67,10 +76,10 @@ def test_both_ways_are_warmed_up_and_take_turns_and_seconds_are_those_of_a_case(
 
 
 def test_memory_that_a_call_holds_at_its_peak_is_seen() -> None:
-    if (peak := peak_of(lambda: np.ones(64 * 2**17), CPU)) is None:  # 64 MiB, let go at once
+    if (peak := measure_peak(lambda: np.ones(64 * 2**17), CPU)) is None:  # 64 MiB, let go at once
         pytest.skip("this system does not tell the peak")
     assert 60 <= peak <= 90
-    assert (peak_of(lambda: None, CPU) or 0.0) < 20
+    assert (measure_peak(lambda: None, CPU) or 0.0) < 20
 
 
 def test_the_file_holds_what_was_measured_and_a_newer_measurement_replaces_an_older(tmp_path: Path) -> None:
@@ -81,7 +90,9 @@ def test_the_file_holds_what_was_measured_and_a_newer_measurement_replaces_an_ol
     assert read_rows(tmp_path) == [first, make_row("loop/a/b", ours_s=0.25), elsewhere]
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", as_csv([make_row("x")]).replace(",3,", ",three,"), "item,new\nx,y\n"])
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", format_csv([make_row("x")]).replace(",3,", ",three,"), "item,new\nx,y\n"]
+)
 def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(BenchError, match=r"performance\.csv is damaged"):
@@ -143,7 +154,7 @@ def test_a_whole_batch_is_extrapolated_from_what_time_and_memory_allow(
     (stage, *_) = make_subject("codediff", get_dataset("lidc"), "smoke", CPU).stages
     stage.loop = stage.loop.model_copy(update={"batch_size": 20})
     monkeypatch.setattr(estimate, "_time_steps", lambda stage, cases, bench: [0.5 + 2 * cases])
-    monkeypatch.setattr(estimate, "_free", lambda device: free)
+    monkeypatch.setattr(estimate, "_find_free_bytes", lambda device: free)
     memory = Memory(weights=5, gradients=5, optimisers=0, average=0, activations=6)
     assert [memory.total(2), memory.largest(22), memory.largest(21.9), memory.largest(4)] == [22, 2, 1, 0]
     seconds, _, how = estimate._estimate_step(stage, lambda count: count, memory, Bench(CPU, 1, budget))
@@ -152,7 +163,7 @@ def test_a_whole_batch_is_extrapolated_from_what_time_and_memory_allow(
 
 def test_curves_grow_until_the_next_point_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "REPEATS", 3)
-    rows = list(growth_rows(Request(), Bench(CPU, 1, 0.1)))
+    rows = list(measure_growth(Request(), Bench(CPU, 1, 0.1)))
     assert {"growth/project lidc/volume side/32", "growth/project lidc/volume side/64"} <= {row.item for row in rows}
     assert "growth/score ct3d-1/volume side/256" not in {row.item for row in rows}
     assert fit_curves(rows)

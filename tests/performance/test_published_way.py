@@ -1,5 +1,6 @@
 """The published way is our computation, only longer; and the count of memory is right where it is known."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from bench.card import Loop
 from bench.errors import BenchError
 from bench.method import Stage, Update
 from bench.performance import comparisons
-from bench.performance.comparisons import compare_losses, loop_rows, step_rows
+from bench.performance.comparisons import compare_losses, judge_samples, measure_loops, measure_steps
 from bench.performance.estimate import Saved, count_memory
 from bench.performance.measuring import Bench
 from bench.performance.subjects import (
@@ -23,6 +24,7 @@ from bench.performance.subjects import (
 from bench.plugins.registry import get_dataset
 
 CPU = torch.device("cpu")
+BENCH = Bench(CPU, 1, seconds=0.0)
 METHODS = ["ccx_raygan", "ccx_raynet", "codediff", "mednerf", "x2ctgan"]
 
 
@@ -37,7 +39,7 @@ def test_every_method_offers_its_published_step() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_published_steps_have_our_losses_from_the_same_weights(name: str) -> None:
     subject = make_smoke(name)
-    twins = find_offer(name, "published_stages", None)(subject.method)
+    twins = find_offer(name, "make_published_stages", None)(subject.method)
     assert twins
     for stage in (stage for stage in subject.stages if stage.name in twins):
         if name.startswith("ccx"):
@@ -56,7 +58,7 @@ def test_the_published_steps_have_our_losses_from_the_same_weights(name: str) ->
 def test_a_published_step_that_is_another_one_is_refused() -> None:
     subject = make_smoke("codediff")
     (stage,) = (stage for stage in subject.stages if stage.name == "transformer")
-    twin = find_offer("codediff", "published_stages", None)(subject.method)["transformer"]
+    twin = find_offer("codediff", "make_published_stages", None)(subject.method)["transformer"]
     with torch.no_grad():
         twin.networks["transformer"].head.weight.mul_(1.1)
     with prepare_stage(subject, stage, CPU) as make_batch, pytest.raises(BenchError, match="is not the same step"):
@@ -66,9 +68,9 @@ def test_a_published_step_that_is_another_one_is_refused() -> None:
 def test_loops_and_steps_are_measured_and_cut_batches_do_not_replace_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons, "LOOP_STEPS", (2, 2))
     asked = {"methods": ("codediff",), "preset": "smoke", "stages": ("transformer",)}
-    (loop,) = loop_rows(Request(**asked), Bench(CPU, 1, 0.0))  # type: ignore[arg-type]
-    (full,) = step_rows(Request(**asked), Bench(CPU, 1, 0.0))  # type: ignore[arg-type]
-    (cut,) = step_rows(Request(**asked, batch=2), Bench(CPU, 1, 0.0))  # type: ignore[arg-type]
+    (loop,) = measure_loops(Request(**asked), BENCH)  # type: ignore[arg-type]
+    (full,) = measure_steps(Request(**asked), BENCH)  # type: ignore[arg-type]
+    (cut,) = measure_steps(Request(**asked, batch=2), BENCH)  # type: ignore[arg-type]
     assert (loop.item, loop.size) == ("loop/codediff/transformer", "smoke, 2 steps a repetition")
     assert (full.item, full.size) == ("step/codediff/transformer", "smoke, volumes of 16³, batch 4")
     assert (cut.item, cut.size) == (f"{full.item}, smoke, batch 2 of 4", "smoke, volumes of 16³, batch 2")
@@ -78,7 +80,7 @@ def test_loops_and_steps_are_measured_and_cut_batches_do_not_replace_full_ones(m
 
 def test_all_steps_of_ours_draw_what_the_published_loop_draws_with_fewer_passes() -> None:
     subject = make_smoke("codediff")
-    tool = find_offer("codediff", "sampler", None)(subject.method)
+    tool = find_offer("codediff", "make_sampler", None)(subject.method)
     passes = {"ours": 0, "published": 0}
     for label, transformer in (("ours", subject.method.transformer), ("published", tool.transformer)):  # type: ignore[attr-defined]
         transformer.eval().head.register_forward_hook(
@@ -89,8 +91,13 @@ def test_all_steps_of_ours_draw_what_the_published_loop_draws_with_fewer_passes(
         context = tool.context(views)
         assert torch.equal(tool.published(context, seeds), tool.draw(context, seeds, tool.steps))
         few = tool.draw(context, seeds, 4)
-    assert passes["published"] == 3 * tool.steps
-    assert passes["ours"] - 4 < 0.8 * tool.steps  # a step reveals nothing of a case with probability 1/e
+        taken = dict(passes)
+        judged = [judge_samples(tool, subject.cases["test"], n, np.empty(0), BENCH) for n in (None, tool.steps)]
+    assert judged[0].shape == (1, 2)
+    assert np.isfinite(judged[0]).all()
+    assert np.array_equal(*judged)
+    assert taken["published"] == 3 * tool.steps
+    assert taken["ours"] - 4 < 0.8 * tool.steps  # a step reveals nothing of a case with probability 1/e
     assert few.shape == (3, tool.steps)
     assert (few < subject.method.transformer.mask_code).all()  # type: ignore[attr-defined]
 

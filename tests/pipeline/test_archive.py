@@ -20,6 +20,7 @@ import pytest
 from safetensors.numpy import save
 
 from bench.cli import run_command
+from bench.data import sources
 from bench.scoring.store import load_results
 
 Files = dict[str, bytes]
@@ -55,6 +56,10 @@ def members(archive: Path) -> Files:
         return {name: file.read(name) for name in file.namelist()}
 
 
+def first_volume(archive: Path) -> str:
+    return next(name for name in members(archive) if name.endswith(".nii.gz"))
+
+
 def indexed(files: Files) -> Files:
     """The same files with the hashes that they now have."""
     others = {name: content for name, content in files.items() if name != "index.json"}
@@ -70,8 +75,20 @@ def packed(path: Path, files: Files, compression: int = zipfile.ZIP_STORED) -> P
     return path
 
 
-def nothing_is_left(folder: Path) -> bool:
-    return not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".zip"]
+@pytest.fixture
+def refuse(archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]]) -> Callable[..., str]:
+    """Return the one line with which a file is refused, or the archive once members were changed; nothing is left."""
+
+    def call(changed: Path | Files, compression: int = zipfile.ZIP_STORED) -> str:
+        if isinstance(changed, dict):
+            changed = packed(tmp_path / "a.zip", indexed({**members(archive), **changed}), compression)
+        code, error = bring(changed)
+        assert code == 1
+        assert len(error.strip().splitlines()) == 1
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".zip"]
+        return error
+
+    return call
 
 
 def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path, bring) -> None:
@@ -123,141 +140,99 @@ def test_equal_runs_give_equal_archives(run: Path, archive: Path, tmp_path: Path
         "predictions/test/.evil.nii.gz",
     ],
 )
-def test_names_outside_the_run_are_refused(name: str, archive: Path, tmp_path: Path, bring) -> None:
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: b"evil"})))
-    assert code == 1
-    assert "evil" in error
-    assert nothing_is_left(tmp_path)
+def test_names_outside_the_run_are_refused(name: str, tmp_path: Path, refuse) -> None:
+    assert "evil" in refuse({name: b"evil"})
     assert not (tmp_path.parent / "evil.csv").exists()
 
 
 @pytest.mark.parametrize("name", ["checkpoints/mean.pt", "model.pkl", "checkpoints/x.ckpt"])
-def test_pickles_are_refused_by_name(name: str, archive: Path, tmp_path: Path, bring) -> None:
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: pickle.dumps(1)})))
-    assert code == 1
+def test_pickles_are_refused_by_name(name: str, refuse) -> None:
+    error = refuse({name: pickle.dumps(1)})
     assert name in error
     assert "pickle" in error
-    assert nothing_is_left(tmp_path)
 
 
-def test_a_pickle_under_another_name_is_refused(archive: Path, tmp_path: Path, bring) -> None:
+def test_a_pickle_under_another_name_is_refused(archive: Path, refuse) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    case = next(name for name in members(archive) if name.endswith(".nii.gz")).removesuffix(".nii.gz")
+    case = first_volume(archive).removesuffix(".nii.gz")
     for name, content in (
         ("checkpoints/mean.safetensors", pickle.dumps([1.0])),
         (f"{case}.renders.npy", buffer.getvalue()),
         (f"{case}.nii.gz", pickle.dumps([1.0])),
     ):
-        code, error = bring(packed(tmp_path / "a.zip", indexed({**members(archive), name: content})))
-        assert code == 1
-        assert name in error
-        assert nothing_is_left(tmp_path)
+        assert name in refuse({name: content})
 
 
-def test_a_link_is_refused(archive: Path, tmp_path: Path, bring) -> None:
-    files = indexed(members(archive))
+def test_a_link_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
-        for name, content in files.items():
+        for name, content in members(archive).items():
             info = zipfile.ZipInfo(name)
-            if name == "train.csv" or name == "run.json":
+            if name == "run.json":
                 info.external_attr = (stat.S_IFLNK | 0o777) << 16
-                content = b"/etc/passwd"
             made.writestr(info, content)
-    code, error = bring(tmp_path / "a.zip")
-    assert code == 1
-    assert "link" in error
-    assert nothing_is_left(tmp_path)
+    assert "link" in refuse(tmp_path / "a.zip")
 
 
-def test_a_file_that_is_not_the_one_indexed_is_refused(archive: Path, tmp_path: Path, bring) -> None:
-    files = members(archive)
-    name = next(name for name in files if name.endswith(".nii.gz"))
-    code, error = bring(packed(tmp_path / "a.zip", {**files, name: files[name][:-1] + b"x"}))
-    assert code == 1
-    assert name in error
+def test_a_file_that_is_not_the_one_indexed_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
+    files, name = members(archive), first_volume(archive)
+    assert name in refuse(packed(tmp_path / "a.zip", {**files, name: files[name][:-1] + b"x"}))
     missing = {key: content for key, content in files.items() if key != name}
-    assert bring(packed(tmp_path / "a.zip", missing))[0] == 1
-    assert bring(packed(tmp_path / "a.zip", indexed(missing)))[0] == 1
-    assert nothing_is_left(tmp_path)
+    refuse(packed(tmp_path / "a.zip", missing))
+    refuse(packed(tmp_path / "a.zip", indexed(missing)))
 
 
-def test_other_weights_than_run_json_names_are_refused(archive: Path, tmp_path: Path, bring) -> None:
+def test_other_weights_than_run_json_names_are_refused(refuse) -> None:
     other = save({"volume.mean": np.zeros((16, 16, 16), np.float32)})
-    code, error = bring(
-        packed(tmp_path / "a.zip", indexed({**members(archive), "checkpoints/mean.safetensors": other}))
-    )
-    assert code == 1
-    assert "weights mean" in error
-    assert nothing_is_left(tmp_path)
+    assert "weights mean" in refuse({"checkpoints/mean.safetensors": other})
 
 
-def test_what_blows_up_is_refused_unread(archive: Path, tmp_path: Path, bring) -> None:
-    files = members(archive)
+def test_what_blows_up_is_refused_unread(archive: Path, tmp_path: Path, refuse) -> None:
     zeros = bytes(2**24)
-    bomb = packed(tmp_path / "a.zip", indexed({**files, "train.csv": zeros}), zipfile.ZIP_DEFLATED)
-    assert bomb.stat().st_size < len(zeros) / 10
-    code, error = bring(bomb)
-    assert code == 1
-    assert "blow up" in error
-    name = next(name for name in files if name.endswith(".nii.gz"))
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, name: gzip.compress(zeros)})))
-    assert code == 1
-    assert name in error
+    assert "blow up" in refuse({"train.csv": zeros}, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "a.zip").stat().st_size < len(zeros) / 10
+    error = refuse({first_volume(archive): gzip.compress(zeros)})
+    assert first_volume(archive) in error
     assert "more than" in error
-    assert nothing_is_left(tmp_path)
 
 
-def test_members_that_overlap_or_repeat_are_refused(archive: Path, tmp_path: Path, bring) -> None:
-    files = indexed(members(archive))
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
-        for name, content in files.items():
-            made.writestr(name, content)
-        with pytest.warns(UserWarning, match="Duplicate"):
-            made.writestr("run.json", b"{}")
-    assert bring(tmp_path / "a.zip")[0] == 1
-    content = archive.read_bytes()
-    (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
-    assert bring(tmp_path / "a.zip")[0] == 1
-    (tmp_path / "a.zip").write_bytes(b"no archive")
-    assert bring(tmp_path / "a.zip")[0] == 1
+def test_members_that_overlap_or_repeat_are_refused(archive: Path, tmp_path: Path, bring, refuse) -> None:
+    file = packed(tmp_path / "a.zip", members(archive))
+    with zipfile.ZipFile(file, "a") as made, pytest.warns(UserWarning, match="Duplicate"):
+        made.writestr("run.json", b"{}")
+    refuse(file)
+    for content in (archive.read_bytes()[: archive.stat().st_size // 2], b"no archive"):
+        file.write_bytes(content)
+        refuse(file)
     assert bring(tmp_path / "none.zip")[0] == 2
-    assert nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", '+cmd|"/C calc"!A0', "-2+3+cmd", "\t=1", "|x"])
-def test_cells_that_a_spreadsheet_would_compute_are_refused(cell: str, archive: Path, tmp_path: Path, bring) -> None:
+def test_cells_that_a_spreadsheet_would_compute_are_refused(cell: str, archive: Path, refuse) -> None:
     files = members(archive)
     rows = list(csv.reader(io.StringIO(files["scores.csv"].decode())))
     rows[1][rows[0].index("note")] = cell
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "scores.csv": text.getvalue().encode()})))
-    assert code == 1
+    error = refuse({"scores.csv": text.getvalue().encode()})
     assert "spreadsheet" in error
     assert "scores.csv" in error
     record = json.loads(files["run.json"])
     record["provenance"]["device"] = cell
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "run.json": json.dumps(record).encode()})))
-    assert code == 1
-    assert "spreadsheet" in error
-    assert nothing_is_left(tmp_path)
+    assert "spreadsheet" in refuse({"run.json": json.dumps(record).encode()})
 
 
-def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, tmp_path: Path, bring) -> None:
-    files = members(archive)
-    rows = list(csv.DictReader(io.StringIO(files["scores.csv"].decode())))
+def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, refuse) -> None:
+    rows = list(csv.DictReader(io.StringIO(members(archive)["scores.csv"].decode())))
     better = next(r for r in rows if (r["metric"], r["space"], r["level"], r["stat"]) == ("ssim", "3d", "set", "mean"))
     better["value"] = "0.99"
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "scores.csv": text.getvalue().encode()})))
-    assert code == 1
+    error = refuse({"scores.csv": text.getvalue().encode()})
     assert "ssim" in error
     assert "0.99 is stated" in error
-    assert nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -274,18 +249,14 @@ def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, tmp
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(
-    place: tuple[str, ...], value: object, archive: Path, tmp_path: Path, bring
+    place: tuple[str, ...], value: object, archive: Path, refuse
 ) -> None:
-    files = members(archive)
-    record = json.loads(files["run.json"])
+    record = json.loads(members(archive)["run.json"])
     inner = record
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    code, error = bring(packed(tmp_path / "a.zip", indexed({**files, "run.json": json.dumps(record).encode()})))
-    assert code == 1
-    assert len(error.strip().splitlines()) == 1
-    assert nothing_is_left(tmp_path)
+    refuse({"run.json": json.dumps(record).encode()})
 
 
 def test_another_run_of_the_same_name_is_kept(run: Path, archive: Path, tmp_path: Path, bring) -> None:
@@ -301,14 +272,9 @@ def test_another_run_of_the_same_name_is_kept(run: Path, archive: Path, tmp_path
     assert mine.read_bytes() == before
 
 
-def test_a_run_without_its_data_is_added_only_when_asked(archive: Path, tmp_path: Path, bring, monkeypatch) -> None:
-    from bench.data import cases as loading
-
-    monkeypatch.setattr(loading, "CACHE_VERSION", 99)  # the same cases, projected otherwise
-    code, error = bring(archive)
-    assert code == 1
-    assert "--unscored" in error
-    assert nothing_is_left(tmp_path)
+def test_a_run_without_its_data_is_added_only_when_asked(archive: Path, bring, refuse, monkeypatch) -> None:
+    monkeypatch.setattr(sources, "CACHE_VERSION", 99)  # the same cases, projected otherwise
+    assert "--unscored" in refuse(archive)
     assert bring(archive, "--unscored")[0] == 0
 
 

@@ -3,10 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,30 +134,6 @@ def test_real_data_that_are_not_there_are_asked_for(
     error = capsys.readouterr().err
     assert "bench data prepare lidc --from DIR" in error
     assert "--source phantom" in error
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_every_stage_ends_with_the_scores_of_an_undisturbed_one(home: Path) -> None:
-    other, whole = home / "killed", home / "whole"  # by processes of their own, whose protocol is not shortened
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    for stage in (*STAGES, "reconstruct", "score"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench", *arguments(other)],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 300
-        marker = {"reconstruct": "transformer.safetensors", "score": "manifest.csv"}.get(stage)
-        while process.poll() is None and time.monotonic() < deadline:
-            seen = list(other.rglob(marker)) if marker else list(other.rglob(f"{stage}.*.pt"))
-            if seen:
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    for folder in (other, whole):
-        subprocess.run([sys.executable, "-m", "bench", *arguments(folder)], check=True, stdout=subprocess.DEVNULL)
-    pd.testing.assert_frame_equal(values(other), values(whole))
 
 
 @pytest.mark.gpu

@@ -40,6 +40,18 @@ def verify(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[[Path], tu
     return call
 
 
+@pytest.fixture
+def complain(verify: Callable[[Path], tuple[int, str]]) -> Callable[[Path], str]:
+    """Verify a run that does not pass: the line on standard error."""
+
+    def call(run: Path) -> str:
+        code, error = verify(run)
+        assert code == 1
+        return error
+
+    return call
+
+
 def change(file: Path, **values: object) -> dict:
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, **values}))
@@ -64,76 +76,59 @@ def test_an_untouched_run_passes_twice_and_is_not_changed(run: Path, verify) -> 
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_other_weights_are_found(run: Path, verify) -> None:
+def test_other_weights_are_found(run: Path, complain) -> None:
     file = run / "checkpoints" / "mean.safetensors"
     tensors = load_file(file)
     save_file({name: value + np.float32(1e-7) for name, value in tensors.items()}, file)
-    code, error = verify(run)
-    assert code == 1
-    assert "weights mean" in error
+    assert "weights mean" in complain(run)
 
 
-def test_another_prediction_is_found_even_with_a_manifest_that_agrees(run: Path, verify) -> None:
+def test_another_prediction_is_found_even_with_a_manifest_that_agrees(run: Path, complain) -> None:
     folder = run / "predictions" / "test"
     file = sorted(folder.glob("*.nii.gz"))[0]
     old = hashlib.sha256(file.read_bytes()).hexdigest()
     image = nib.load(file)
     better = nib.Nifti1Image(np.asarray(image.dataobj) + np.float32(5), image.affine)
     file.write_bytes(gzip.compress(better.to_bytes()))
-    code, error = verify(run)
-    assert code == 1
-    assert file.name.removesuffix(".nii.gz") in error
+    assert file.name.removesuffix(".nii.gz") in complain(run)
     manifest = folder / MANIFEST
     manifest.write_text(manifest.read_text().replace(old, hashlib.sha256(file.read_bytes()).hexdigest(), 1))
-    code, error = verify(run)
-    assert code == 1
-    assert "the manifest is not the one that was scored" in error
+    assert "the manifest is not the one that was scored" in complain(run)
 
 
-def test_missing_and_additional_predictions_are_found(run: Path, verify) -> None:
+def test_missing_and_additional_predictions_are_found(run: Path, complain) -> None:
     file = sorted((run / "predictions" / "test").glob("*.nii.gz"))[0]
     shutil.copy(file, file.with_name("extra.nii.gz"))
-    code, error = verify(run)
-    assert code == 1
-    assert "extra.nii.gz" in error
+    assert "extra.nii.gz" in complain(run)
     file.with_name("extra.nii.gz").unlink()
     file.unlink()
-    code, error = verify(run)
-    assert code == 1
-    assert file.name.removesuffix(".nii.gz") in error
+    assert file.name.removesuffix(".nii.gz") in complain(run)
 
 
 @pytest.mark.parametrize("place", ["run", "results"])
-def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, verify) -> None:
+def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, complain) -> None:
     file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores" / f"{run.name}.csv"
     rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "mean"}, "0.9")
-    code, error = verify(run)
-    assert code == 1
+    error = complain(run)
     assert "ssim" in error
     assert "0.9" in error
 
 
-def test_a_row_that_was_left_out_is_found(run: Path, verify) -> None:
+def test_a_row_that_was_left_out_is_found(run: Path, complain) -> None:
     lines = (run / "scores.csv").read_text().splitlines(keepends=True)
     (run / "scores.csv").write_text("".join(line for line in lines if ",mae,case," not in line))
-    code, error = verify(run)
-    assert code == 1
-    assert "rows on one side only" in error
+    assert "rows on one side only" in complain(run)
 
 
 @pytest.mark.parametrize("key", ["seed", "split", "config_sha256", "plugin_sha256"])
-def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, verify) -> None:
+def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, complain) -> None:
     change(run / "run.json", **{key: {"seed": 7, "split": "train"}.get(key, "0" * 64)})
-    code, error = verify(run)
-    assert code == 1
-    assert "name" in error
+    assert "name" in complain(run)
 
 
-def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, verify, monkeypatch) -> None:
+def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, complain, monkeypatch) -> None:
     monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], truth="encoded"))
-    code, error = verify(run)
-    assert code == 1
-    assert "protocol" in error
+    assert "protocol" in complain(run)
 
 
 def test_a_run_scored_under_an_earlier_hash_of_the_same_definition_passes_and_is_not_made_again(

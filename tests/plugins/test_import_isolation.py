@@ -52,8 +52,6 @@ def test_the_plugin_folders_have_no_package_file() -> None:
 def test_plugins_import_only_interface_modules_of_bench() -> None:
     for folder in ("methods", "datasets"):
         for file in (ROOT / folder).rglob("*.py"):
-            if file.name == "population.py":  # measures chests for a table, and is to become a test's helper
-                continue
             foreign = {name for name in imported_modules(file) if name.split(".")[0] == "bench"} - INTERFACES
             assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
 

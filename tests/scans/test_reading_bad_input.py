@@ -46,6 +46,12 @@ def flip_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def edit(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
 def write_slices(folder: Path, change: Callable[[list[Path]], object]) -> None:
     """A series whose files are then changed, in the order of their names."""
     change(sorted(write_dicom(folder / "s", noisy())))
@@ -129,9 +135,7 @@ def write_mhd(path: Path, target: str) -> None:
 
 def write_header(path: Path, old: bytes, new: bytes) -> None:
     """A MetaImage or NRRD whose header says something else."""
-    content = write_itk(path, noisy()).read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new, 1))
+    edit(write_itk(path, noisy()), old, new)
 
 
 def write_beside(note: Path, text: str) -> None:
@@ -154,6 +158,7 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
     "dicom, lossy JPEG 2000": (lambda f: write_packed(f, "91", "01"), "lossy compression; take the original"),
     "dicom, once lossy": (lambda f: write_dicom(f / "s", noisy(), LossyImageCompression="01"), "lossy compression"),
     "dicom, unknown syntax": (lambda f: write_packed(f, "103"), "transfer syntax .*4.103, which nothing decodes; conv"),
+    "dicom, no syntax": (lambda f: write_slices(f, lambda p: edit(p[9], b"1.2.1\0", b"1%2.1\0")), "nothing decodes"),
     "dicom, damaged JPEG 2000": (lambda f: write_packed(f, "90"), "cannot be decoded.*copy"),
     "dicom, spacing": (lambda f: write_dicom(f / "s", noisy(), PixelSpacing=[0.001, 5]), "5 × 0.001 × 5 mm.*correct"),
     "dicom, no spacing": (lambda f: write_dicom(f / "s", noisy(), PixelSpacing=None), "has no PixelSpacing"),

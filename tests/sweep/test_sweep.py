@@ -97,7 +97,7 @@ def test_a_broken_method_makes_its_own_jobs_impossible_and_no_others(tmp_path: P
 
 
 def test_the_run_lies_where_its_job_says_and_its_command_makes_it(tmp_path: Path) -> None:
-    chosen = grid(tmp_path)
+    chosen = grid(tmp_path, protocol="x2ct-2019")
     (job,) = expand(chosen)
     assert shlex.split(job.command)[0] == "bench"
     assert run_command(shlex.split(job.command)[1:]) == 0
@@ -257,7 +257,8 @@ def test_a_sweep_on_this_machine_runs_what_is_missing_and_tells_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    chosen = ["--method", "mean,nearest", "--dataset", "lidc", "--preset", "smoke", "--set", SMALL, *places]
+    quick = ["--set", SMALL, "--protocol", "x2ct-2019"]
+    chosen = ["--method", "mean,nearest", "--dataset", "lidc", "--preset", "smoke", *quick, *places]
     assert run_command(["sweep", *chosen, "--dry-run"]) == 0
     assert "2 waiting" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
@@ -277,7 +278,7 @@ def test_a_sweep_on_this_machine_runs_what_is_missing_and_tells_of_it(
     assert run_command(["sweep", "status", "--runs-dir", str(tmp_path / "runs")]) == 0
     out = capsys.readouterr().out
     assert "the disk is full" in out
-    assert f"bench run --method mean --dataset lidc --preset smoke --seed 0 --set '{SMALL}' --runs-dir" in out
+    assert f"bench run --method mean --dataset lidc --preset smoke --seed 0 --set '{SMALL}' --protocol x2ct-2019" in out
 
 
 def test_a_job_knows_what_is_not_by_default(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
                 if path.suffix.lower() in SUFFIXES:
                     yield Rejected(path, "it is no DICOM file" if path.stat().st_size else EMPTY)
                 continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # real scanners bend the rules of value representations
+            with warnings.catch_warnings(action="ignore"):  # real scanners bend the rules of value representations
                 dataset, start, length = _read_tags(path)
                 if uid := str(dataset.get("SeriesInstanceUID") or ""):
                     series.setdefault(uid, _Series(path.parent)).add(path, dataset, start, length)

@@ -28,8 +28,7 @@ def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
 def _read(source: ScanSource) -> Stored:
     """Return the frames in order, rescaled. Raises ScanError with the reason when the file cannot be used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             dataset = library("pydicom").dcmread(source.path)
             return _read_frames(source.path, dataset)
     except decoding_errors() as error:

@@ -19,8 +19,7 @@ PERHAPS_LOSSY = (
 
 def decode_pixels(path: Path) -> np.ndarray:
     """Return the stored values of a file: (row, column), or (frame, row, column). Raises one of `decoding_errors()`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return library("pydicom").pixels.pixel_array(path)
 
 
@@ -29,7 +28,8 @@ def check_syntax(path: Path, syntax: str, lossy: str) -> None:
     if syntax in ALWAYS_LOSSY or lossy == "01" or (syntax in PERHAPS_LOSSY and lossy != "00"):
         raise ScanError(f"{path.name} is stored with lossy compression; take the original, lossless series")
     try:
-        known = library("pydicom").pixels.get_decoder(syntax).is_available
+        with warnings.catch_warnings(action="ignore"):
+            known = library("pydicom").pixels.get_decoder(syntax).is_available
     except NotImplementedError:
         known = False
     if not known:
