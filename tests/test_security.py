@@ -15,7 +15,7 @@ def test_names_in_results_that_are_files_are_never_run(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("open('ran', 'w').close()\n")
     for dataset, method in (("evil.py", "mine"), ("./evil.py:DATASET", "evil.py"), ("lidc", "./evil.py:Method")):
-        add(tmp_path / "results", method, dataset=dataset, variant=f"{len(dataset + method):08d}")
+        add(tmp_path / "results", method, dataset=dataset, run_id=f"run-{len(dataset + method)}")
     for command in (["table", "all"], ["leaderboard"], ["findings"], ["report", "--out", "r.html"]):
         assert run_command(command) == 0
     assert (tmp_path / "r.html").exists()

@@ -16,6 +16,7 @@ from scipy.stats import bootstrap, t, wilcoxon
 LEVEL = 0.95  # of intervals; 1 − LEVEL is also the level of tests
 POWER = 0.8
 RESAMPLES = 10_000
+STEPS = 2.0**40  # in which the range of a column is divided for its interval
 DRAWN_AT_ONCE = 500  # resamples, which bounds the memory
 LEAST = 3  # cases under which no interval is given
 
@@ -171,9 +172,11 @@ def _interval(
     low, high = values.mean(0), values.mean(0)
     varied = (values != values[0]).any(0)
     if varied.any():
+        start, unit = values[0, varied], np.ptp(values[:, varied], axis=0) / STEPS
+        whole = np.rint((values[:, varied] - start) / unit)  # sums are exact, so that equal draws have equal means
         how: dict[str, Any] = {"n_resamples": resamples, "confidence_level": level, "batch": DRAWN_AT_ONCE}
-        found = bootstrap((values[:, varied],), np.mean, axis=0, method="BCa", rng=random, **how).confidence_interval
-        low[varied], high[varied] = found.low, found.high
+        found = bootstrap((whole,), np.mean, axis=0, method="BCa", rng=random, **how).confidence_interval
+        low[varied], high[varied] = start + unit * found.low, start + unit * found.high
     return low, high
 
 

@@ -44,6 +44,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 0.91 <= inside <= 0.97
 
 
+def test_rounding_does_not_move_the_interval_of_few_cases() -> None:
+    """Of four cases a tenth of the resamples are the cases themselves, whose mean must not lie beside theirs."""
+    values = np.random.default_rng(7).normal(26, 0.3, (4, 40))
+    here, there = mean_intervals(values), mean_intervals(values + 1000)
+    assert there.low - 1000 == pytest.approx(here.low, abs=1e-6)
+    assert there.high - 1000 == pytest.approx(here.high, abs=1e-6)
+
+
 def test_a_ratio_of_means_has_the_interval_of_scipy() -> None:
     values = np.random.default_rng(0).gamma(2.0, size=(40, 2))
 
