@@ -65,8 +65,8 @@ class Axis:
         return [(v, f"{v:g}") for v in places if self.low - margin <= v <= self.high + margin]
 
 
-def fitted(values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
-    """An axis over finite `values` with some room at both ends."""
+def fit_axis(values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
+    """Return an axis over finite `values` with some room at both ends."""
     low, high = min(values), max(values)
     if log and low > 0 and high / low >= LOG_FROM:
         return Axis(10 ** (math.log10(low) - 0.05), 10 ** (math.log10(high) + 0.05), start, end, True)
@@ -74,14 +74,14 @@ def fitted(values: Sequence[float], start: float, end: float, *, log: bool = Fal
     return Axis(low - room, high + room, start, end)
 
 
-def line_chart(lines: Sequence[Line], x_label: str, y_label: str, title: str) -> Markup:
-    """Curves over steps; points that are not finite are left out. Empty without any."""
+def draw_line_chart(lines: Sequence[Line], x_label: str, y_label: str, title: str) -> Markup:
+    """Draw curves over steps; points that are not finite are left out. Empty without any."""
     kept = [line for line in map(_finite, lines) if line.points]
     if not kept:
         return Markup()
     height, left, right, top, bottom = 250.0, 62.0, 14.0, 14.0, 40.0
-    x = fitted([a for line in kept for a, _ in line.points], left, WIDTH - right)
-    y = fitted([b for line in kept for _, b in line.points], height - bottom, top, log=True)
+    x = fit_axis([a for line in kept for a, _ in line.points], left, WIDTH - right)
+    y = fit_axis([b for line in kept for _, b in line.points], height - bottom, top, log=True)
     parts = [_frame(x, y, x_label, y_label)]
     for line in kept:
         path = "M" + "L".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
@@ -90,8 +90,8 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str, title: str) ->
     return _svg(WIDTH, height, title, parts)
 
 
-def cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: int, title: str) -> Markup:
-    """One line a method with a dot a case, its mean and interval; a rule parts the groups. Empty without values."""
+def draw_cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: int, title: str) -> Markup:
+    """Draw a line a method with a dot a case, mean and interval; a rule parts the groups. Empty without values."""
     groups = [group for group in groups if group]
     clouds = [cloud for group in groups for cloud in group]
     if not clouds:
@@ -99,7 +99,7 @@ def cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: int, ti
     row, gap, top, bottom, right = 34.0, 14.0, 8.0, 42.0, 16.0
     left = 26 + TEXT_WIDTH * max(len(line) for cloud in clouds for line in _wrapped(cloud.label))
     floor = top + row * len(clouds) + gap * (len(groups) - 1)
-    x = fitted([value for cloud in clouds for _, value in cloud.values], left, WIDTH - right)
+    x = fit_axis([value for cloud in clouds for _, value in cloud.values], left, WIDTH - right)
     parts = _columns(x, top, floor)
     parts.append(_tag("text", label, class_="axis", x=(left + WIDTH - right) / 2, y=floor + 36, text_anchor="middle"))
     centre = top + row / 2
@@ -114,11 +114,11 @@ def cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: int, ti
     return _svg(WIDTH, floor + bottom, title, parts)
 
 
-def pair_chart(pairs: Sequence[tuple[str, float, float]], colour: int, x_label: str, y_label: str) -> Markup:
-    """A dot a case, (case, x, y), with the line y = x, both axes alike."""
+def draw_pair_chart(pairs: Sequence[tuple[str, float, float]], colour: int, x_label: str, y_label: str) -> Markup:
+    """Draw a dot a case, (case, x, y), with the line y = x, both axes alike."""
     side, left, bottom, top, right = 240.0, 50.0, 40.0, 10.0, 10.0
     both = [value for _, a, b in pairs for value in (a, b)]
-    x, y = fitted(both, left, side - right), fitted(both, side - bottom, top)
+    x, y = fit_axis(both, left, side - right), fit_axis(both, side - bottom, top)
     diagonal = _tag("line", class_="diagonal", x1=x(x.low), y1=y(y.low), x2=x(x.high), y2=y(y.high))
     dots = [_dot(x(a), y(b), 3.2, f"{case}: {a:.4g}, {b:.4g}") for case, a, b in pairs]
     parts = [

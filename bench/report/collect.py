@@ -40,7 +40,7 @@ class Subject:
 
     @property
     def missing(self) -> bool:
-        """Whether none of its runs lies in the folder of runs."""
+        """True where none of its runs lies in the folder of runs."""
         return not self.folders and not self.reason
 
 
@@ -76,7 +76,7 @@ class Group:
 
     @property
     def heading(self) -> str:
-        """What the data set calls itself."""
+        """The title that the data set gives itself."""
         spec = find_installed_dataset(self.facts["dataset"])
         return spec.title if spec else self.facts["dataset"]
 
@@ -154,7 +154,7 @@ def _collect_subjects(
 
 
 def _why_unusable(folder: RunFolder, facts: Mapping[str, str]) -> str:
-    """Why the predictions of a run cannot be shown; empty when they can."""
+    """Return why the predictions of a run cannot be shown; nothing when they can."""
     try:
         record = folder.record()
     except BenchError as error:

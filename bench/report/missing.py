@@ -79,7 +79,7 @@ def find_spread_gap(group: Group, places: Places) -> Gap:
 
 
 def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) -> Way | None:
-    """How `bench run` makes the very runs of some seeds of a row, or the same with weights that come with the method.
+    """Return how `bench run` makes the very runs of some seeds of a row, or them with weights that come with a method.
 
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
@@ -102,7 +102,7 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
 
 
 def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights: bool) -> str:
-    """The run that a plain command would make; no name where that would be of other data."""
+    """Return the run that a plain command would make; no name where that would be of other data."""
     planned = plan(
         RunRequest(
             subject.entry.method,

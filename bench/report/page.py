@@ -21,18 +21,9 @@ from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
-from bench.report.pictures import (
-    MIB,
-    Budget,
-    CasePictures,
-    Spread,
-    draw_case,
-    draw_spreads,
-    explain_cap,
-    view_case,
-)
+from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
 from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
-from bench.report.records import RUN_HEADS, view_runs, view_studies
+from bench.report.records import RUN_COLUMNS, view_runs, view_studies
 from bench.results.leaderboard import DEFAULT_BY
 from bench.results.model import read_results
 from bench.results.renderers import REFERENCES
@@ -107,7 +98,7 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
         origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
         left_out=explain_cap(left_out, request.viewer_mib),
         studies=list(view_studies(request.results_dir)),
-        runs=view_runs(results.runs, find_folders(request.runs_dir)),
+        runs=view_runs(results, find_folders(request.runs_dir)),
     )
     write_text(request.out, text)
     return len(text.encode())
@@ -172,7 +163,7 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             level=f"{LEVEL:.0%}",
             caption=CAPTION,
             references=REFERENCES,
-            run_heads=list(RUN_HEADS.values()),
+            run_heads=[head for head, _ in RUN_COLUMNS.values()],
             **context,
         )
     )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.pipeline.trainlog import TrainRow
-from bench.report.charts import Cloud, Line, cloud_chart, line_chart, pair_chart
+from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, draw_pair_chart
 from bench.report.collect import CHARTED, Group, Subject
 from bench.results.inference import estimate_means
 from bench.results.table_model import label_of
@@ -58,7 +58,7 @@ def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
         ]
         apart = [[cloud for kind, cloud in clouds if (kind == "method") is wanted] for wanted in (True, False)]
         name, decimals = METRICS[metric].label, METRICS[metric].decimals
-        chart = cloud_chart(apart, label_of(metric), decimals, f"{name} of single cases by method")
+        chart = draw_cloud_chart(apart, label_of(metric), decimals, f"{name} of single cases by method")
         charts += [(name, chart)] if chart else []
     return charts
 
@@ -74,7 +74,7 @@ def draw_pairs(group: Group, metric: str) -> tuple[str, list[Pair]]:
     for subject, values in known.items():
         both = [(case, known[best][case], value) for case, value in values.items() if case in known[best]]
         if subject.entry.kind == "method" and both:
-            chart = pair_chart(both, subject.colour, best.entry.title, subject.entry.title)
+            chart = draw_pair_chart(both, subject.colour, best.entry.title, subject.entry.title)
             pairs.append(Pair(subject, chart, sum(own > floor for _, floor, own in both), len(both)))
     return best.entry.title, pairs
 
@@ -122,7 +122,7 @@ def _draw_curve(subject: Subject, stage: str, name: str, found: dict[tuple[str, 
     lines = [Line(f"{run}, {name}", subject.colour, _thin(points)) for run, points in found[stage, name].items()]
     lines += [Line(f"{run}, validation", subject.colour, _thin(p), dashed=True) for run, p in validation.items()]
     words = name.replace("_", " ")
-    chart = line_chart(lines, "step", words, f"{subject.entry.title}: {words} of stage {stage}")
+    chart = draw_line_chart(lines, "step", words, f"{subject.entry.title}: {words} of stage {stage}")
     return Curve(f"{stage}: {words}", chart, bool(validation))
 
 

@@ -1,12 +1,14 @@
 """What stands on the page beside the groups: the studies, and how each run was made."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.report.pictures import data_uri
+from bench.results.model import Results
 from bench.results.renderers import Sheet
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine
@@ -16,16 +18,16 @@ from bench.system.csv_files import cell_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES = 2 * 2**20  # of one picture
-RUN_HEADS = {
-    "status": "Status",
-    "dataset": "Data set",
-    "preset": "Preset",
-    "seed": "Seed",
-    "parameters": "Parameters",
-    "steps": "Steps",
-    "seconds_fit": "Training, s",
-    "seconds_predict": "Inference, s",
-    "peak_memory_mib": "Memory, MiB",
+RUN_COLUMNS = {  # column of a run → head and format
+    "status": ("Status", ""),
+    "dataset": ("Data set", ""),
+    "preset": ("Preset", ""),
+    "seed": ("Seed", ""),
+    "parameters": ("Parameters", ","),
+    "steps": ("Steps", ","),
+    "seconds_fit": ("Training, s", ".1f"),
+    "seconds_predict": ("Inference, s", ".1f"),
+    "peak_memory_mib": ("Memory, MiB", ",.0f"),
 }
 RUN_FACTS = {  # in the unfolded part
     "method": "Method",
@@ -34,7 +36,7 @@ RUN_FACTS = {  # in the unfolded part
     "device": "Device",
     "torch": "PyTorch",
     "code_version": "Code",
-    "protocol": "Protocols",
+    "protocols": "Protocols",
     "data_fingerprint": "Data, SHA-256",
     "config_sha256": "Configuration, SHA-256",
     "predictions_sha256": "Predictions, SHA-256",
@@ -60,7 +62,7 @@ class StudyView:
 
 @dataclass(frozen=True)
 class RunView:
-    """One run: short facts in the order of RUN_HEADS, long ones by name, and its record as JSON text."""
+    """One run: short facts in the order of RUN_COLUMNS, long ones by name, and its record as JSON text."""
 
     run_id: str
     cells: tuple[str, ...]
@@ -79,9 +81,11 @@ def view_studies(results_dir: Path) -> Iterator[StudyView]:
             yield StudyView(path.stem, reason=str(error))
 
 
-def view_runs(runs: Iterable[RunLine], folders: Mapping[str, RunFolder]) -> list[RunView]:
+def view_runs(results: Results, folders: Mapping[str, RunFolder]) -> list[RunView]:
     """Return all runs, by their lines of the results and their folders; a damaged run.json is a reason."""
-    return [_view_run({name: cell_of(value) for name, value in run}, folders.get(run.run_id)) for run in runs]
+    pairs = results.rows[["run_id", "protocol"]].drop_duplicates()
+    protocols = pairs.groupby("run_id", observed=True)["protocol"].agg(lambda own: "+".join(sorted(own))).to_dict()
+    return [_view_run(run, protocols.get(run.run_id, ""), folders.get(run.run_id)) for run in results.runs]
 
 
 def _view_study(path: Path) -> StudyView:
@@ -107,7 +111,7 @@ def _read_picture(path: Path) -> tuple[str, str]:
     return data_uri(content, "image/png"), ""
 
 
-def _view_run(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
+def _view_run(run: RunLine, protocols: str, folder: RunFolder | None) -> RunView:
     record, reason = "", "no run.json in the folder of runs"
     if folder is not None and folder.run_json.exists():
         try:
@@ -116,11 +120,12 @@ def _view_run(line: Mapping[str, str], folder: RunFolder | None) -> RunView:
             record, reason = json.dumps(shown, indent=2, sort_keys=True), ""
         except BenchError as error:
             reason = str(error)
-    facts = tuple((head, line[name]) for name, head in RUN_FACTS.items() if line.get(name))
-    cells = tuple(_group_digits(line.get(name, "")) for name in RUN_HEADS)
-    return RunView(line["run_id"], cells, facts, line.get("status") == "failed", record, reason)
+    values = {**dict(run), "protocols": protocols}
+    facts = tuple((head, cell_of(values[name])) for name, head in RUN_FACTS.items() if values[name])
+    cells = tuple(_format(values[name], spec) for name, (_, spec) in RUN_COLUMNS.items())
+    return RunView(run.run_id, cells, facts, run.status == "failed", record, reason)
 
 
-def _group_digits(text: str) -> str:
-    """A whole number with thin spaces between thousands; other text as it is."""
-    return f"{int(text):,}".replace(",", "\N{THIN SPACE}") if text.isascii() and text.isdigit() else text
+def _format(value: Any, spec: str) -> str:
+    """A value as text, with thin spaces between thousands; empty where it is not known."""
+    return "" if value is None else format(value, spec).replace(",", "\N{THIN SPACE}")

@@ -13,7 +13,7 @@ from bench.cases import Cases
 from bench.errors import BenchError
 from bench.metrics import CONTROLS, METRICS, Family, Space, metrics_shown
 from bench.results.model import SPACES, truth_of
-from bench.results.published import Published, doubts, read_published, title_of
+from bench.results.published import Published, find_doubts, read_published, title_of
 from bench.results.renderers import Sheet
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
 from bench.scoring.cases import score_case
@@ -80,7 +80,7 @@ def list_doubtful_prints() -> Sheet:
         (table, title_of(cell.method), _printed_name(cell.metric), cell.text, reason)
         for table, cells in tables.items()
         for cell in cells.values()
-        for reason in doubts(cells, cell.method, cell.metric)
+        for reason in find_doubts(cells, cell.method, cell.metric)
     ]
     heads = ("Table", "Method", "Metric", "Printed", "Why")
     return Sheet(heads, lines, "Published numbers that cannot stand as printed", words=(0, -1))

@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def header(self) -> str:
-        """What is compared, and on which cases."""
+        """The protocol, the data, the cases and the runs that are compared."""
         facts = self.first.facts
         cases = f"{self.cases} cases" if self.cases == self.most else f"{self.cases} cases in common of {self.most}"
         version = say_version(facts["protocol"], facts["protocol_hash"])
@@ -157,7 +157,7 @@ def _compare(first: Entry, second: Entry, columns: Sequence[Column]) -> Comparis
 
 
 def _tell_several(results: Results, *sides: tuple[str, Sequence[Entry]]) -> str:
-    """That a name stands for several configurations, which, and the command that compares the newest."""
+    """Say that a name stands for several configurations, which, and by which command the newest are compared."""
     chosen, told = [name for name, _ in sides], []
     same = chosen[0] == chosen[1]
     for index, (name, entries) in enumerate(sides[:1] if same else sides):

@@ -108,7 +108,7 @@ def _choose_entries(block: Block) -> Field:
 
 
 def _printed_order(field: Field) -> list[str]:
-    """A table of the printed order beside ours, column by column; nothing for a data set the paper does not have."""
+    """Draw the printed order beside ours, column by column; nothing for a data set the paper does not have."""
     lines: list[tuple[str, ...]] = []
     first_here, first_printed = 0, dict[str, int]()
     for column, printed in _printed(field):
@@ -136,7 +136,7 @@ def _printed_order(field: Field) -> list[str]:
 
 
 def _floors(field: Field) -> Iterator[str]:
-    """Which methods do not beat what has learned nothing."""
+    """Name the methods that do not beat what has learned nothing."""
     for floor in field.of("floor"):
         compared = {entry.method: _by_column(entry, floor) for entry in field.methods}
         for column in AGAINST_FLOORS:
@@ -152,7 +152,7 @@ def _floors(field: Field) -> Iterator[str]:
 
 
 def _ceilings(field: Field) -> Iterator[str]:
-    """What an autoencoder alone loses, and who is above it."""
+    """State what an autoencoder alone loses, and who is above it."""
     for ceiling in field.of("ceiling"):
         if ceiling.values([FIRST]).isna().all(axis=None):
             continue
@@ -164,7 +164,7 @@ def _ceilings(field: Field) -> Iterator[str]:
 
 
 def _seeds(field: Field) -> Iterator[str]:
-    """How far training runs of one method lie apart, and whether each seed alone gives the same order."""
+    """State how far trainings of one method lie apart, and whether each seed alone gives the same order."""
     digits = METRICS[FIRST[1]].decimals
     by_seed = {e.method: e.means([FIRST])[FIRST].rename(index=e.runs["seed"].to_dict()).dropna() for e in field.methods}
     several = {method: means for method, means in by_seed.items() if len(means) > 1}
@@ -182,7 +182,7 @@ def _seeds(field: Field) -> Iterator[str]:
 
 
 def _controls(field: Field) -> Iterator[str]:
-    """What fidelity metrics say of sets that are known."""
+    """State what fidelity metrics say of sets that are known."""
     for metric in metrics_shown("3d"):
         column: Column = ("3d", metric)
         real, blurred = (field.block.control(column, suffix) for suffix in (BASELINE_SUFFIX, BLURRED_SUFFIX))
@@ -210,7 +210,7 @@ def _likelihood(field: Field) -> Iterator[str]:
 
 
 def _redefined(field: Field, others: Sequence[Field]) -> list[str]:
-    """The same predictions under the other protocols: does another definition put another method first?
+    """Draw the order of the same predictions under other protocols: does a definition decide who is first?
 
     A method takes part when the very same runs are scored under both.
     """
@@ -288,7 +288,7 @@ def _mean(entry: Entry, column: Column) -> str:
 
 
 def _by_distance(metric: str) -> bool:
-    """Whether a metric is ordered by its distance from real cases: where it has no best value."""
+    """Return whether a metric is ordered by its distance from real cases: where it has no best value."""
     return METRICS[metric].direction == "toward_baseline" and METRICS[metric].range[1] is None
 
 

@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def known(self) -> bool:
-        """Whether it has a value."""
+        """True where it has a value."""
         return self.status in ("ok", "partial")
 
 
@@ -285,7 +285,7 @@ def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are of the axis that is shown of their space."""
+    """Return which rows are of the axis that is shown of their space."""
     return rows["axis"] == rows["space"].map({str(space): shown.axis for space, shown in SPACES.items()})
 
 

@@ -42,12 +42,12 @@ def read_published() -> list[Published]:
         return [_cell(line) for line in csv.DictReader(file)]
 
 
-def of_table(table: str) -> dict[tuple[str, str], Published]:
+def read_table(table: str) -> dict[tuple[str, str], Published]:
     """Return (method, metric) → printed cell of one table, in the order of the paper."""
     return {(cell.method, cell.metric): cell for cell in read_published() if cell.table == table}
 
 
-def methods_of(cells: Mapping[tuple[str, str], Published]) -> list[str]:
+def list_methods(cells: Mapping[tuple[str, str], Published]) -> list[str]:
     """Return the methods, or parts of them, that have a cell, in the order of the paper."""
     return list(dict.fromkeys(method for method, _ in cells))
 
@@ -57,7 +57,7 @@ def title_of(method: str) -> str:
     return PRINTED_TITLES.get(method, method)
 
 
-def doubts(cells: Mapping[tuple[str, str], Published], method: str, metric: str) -> list[str]:
+def find_doubts(cells: Mapping[tuple[str, str], Published], method: str, metric: str) -> list[str]:
     """Return footnotes to one printed cell: impossible, another quantity, bold type on another than the best."""
     cell = cells[method, metric]
     notes = []

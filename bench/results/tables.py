@@ -25,7 +25,7 @@ from bench.results.model import (
     title_and_kind,
     truth_of,
 )
-from bench.results.published import PRINTED_TITLES, Published, doubts, methods_of, of_table
+from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
 from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.scoring.protocols import PROTOCOLS, say_version
 
@@ -60,7 +60,7 @@ class TableSpec:
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
         """(method, metric) → the cell of the paper."""
-        return of_table(self.id)
+        return read_table(self.id)
 
 
 def _spec(id: str, dataset: str, space: Space, of: str) -> TableSpec:
@@ -105,7 +105,7 @@ def build_table(spec: TableSpec, results: Results) -> Table:
     mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
     blocks = [made for block in mine if (made := _build_block(spec, notes, block))]
     if not blocks:
-        rows = (_build_row(spec, notes, method, None) for method in methods_of(spec.printed))
+        rows = (_build_row(spec, notes, method, None) for method in list_methods(spec.printed))
         blocks = [TableBlock({}, NO_RUN, tuple(rows))]
     columns = tuple(label_of(metric) for metric in spec.metrics)
     return Table(spec.id, spec.title, columns, tuple(blocks), tuple(notes.texts), space=spec.space)
@@ -113,7 +113,7 @@ def build_table(spec: TableSpec, results: Results) -> Table:
 
 def build_time_table(rows: pd.DataFrame) -> Table:
     """Return the table of times from the rows of a model; parts keep the order of the paper."""
-    printed = of_table(TIME_TABLE)
+    printed = read_table(TIME_TABLE)
     times = rows[(rows["space"] == "time") & rows["metric"].isin(TIME_COLUMNS)]
     times = times.drop_duplicates(["run_id", "axis", "metric"])  # once a run, whatever the protocols it was scored by
     times = times.assign(part=times["method"].astype(str) + "/" + times["axis"].astype(str))
@@ -122,7 +122,7 @@ def build_time_table(rows: pd.DataFrame) -> Table:
         for key, own in times.groupby(list(TIME_KEYS), sort=True, observed=True)
     ]
     if not blocks:
-        blocks = [TableBlock({}, NO_RUN, tuple(_build_part(part, times, printed) for part in methods_of(printed)))]
+        blocks = [TableBlock({}, NO_RUN, tuple(_build_part(part, times, printed) for part in list_methods(printed)))]
     columns = tuple(TIME_COLUMNS.values())
     title = "Training and inference time"
     return Table(TIME_TABLE, title, columns, tuple(blocks), caption=TIME_CAPTION, name_column="Component")
@@ -136,12 +136,12 @@ def _other_specs(results: Results) -> Iterator[TableSpec]:
 
 
 def _build_block(spec: TableSpec, notes: Footnotes, block: Block) -> TableBlock | None:
-    """What was measured in the space of a table; None where nothing was."""
+    """Return what was measured in the space of a table; None where nothing was."""
     measured = {entry: cases for entry in block.entries if (cases := entry.cases_in(spec.space)) is not None}
     if not measured:
         return None
     rows = [_build_row(spec, notes, entry.method, entry) for entry in measured]
-    order = methods_of(spec.printed)
+    order = list_methods(spec.printed)
     present = {entry.method for entry in measured if entry.origin != "external"}
     rows += [_build_row(spec, notes, method, None) for method in order if method not in present]
     rows.sort(key=lambda row: order.index(row.method) if row.method in order else len(order))
@@ -153,7 +153,7 @@ def _build_block(spec: TableSpec, notes: Footnotes, block: Block) -> TableBlock 
 
 
 def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | None) -> Row:
-    """The row of one entry, or of the paper alone when `entry` is None."""
+    """Return the row of one entry, or of the paper alone when `entry` is None."""
     cells = [_build_cell(spec, notes, method, metric, entry) for metric in spec.metrics]
     if {"error"} <= {cell.state for cell in cells} <= {"error", "not_run", "cannot"}:  # it failed as a whole
         cells = [replace(cell, state="error") if cell.state == "not_run" else cell for cell in cells]
@@ -170,7 +170,7 @@ def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | No
 
 
 def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, entry: Entry | None) -> Cell:
-    """What was measured, beside what is printed."""
+    """Return what was measured, beside what is printed."""
     measured = entry and entry.summaries.get((spec.space, metric))
     if entry and measured:
         cell = _summarise((spec.space, metric), measured, entry, notes)
@@ -178,12 +178,12 @@ def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, ent
         cell = Cell(metric, "not_run" if can_measure(method, metric) else "cannot")
     if (method, metric) not in spec.printed or (entry and entry.origin == "external"):
         return cell
-    marks = cell.marks + notes.mark(*doubts(spec.printed, method, metric))
+    marks = cell.marks + notes.mark(*find_doubts(spec.printed, method, metric))
     return replace(cell, published=spec.printed[method, metric].text, marks=marks)
 
 
 def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes: Footnotes) -> Cell:
-    """The mean over seeds, or why there is none."""
+    """Return the mean over seeds, or why there is none."""
     metric, whose = METRICS[column[1]], f"{entry.name}, {METRICS[column[1]].label}"
     said = [note for note in dict.fromkeys(summary.note for summary in summaries) if note]
     remarks = [f"{entry.name if truth_of(note) else whose}: {note}" for note in said]
@@ -209,7 +209,7 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
 
 
 def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
-    """What known sets score in the place of predictions."""
+    """Yield what known sets score in the place of predictions."""
     for suffix, title in ((BASELINE_SUFFIX, "real training cases"), (BLURRED_SUFFIX, "")):
         found = {metric: block.control((spec.space, metric), suffix) for metric in spec.metrics}
         known = [control for control in found.values() if control]
@@ -219,7 +219,7 @@ def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
 
 
 def _describe(block: Block, cases: int) -> str:
-    """One line of what all rows of a block share."""
+    """Return one line of what all rows of a block share."""
     facts, size, window = block.facts, block.size, block.window
     parts = [
         f"{facts['protocol']} ({facts['protocol_hash'][:8]})",
@@ -249,7 +249,7 @@ def _describe_fidelity(facts: Mapping[str, str], size: int) -> str:
 def _build_times(
     facts: dict[str, str], times: pd.DataFrame, printed: Mapping[tuple[str, str], Published]
 ) -> TableBlock:
-    order = methods_of(printed)
+    order = list_methods(printed)
     parts = [*order, *sorted(set(times["part"]) - set(order))]
     device = facts["device"] or "device not recorded"
     data = f"{facts['dataset']}, {facts['source']} data, preset {facts['preset']}, views {facts['views']}"

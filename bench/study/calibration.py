@@ -19,7 +19,7 @@ from bench.projector import AIR_BELOW_HU
 from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, take_first
-from bench.study.sampling import put, sample_count, several_samples
+from bench.study.sampling import count_samples, draw_samples, put
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -30,15 +30,15 @@ LEAST_TRAINING = 10  # cases, under which a regression says nothing
 
 @dataclass
 class _Found:
-    """What is gathered case by case."""
+    """The shares and factors that are gathered case by case."""
 
     inside: dict[str, Values] = field(default_factory=dict)  # stated share → values
     factors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # factor → case → truth, then K samples
 
 
-def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Shares of voxels and of factors inside intervals of samples; and how far each factor spreads."""
-    count = sample_count("calibration", request)
+def calibrate(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Yield shares of voxels and of factors inside intervals of samples, and how far each factor spreads."""
+    count = count_samples("calibration", request)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
         found = _gather(run, cases, count, progress)
@@ -49,8 +49,10 @@ def calibration(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
             yield _of_factor(run, cases, factor, by_case, training[factor])
 
 
-def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, population: float) -> dict[str, Estimate]:
-    """Return what the spread of samples (N, K) says beside the truth (N,) and a prediction from the views (N,).
+def compare_spreads(
+    truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, population: float
+) -> dict[str, Estimate]:
+    """Hold the spread of samples (N, K) of N cases against the truth (N,) and a prediction from the views (N,).
 
     `unexplained` and `sampled` are parts of the standard deviation of the `population`; 1 is right for the two ratios,
     less is overconfident. `spread_skill` allows for the mean being one of K samples only.
@@ -71,7 +73,7 @@ def spreads(truth: np.ndarray, samples: np.ndarray, predicted: np.ndarray, popul
 
 def _gather(run: TrainedRun, cases: Cases, count: int, progress: Progress) -> _Found:
     found, card = _Found(), cases.card
-    for name, truth, drawn in several_samples(run, cases, count, progress):
+    for name, truth, drawn in draw_samples(run, cases, count, progress):
         random = np.random.default_rng(derive_seed(run.seed, "ties", name))
         body = to_hounsfield(truth, card.window) > AIR_BELOW_HU
         ranks = truth_ranks(drawn, truth, random)
@@ -105,7 +107,7 @@ def _of_factor(
     train = run.cases["train"]
     test_views = cases.line_integrals[[cases.index(name) for name in names]]
     predicted = predict_from_views(train.line_integrals[known], values, test_views)
-    found = spreads(truth, samples, predicted, float(population))
+    found = compare_spreads(truth, samples, predicted, float(population))
     random = np.random.default_rng(derive_seed(run.seed, "ties", factor))
     ranks, count = truth_ranks(samples.T, truth, random), samples.shape[1]
     of_cases: Values = {"excess": {}, "rank": {}}

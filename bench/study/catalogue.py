@@ -30,7 +30,7 @@ class Study:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What its table shows."""
+        """The metrics of its table."""
         return tuple(dict.fromkeys((*(panel.metric for panel in self.panels), *self.also)))
 
 
@@ -53,7 +53,7 @@ STUDIES = {
         Study(
             "views",
             "How much does each further view help?",
-            training.views,
+            training.vary_views,
             _panels([training.VIEWS]),
             trains=True,
             takes_values=True,
@@ -61,32 +61,32 @@ STUDIES = {
         Study(
             "shuffle",
             "What is left with another patient's views?",
-            inputs.shuffle,
+            inputs.shuffle_views,
             tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in QUALITY),
         ),
         Study(
             "misalign",
             "What if the object moves between the views?",
-            inputs.misalign,
+            inputs.misalign_views,
             _panels(list(inputs.MOVEMENTS)),
         ),
         Study(
             "noise",
             "What do few photons and a wide spectrum cost?",
-            inputs.noise,
+            inputs.degrade_views,
             _panels([inputs.PHOTONS, inputs.VOLTAGE]),
         ),
         Study(
             "steps",
             "How many sampling steps are needed?",
-            sampling.steps,
+            sampling.vary_steps,
             _panels([sampling.STEPS], "seconds"),
             takes_values=True,
         ),
         Study(
             "samples",
             "What do several samples of a case say?",
-            sampling.samples,
+            sampling.combine_samples,
             (Panel(sampling.BEST, "psnr"), *(Panel(sampling.MEAN, metric) for metric in (*QUALITY, "mae"))),
             takes_values=True,
             also=("spread",),
@@ -94,7 +94,7 @@ STUDIES = {
         Study(
             "calibration",
             "Do samples spread as the truth does, given the views?",
-            calibration.calibration,
+            calibration.calibrate,
             (
                 *(Panel(calibration.INSIDE, metric, diagonal=True) for metric in ("inside_body", "inside_factors")),
                 Panel(calibration.FACTOR, "excess", ordered=False, line=0.0),
@@ -109,14 +109,14 @@ STUDIES = {
         Study(
             "ood",
             "Does the likelihood tell other inputs from the test cases?",
-            ood.ood,
+            ood.feed_others,
             tuple(Panel(ood.KIND, score, ordered=False, line=0.5, limits=(-0.04, 1.04)) for score in ood.SCORES),
             also=(NLL,),
         ),
         Study(
             "train-size",
             "How soon does a method overfit?",
-            training.train_size,
+            training.vary_training_size,
             (Panel(training.TRAINING_CASES, "psnr"), Panel(training.TRAINING_CASES, NLL)),
             trains=True,
             takes_values=True,

@@ -20,8 +20,8 @@ WATER_CM2_PER_GRAM = np.array([1.673, 0.8096, 0.3756, 0.2683, 0.2269, 0.2059, 0.
 ALUMINIUM_CM2_PER_GRAM = np.array([7.955, 3.441, 1.128, 0.5685, 0.3681, 0.2778, 0.2018, 0.1704, 0.1378])
 
 
-def poisson_noise(integrals: np.ndarray, photons: float, random: np.random.Generator) -> np.ndarray:
-    """Line integrals (any shape) as `photons` a pixel at the tube would have measured them; no unit.
+def add_poisson_noise(integrals: np.ndarray, photons: float, random: np.random.Generator) -> np.ndarray:
+    """Return line integrals (any shape) as `photons` a pixel at the tube would have measured them; no unit.
 
     Each pixel counts Poisson(photons · exp(−integral)) photons, at least one. The noise grows where less arrives.
     """
@@ -30,13 +30,13 @@ def poisson_noise(integrals: np.ndarray, photons: float, random: np.random.Gener
     return measured.astype(integrals.dtype)
 
 
-def beam_hardening(integrals: np.ndarray, kilovolts: float, unchanged: float) -> np.ndarray:
-    """Line integrals ≥ 0 (any shape) as the whole spectrum of a tube at 20 to 150 kV measures them, without scatter.
+def harden_beam(integrals: np.ndarray, kilovolts: float, unchanged: float) -> np.ndarray:
+    """Return line integrals ≥ 0 (any shape) as the spectrum of a tube at 20 to 150 kV measures them, without scatter.
 
     Everything is taken for water. The result is scaled so that `unchanged` stays what it is, as a display's grey scale
     would: what remains is the curve, thin parts look denser than they are beside thick ones.
     """
-    energies, weights = tube_spectrum(kilovolts)
+    energies, weights = compute_spectrum(kilovolts)
     water = _interpolate(energies, WATER_CM2_PER_GRAM)
     relative = water / np.sum(weights * water)  # to what a thin object shows
 
@@ -48,8 +48,8 @@ def beam_hardening(integrals: np.ndarray, kilovolts: float, unchanged: float) ->
     return (scale * measured(integrals)).astype(integrals.dtype)
 
 
-def tube_spectrum(kilovolts: float) -> tuple[np.ndarray, np.ndarray]:
-    """Energies in keV and the share of the detected signal at each, of a tube with 2.5 mm of aluminium.
+def compute_spectrum(kilovolts: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return energies in keV and the share of the detected signal at each, of a tube with 2.5 mm of aluminium.
 
     Kramers' law for the bremsstrahlung, number ∝ (E₀ − E) / E, on a detector that integrates energy; no lines of the
     anode. Raises ValueError outside 20 to 150 kV.
@@ -65,7 +65,7 @@ def tube_spectrum(kilovolts: float) -> tuple[np.ndarray, np.ndarray]:
 def move_object(
     hounsfield: Tensor, voxel_mm: float, *, degrees: float = 0.0, shift_mm: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
-    """Volumes (B, D, H, W) in HU after the object was scaled, turned about the D axis, then shifted; air comes in.
+    """Return volumes (B, D, H, W) in HU of the object scaled, turned about the D axis, then shifted; air comes in.
 
     `shift_mm` is (d, h, w). A positive turn takes the H axis towards the W axis. Everything happens about the centre.
     """

@@ -18,7 +18,7 @@ STRENGTHS = np.logspace(-1, 7, 33)  # of the penalty, of which the best in leave
 
 
 def measure_factors(hounsfield: np.ndarray, voxel_mm: float) -> dict[str, float]:
-    """Factors of one volume (D, H, W) in HU: mm, litres, HU, or a correlation; NaN where there is nothing to measure.
+    """Return factors of a volume (D, H, W) in HU: mm, litres, HU, or a correlation; NaN where there is none to measure.
 
     `width` and `depth` are those of an even slab with the spread of the mass above air along W and H; `diagonal` is
     the correlation of H and W under that mass.
@@ -42,7 +42,7 @@ def measure_factors(hounsfield: np.ndarray, voxel_mm: float) -> dict[str, float]
 
 
 def predict_from_views(train_views: np.ndarray, train_values: np.ndarray, test_views: np.ndarray) -> np.ndarray:
-    """A factor (M,) of test cases by ridge regression on the views (N, V, h, w), from training cases' values (N,).
+    """Return a factor (M,) of test cases by ridge regression on views (N, V, h, w), from training cases' values (N,).
 
     Its error bounds from above what the views leave open: a better regression could err less.
     """
@@ -52,7 +52,7 @@ def predict_from_views(train_views: np.ndarray, train_values: np.ndarray, test_v
 
 
 def find_drawn_factor(measured: np.ndarray, drawn: Sequence[dict[str, float]]) -> tuple[str, float]:
-    """The factor a phantom was drawn from that a measured one (N,) follows most closely, and their correlation."""
+    """Return the drawn factor of phantoms that a measured one (N,) follows most closely, and their correlation."""
     names = [name for name in drawn[0] if all(name in one for one in drawn)]
     values = np.array([[one[name] for name in names] for one in drawn])
     varying = values.std(0) > 0

@@ -14,7 +14,7 @@ from bench.cases import Cases
 from bench.data.cases import fine_volumes
 from bench.errors import UsageError
 from bench.projector import project
-from bench.study.degrade import beam_hardening, move_object, poisson_noise
+from bench.study.degrade import add_poisson_noise, harden_beam, move_object
 from bench.study.points import Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, measure, take_first
 from bench.system.progress import Progress
@@ -30,23 +30,23 @@ VOLTAGES = (120.0, 90.0, 60.0)
 NONE, ONE_ENERGY = "no noise", "one energy"
 
 
-def shuffle(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Another patient's views, all of them or one: how much of each view does a method use?"""
+def shuffle_views(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Give another patient's views, all of them or one: how much of each view does a method use?"""
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
         if len(cases) < 2:
             raise UsageError("shuffle needs at least 2 test cases")
-        partner = partners(len(cases), run.seed)
+        partner = pair_cases(len(cases), run.seed)
         yield _point(run, cases, WHOSE, OWN, progress)
-        yield _point(run, with_views(cases, cases.line_integrals[partner]), WHOSE, OTHERS, progress)
+        yield _point(run, replace_views(cases, cases.line_integrals[partner]), WHOSE, OTHERS, progress)
         for index, angle in enumerate(cases.card.angles if cases.card.views > 1 else ()):
             integrals = np.array(cases.line_integrals)
             integrals[:, index] = cases.line_integrals[partner, index]
-            yield _point(run, with_views(cases, integrals), WHOSE, f"another's at {angle:g}°", progress)
+            yield _point(run, replace_views(cases, integrals), WHOSE, f"another's at {angle:g}°", progress)
 
 
-def misalign(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """The object moves after the first view: turned about its long axis, shifted, or of another size.
+def misalign_views(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Move the object after the first view: turned about its long axis, shifted, or of another size.
 
     The truth is where the first view saw it. The direction of a movement is drawn for each case and kept at all
     strengths, so that no method can learn it.
@@ -61,29 +61,31 @@ def misalign(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progre
         for parameter, strengths in MOVEMENTS.items():
             yield Point(run.facts, parameter, "0", true)
             for strength in strengths:
-                yield _point(run, with_views(cases, views[parameter, strength]), parameter, f"{strength:g}", progress)
+                yield _point(
+                    run, replace_views(cases, views[parameter, strength]), parameter, f"{strength:g}", progress
+                )
 
 
-def noise(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Few photons, or the whole spectrum of a tube without scatter, in all views."""
+def degrade_views(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Take few photons, or the whole spectrum of a tube without scatter, in all views."""
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
         true = _point(run, cases, "", NONE, progress).values
         yield Point(run.facts, PHOTONS, NONE, true)
         for photons in PHOTON_COUNTS:
             random = [np.random.default_rng(derive_seed(run.seed, "noise", photons, name)) for name in cases.names]
-            views = [poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
+            views = [add_poisson_noise(v, photons, r) for v, r in zip(cases.line_integrals, random, strict=True)]
             yield _point(
-                run, with_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), progress
+                run, replace_views(cases, np.stack(views)), PHOTONS, f"{photons:.0e}".replace("e+0", "e"), progress
             )
         yield Point(run.facts, VOLTAGE, ONE_ENERGY, true)
-        harden = partial(beam_hardening, cases.line_integrals, unchanged=cases.card.geometry.grey_scale)
+        harden = partial(harden_beam, cases.line_integrals, unchanged=cases.card.geometry.grey_scale)
         for kilovolts in VOLTAGES:
-            yield _point(run, with_views(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", progress)
+            yield _point(run, replace_views(cases, harden(kilovolts)), VOLTAGE, f"{kilovolts:g}", progress)
 
 
-def partners(count: int, seed: int) -> np.ndarray:
-    """For each case another one, each used once: the next in a random ring."""
+def pair_cases(count: int, seed: int) -> np.ndarray:
+    """Return for each case another one, each used once: the next in a random ring."""
     ring = np.random.default_rng(derive_seed(seed, "shuffle")).permutation(count)
     partner = np.empty(count, dtype=int)
     partner[ring] = np.roll(ring, 1)
@@ -126,7 +128,7 @@ def _after(hounsfield: torch.Tensor, voxel_mm: float, name: str, parameter: str,
     return move_object(hounsfield, voxel_mm, scale=1 + sign * strength / 100)
 
 
-def with_views(cases: Cases, integrals: np.ndarray) -> Cases:
+def replace_views(cases: Cases, integrals: np.ndarray) -> Cases:
     return replace(cases, line_integrals=integrals)
 
 

@@ -25,9 +25,9 @@ from bench.pipeline.predict import CASES_AT_ONCE
 from bench.plugins.registry import discover_datasets, discover_methods
 from bench.projector import AIR_BELOW_HU, project
 from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
-from bench.study.inputs import partners, with_views
+from bench.study.inputs import pair_cases, replace_views
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, likelihoods, take_first
+from bench.study.runs import StudyRequest, TrainedRun, bound_cases, take_first
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -46,8 +46,8 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A changed volume (n, n, n) in HU from a volume and what is drawn for its case."""
 
 
-def ood(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Bits of the test cases, and of each kind of input that is none, with the AUROC between the two.
+def feed_others(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Yield bits of the test cases, and of each kind of input that is none, with the AUROC between the two.
 
     Raises UsageError before anything is computed where a method has no likelihood.
     """
@@ -60,7 +60,7 @@ def ood(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -
         yield Point(run.facts, KIND, TEST_CASES, own)
         for kind, change in _changes(run).items():
             yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), mean, progress, kind))
-        strangers = with_views(cases, cases.line_integrals[partners(len(cases), run.seed)])
+        strangers = replace_views(cases, cases.line_integrals[pair_cases(len(cases), run.seed)])
         yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, mean, progress, OTHERS_VIEWS))
         for spec in _other_datasets(run):
             try:
@@ -73,7 +73,7 @@ def ood(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -
 
 
 def insert_metal(hounsfield: np.ndarray, radius_voxels: float, random: np.random.Generator) -> np.ndarray:
-    """A volume (n, n, n) in HU with a ball of metal around one of the voxels that attenuate, drawn by lot."""
+    """Return a volume (n, n, n) in HU with a ball of metal around one of the voxels that attenuate, drawn by lot."""
     solid = np.argwhere(hounsfield > AIR_BELOW_HU)
     centre = solid[random.integers(len(solid))] if len(solid) else np.array(hounsfield.shape) // 2
     axes = np.ogrid[tuple(map(slice, hounsfield.shape))]
@@ -129,7 +129,7 @@ def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, w
         for start in range(0, len(cases), CASES_AT_ONCE):
             group = range(start, min(start + CASES_AT_ONCE, len(cases)))
             volumes = cases.volumes(group).numpy()
-            for volume, entry in zip(volumes, likelihoods(run, cases, group), strict=True):
+            for volume, entry in zip(volumes, bound_cases(run, cases, group), strict=True):
                 values["nll_bits_per_voxel"][entry.case] = nll_bits_per_voxel(entry)
                 values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry)
                 decoder = entry.volume_given_codes_nats / (entry.voxels * math.log(2.0))
@@ -146,11 +146,11 @@ def _against(run: TrainedRun, own: Values, kind: str, other: Values) -> Point:
         inside, outside = own[metric], other[metric]
         paired = list(inside) == list(outside)
         found[name] = auroc(np.array(list(inside.values())), np.array(list(outside.values())), paired=paired)
-    return Point(run.facts, KIND, kind, other, of_set=found, note=finding(kind, found["auroc"]))
+    return Point(run.facts, KIND, kind, other, of_set=found, note=describe_finding(kind, found["auroc"]))
 
 
-def finding(kind: str, whole: Estimate) -> str:
-    """One line where the likelihood does not tell a kind of input from the test cases; else nothing."""
+def describe_finding(kind: str, whole: Estimate) -> str:
+    """Return a line where the likelihood does not tell a kind of input from the test cases; else nothing."""
     shown = f"AUROC {whole.value:.3f} [{whole.low:.3f}, {whole.high:.3f}]"
     if whole.high < 0.5:
         return f"{shown} is below 0.5: {kind} is held for likelier than the test cases"

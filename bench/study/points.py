@@ -91,12 +91,12 @@ class Summary:
 
     @property
     def series(self) -> tuple[str, str, str, str]:
-        """What the points of one line share."""
+        """The facts that the points of one line share."""
         return self.method, self.seed, self.parameter, self.split
 
     @property
     def label(self) -> str:
-        """What its metric is called, with its unit."""
+        """The name of its metric, with its unit."""
         return label_of(self.metric)
 
     @property
@@ -129,7 +129,7 @@ class Line:
 
     @property
     def key(self) -> Key:
-        """What it is a number of."""
+        """The point and metric it is a number of."""
         return self.method, self.seed, self.parameter, self.setting, self.split, self.metric
 
 

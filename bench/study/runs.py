@@ -59,7 +59,7 @@ class TrainedRun(Run):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What rows say of the run."""
+        """The columns of its rows."""
         card = self.cases["test"].card
         return {
             "run_id": self.folder.root.name,
@@ -96,7 +96,7 @@ def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
     found = []
     for method in request.methods:
         for seed in request.seeds:
-            folder = plan(run_request(request, method, seed)).folder
+            folder = plan(make_request(request, method, seed)).folder
             if folder.status not in FITTED:
                 beside = f"{folder.root.parent.name}-{request.dataset}-{request.preset}-s{seed}-*"
                 others = sorted(path.name for path in folder.root.parent.glob(beside) if path != folder.root)
@@ -135,7 +135,7 @@ def take_first(cases: Cases, limit: int | None) -> Cases:
     return replace(cases, **{name: getattr(cases, name)[:limit] for name in arrays})
 
 
-def scores(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
+def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
     """Return MSE, MAE, PSNR and SSIM of two volumes (D, H, W) in [0, 1], as the default protocol defines them.
 
     NaN where one is undefined.
@@ -151,20 +151,20 @@ def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, lik
     """
     values: Values = {}
     with progress.task(what, len(cases)) as task:
-        for names, made, seconds in reconstructions(run, cases):
+        for names, made, seconds in reconstruct_cases(run, cases):
             indices = [cases.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
-                for metric, value in {**scores(truth, volume), "seconds": seconds}.items():
+                for metric, value in {**score_volumes(truth, volume), "seconds": seconds}.items():
                     values.setdefault(metric, {})[name] = value
             if likelihood:
-                bits = {entry.case: nll_bits_per_voxel(entry) for entry in likelihoods(run, cases, indices)}
+                bits = {entry.case: nll_bits_per_voxel(entry) for entry in bound_cases(run, cases, indices)}
                 values.setdefault(NLL, {}).update(bits)
             task.advance(indices[-1] + 1)
     return values
 
 
 @torch.inference_mode()
-def reconstructions(
+def reconstruct_cases(
     run: TrainedRun, cases: Cases, sample: int = 0
 ) -> Iterator[tuple[Sequence[str], np.ndarray, float]]:
     """Yield names, volumes (B, D, H, W) in [0, 1], seconds a case, by group. `bench run` draws sample 0."""
@@ -182,7 +182,7 @@ def reconstructions(
 
 
 @torch.inference_mode()
-def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[CaseLikelihood]:
+def bound_cases(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[CaseLikelihood]:
     """Return the bounds of cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
     seeds = [derive_seed(run.seed, "bound", name) for name in names]
@@ -205,7 +205,7 @@ def _load(run: Run, method_class: type[Method], config: RunConfig, spec: Dataset
     return TrainedRun(**own, config=config, spec=spec, method=method)
 
 
-def run_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
+def make_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
     """Return the training of one method; settings of `extra` lie over those the user asked for."""
     return RunRequest(
         method=method,

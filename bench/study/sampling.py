@@ -10,7 +10,7 @@ from bench.metrics import METRICS
 from bench.metrics.ensembles import expected_best
 from bench.runs.predictions import write_prediction
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, measure, reconstructions, scores, take_first
+from bench.study.runs import StudyRequest, TrainedRun, measure, reconstruct_cases, score_volumes, take_first
 from bench.system.progress import Progress
 
 STEPS = "sampling steps"
@@ -22,8 +22,8 @@ NONE = "none"  # of a run that has no such setting, beside one that has
 BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
-def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Quality and time at other numbers of sampling steps than the run was configured with.
+def vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Measure quality and time at other numbers of sampling steps than the run was configured with.
 
     A method without the setting is measured once, for comparison, beside methods that have it.
     """
@@ -47,9 +47,9 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress)
             yield Point(run.facts, STEPS, str(value), measure(variant, cases, progress, f"{what}={value}"))
 
 
-def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    """Several samples of every case: the best of K, the mean of K, and their spread."""
-    count = sample_count("samples", request)
+def combine_samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Draw several samples of every case: the best of K, the mean of K, and their spread."""
+    count = count_samples("samples", request)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
         best, mean, spread = _of_samples(run, cases, count, progress)
@@ -59,8 +59,8 @@ def samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progres
         yield Point(run.facts, SPREAD, str(count), spread)
 
 
-def sample_count(study: str, request: StudyRequest) -> int:
-    """Return how many samples of a case are asked for. Raises UsageError for several numbers, or for fewer than two."""
+def count_samples(study: str, request: StudyRequest) -> int:
+    """Return how many samples of a case are asked for. Raises UsageError for several numbers, or fewer than two."""
     if len(request.values) > 1:
         raise UsageError(f"{study} takes one value: the number of samples of a case")
     count = request.values[0] if request.values else SAMPLES
@@ -69,13 +69,13 @@ def sample_count(study: str, request: StudyRequest) -> int:
     return count
 
 
-def several_samples(
+def draw_samples(
     run: TrainedRun, cases: Cases, count: int, progress: Progress
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Case by case: its name, the truth (D, H, W) and its samples (K, D, H, W), both in [0, 1]."""
+    """Yield case by case its name, the truth (D, H, W) and its samples (K, D, H, W), both in [0, 1]."""
     with progress.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
         done = 0
-        for groups in zip(*(reconstructions(run, cases, sample) for sample in range(count)), strict=True):
+        for groups in zip(*(reconstruct_cases(run, cases, sample) for sample in range(count)), strict=True):
             for place, name in enumerate(groups[0][0]):
                 truth = cases.volumes([cases.index(name)])[0].numpy()
                 yield name, truth, np.stack([volumes[place] for _, volumes, _ in groups])
@@ -109,13 +109,13 @@ def _of_samples(
     best: dict[str, Values] = {str(k): {} for k in few}
     mean: dict[str, Values] = {str(k): {} for k in few}
     spread: Values = {}
-    for name, truth, drawn in several_samples(run, cases, count, progress):
-        single = [scores(truth, one) for one in drawn]
+    for name, truth, drawn in draw_samples(run, cases, count, progress):
+        single = [score_volumes(truth, one) for one in drawn]
         for k in few:
             for metric in single[0]:
                 up = METRICS[metric].direction == "up"
                 put(best[str(k)], metric, name, expected_best(np.array([s[metric] for s in single]), k, up))
-            for metric, value in scores(truth, drawn[:k].mean(0)).items():
+            for metric, value in score_volumes(truth, drawn[:k].mean(0)).items():
                 put(mean[str(k)], metric, name, value)
         put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
         if name in cases.names[:KEPT]:

@@ -12,7 +12,7 @@ from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.study.points import FACTS, Point
-from bench.study.runs import FITTED, StudyRequest, TrainedRun, measure, open_run, run_request, take_first
+from bench.study.runs import FITTED, StudyRequest, TrainedRun, make_request, measure, open_run, take_first
 from bench.system.progress import Progress
 
 VIEWS, TRAINING_CASES = "views", "training cases"
@@ -21,7 +21,7 @@ ANGLES = (270.0, 0.0, 315.0, 45.0, 292.5, 337.5, 22.5, 67.5)  # the first 2, 4 a
 SHARES = (8, 4, 2, 1)  # the training set over these
 
 
-def views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def vary_views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Train and test with 1, 2, 4 and 8 views; what a method refuses is noted and left out."""
     counts = request.values or VIEW_COUNTS
     for count in counts:
@@ -34,7 +34,7 @@ def views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) ->
                 yield from _train(request, method, seed, override, VIEWS, str(count), ("test",), progress)
 
 
-def train_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def vary_training_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Train on ever smaller parts of the phantoms: the gap between training and test cases shows overfitting."""
     spec = get_dataset(request.dataset)
     chosen, reason = choose_source(spec, request.source)
@@ -63,7 +63,7 @@ def _train(
     progress: Progress,
 ) -> Iterator[Point]:
     """Train one run unless it is there, and measure it on some splits."""
-    wanted = run_request(request, method, seed, [override])
+    wanted = make_request(request, method, seed, [override])
     try:
         folder = plan(wanted).folder
         if folder.status not in FITTED:

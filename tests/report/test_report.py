@@ -23,7 +23,7 @@ from bench.cli import run_command
 from bench.errors import BenchError
 from bench.metrics.stats import mean_intervals
 from bench.pipeline.trainlog import TrainLog
-from bench.report.charts import Cloud, Line, cloud_chart, fitted, line_chart
+from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, fit_axis
 from bench.report.page import ReportRequest, make_environment, script_text, write_report
 from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
@@ -360,19 +360,19 @@ def test_curves_are_what_the_training_log_wrote(tmp_path: Path) -> None:
 
 
 def test_lines_lie_where_their_values_are() -> None:
-    chart = str(line_chart([Line("a", 1, [(0, 1.0), (5, float("nan")), (10, 100.0)])], "step", "loss", "title"))
+    chart = str(draw_line_chart([Line("a", 1, [(0, 1.0), (5, float("nan")), (10, 100.0)])], "step", "loss", "title"))
     path = re.search(r'd="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)"', chart)  # two points: the third is not finite
     ticks = dict(re.findall(r'y="([\d.]+)" text-anchor="end">(\S+?)</text>', chart))
     places = {float(text): float(y) - 4 for y, text in ticks.items()}
     assert float(path[2]) == pytest.approx(places[1.0], abs=0.2)  # a logarithmic axis
     assert float(path[4]) == pytest.approx(places[100.0], abs=0.2)
     assert places[10.0] == pytest.approx((places[1.0] + places[100.0]) / 2, abs=0.2)
-    assert line_chart([Line("a", 1, [(0, float("inf"))])], "step", "loss", "title") == ""
+    assert draw_line_chart([Line("a", 1, [(0, float("inf"))])], "step", "loss", "title") == ""
 
 
 def test_a_cloud_is_centred_on_its_values() -> None:
     values = [(f"case {index}", float(index)) for index in range(5)]
-    chart = str(cloud_chart([[Cloud("m", 1, values, 2.0, 1.0, 3.0)], []], "PSNR", 2, "title"))
+    chart = str(draw_cloud_chart([[Cloud("m", 1, values, 2.0, 1.0, 3.0)], []], "PSNR", 2, "title"))
     dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', chart)]
     assert np.allclose(np.diff(dots), dots[1] - dots[0], atol=0.2)
     assert f'class="mean" x1="{dots[2]:.1f}"' in chart
@@ -380,9 +380,9 @@ def test_a_cloud_is_centred_on_its_values() -> None:
 
 
 def test_an_axis_of_one_value_has_a_width() -> None:
-    axis = fitted([5.0], 0.0, 100.0)
+    axis = fit_axis([5.0], 0.0, 100.0)
     assert axis(5.0) == pytest.approx(50.0)
-    assert fitted([-1.0, 1000.0], 0.0, 100.0, log=True).log is False
+    assert fit_axis([-1.0, 1000.0], 0.0, 100.0, log=True).log is False
 
 
 def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

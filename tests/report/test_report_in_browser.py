@@ -134,10 +134,7 @@ def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page)
 
 
 def test_a_browser_without_webgl_is_told_so(report: Path, tab: Page) -> None:
-    tab.call(
-        "Page.addScriptToEvaluateOnNewDocument",
-        source="HTMLCanvasElement.prototype.getContext = () => null",
-    )
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source="HTMLCanvasElement.prototype.getContext = () => null")
     tab.open(report)
     tab.run("document.getElementById('viewer').scrollIntoView(); 1")
     tab.wait("!document.getElementById('viewer-error').hidden")

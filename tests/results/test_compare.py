@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,9 @@ def test_p_values_are_adjusted_for_all_metrics_shown(tmp_path: Path) -> None:
 def test_the_better_one_follows_the_direction_of_the_metric(tmp_path: Path) -> None:
     add(tmp_path, "a", cases={"psnr": draw(0, 30.0), "mae": draw(0, 0.10, 0.01), "ssim": draw(0, 0.5, 0.1)})
     add(tmp_path, "b", cases={"psnr": draw(1, 20.0), "mae": draw(1, 0.05, 0.01), "ssim": draw(0, 0.5, 0.1)})
-    better = {d.metric: d.better for d in compare(tmp_path, "a", "b").differences}
-    assert better == {"psnr": "A", "mae": "B", "ssim": ""}
+    differences = {d.metric: d for d in compare(tmp_path, "a", "b").differences}
+    assert {metric: d.better for metric, d in differences.items()} == {"psnr": "A", "mae": "B", "ssim": ""}
+    assert replace(differences["psnr"], p=0.001, p_holm=0.2).better == ""
 
 
 def test_cases_without_a_value_leave_their_metric_alone(tmp_path: Path) -> None:

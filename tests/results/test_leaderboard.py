@@ -61,14 +61,6 @@ def test_intervals_are_over_cases_of_the_mean_of_seeds(tmp_path: Path) -> None:
     assert f"{expected.mean[0]:.2f} ± {spread:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
 
 
-def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp_path: Path) -> None:
-    add(tmp_path, "a", cases={"psnr": dict.fromkeys(("x", "y", "z"), 20.0)})
-    add(tmp_path, "a", 1, cases={"psnr": dict.fromkeys(("x", "y", "z"), 30.0)}, protocol_hash="0" * 64)
-    blocks = board(tmp_path)[0].blocks
-    assert sorted(row.cells[0].value for block in blocks for row in block.methods) == [20.0, 30.0]
-    assert len(blocks) == 2
-
-
 def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> None:
     add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
     add(tmp_path, "floor", cases={"psnr": draw(1, 40.0)})

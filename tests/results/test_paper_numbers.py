@@ -8,7 +8,7 @@ import pytest
 
 import bench
 from bench.metrics import METRICS, NLL
-from bench.results.published import best_printed, doubts, of_table, read_published
+from bench.results.published import best_printed, find_doubts, read_published, read_table
 
 PAPER_CSV = Path(bench.__file__).resolve().parent.parent / "results" / "paper.csv"
 
@@ -39,7 +39,7 @@ def test_every_printed_cell_is_there_once() -> None:
     ],
 )
 def test_numbers_are_those_of_the_paper_as_printed(table: str, method: str, metric: str, text: str) -> None:
-    cell = of_table(table)[method, metric]
+    cell = read_table(table)[method, metric]
     assert cell.text == text
     assert cell.value == (None if text == "N/A" else float(text.removeprefix("~")))
 
@@ -49,32 +49,32 @@ def test_exactly_one_row_breaks_the_order_of_mse_and_mae() -> None:
         (table, method)
         for table in ("1", "2")
         for method in ("x2ctgan", "ccx_raynet", "codediff")
-        if any("cannot both hold" in text for text in doubts(of_table(table), method, "mse"))
+        if any("cannot both hold" in text for text in find_doubts(read_table(table), method, "mse"))
     ]
     assert broken == [("2", "codediff")]
-    cells = of_table("2")
-    assert doubts(cells, "codediff", "mse") == doubts(cells, "codediff", "mae")
+    cells = read_table("2")
+    assert find_doubts(cells, "codediff", "mse") == find_doubts(cells, "codediff", "mae")
     assert cells["codediff", "mse"].value > 2 * cells["codediff", "mae"].value
 
 
 def test_the_published_nll_is_said_to_be_an_absolute_error() -> None:
     for table in ("1", "2"):
-        (text,) = doubts(of_table(table), "codediff", NLL)
+        (text,) = find_doubts(read_table(table), "codediff", NLL)
         assert "mean absolute error" in text
-        assert doubts(of_table(table), "x2ctgan", NLL) == []
+        assert find_doubts(read_table(table), "x2ctgan", NLL) == []
 
 
 def test_bold_type_on_another_than_the_best_is_noticed_once() -> None:
     wrong = [
         (table, *key)
         for table in ("1", "2", "3a", "3b", "4")
-        for key in of_table(table)
-        if any("printed in bold" in text for text in doubts(of_table(table), *key))
+        for key in read_table(table)
+        if any("printed in bold" in text for text in find_doubts(read_table(table), *key))
     ]
     assert wrong == [("3b", "codediff", "psnr")]
-    assert best_printed(of_table("3b"), "psnr").method == "mednerf"
-    assert best_printed(of_table("1"), "mse").method == "codediff"
-    assert best_printed(of_table("1"), "density") is None
+    assert best_printed(read_table("3b"), "psnr").method == "mednerf"
+    assert best_printed(read_table("1"), "mse").method == "codediff"
+    assert best_printed(read_table("1"), "density") is None
 
 
 def test_the_file_keeps_the_columns_it_is_read_by() -> None:

@@ -7,12 +7,12 @@ import torch
 from bench.data.cases import fine_volumes, load_dataset
 from bench.plugins.registry import get_dataset
 from bench.projector import project
-from bench.study.degrade import AIR_HU, TO_PHYSICAL, beam_hardening, move_object, poisson_noise, tube_spectrum
+from bench.study.degrade import AIR_HU, TO_PHYSICAL, add_poisson_noise, compute_spectrum, harden_beam, move_object
 
 
 def test_noise_has_the_spread_of_counted_photons() -> None:
     true, photons = 0.3, 1e5
-    measured = poisson_noise(np.full(200_000, true), photons, np.random.default_rng(0))
+    measured = add_poisson_noise(np.full(200_000, true), photons, np.random.default_rng(0))
     expected = 1 / np.sqrt(photons * np.exp(-TO_PHYSICAL * true)) / TO_PHYSICAL
     assert measured.mean() == pytest.approx(true, abs=4 * expected / np.sqrt(200_000) + expected**2 * TO_PHYSICAL)
     assert measured.std() == pytest.approx(expected, rel=0.02)
@@ -20,15 +20,15 @@ def test_noise_has_the_spread_of_counted_photons() -> None:
 
 def test_many_photons_change_nothing_and_none_arriving_stays_finite() -> None:
     integrals = np.linspace(0, 0.8, 50, dtype=np.float32)
-    assert poisson_noise(integrals, 1e15, np.random.default_rng(0)) == pytest.approx(integrals, abs=1e-5)
-    starved = poisson_noise(np.full(10, 50.0, dtype=np.float32), 1e4, np.random.default_rng(0))
+    assert add_poisson_noise(integrals, 1e15, np.random.default_rng(0)) == pytest.approx(integrals, abs=1e-5)
+    starved = add_poisson_noise(np.full(10, 50.0, dtype=np.float32), 1e4, np.random.default_rng(0))
     assert starved == pytest.approx(np.log(1e4) / TO_PHYSICAL)
     assert starved.dtype == np.float32
 
 
 def test_hardening_bends_the_curve_between_two_fixed_points() -> None:
     integrals = np.linspace(0, 0.7, 71)
-    measured = beam_hardening(integrals, 120, unchanged=0.7)
+    measured = harden_beam(integrals, 120, unchanged=0.7)
     assert (measured[0], measured[-1]) == (pytest.approx(0), pytest.approx(0.7))
     assert (measured[1:-1] > integrals[1:-1]).all()  # thin parts look denser beside thick ones
     slopes = np.diff(measured)
@@ -38,23 +38,23 @@ def test_hardening_bends_the_curve_between_two_fixed_points() -> None:
 
 def test_a_softer_tube_hardens_more_and_a_narrow_spectrum_hardly() -> None:
     middle = np.array([0.35])
-    bends = [float(beam_hardening(middle, kilovolts, 0.7)[0] - middle[0]) for kilovolts in (60, 90, 120)]
+    bends = [float(harden_beam(middle, kilovolts, 0.7)[0] - middle[0]) for kilovolts in (60, 90, 120)]
     assert bends[0] > bends[1] > 0
-    narrow = float(beam_hardening(middle, 20, 0.7)[0] - middle[0])
+    narrow = float(harden_beam(middle, 20, 0.7)[0] - middle[0])
     assert narrow < bends[0]
 
 
 def test_the_spectrum_is_a_share_and_harder_at_higher_voltage() -> None:
     means = []
     for kilovolts in (60, 90, 120, 150):
-        energies, weights = tube_spectrum(kilovolts)
+        energies, weights = compute_spectrum(kilovolts)
         assert weights.sum() == pytest.approx(1)
         assert energies.max() < kilovolts
         means.append((energies * weights).sum())
     assert means == sorted(means)
     assert 30 < means[0] < 45  # a filtered 60 kV beam
     with pytest.raises(ValueError, match="20 to 150 kV"):
-        tube_spectrum(300)
+        compute_spectrum(300)
 
 
 @pytest.fixture

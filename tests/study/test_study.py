@@ -17,7 +17,7 @@ from bench.pipeline.run import run_one
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study
-from bench.study.inputs import MOVEMENTS, _move_views, partners
+from bench.study.inputs import MOVEMENTS, _move_views, pair_cases
 from bench.study.points import Point
 from bench.study.runs import StudyRequest, find_runs
 from bench.system.progress import Progress
@@ -116,7 +116,7 @@ def test_shuffling_a_view_that_is_not_used_changes_nothing(place: Path) -> None:
 
 
 def test_everyone_gets_the_views_of_exactly_one_other() -> None:
-    partner = partners(9, seed=3)
+    partner = pair_cases(9, seed=3)
     assert sorted(partner) == list(range(9))
     assert (partner != np.arange(9)).all()
 

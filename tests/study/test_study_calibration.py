@@ -9,7 +9,7 @@ import pytest
 from bench.errors import UsageError
 from bench.pipeline.plan import RunRequest
 from bench.pipeline.run import run_one
-from bench.study.calibration import FACTOR, INSIDE, _verdict, spreads
+from bench.study.calibration import FACTOR, INSIDE, _verdict, compare_spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
 from bench.study.runs import StudyRequest
@@ -112,7 +112,7 @@ def test_spreads_of_normal_draws_are_their_closed_forms(factor: float, ratio: fl
     known = random.normal(0, 3, 1500)
     truth = known + random.normal(0, 0.8, 1500)
     samples = known[:, None] + factor * random.normal(0, 0.8, (1500, 6))
-    found = spreads(truth, samples, known, population=float(np.hypot(3, 0.8)))
+    found = compare_spreads(truth, samples, known, population=float(np.hypot(3, 0.8)))
     assert found["unexplained"].value == pytest.approx(0.8 / np.hypot(3, 0.8), rel=0.04)
     assert found["spread_ratio"].value == pytest.approx(ratio, rel=0.04)
     assert found["sampled"].value == pytest.approx(factor * 0.8 / np.hypot(3, 0.8), rel=0.04)

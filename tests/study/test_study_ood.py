@@ -189,12 +189,12 @@ def test_both_parts_point_their_own_way_and_below_a_half_is_said(answer: Answer)
     assert (column(metal, "decoder_bits_per_voxel") < column(at(answer, "test cases"), "decoder_bits_per_voxel")).all()
     bags = at(answer, "baggage")  # hold little that is bright
     assert bags.of_set["auroc_codes"].value < 0.5 < bags.of_set["auroc_decoder"].value
-    assert "below 0.5: metal is held for likelier" in ood.finding("metal", Estimate(0.1, 0.05, 0.2, 9))
-    assert "does not exclude 0.5" in ood.finding("metal", Estimate(0.6, 0.4, 0.8, 9))
-    assert "does not exclude 0.5" in ood.finding("metal", Estimate(0.6, float("nan"), float("nan"), 2))
-    assert ood.finding("metal", Estimate(0.9, 0.8, 1.0, 9)) == ""
+    assert "below 0.5: metal is held for likelier" in ood.describe_finding("metal", Estimate(0.1, 0.05, 0.2, 9))
+    assert "does not exclude 0.5" in ood.describe_finding("metal", Estimate(0.6, 0.4, 0.8, 9))
+    assert "does not exclude 0.5" in ood.describe_finding("metal", Estimate(0.6, float("nan"), float("nan"), 2))
+    assert ood.describe_finding("metal", Estimate(0.9, 0.8, 1.0, 9)) == ""
     for point in answer.points[1:]:
-        assert point.note == ood.finding(point.setting, point.of_set["auroc"])
+        assert point.note == ood.describe_finding(point.setting, point.of_set["auroc"])
 
 
 def test_the_views_of_another_leave_the_volume_alone(answer: Answer) -> None:
