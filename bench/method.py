@@ -123,11 +123,6 @@ class Method(ABC):
         """The bound for volumes (B, D, H, W) in [0, 1]; None where the method has no likelihood."""
         return None
 
-    def mips(self, views: Views, *, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Maximum-intensity projections along d (B, H, W), h (B, D, W) and w (B, D, H), in [0, 1]."""
-        volume = self.reconstruct(views, seeds=seeds)
-        return {axis: volume.amax(dim) for dim, axis in enumerate("dhw", start=1)}
-
     def renders(self, views: Views, angles: Sequence[float], *, seeds: Sequence[int]) -> Tensor | None:
         """The method's own X-ray images (B, A, h, w) in [0, 1] at other gantry angles, mirrored as `is_mirrored` says.
 

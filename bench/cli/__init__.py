@@ -19,6 +19,7 @@ from bench.cli import (
     listing,
     new,
     performance,
+    publish,
     report,
     results,
     run,
@@ -46,6 +47,7 @@ app.command("results")(results.results)
 app.command("sweep")(sweep.sweep)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("findings")(findings.findings)
+app.command("publish")(publish.publish)
 app.command("report")(report.report)
 app.command("gallery")(gallery.gallery)
 app.command("compare")(compare.compare)

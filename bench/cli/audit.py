@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bench.cli.options import Device, GridPreset, RunsDir, Source, Split, Unit, choose_device, make_console
 from bench.cli.usage import check_choices
 from bench.runs.folder import RunFolder
-
-WIDTH = 160  # columns of text that goes to a file or a pipe
 
 
 def audit(
@@ -23,16 +22,16 @@ def audit(
     ] = None,
     case: Annotated[str | None, typer.Option(help="Only the prediction of this case.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
-    preset: Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")] = "tiny",
-    unit: Annotated[Literal["hu", "unit"], typer.Option(help="Unit of the predictions in DIR.")] = "hu",
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split of the cases in DIR.")] = "test",
-    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Data that DIR was made from.")] = "auto",
+    preset: GridPreset = "tiny",
+    unit: Unit = "hu",
+    split: Split = "test",
+    source: Source = "auto",
     form: Annotated[Literal["rich", "md"], typer.Option("--format", help="For a terminal, or Markdown.")] = "rich",
     readme: Annotated[
         Path | None, typer.Option(help="Write the table of protocols between the audit marks of this file.")
     ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")] = "auto",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Print what each protocol reports for the same predictions, and which published numbers are impossible.
 
@@ -50,7 +49,7 @@ def audit(
 
     from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
     from bench.results.renderers import draw_markdown
-    from bench.system.files import replace_block
+    from bench.system.generated import replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
@@ -78,7 +77,6 @@ def _scored(
     """Return the sheet (bench.results.renderers.Sheet) of a run, a folder of predictions, or one case of either."""
     from rich.console import Console
 
-    from bench.cli.score import chosen_device
     from bench.data.cases import load_dataset
     from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
@@ -87,7 +85,7 @@ def _scored(
     from bench.scoring.score import external_run, score_predictions
     from bench.system.progress import Progress
 
-    progress, target = Progress(Console(stderr=True)), chosen_device(device)
+    progress, target = Progress(Console(stderr=True)), choose_device(device)
     run = None
     if folder is not None:
         run = open_stored(folder, progress)
@@ -116,11 +114,9 @@ def _scored(
 
 def _print(sheets: Sequence[Any]) -> None:
     """Print sheets as tables, one below the other."""
-    from rich.console import Console
 
     from bench.results.renderers import draw_rich
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = make_console()
     for sheet in sheets:
         console.print(draw_rich(sheet))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-WIDTH = 160  # columns of text that goes to a file or a pipe
+from bench.cli.options import OnlyDataset, OnlyPreset, OnlyProtocol, OnlySource, OnlySplit, ResultsDir, make_console
 
 
 def compare(
@@ -15,12 +15,12 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     metric: Annotated[list[str], typer.Option(help="Only this metric. Repeatable.")] = [],  # noqa: B006
     form: Annotated[Literal["rich", "md", "csv"], typer.Option("--format", help="csv: unrounded.")] = "rich",
-    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
-    source: Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    results_dir: ResultsDir = Path("results"),
+    dataset: OnlyDataset = None,
+    protocol: OnlyProtocol = None,
+    preset: OnlyPreset = None,
+    source: OnlySource = None,
+    split: OnlySplit = None,
 ) -> None:
     """Compare two methods on the same cases: difference, interval, Wilcoxon test, smallest detectable difference.
 
@@ -28,14 +28,13 @@ def compare(
     the leaderboard. All seeds of a method are averaged by case. A method's name stands for what was trained here;
     pretrained weights that stand beside it have a run id. What was not measured in the same way is refused.
     """
-    from rich.console import Console
 
     from bench.results.compare import NOTE, compare_methods, sheet_of, write_csv
-    from bench.results.model import Filters, read_results
+    from bench.results.model import read_results
     from bench.results.renderers import draw_markdown, draw_rich
 
-    filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
-    comparisons, left_out = compare_methods(read_results(results_dir), first, second, filters, metric)
+    asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
+    comparisons, left_out = compare_methods(read_results(results_dir), first, second, metric, **asked)
     for reason in left_out:
         typer.echo(f"left out: {reason}", err=True)
     if form == "csv":
@@ -46,8 +45,7 @@ def compare(
             typer.echo(f"{comparison.header}\n\n{draw_markdown(sheet_of(comparison))}\n")
         typer.echo(NOTE)
         return
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = make_console()
     for comparison in comparisons:
         console.print(comparison.header, highlight=False, markup=False)
         console.print(draw_rich(sheet_of(comparison)))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from bench.cli.options import Source
 from bench.cli.usage import Application, check_choices
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
@@ -156,7 +157,7 @@ def export(
     split: Annotated[
         Literal["train", "validation", "test", "all"], typer.Option(help="Split to write with --preset.")
     ] = "all",
-    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Data to write with --preset.")] = "auto",
+    source: Source = "auto",
 ) -> None:
     """Write the prepared scans as NIfTI files (int16 HU, in scanner coordinates), and splits.csv beside them.
 

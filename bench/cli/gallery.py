@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import By, ResultsDir, RunsDir
+
 
 def gallery(
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("results/gallery.png"),
     case: Annotated[int, typer.Option(help="Which test case, by its place in the split.")] = 0,
-    by: Annotated[str, typer.Option(help="Metric the methods are sorted by.")] = "psnr",
-    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
-    runs_dir: Annotated[Path, typer.Option(help="Where the predictions are.")] = Path("runs"),
+    by: By = "psnr",
+    results_dir: ResultsDir = Path("results"),
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
     from bench.report.collect import collect_groups

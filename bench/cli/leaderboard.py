@@ -5,26 +5,24 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import By, Check, ResultsDir
+
 
 def leaderboard(
-    by: Annotated[str, typer.Option(help="Distortion metric to sort by.")] = "psnr",
+    by: By = "psnr",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("results/leaderboard.md"),
     readme: Annotated[
         Path | None,
         typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed too."),
     ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 1 when a file is out of date.")
-    ] = False,
-    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
+    check: Check = False,
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Write the leaderboard: every method that was measured, sorted, with bootstrap intervals over cases."""
-    from bench.errors import BenchError
-    from bench.results.leaderboard import refresh
+    from bench.results.leaderboard import generate_leaderboard
+    from bench.results.model import read_results
+    from bench.system.generated import refresh
 
-    stale = refresh(results_dir, by, out, readme, check=check)
-    if check and stale:
-        command = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
-        command += f" --readme {readme}" if readme else ""
-        raise BenchError(f"{', '.join(map(str, stale))} out of date; run `{command}`")
-    typer.echo(f"wrote {', '.join(map(str, stale))}" if stale else "up to date")
+    renew = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
+    renew += f" --readme {readme}" if readme else ""
+    typer.echo(refresh(generate_leaderboard(read_results(results_dir), by, out, readme), renew, check=check))

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import RunsDir
+
 
 def list_(
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """List methods, datasets, protocols and runs."""
     from rich.console import Console
@@ -46,7 +48,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="A method, dataset, protocol, or the id of a run.")],
     preset: Annotated[str, typer.Option(help="Preset whose settings of a method are shown.")] = "paper",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Show one method (card, deviations, settings), dataset, protocol, or run."""
     from rich.console import Console

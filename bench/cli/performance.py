@@ -1,11 +1,11 @@
 """`bench performance`: how fast and how large, beside the published way, and what a preset will take."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bench.cli.run import listed
+from bench.cli.options import Device, ResultsDir, RunsDir, parse_list, parse_numbers
 from bench.cli.usage import check_choices
 
 
@@ -23,13 +23,13 @@ def performance(
     batch: Annotated[int, typer.Option(min=0, help="Cut the batches of steps to so many cases; 0 does not.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="Roughly how long all of it may take.")] = 900.0,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    device: Device = "auto",
     readme: Annotated[
         Path | None,
         typer.Option(help="Write targets and the picture of growth between the performance marks of this file."),
     ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="performance.csv, .md and .png go there.")] = Path("results"),
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Time ours and the published way in turns; write results/performance.csv, the tables .md and the picture .png.
 
@@ -38,29 +38,29 @@ def performance(
     measured and what extrapolated. Rows of items that are measured again are replaced, all others stay and are printed
     too.
     """
-    methods, numbers = listed(method), _whole(steps)
+    methods, numbers = parse_list(method), parse_numbers(steps, "--steps")
     check_choices(methods, [dataset], [preset])
 
     from rich.console import Console
 
     from bench.performance.items import measure
-    from bench.performance.report import publish
+    from bench.performance.report import BLOCK, draw_picture, generate_performance
     from bench.performance.subjects import Request
-    from bench.system.files import with_block
+    from bench.system.generated import Generated, find_stale, write_all
     from bench.system.progress import Progress
 
     if readme is not None:
-        with_block(readme, "performance", "")  # refuses a file without the marks before anything is measured
+        find_stale([Generated(readme, "", BLOCK)])  # refuses a file without the marks before anything is measured
     request = Request(
-        only=tuple(listed(only)),
+        only=tuple(parse_list(only)),
         methods=tuple(methods),
         dataset=dataset,
         preset=preset,
         run=run,
         cases=cases,
-        stages=tuple(listed(stage)),
+        stages=tuple(parse_list(stage)),
         batch=batch,
-        steps=numbers,
+        steps=tuple(numbers),
         device=device,
         threads=threads,
         seconds=seconds,
@@ -68,13 +68,7 @@ def performance(
         results_dir=results_dir,
     )
     measure(request, Progress(Console(stderr=True)))
-    typer.echo(publish(results_dir, readme))
-
-
-def _whole(text: str) -> tuple[int, ...]:
-    from bench.errors import UsageError
-
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise UsageError(f"--steps takes whole numbers separated by commas, not '{text}'") from error
+    draw_picture(results_dir, results_dir)
+    parts = generate_performance(results_dir, results_dir, readme)
+    write_all(find_stale(parts))
+    typer.echo(parts[0].text if parts else "nothing was measured")

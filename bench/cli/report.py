@@ -5,20 +5,20 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import By, ResultsDir, RunsDir
+
 
 def report(
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-    by: Annotated[str, typer.Option(help="Distortion metric to sort by.")] = "psnr",
+    by: By = "psnr",
     cases: Annotated[
         int, typer.Option(min=1, max=20, help="Cases shown in pictures: the first of the split, whatever they score.")
     ] = 2,
     viewer_mib: Annotated[
         float, typer.Option(min=0, max=512, help="MiB that volumes may take in the page; cases beyond are left out.")
     ] = 24.0,
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs, and studies.")] = Path(
-        "results"
-    ),
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Write one HTML file: tables, training curves, pictures, studies, provenance, and a viewer of the volumes.
 

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import ResultsDir
+
 
 def results(
     out: Annotated[Path, typer.Option(metavar="CSV", help="File to write.")] = Path("results.csv"),
     runs: Annotated[
         bool, typer.Option("--runs", help="A line a run, failed ones too, in place of one a score.")
     ] = False,
-    results_dir: Annotated[Path, typer.Option(help="Results of all runs.")] = Path("results"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Join the scores of all runs with the facts of their runs, and write them to one CSV.
 

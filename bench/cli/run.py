@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Seeds, Source, parse_list, parse_numbers
 from bench.cli.usage import check_choices
 
 
@@ -16,22 +17,19 @@ def run(
     preset: Annotated[
         str, typer.Option(help="smoke: seconds; tiny: minutes on a CPU; small: one GPU; paper.")
     ] = "tiny",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")] = "0",
+    seeds: Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")] = [],  # noqa: B006
     only: Annotated[
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
-    source: Annotated[
-        Literal["auto", "real", "phantom"],
-        typer.Option(help="auto takes real scans where enough are prepared, else the embedded phantom."),
-    ] = "auto",
-    protocol: Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")] = "ct3d-1",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    source: Source = "auto",
+    protocol: Protocol = "ct3d-1",
+    device: Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
     ] = False,
-    runs_dir: Annotated[Path, typer.Option(help="Weights, predictions and logs of each run.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Train a method, reconstruct the test cases, score them, and add the rows to results/.
 
@@ -40,8 +38,8 @@ def run(
     """
     from bench.errors import BenchError, BusyError, UsageError
 
-    methods, datasets = listed(method), listed(dataset)
-    grid = list(product(methods, datasets, seed_list(seeds)))
+    methods, datasets = parse_list(method), parse_list(dataset)
+    grid = list(product(methods, datasets, parse_numbers(seeds, "--seeds")))
     if not grid:
         raise UsageError("--method, --dataset and --seeds need at least one name or number each; see `bench list`")
     alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
@@ -87,18 +85,3 @@ def run(
                 forget_failure(request)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
-
-
-def listed(text: str) -> list[str]:
-    """The parts of a comma list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def seed_list(text: str) -> list[int]:
-    """The seeds of a comma list."""
-    from bench.errors import UsageError
-
-    try:
-        return [int(part) for part in listed(text)]
-    except ValueError as error:
-        raise UsageError(f"--seeds takes whole numbers separated by commas, not '{text}'") from error

@@ -1,10 +1,11 @@
 """`bench score`: numbers for predictions that are there, of a run of ours or made elsewhere."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
 from bench.cli.usage import check_choices
 
 
@@ -21,15 +22,11 @@ def score(
         typer.Option(help="Dataset the cases of DIR belong to; of a RUN, the file that defines its dataset."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
-    preset: Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")] = "tiny",
-    unit: Annotated[
-        Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")
-    ] = "hu",
-    protocol: Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")] = "ct3d-1",
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")] = "test",
-    source: Annotated[
-        Literal["auto", "real", "phantom"], typer.Option(help="Data the predictions were made from.")
-    ] = "auto",
+    preset: GridPreset = "tiny",
+    unit: Unit = "hu",
+    protocol: Protocol = "ct3d-1",
+    split: Split = "test",
+    source: Source = "auto",
     seed: Annotated[
         int | None, typer.Option(help="Seed they were made with; several seeds of a method become one row, with ±.")
     ] = None,
@@ -39,9 +36,9 @@ def score(
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
     ] = False,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")] = "auto",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs, and the rows of each case, are kept.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Score the predictions of a run again, or a folder of them, and add the rows to results/.
 
@@ -83,7 +80,7 @@ def score(
     from bench.system.files import sha256_of
     from bench.system.progress import Progress
 
-    chosen_protocol, target, progress = get_protocol(protocol), chosen_device(device), Progress()
+    chosen_protocol, target, progress = get_protocol(protocol), choose_device(device), Progress()
     if folder is not None:
         with folder.locked():
             run = open_stored(folder, progress, dataset)
@@ -141,17 +138,6 @@ def score(
     )
     put_run(results_dir, line, rows)
     _say(rows, facts.run_id, results_dir, progress)
-
-
-def chosen_device(name: str):
-    """The torch device of a --device option. Raises UsageError for CUDA where there is none."""
-    import torch
-
-    from bench.errors import UsageError
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device is available")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _say(rows, run_id: str, results_dir: Path, progress) -> None:

@@ -1,14 +1,12 @@
 """`bench study`: how robust is a trained method?"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bench.cli.run import listed, seed_list
+from bench.cli.options import Device, ResultsDir, RunsDir, Seeds, Source, make_console, parse_list, parse_numbers
 from bench.cli.usage import check_choices
-
-WIDTH = 160  # columns of text that goes to a file or a pipe
 
 
 def study(
@@ -22,34 +20,38 @@ def study(
     run: Annotated[str, typer.Option(help="Id of a finished run, or comma list, in place of method and seed.")] = "",
     dataset: Annotated[str, typer.Option(help="Dataset.")] = "lidc",
     preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list.")] = "0",
+    seeds: Seeds = "0",
     values: Annotated[
         str, typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases.")
     ] = "",
     setting: Annotated[str, typer.Option(help="Setting that the study `steps` varies.")] = "sampling.steps",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting of the runs: key=value.")] = [],  # noqa: B006
-    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
+    source: Source = "auto",
     limit: Annotated[int | None, typer.Option(min=3, help="Take only the first cases of the test split.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="CSV and plot go to its folder `studies`.")] = Path("results"),
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Ask one question of trained methods; write results/studies/NAME-….csv and .png.
 
     views and train-size train runs of their own; the others load finished ones and change nothing but the test views
     (shuffle, misalign, noise), the test cases (ood) or the sampling (steps, samples, calibration).
     """
-    methods, numbers, chosen_values = listed(method), seed_list(seeds), _whole(values)
+    methods, numbers, chosen_values = (
+        parse_list(method),
+        parse_numbers(seeds, "--seeds"),
+        parse_numbers(values, "--values"),
+    )
     if run:
         check_choices(methods, [dataset], [])  # a finished run has a preset and settings of its own
     else:
         check_choices(methods, [dataset], [preset], settings=[set_])
 
-    from rich.console import Console
-    from rich.table import Table
+    from dataclasses import replace
 
+    from bench.results.renderers import draw_rich
     from bench.study.catalogue import STUDIES, run_study
-    from bench.study.points import as_lines
+    from bench.study.points import draw_sheet, summarise
     from bench.study.runs import StudyRequest
     from bench.system.progress import Progress
 
@@ -59,7 +61,7 @@ def study(
         dataset=dataset,
         preset=preset,
         seeds=tuple(numbers),
-        run_ids=tuple(listed(run)),
+        run_ids=tuple(parse_list(run)),
         overrides=tuple(set_),
         values=tuple(chosen_values),
         setting=setting,
@@ -70,25 +72,10 @@ def study(
         results_dir=results_dir,
     )
     answer = run_study(name, request, progress)
-    heads, lines = as_lines(answer.points, STUDIES[name].metrics)
-    table = Table(title=STUDIES[name].question, title_justify="left")
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="left" if index < 6 else "right")
-    for line in lines:
-        table.add_row(*(cell.replace("[", "\\[") for cell in line))
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    sheet = draw_sheet(summarise(answer.points), STUDIES[name].metrics)
+    make_console().print(draw_rich(replace(sheet, title=STUDIES[name].question)))
     progress.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
     for point in answer.points:
         if point.measured and point.note:
             progress.say(f"{point.facts['method']}, {point.setting}: {point.note}")
     progress.say(f"wrote {answer.csv} and {answer.picture}")
-
-
-def _whole(text: str) -> list[int]:
-    from bench.errors import UsageError
-
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UsageError(f"--values takes whole numbers separated by commas, not '{text}'") from error

@@ -6,10 +6,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.cli.run import listed, seed_list
+from bench.cli.options import (
+    Device,
+    Protocol,
+    ResultsDir,
+    RunsDir,
+    Seeds,
+    Source,
+    make_console,
+    parse_list,
+    parse_numbers,
+)
 from bench.cli.usage import check_choices
-
-WIDTH = 200  # columns of text that goes to a file or a pipe
 
 
 def sweep(
@@ -19,16 +27,16 @@ def sweep(
     method: Annotated[str, typer.Option(help="Method or comma list. See `bench list`.")] = "",
     dataset: Annotated[str, typer.Option(help="Dataset or comma list.")] = "",
     preset: Annotated[str, typer.Option(help="Preset or comma list.")] = "tiny",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list.")] = "0",
+    seeds: Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="A setting of every job: key=value. Repeatable.")] = [],  # noqa: B006
     vary: Annotated[
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
-    source: Annotated[Literal["auto", "real", "phantom"], typer.Option(help="Real scans or the phantom.")] = "auto",
-    protocol: Annotated[str, typer.Option(help="How predictions are scored.")] = "ct3d-1",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept; on a cluster, shared.")] = Path("runs"),
-    results_dir: Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")] = Path("results"),
+    source: Source = "auto",
+    protocol: Protocol = "ct3d-1",
+    device: Device = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
     launcher: Annotated[Literal["local", "slurm"], typer.Option(help="This machine, or Slurm through submitit.")] = (
         "local"
     ),
@@ -51,7 +59,12 @@ def sweep(
     from bench.plugins.config import parse_variations
 
     chosen = what == "run" or bool(method)  # else the sweep that was started last is meant
-    methods, datasets, presets, numbers = listed(method), listed(dataset), listed(preset), seed_list(seeds)
+    methods, datasets, presets, numbers = (
+        parse_list(method),
+        parse_list(dataset),
+        parse_list(preset),
+        parse_numbers(seeds, "--seeds"),
+    )
     if chosen:
         if not (methods and datasets and presets and numbers):
             raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
@@ -109,7 +122,6 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -118,8 +130,7 @@ def _show(found: Sequence[Any]) -> None:
     table = Table("run", "state", "why", title_justify="left")
     for state in found:
         table.add_row(escape(state.job.label), state.name, escape(state.why))
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = make_console(width=200)
     console.print(table)
     again = [state.job for state in found if state.name in (*AGAIN, "waiting")]
     if again:

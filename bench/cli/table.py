@@ -5,8 +5,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.options import (
+    WIDTH,
+    OnlyDataset,
+    OnlyPreset,
+    OnlyProtocol,
+    OnlySource,
+    OnlySplit,
+    ResultsDir,
+    make_console,
+)
+
 SUFFIXES = {".md": "md", ".tex": "latex", ".csv": "csv"}
-WIDTH = 160  # columns of text that goes to a file or a pipe
 
 
 def table(
@@ -16,12 +26,12 @@ def table(
         typer.Option("--format", help="Default: by the suffix of --out, else for a terminal."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
-    results_dir: Annotated[Path, typer.Option(help="Where scores.csv and runs.csv are.")] = Path("results"),
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
-    source: Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    results_dir: ResultsDir = Path("results"),
+    dataset: OnlyDataset = None,
+    protocol: OnlyProtocol = None,
+    preset: OnlyPreset = None,
+    source: OnlySource = None,
+    split: OnlySplit = None,
 ) -> None:
     """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5, which the paper lacks.
 
@@ -30,13 +40,13 @@ def table(
     """
     from rich.console import Console
 
-    from bench.results.model import Filters, read_results
+    from bench.results.model import read_results
     from bench.results.renderers import print_tables, render
     from bench.results.tables import build_tables
     from bench.system.files import write_text
 
-    filters = Filters(dataset=dataset, protocol=protocol, preset=preset, source=source, split=split)
-    tables = build_tables(which, read_results(results_dir), filters)
+    asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
+    tables = build_tables(which, read_results(results_dir), **asked)
     chosen = form or (SUFFIXES.get(out.suffix, "md") if out else "rich")
     if chosen != "rich":
         text = render(tables, chosen)
@@ -45,8 +55,7 @@ def table(
         else:
             write_text(out, text)
     elif out is None:
-        console = Console()
-        print_tables(tables, console if console.is_terminal else Console(width=WIDTH))
+        print_tables(tables, make_console())
     else:
         console = Console(width=WIDTH, record=True, quiet=True)
         print_tables(tables, console)

@@ -1,16 +1,14 @@
 """`bench verify`: is a run what it says it is?"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from bench.cli.options import Device, ResultsDir, RunsDir
 from bench.runs.folder import RunFolder
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or id of a run; see `bench list`.")]
-RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
-ResultsDir = Annotated[Path, typer.Option(help="scores.csv and runs.csv of all runs.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where features are computed.")]
 
 
 def verify(

@@ -11,9 +11,10 @@ from bench.performance.growth import draw_growth, fit_curves
 from bench.performance.measuring import Row, read_rows
 from bench.performance.subjects import find_offer, list_methods
 from bench.pictures.drawing import save_figure
-from bench.system.files import replace_block, write_text
+from bench.system.generated import Generated
 
 PICTURE, TABLES = "performance.png", "performance.md"
+BLOCK = "performance"
 LOOP_RATIO = 0.97  # of a bare loop's seconds over the harness's, at least
 LOOP, SAMPLING = "loop", "sampling"
 TITLES = {
@@ -33,22 +34,29 @@ TARGET_HEADS = ("", "target", "measured", "", "with")
 CURVE_HEADS = ("", "axis", "measured", "s at the largest", "exponent")
 
 
-def publish(folder: Path, readme: Path | None = None) -> str:
-    """Write performance.md and .png beside performance.csv, from its rows alone; return the Markdown.
+def draw_picture(folder: Path, out: Path) -> None:
+    """Draw performance.png in `out` from the rows in a folder: curves of the device that most points were taken on."""
+    growing = [row for row in read_rows(folder) if row.kind == "growth"]
+    if measured := Counter((row.device, row.threads) for row in growing).most_common(1):
+        device, threads = measured[0][0]  # points of others stand in the tables alone
+        if curves := fit_curves(row for row in growing if (row.device, row.threads) == (device, threads)):
+            save_figure(draw_growth(curves, _name_device(device, threads)), out / PICTURE)
 
-    Targets and picture go between the performance marks of `readme` too. Raises UsageError where it lacks them.
+
+def generate_performance(folder: Path, out: Path, readme: Path | None = None) -> list[Generated]:
+    """Return performance.md in `out` of the rows in a folder, and the README's block: targets and the picture in `out`.
+
+    Without rows there is neither.
     """
-    rows, picture = read_rows(folder), folder / PICTURE
-    if measured := Counter((row.device, row.threads) for row in rows if row.kind == "growth").most_common(1):
-        device, threads = measured[0][0]  # those of most points; others stand in the tables alone
-        if curves := fit_curves(row for row in rows if (row.device, row.threads) == (device, threads)):
-            save_figure(draw_growth(curves, _name_device(device, threads)), picture)
+    rows, picture = read_rows(folder), out / PICTURE
+    if not rows:
+        return []
     text = format_markdown(rows, PICTURE if picture.exists() else "")
-    write_text(folder / TABLES, f"# Performance\n\n{text}")
+    parts = [Generated(out / TABLES, f"# Performance\n\n{text}")]
     if readme is not None:
         beside = os.path.relpath(picture, readme.parent) if picture.exists() else ""
-        replace_block(readme, "performance", format_markdown(rows, beside, brief=True))
-    return text
+        parts.append(Generated(readme, format_markdown(rows, beside, brief=True), BLOCK))
+    return parts
 
 
 def format_markdown(rows: Sequence[Row], picture: str = "", *, brief: bool = False) -> str:

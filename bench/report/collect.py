@@ -15,11 +15,13 @@ from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
 from bench.plugins.registry import find_installed_dataset
 from bench.results.leaderboard import build_leaderboard
-from bench.results.model import Column, Entry, Kind, Results, place_of
+from bench.results.model import Column, Entry, Results, place_of
 from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.system.progress import Progress
+
+CHARTED = ("psnr", "ssim")  # of volumes, what is shown case by case
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +32,6 @@ class Subject:
     colour: int  # of PALETTE, from 1, for methods; 0 for floors and ceilings
     folders: tuple[RunFolder, ...]  # of runs with predictions
     reason: str  # why those that lie in the folder of runs cannot be shown; empty when one can, or none lies there
-
-    @property
-    def title(self) -> str:
-        """What the tables call it."""
-        return self.entry.title
-
-    @property
-    def method(self) -> str:
-        """The name of its method."""
-        return self.entry.method
-
-    @property
-    def kind(self) -> Kind:
-        """Whether it is a method, a floor or a ceiling."""
-        return self.entry.kind
 
     @property
     def seeds(self) -> tuple[int, ...]:

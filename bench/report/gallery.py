@@ -59,9 +59,9 @@ def _draw_group(part: SubFigure, group: Group, subjects: Sequence[Subject], inde
         try:
             volume = group.prediction(subject.folders[0], case)
         except BenchError as error:
-            raise BenchError(f"{subject.title} cannot be drawn: {error}") from error
+            raise BenchError(f"{subject.entry.title} cannot be drawn: {error}") from error
         error_db = 10 * np.log10(1 / max(float(np.mean((volume - truth) ** 2)), 1e-12))
-        _draw_column(axes[:, column], volume, white, f"{_wrap(subject.title)}\n{error_db:.1f} dB", bold=False)
+        _draw_column(axes[:, column], volume, white, f"{_wrap(subject.entry.title)}\n{error_db:.1f} dB", bold=False)
     for axis, name in zip(axes[:, 0], SHOWN, strict=True):
         axis.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", fontsize=6, transform=axis.transAxes)
     return case

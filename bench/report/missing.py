@@ -84,7 +84,7 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
     None where no plain command line does: other settings, an outside method, predictions made elsewhere. Names of a
     results file only ever choose among what is installed.
     """
-    if not seeds or find_installed_dataset(facts["dataset"]) is None or method_card(subject.method) is None:
+    if not seeds or find_installed_dataset(facts["dataset"]) is None or method_card(subject.entry.method) is None:
         return None
     run_ids = set(subject.entry.run_ids)
     try:
@@ -105,7 +105,7 @@ def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights:
     """The run that a plain command would make; no name where that would be of other data."""
     planned = plan(
         RunRequest(
-            subject.method,
+            subject.entry.method,
             facts["dataset"],
             facts["preset"],
             seed,
@@ -122,7 +122,7 @@ def _write_commands(
     """One command line for all subjects of the same first `count` seeds, all of them for None."""
     by_seeds: dict[tuple[int, ...], dict[str, None]] = {}
     for subject in subjects:
-        by_seeds.setdefault(subject.seeds[:count], {})[subject.method] = None
+        by_seeds.setdefault(subject.seeds[:count], {})[subject.entry.method] = None
     for seeds, methods in by_seeds.items():
         words = ["bench", "run", "--method", ",".join(methods), "--dataset", facts["dataset"]]
         words += ["--preset", facts["preset"], "--source", facts["source"]]
@@ -131,5 +131,5 @@ def _write_commands(
 
 
 def _list(subjects: Sequence[Subject]) -> str:
-    *before, last = dict.fromkeys(subject.title for subject in subjects)
+    *before, last = dict.fromkeys(subject.entry.title for subject in subjects)
     return f"{', '.join(before)} and {last}" if before else last

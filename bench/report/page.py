@@ -1,7 +1,13 @@
-"""Puts the page together: what was collected, drawn and encoded, through templates that escape everything."""
+"""Puts the page together: what was collected, drawn and encoded, through templates that escape everything.
 
+Names of methods and cases come from files that anyone may have made, so nothing reaches the page unescaped.
+"""
+
+import base64
+import hashlib
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,16 +20,19 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
-from bench.report.comparison import Pair, draw_clouds, draw_pairs
-from bench.report.curves import Training, draw_training
-from bench.report.markup import script_policy, script_text
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
-from bench.report.pictures import CasePictures, Spread, draw_case, draw_spreads
-from bench.report.provenance import HEADS as RUN_HEADS
-from bench.report.provenance import view_runs
-from bench.report.studies import HEADS as STUDY_HEADS
-from bench.report.studies import view_studies
-from bench.report.volumes import MIB, Budget, explain_cap, view_case
+from bench.report.pictures import (
+    MIB,
+    Budget,
+    CasePictures,
+    Spread,
+    draw_case,
+    draw_spreads,
+    explain_cap,
+    view_case,
+)
+from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
+from bench.report.records import RUN_HEADS, view_runs, view_studies
 from bench.results.leaderboard import DEFAULT_BY
 from bench.results.model import read_results
 from bench.results.renderers import REFERENCES
@@ -32,6 +41,7 @@ from bench.system.files import write_text
 from bench.system.progress import Progress
 from bench.system.provenance import VERSION, code_version
 
+ENDS_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "
     "compare on a small, clean problem. It supports no claim about patients or real bags, and none about the accuracy "
@@ -116,6 +126,19 @@ def make_environment() -> Environment:
     return environment
 
 
+def script_text(source: str) -> Markup:
+    """Return JavaScript for a `<script>`, as it is. Raises ValueError for a source that would end the element."""
+    if ENDS_SCRIPT.search(source):
+        raise ValueError("the script holds a tag that would end its element")
+    return Markup(source)
+
+
+def script_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
+    """Return a Content-Security-Policy: these scripts and styles run, pictures are data, and nothing is fetched."""
+    allowed = (f"script-src {_hash_all(scripts)}", f"style-src {_hash_all(styles)}", "img-src data:")
+    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
+
+
 def _view_group(
     group: Group, anchor: str, places: Places, cases: Sequence[str], pictures: list[CasePictures]
 ) -> GroupView:
@@ -150,7 +173,11 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             caption=CAPTION,
             references=REFERENCES,
             run_heads=list(RUN_HEADS.values()),
-            study_heads=STUDY_HEADS,
             **context,
         )
     )
+
+
+def _hash_all(texts: Iterable[str]) -> str:
+    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

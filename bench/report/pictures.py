@@ -1,9 +1,11 @@
-"""Pictures of volumes as small PNGs in the page: slices and projections of truth, prediction, difference, spread."""
+"""Volumes on the page: as small PNGs of truth, prediction, difference and spread, and whole for the viewer."""
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 from matplotlib.image import imsave
@@ -12,16 +14,15 @@ from bench.dataset import to_hounsfield
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.pictures.preview import DIFFERENCE_RANGE, panels
-from bench.report.collect import Group, Subject
-from bench.report.comparison import CHARTED
-from bench.report.markup import data_uri
+from bench.report.collect import CHARTED, Group, Subject
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import read_prediction
+from bench.runs.predictions import nifti_bytes, read_prediction
 
 SLICES = 3  # of PANELS; the others are projections
 WHITE_PERCENTILE = 99.95  # of a case's truth: drawn white, so that a wide window does not make all of it black
 SPREAD_RANGE = 0.25  # of the unit window, where the colour scale of spreads ends
 LEAST_SAMPLES = 3
+MIB = 2**20
 Pictures = tuple[str, ...]
 """data: addresses in the order of PANELS."""
 
@@ -63,6 +64,13 @@ class Spread:
     error: Pictures
 
 
+@dataclass
+class Budget:
+    """How many bytes of the page volumes may still take."""
+
+    left: int
+
+
 def draw_case(group: Group, case: str) -> CasePictures:
     """Return the pictures of a case."""
     assert group.cases is not None
@@ -98,6 +106,39 @@ def draw_spreads(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
                 yield _draw_spread(group, subject, cases[0], what, drawn)
 
 
+def view_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] | None, str]:
+    """Return what the viewer needs of a case, None where it is over the budget, and why something is left out.
+
+    Voxels are rounded to whole HU. A case is shown with all its predictions or not at all.
+    """
+    assert group.cases is not None
+    cases = group.cases
+    volumes = [{"title": "Truth", "kind": "truth", "data": _encode(group, group.truth(case), case)}]
+    reasons = []
+    for subject in group.subjects:
+        if not subject.folders:
+            continue
+        try:
+            made = group.prediction(subject.folders[0], case)
+        except BenchError as error:
+            reasons.append(str(error))
+            continue
+        volumes.append({"title": subject.entry.title, "kind": subject.entry.kind, "data": _encode(group, made, case)})
+    size = sum(len(volume["data"]) for volume in volumes)
+    if size > budget.left:
+        reasons.append(f"{case} needs {size / MIB:.1f} MiB and {max(budget.left, 0) / MIB:.1f} MiB are left")
+        return None, "; ".join(reasons)
+    budget.left -= size
+    white = float(to_hounsfield(np.array(white_of(group.truth(case))), cases.card.window))
+    shown = {"group": group.title, "case": case, "window": cases.card.window, "white": white, "volumes": volumes}
+    return shown, "; ".join(reasons)
+
+
+def explain_cap(reasons: Sequence[str], mib: float) -> str:
+    """Return one line on what the viewer does not hold; empty when it holds all."""
+    return f"Not in the viewer, whose volumes may take {mib:g} MiB: {'; '.join(reasons)}." if reasons else ""
+
+
 def _draw_strip(group: Group, subject: Subject, case: str, truth: np.ndarray, white: float) -> Strip:
     folder = subject.folders[0]
     try:
@@ -117,6 +158,11 @@ def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
     values = subject.entry.by_run.reindex([(run_id, case)], columns=[("3d", metric) for metric in CHARTED])
     known = [(METRICS[name], value) for name, value in zip(CHARTED, values.to_numpy()[0], strict=True)]
     return ", ".join(f"{m.label} {value:.{m.decimals}f} {m.unit}".strip() for m, value in known if value == value)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return `content` as a data: address of a MIME type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _read_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.ndarray]:
@@ -155,3 +201,10 @@ def _colour(image: np.ndarray, colours: str, low: float, high: float) -> str:
     buffer = io.BytesIO()
     imsave(buffer, np.asarray(image), cmap=colours, vmin=low, vmax=high, format="png")
     return data_uri(buffer.getvalue(), "image/png")
+
+
+def _encode(group: Group, unit: np.ndarray, case: str) -> str:
+    assert group.cases is not None
+    hounsfield = np.rint(to_hounsfield(unit, group.cases.card.window)).astype(np.int16)
+    affine = group.cases.affines[group.cases.index(case)]
+    return base64.b64encode(nifti_bytes(hounsfield, affine)).decode()

@@ -1,7 +1,7 @@
 """`bench compare A B`: the same cases under two methods, pair by pair, with an interval and a test for every metric."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import Difference, compare_entries
-from bench.results.model import BLOCK_KEYS, Column, Entry, Filters, Results, columns_shown
+from bench.results.model import BLOCK_KEYS, Column, Entry, Results, columns_shown
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring.protocols import DEFAULT, say_version
 
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def compare_methods(
-    results: Results, first: str, second: str, filters: Filters | None = None, metrics: Sequence[str] = ()
+    results: Results, first: str, second: str, metrics: Sequence[str] = (), **asked: str | None
 ) -> tuple[list[Comparison], list[str]]:
     """Compare two methods, configurations or runs wherever both were measured, the largest grid first.
 
@@ -58,12 +58,12 @@ def compare_methods(
 
     Raises UsageError, in one line, where nothing is left or nothing was measured in the same way on the same data.
     """
-    columns, filters, results = _columns(metrics), filters or Filters(), results.of_cases()
+    columns, results = _columns(metrics), results.of_cases()
     if not len(results.rows):
         raise UsageError(f"{results.whose} has no scores of single cases to compare; run `bench run` first")
-    left, right = (_find_entries(results, name, filters) for name in (first, second))
+    left, right = (_find_entries(results, name, asked) for name in (first, second))
     comparisons, left_out = [], []
-    for ones, others in _pair(first, left, second, right, usual=filters.protocol is None):
+    for ones, others in _pair(first, left, second, right, usual=asked.get("protocol") is None):
         if len(ones) > 1 or len(others) > 1:
             left_out.append(_tell_several(results, (first, ones), (second, others)))
             continue
@@ -118,7 +118,7 @@ def _columns(metrics: Sequence[str]) -> list[Column]:
     return [column for column in wanted if not metrics or column[1] in metrics]
 
 
-def _find_entries(results: Results, name: str, filters: Filters) -> list[Entry]:
+def _find_entries(results: Results, name: str, asked: Mapping[str, str | None]) -> list[Entry]:
     """The entries that a name stands for: that of a method for what was trained here, where there is such."""
     mine = results.of(name)
     if not len(mine.rows):
@@ -128,7 +128,7 @@ def _find_entries(results: Results, name: str, filters: Filters) -> list[Entry]:
             raise UsageError(f"{name} has no scores of single cases to compare: {reason}")
         raise unknown_name("method or run", name, sorted({*results.rows["method"], *results.rows["run_id"]}))
     found = []
-    for block in mine.only(filters).blocks:
+    for block in mine.only(**asked).blocks:
         best = min(PREFERENCE.get(entry.origin, 0) for entry in block.entries)
         is_method = all(entry.method == name for entry in block.entries)
         found += [entry for entry in block.entries if not is_method or PREFERENCE.get(entry.origin, 0) == best]

@@ -6,6 +6,7 @@ hand outside the block that this module fills.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from scipy.stats import kendalltau
@@ -28,6 +29,7 @@ from bench.results.model import (
 from bench.results.renderers import Sheet, draw_markdown
 from bench.results.tables import SPECS
 from bench.scoring.protocols import DEFAULT, say_version
+from bench.system.generated import Generated
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
@@ -51,17 +53,15 @@ ORDER_NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One entry of each method that was measured in the same way on the same cases."""
+    """A block with one entry of each method that has values of single cases."""
 
     block: Block
-    methods: tuple[Entry, ...]
-    floors: tuple[Entry, ...]
-    ceilings: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
 
     @property
-    def place(self) -> dict[str, str]:
-        """On which data it was measured."""
-        return place_of(self.block.facts)
+    def methods(self) -> list[Entry]:
+        """The entries that are ranked."""
+        return self.of("method")
 
     @property
     def protocol(self) -> str:
@@ -70,51 +70,41 @@ class Field:
         version = say_version(name, protocol_hash)
         return f"{name} ({version}, {protocol_hash[:8]})" if version else name
 
-    @property
-    def title(self) -> str:
-        """Data set, source and preset."""
-        facts = self.block.facts
-        return f"{facts['dataset']}, {facts['source']} data, preset {facts['preset']}"
+    def of(self, kind: Kind) -> list[Entry]:
+        """Return the entries of a kind, by method."""
+        return [entry for entry in self.entries if entry.kind == kind]
 
 
-@dataclass(frozen=True)
-class Score:
-    """A mean over cases, or over encoders, and the key that orders it: smaller is better."""
-
-    value: float
-    key: float
+def generate_findings(results: Results, out: Path) -> list[Generated]:
+    """Return the block of FINDINGS.md, which is begun where there is none."""
+    return [Generated(out, write_findings(results), BLOCK, EMPTY)]
 
 
 def write_findings(results: Results) -> str:
     """Return the text of the block, in Markdown."""
-    fields = [field for block in results.blocks if len((field := _field_of(block)).methods) >= FEWEST_FOR_ORDER]
+    fields = [field for field in map(_choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
     parts = []
     for field in fields:
-        if field.block.facts["protocol"] == DEFAULT:
-            others = [f for f in fields if f.place == field.place and f.block.facts["protocol"] != DEFAULT]
-            bullets = [*_floors(field), *_ceilings(field), *_seeds(field), *_controls(field), *_likelihood(field)]
-            parts += [f"## {field.title}", _measured(field), *_printed_order(field)]
-            parts += ["\n".join(f"- {line}" for line in bullets)] if bullets else []
-            parts += _redefined(field, others)
+        facts, place = field.block.facts, place_of(field.block.facts)
+        if facts["protocol"] != DEFAULT:
+            continue
+        others = [f for f in fields if place_of(f.block.facts) == place and f.block.facts["protocol"] != DEFAULT]
+        seeds = ", ".join(f"{_title(entry.method)} {len(entry.run_ids)}" for entry in field.methods)
+        cases = max(len(entry.by_case) for entry in field.methods)
+        parts.append(f"## {facts['dataset']}, {facts['source']} data, preset {facts['preset']}")
+        parts.append(f"{cases} {facts['split']} cases, protocol {field.protocol}; seeds: {seeds}.")
+        bullets = [*_floors(field), *_ceilings(field), *_seeds(field), *_controls(field), *_likelihood(field)]
+        parts += [*_printed_order(field), *(["\n".join(f"- {line}" for line in bullets)] if bullets else [])]
+        parts += _redefined(field, others)
     return "\n\n".join(parts) or NOTHING
 
 
-def _field_of(block: Block) -> Field:
+def _choose_entries(block: Block) -> Field:
     """Of a method measured in several configurations the one with most seeds; pretrained weights if no other."""
     entries = [entry for entry in block.entries if len(entry.by_run)]
     entries.sort(key=lambda entry: (entry.origin != "pretrained", len(entry.run_ids)))
     chosen = {entry.method: entry for entry in entries}
-
-    def of(kind: Kind) -> tuple[Entry, ...]:
-        return tuple(chosen[method] for method in sorted(chosen) if title_and_kind(method)[1] == kind)
-
-    return Field(block, of("method"), of("floor"), of("ceiling"))
-
-
-def _measured(field: Field) -> str:
-    seeds = ", ".join(f"{_title(entry.method)} {len(entry.run_ids)}" for entry in field.methods)
-    cases = max(entry.by_run.index.get_level_values("case").nunique() for entry in field.methods)
-    return f"{cases} {field.block.facts['split']} cases, protocol {field.protocol}; seeds: {seeds}."
+    return Field(block, tuple(chosen[method] for method in sorted(chosen)))
 
 
 def _printed_order(field: Field) -> list[str]:
@@ -128,7 +118,7 @@ def _printed_order(field: Field) -> list[str]:
             continue
         metric = METRICS[column[1]]
         before = _order({method: _key(printed[method], metric.key, 1.0) for method in common})
-        here = _order({method: ours[method].key for method in common})
+        here = _order({method: ours[method][1] for method in common})
         tau = kendalltau([before.index(m) for m in common], [here.index(m) for m in common]).statistic
         gap = "same" if before[0] == here[0] else _gap(field, column, before[0], here[0])
         first_here += before[0] == here[0]
@@ -147,7 +137,7 @@ def _printed_order(field: Field) -> list[str]:
 
 def _floors(field: Field) -> Iterator[str]:
     """Which methods do not beat what has learned nothing."""
-    for floor in field.floors:
+    for floor in field.of("floor"):
         compared = {entry.method: _by_column(entry, floor) for entry in field.methods}
         for column in AGAINST_FLOORS:
             found = {method: of[column] for method, of in compared.items() if column in of}
@@ -158,13 +148,12 @@ def _floors(field: Field) -> Iterator[str]:
                 chosen = [f"{_title(m)} ({_describe(d)})" for m, d in found.items() if d.better == better]
                 parts += [f"{words} {', '.join(chosen)}"] if chosen else []
             verdict = "; ".join(parts) or "every method is better"
-            label = f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
-            yield f"**{label} against {_title(floor.method)}** ({_mean(floor, column)}): {verdict}."
+            yield f"**{_label(column)} against {_title(floor.method)}** ({_mean(floor, column)}): {verdict}."
 
 
 def _ceilings(field: Field) -> Iterator[str]:
     """What an autoencoder alone loses, and who is above it."""
-    for ceiling in field.ceilings:
+    for ceiling in field.of("ceiling"):
         if ceiling.values([FIRST]).isna().all(axis=None):
             continue
         compared = ((entry, _by_column(entry, ceiling).get(FIRST)) for entry in field.methods)
@@ -189,8 +178,7 @@ def _seeds(field: Field) -> Iterator[str]:
     verdict = f"; each of the {len(common)} seeds alone gives the same order" if len(common) > 1 else ""
     if len(orders) > 1:
         verdict = f"; the {len(common)} seeds give {len(orders)} different orders"
-    label = f"{METRICS[FIRST[1]].label} of {SPACES[FIRST[0]].noun}"
-    yield f"**Seeds:** {label}, mean ± sd over seeds: {spreads}{verdict}."
+    yield f"**Seeds:** {_label(FIRST)}, mean ± sd over seeds: {spreads}{verdict}."
 
 
 def _controls(field: Field) -> Iterator[str]:
@@ -234,26 +222,26 @@ def _redefined(field: Field, others: Sequence[Field]) -> list[str]:
             common = [method for method in there if method in here and runs_there[method] == runs_here[method]]
             if len(common) < FEWEST_FOR_ORDER:
                 continue
-            keys = {m: -there[m].value if _by_distance(metric) else there[m].key for m in common}
+            keys = {m: -there[m][0] if _by_distance(metric) else there[m][1] for m in common}
             first, *_ = order = _order(keys)
-            values = (f"{scores[first].value:.{METRICS[metric].decimals}f}" for scores in (there, here))
-            ours = _order({m: here[m].key for m in common})
+            values = (f"{scores[first][0]:.{METRICS[metric].decimals}f}" for scores in (there, here))
+            ours = _order({m: here[m][1] for m in common})
             lines.append((METRICS[metric].label, other.protocol, _join(order), _join(ours), *values))
     title = "**The same predictions under the published definitions:**"
     return [title, _draw(REDEFINED_HEADS, lines)] if lines else []
 
 
-def _scores(field: Field, column: Column) -> dict[str, Score]:
-    """Method → its mean over cases and seeds, or over encoders."""
+def _scores(field: Field, column: Column) -> dict[str, tuple[float, float]]:
+    """Method → its mean over cases and seeds, or over encoders; and the key that orders it, best first."""
     metric, scores = METRICS[column[1]], {}
     for entry in field.methods:
         if metric.family == "fidelity":
             values, real = entry.by_encoder(column), entry.by_encoder(column, BASELINE_SUFFIX)
             value, distance = float(values.mean()), float((values - real).abs().mean())
             if len(values) and len(real):
-                scores[entry.method] = Score(value, distance if _by_distance(metric.key) else -value)
+                scores[entry.method] = value, distance if _by_distance(metric.key) else -value
         elif (value := float(entry.values([column])[column].mean())) == value:
-            scores[entry.method] = Score(value, _key(value, metric.key, 0.0))
+            scores[entry.method] = value, _key(value, metric.key, 0.0)
     return scores
 
 
@@ -309,6 +297,10 @@ def _key(value: float, metric: str, real: float) -> float:
     if _by_distance(metric):
         return abs(value - real)
     return value if METRICS[metric].direction == "down" else -value
+
+
+def _label(column: Column) -> str:
+    return f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
 
 
 def _order(keys: Mapping[str, float]) -> list[str]:

@@ -13,11 +13,11 @@ from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.results.inference import estimate_means
-from bench.results.model import SPACES, Results, belongs, read_results
+from bench.results.model import SPACES, Results, belongs
 from bench.results.renderers import render
 from bench.results.table_model import Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table
-from bench.system.files import with_block, write_text
+from bench.system.generated import Generated
 
 DEFAULT_BY = "psnr"
 BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
@@ -57,20 +57,13 @@ def write_block(tables: Sequence[Table], by: str, full: str) -> str:
     return f"{_explain(by)} All of it is in [{full}]({full}).\n\n{render(shown, 'md').strip() or NOTHING}"
 
 
-def refresh(results_dir: Path, by: str, out: Path, readme: Path | None, *, check: bool) -> list[Path]:
-    """Write the file, and the block of a README where one is named; with `check` only return which are out of date.
-
-    Raises UsageError for a README without the lines <!-- leaderboard --> and <!-- /leaderboard -->.
-    """
-    tables = build_leaderboard(read_results(results_dir), by)
-    wanted = {out: write_document(tables, by)}
+def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | None) -> list[Generated]:
+    """Return the file and, where a README is named, its block."""
+    tables = build_leaderboard(results, by)
+    parts = [Generated(out, write_document(tables, by))]
     if readme is not None:
-        wanted[readme] = with_block(readme, BLOCK, write_block(tables, by, os.path.relpath(out, readme.parent)))
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    if not check:
-        for path in stale:
-            write_text(path, wanted[path])
-    return stale
+        parts.append(Generated(readme, write_block(tables, by, os.path.relpath(out, readme.parent)), BLOCK))
+    return parts
 
 
 def _explain(by: str) -> str:

@@ -48,22 +48,6 @@ SPACES: dict[Space, ShownSpace] = {
 
 
 @dataclass(frozen=True)
-class Filters:
-    """Which results are shown; None shows all."""
-
-    dataset: str | None = None
-    protocol: str | None = None
-    preset: str | None = None
-    source: str | None = None
-    split: str | None = None
-
-    @property
-    def asked(self) -> dict[str, str]:
-        """The columns that are restricted."""
-        return {column: wanted for column, wanted in vars(self).items() if wanted is not None}
-
-
-@dataclass(frozen=True)
 class Summary:
     """The mean of one run over a whole set."""
 
@@ -202,15 +186,19 @@ class Results:
     runs: tuple[RunLine, ...]
     whose: str  # for messages
 
-    def only(self, filters: Filters) -> "Results":
-        """Return what passes. Raises UsageError, saying whose rows they are and what there is, where nothing does."""
+    def only(self, **asked: str | None) -> "Results":
+        """Return the rows that have in each column what is asked for; None asks for nothing.
+
+        Raises UsageError, saying whose rows they are and what there is, where none is left.
+        """
+        wanted = {column: value for column, value in asked.items() if value is not None}
         rows = self.rows
-        for column, wanted in filters.asked.items():
-            rows = rows[rows[column] == wanted]
+        for column, value in wanted.items():
+            rows = rows[rows[column] == value]
         if len(self.rows) and not len(rows):
-            asked = ", ".join(f"{column} {wanted}" for column, wanted in filters.asked.items())
-            offers = "; ".join(f"{column} {', '.join(sorted(self.rows[column].unique()))}" for column in filters.asked)
-            raise UsageError(f"{self.whose} has no rows of {asked}; it has {offers}")
+            missing = ", ".join(f"{column} {value}" for column, value in wanted.items())
+            offers = "; ".join(f"{column} {', '.join(sorted(self.rows[column].unique()))}" for column in wanted)
+            raise UsageError(f"{self.whose} has no rows of {missing}; it has {offers}")
         return Results(rows, self.runs, self.whose)
 
     def of(self, name: str) -> "Results":

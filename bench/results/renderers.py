@@ -3,8 +3,6 @@
 A `Table` has cells with ranks, spreads and footnotes; a `Sheet` is plain text in columns.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +13,8 @@ from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
-from bench.results.table_model import Cell, Table, TableBlock, draw_row
+from bench.results.table_model import Cell, Table, TableBlock
+from bench.system.csv_files import cell_of, csv_text
 
 REFERENCES = "for reference, never ranked"
 SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
@@ -63,10 +62,13 @@ class Form:
 
     def lines(self, table: Table, block: TableBlock, *, references: bool = False) -> list[list[str]]:
         """Return the methods of a block, or its references, line by line."""
-        rows = block.references if references else block.methods
-        drawn = [draw_row(row, table, numbered=not references, text=self.cell) for row in rows]
-        around = self.reference if references else str
-        return [[around(self.plain(title)), *cells] for title, *cells in drawn]
+        lines = []
+        for row in block.references if references else block.methods:
+            place = f"{row.place}. " if row.place else "– " if table.numbered and not references else ""
+            name = self.plain(place + row.title)
+            name = self.reference(name) if references else name
+            lines.append([name, str(row.seeds or ""), *map(self.cell, row.cells)])
+        return lines
 
     def notes(self, table: Table) -> list[str]:
         """Return the footnotes, each after its sign."""
@@ -126,14 +128,8 @@ def draw_markdown(sheet: Sheet) -> str:
 
 
 def draw_csv(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
-    """Return lines as CSV; what a line lacks, None and NaN are empty cells."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        cells = ((name, line.get(name)) for name in columns)
-        writer.writerow({name: cell for name, cell in cells if cell == cell})  # NaN is not
-    return text.getvalue()
+    """Return lines as CSV; what a line lacks and None are empty cells."""
+    return csv_text(columns, [[cell_of(line.get(name)) for name in columns] for line in lines])
 
 
 def _with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:

@@ -1,6 +1,6 @@
 """What a table is, whatever draws it: blocks of rows that may be compared, cells, footnotes; and who is best."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -155,12 +155,6 @@ def number_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
     shown = [row.cells[0].shown for row in known]
     numbered = [replace(row, place=shown.index(value) + 1) for row, value in zip(known, shown, strict=True)]
     return *numbered, *(row for row in rows if row.cells[0].shown is None)
-
-
-def draw_row(row: Row, table: Table, *, numbered: bool, text: Callable[[Cell], str]) -> list[str]:
-    """Return a row as text: name, seeds, cells drawn by `text`."""
-    place = "" if not table.numbered or not numbered else f"{row.place}. " if row.place else "– "
-    return [place + row.title, str(row.seeds or ""), *map(text, row.cells)]
 
 
 def _rank_column(cells: Sequence[Cell]) -> list[Cell]:

@@ -9,7 +9,7 @@ affine describes, in HU or in the windowed [0, 1].
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,18 +159,6 @@ def read_prediction(path: Path, cases: Cases, case: str, unit: Unit = "hu") -> t
     note = f"{100 * outside:.3g} % of voxels clipped to {low:g}..{high:g}" if outside else ""
     exact = volume.astype(np.float64)
     return (to_unit(exact, cases.card.window) if unit == "hu" else np.clip(exact, 0.0, 1.0)), note
-
-
-def read_predictions(
-    folder: Path, cases: Cases, names: Sequence[str] | None = None, unit: Unit = "hu"
-) -> Iterator[np.ndarray]:
-    """The volumes (D, H, W) float64 in [0, 1] of some cases (default: all), in that order. Raises as its two parts."""
-    wanted = cases.names if names is None else names
-    files = find_predictions(folder, cases.names, allow_missing=True)
-    for case in wanted:
-        if case not in files:
-            raise BenchError(f"{folder}: no prediction of {case}")
-        yield read_prediction(files[case], cases, case, unit)[0]
 
 
 def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:

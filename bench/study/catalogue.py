@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError, unknown_name
+from bench.metrics import NLL
 from bench.study import calibration, inputs, ood, sampling, training
-from bench.study.plot import Panel, draw
-from bench.study.points import Point, points_of, read_lines, write_points
+from bench.study.plot import Panel, draw_panels
+from bench.study.points import Point, Recorded, read_study, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
 from bench.system.progress import Progress
 
 Body = Callable[[StudyRequest, Sequence[TrainedRun], Progress], Iterator[Point]]
+QUALITY = ("psnr", "ssim")  # what most studies look at
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Answer:
     picture: Path
 
 
-def _panels(parameters: Sequence[str], metrics: Sequence[str]) -> tuple[Panel, ...]:
-    return tuple(Panel(parameter, metric) for metric in metrics for parameter in parameters)
+def _panels(parameters: Sequence[str], *more: str) -> tuple[Panel, ...]:
+    return tuple(Panel(parameter, metric) for metric in (*QUALITY, *more) for parameter in parameters)
 
 
 STUDIES = {
@@ -52,7 +54,7 @@ STUDIES = {
             "views",
             "How much does each further view help?",
             training.views,
-            _panels([training.VIEWS], ["psnr", "ssim"]),
+            _panels([training.VIEWS]),
             trains=True,
             takes_values=True,
         ),
@@ -60,37 +62,32 @@ STUDIES = {
             "shuffle",
             "What is left with another patient's views?",
             inputs.shuffle,
-            tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in ("psnr", "ssim")),
+            tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in QUALITY),
         ),
         Study(
             "misalign",
             "What if the object moves between the views?",
             inputs.misalign,
-            _panels(list(inputs.MOVEMENTS), ["psnr", "ssim"]),
+            _panels(list(inputs.MOVEMENTS)),
         ),
         Study(
             "noise",
             "What do few photons and a wide spectrum cost?",
             inputs.noise,
-            _panels([inputs.PHOTONS, inputs.VOLTAGE], ["psnr", "ssim"]),
+            _panels([inputs.PHOTONS, inputs.VOLTAGE]),
         ),
         Study(
             "steps",
             "How many sampling steps are needed?",
             sampling.steps,
-            _panels([sampling.STEPS], ["psnr", "ssim", "seconds"]),
+            _panels([sampling.STEPS], "seconds"),
             takes_values=True,
         ),
         Study(
             "samples",
             "What do several samples of a case say?",
             sampling.samples,
-            (
-                Panel(sampling.BEST, "psnr"),
-                Panel(sampling.MEAN, "psnr"),
-                Panel(sampling.MEAN, "ssim"),
-                Panel(sampling.MEAN, "mae"),
-            ),
+            (Panel(sampling.BEST, "psnr"), *(Panel(sampling.MEAN, metric) for metric in (*QUALITY, "mae"))),
             takes_values=True,
             also=("spread",),
         ),
@@ -99,12 +96,12 @@ STUDIES = {
             "Do samples spread as the truth does, given the views?",
             calibration.calibration,
             (
-                Panel(calibration.INSIDE, "inside_body", diagonal=True),
-                Panel(calibration.INSIDE, "inside_factors", diagonal=True),
+                *(Panel(calibration.INSIDE, metric, diagonal=True) for metric in ("inside_body", "inside_factors")),
                 Panel(calibration.FACTOR, "excess", ordered=False, line=0.0),
-                Panel(calibration.FACTOR, "unexplained", ordered=False, line=1.0),
-                Panel(calibration.FACTOR, "spread_ratio", ordered=False, line=1.0),
-                Panel(calibration.FACTOR, "spread_skill", ordered=False, line=1.0),
+                *(
+                    Panel(calibration.FACTOR, metric, ordered=False, line=1.0)
+                    for metric in ("unexplained", "spread_ratio", "spread_skill")
+                ),
             ),
             takes_values=True,
             also=("inside",),
@@ -114,13 +111,13 @@ STUDIES = {
             "Does the likelihood tell other inputs from the test cases?",
             ood.ood,
             tuple(Panel(ood.KIND, score, ordered=False, line=0.5, limits=(-0.04, 1.04)) for score in ood.SCORES),
-            also=("nll_bits_per_voxel",),
+            also=(NLL,),
         ),
         Study(
             "train-size",
             "How soon does a method overfit?",
             training.train_size,
-            _panels([training.TRAINING_CASES], ["psnr", "nll_bits_per_voxel"]),
+            (Panel(training.TRAINING_CASES, "psnr"), Panel(training.TRAINING_CASES, NLL)),
             trains=True,
             takes_values=True,
         ),
@@ -137,7 +134,8 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
         raise unknown_name("study", name, list(STUDIES))
     study = STUDIES[name]
     if request.values and not study.takes_values:
-        raise UsageError(f"{name} has settings of its own; --values is for " + ", ".join(_with_values()))
+        taking = ", ".join(study.name for study in STUDIES.values() if study.takes_values)
+        raise UsageError(f"{name} has settings of its own; --values is for {taking}")
     if study.trains and (request.run_ids or not request.methods):
         raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
     runs = [] if study.trains else find_runs(request, progress)
@@ -146,35 +144,28 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
     known = [point for point in points if point.measured]
     if not known:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")
-    path = request.results_dir / "studies" / f"{name}-{_subject(known)}.csv"
+    path = request.results_dir / "studies" / f"{name}-{_name_subject(known)}.csv"
     write_points(path, name, points)
     return Answer(points, path, draw_study(path))
 
 
 def draw_study(path: Path) -> Path:
     """Draw a study's CSV and return the picture, a PNG beside it. Raises BenchError for a damaged CSV."""
-    lines = read_lines(path)
-    if lines[0]["study"] not in STUDIES:
-        raise BenchError(f"{path} is of no study that is known: {lines[0]['study']}")
-    study = STUDIES[lines[0]["study"]]
-    try:
-        known = [point for point in points_of(lines) if point.measured]
-    except ValueError as error:
-        raise BenchError(f"{path} holds a value that is no number: {error}") from error
-    measured = {(point.parameter, metric) for point in known for metric in point.measured}
-    panels = [panel for panel in study.panels if (panel.parameter, panel.metric) in measured]
+    recorded = read_study(path)
+    if recorded.study not in STUDIES:
+        raise BenchError(f"{path} is of no study that is known: {recorded.study}")
+    measured = {(summary.parameter, summary.metric) for summary in recorded.summaries}
+    panels = [p for p in STUDIES[recorded.study].panels if (p.parameter, p.metric) in measured]
     if not panels:
         raise BenchError(f"{path} holds nothing to draw; run the study again")
-    facts = known[0].facts
-    title = f"{study.question}\n{facts['dataset']} ({facts['source']} data), preset {facts['preset']}, "
-    title += f"{max(len(by_case) for point in known for by_case in point.values.values())} cases; intervals 95 %"
-    picture = path.with_suffix(".png")
-    draw(picture, title, panels, known)
-    return picture
+    draw_panels(path.with_suffix(".png"), _entitle(recorded), panels, recorded.summaries)
+    return path.with_suffix(".png")
 
 
-def _with_values() -> list[str]:
-    return [study.name for study in STUDIES.values() if study.takes_values]
+def _entitle(recorded: Recorded) -> str:
+    question = STUDIES[recorded.study].question
+    where = "{dataset} ({source} data), preset {preset}".format(**recorded.facts)
+    return f"{question}\n{where}, {recorded.cases} cases; intervals 95 %"
 
 
 def _require_comparable(runs: Sequence[TrainedRun]) -> None:
@@ -183,8 +174,8 @@ def _require_comparable(runs: Sequence[TrainedRun]) -> None:
         raise UsageError(f"runs {', '.join(prints.values())} have different data; study them one by one")
 
 
-def _subject(points: Sequence[Point]) -> str:
-    """Return what a file is named after: dataset, preset, methods, seeds."""
+def _name_subject(points: Sequence[Point]) -> str:
+    """Return what a file is named after: data set, preset, methods, seeds."""
     methods = "+".join(dict.fromkeys(point.facts["method"] for point in points))
     seeds = "+".join(dict.fromkeys(point.facts["seed"] for point in points))
     return f"{points[0].facts['dataset']}-{points[0].facts['preset']}-{methods}-s{seeds}"

@@ -1,20 +1,23 @@
 """The picture of a study: one panel a parameter and metric, one line a method and split, bands are intervals."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.pictures.drawing import colour_of, looks_of, marker_of, save_figure
-from bench.study.points import Point, Summary, label_of, summaries
+from bench.study.points import Summary, label_of
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
 CROWDED = 52  # letters under an axis, beyond which words are slanted
 LINES = {"test": "-", "train": "--"}
+GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": ":"}  # what a line has that no method drew
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,21 @@ class Panel:
     limits: tuple[float, float] | None = None  # of the vertical axis
 
 
-def draw(path: Path, title: str, panels: Sequence[Panel], points: Sequence[Point]) -> None:
+def draw_panels(path: Path, title: str, panels: Sequence[Panel], summaries: Sequence[Summary]) -> None:
     """Write a PNG."""
-    save_figure(figure_of(title, panels, points), path)
+    save_figure(make_figure(title, panels, summaries), path)
 
 
-def figure_of(title: str, panels: Sequence[Panel], points: Sequence[Point]) -> Figure:
-    """The figure, with one legend for all panels."""
-    found = summaries(points)
+def make_figure(title: str, panels: Sequence[Panel], summaries: Sequence[Summary]) -> Figure:
+    """Return the figure, with one legend for all panels."""
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
-    looks = looks_of(point.facts["method"] for point in points)
+    looks = looks_of(summary.method for summary in summaries)
     for axis, panel in zip(axes.flat, panels, strict=False):
-        mine = [s for s in found if (s.point.parameter, s.metric) == (panel.parameter, panel.metric)]
+        mine = [s for s in summaries if (s.parameter, s.metric) == (panel.parameter, panel.metric)]
         _draw_panel(axis, panel, mine, looks)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
@@ -54,40 +56,38 @@ def figure_of(title: str, panels: Sequence[Panel], points: Sequence[Point]) -> F
     return figure
 
 
-def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], looks: Mapping[str, int]) -> None:
-    settings, numbers = _order(list(dict.fromkeys(summary.point.setting for summary in found)))
-    places = dict(zip(settings, numbers or range(len(settings)), strict=True))
-    if panel.diagonal and numbers:
-        axis.plot([min(numbers), max(numbers)], [min(numbers), max(numbers)], color="0.6", linewidth=1, linestyle=":")
+def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: Mapping[str, int]) -> None:
+    numbers = {s.setting: number for s in summaries if (number := _number(s.setting)) is not None}
+    words = dict.fromkeys(s.setting for s in summaries if s.setting not in numbers)
+    settings = [*sorted(numbers, key=lambda setting: numbers[setting]), *words]  # numbers by size, words as they came
+    places = {setting: float(place) for place, setting in enumerate(settings)} if words else numbers
+    if panel.diagonal and not words:
+        ends = [min(numbers.values()), max(numbers.values())]
+        axis.plot(ends, ends, **GUIDE)
     if panel.line is not None:
-        axis.axhline(panel.line, color="0.6", linewidth=1, linestyle=":")
-    every = groupby(sorted(found, key=lambda s: s.point.series), key=lambda s: s.point.series)
+        axis.axhline(panel.line, **GUIDE)
+    every = groupby(sorted(summaries, key=lambda s: s.series), key=lambda s: s.series)
     for index, ((method, seed, _, split), members) in enumerate(every):
-        line = sorted(members, key=lambda s: places[s.point.setting])
-        where = [places[s.point.setting] for s in line]
-        means, low, high = ([getattr(s, name) for s in line] for name in ("mean", "low", "high"))
+        line = sorted(members, key=lambda s: places[s.setting])
+        where, means = [places[s.setting] for s in line], [s.mean for s in line]
         colour, marker = colour_of(looks[method]), marker_of(looks[method])
         label = f"{method}, seed {seed}" + ("" if split == "test" else f", {split}")
         if panel.ordered and len(line) > 1:
             style = LINES.get(split, ":")
             axis.plot(where, means, linestyle=style, marker=marker, markersize=4, color=colour, label=label)
+            low, high = [s.low for s in line], [s.high for s in line]
             axis.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
         else:
-            below = [max(0.0, mean - end) for mean, end in zip(means, low, strict=True)]  # an interval need not hold it
-            above = [max(0.0, end - mean) for mean, end in zip(means, high, strict=True)]
+            spans = [[max(0.0, s.mean - s.low) for s in line], [max(0.0, s.high - s.mean) for s in line]]
             apart = [place + (0.0 if panel.ordered else 0.12 * index) for place in where]
-            axis.errorbar(apart, means, [below, above], fmt=marker, markersize=4, capsize=3, color=colour, label=label)
-    if numbers is None:
-        axis.set_xticks(range(len(settings)), settings, fontsize=8)
-        if sum(map(len, settings)) > CROWDED:
-            for tick in axis.get_xticklabels():
-                tick.set(rotation=25, ha="right", rotation_mode="anchor")
-    elif min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE:
+            axis.errorbar(apart, means, spans, fmt=marker, markersize=4, capsize=3, color=colour, label=label)
+    if not words and min(numbers.values()) > 0 and max(numbers.values()) / min(numbers.values()) >= WIDE:
         axis.set_xscale("log", base=2)
-        axis.set_xticks(numbers, settings, fontsize=8)
         axis.minorticks_off()
-    else:
-        axis.set_xticks(numbers, settings, fontsize=8)
+    axis.set_xticks([places[setting] for setting in settings], settings, fontsize=8)
+    if words and sum(map(len, settings)) > CROWDED:
+        for tick in axis.get_xticklabels():
+            tick.set(rotation=25, ha="right", rotation_mode="anchor")
     if panel.limits is not None:
         axis.set_ylim(*panel.limits)
     axis.set_xlabel(panel.parameter, fontsize=9)
@@ -96,16 +96,7 @@ def _draw_panel(axis: Axes, panel: Panel, found: Sequence[Summary], looks: Mappi
     axis.grid(alpha=0.25)
 
 
-def _order(settings: Sequence[str]) -> tuple[list[str], list[float] | None]:
-    """Numbers by size, then words as they came; and the numbers where there are no words."""
-    numbers = sorted((setting for setting in settings if _is_number(setting)), key=float)
-    words = [setting for setting in settings if not _is_number(setting)]
-    return numbers + words, None if words else [float(setting) for setting in numbers]
-
-
-def _is_number(setting: str) -> bool:
-    try:
-        float(setting)
-    except ValueError:
-        return False
-    return True
+def _number(setting: str) -> float | None:
+    with suppress(ValueError):
+        return float(setting)
+    return None

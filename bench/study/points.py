@@ -1,10 +1,9 @@
 """What a study measured: values by case at every setting, their means with intervals, the change from the reference."""
 
-import csv
-import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.metrics import METRICS
-from bench.metrics.stats import Estimate, mean_intervals
-from bench.system.files import write_text
+from bench.metrics.stats import LEVEL, Estimate, mean_intervals
+from bench.results.renderers import Sheet
+from bench.system.csv_files import read_rows, write_rows
 
 Values = dict[str, dict[str, float]]
 """Metric → case → value; NaN where it is undefined."""
 
-OWN_METRICS = {  # beside those of scores.csv: label, digits after the point
+OWN_METRICS = {  # beside those of the results: label, digits after the point
     "seconds": ("Seconds a case", 3),
     "inside": ("Share of voxels inside", 3),
     "inside_body": ("Share of body voxels inside", 3),
@@ -38,7 +38,17 @@ OWN_METRICS = {  # beside those of scores.csv: label, digits after the point
     "spread_skill": ("Sampled spread / error", 2),
 }
 FACTS = ("run_id", "method", "dataset", "source", "preset", "seed")
-COLUMNS = ("study", *FACTS, "split", "parameter", "setting", "metric", "level", "case", "stat", "value", "n", "note")
+NUMBERS = {  # stat of a line → field of Summary, beside the mean or value itself
+    "ci_lo": "low",
+    "ci_hi": "high",
+    "change": "change",
+    "change_ci_lo": "change_low",
+    "change_ci_hi": "change_high",
+}
+HEADS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Value", f"{LEVEL:.0%} interval", "Change")
+NAN = float("nan")
+Key = tuple[str, str, str, str, str, str]
+"""Method, seed, parameter, setting, split, metric."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,6 @@ class Point:
     compared: bool = True  # with the reference; False where settings are not variants of one thing
 
     @property
-    def series(self) -> tuple[str, str, str, str]:
-        """What the points of one line share: method, seed, parameter, split."""
-        return self.facts["method"], self.facts["seed"], self.parameter, self.split
-
-    @property
     def measured(self) -> tuple[str, ...]:
         """The metrics it has."""
         return *self.values, *self.of_set
@@ -69,149 +74,173 @@ class Point:
 class Summary:
     """One metric of one point: the mean over cases and its change from the reference, each with an interval."""
 
-    point: Point
+    method: str
+    seed: str
+    parameter: str
+    setting: str
+    split: str
     metric: str
+    stat: str  # mean, or `value` for what is no mean over cases
     n: int
     mean: float
-    low: float
-    high: float
-    change: float | None  # None at the reference
-    change_low: float | None
-    change_high: float | None
-    stat: str = "mean"  # `value` for what is no mean over cases
+    low: float = NAN
+    high: float = NAN
+    change: float = NAN  # NaN at the reference
+    change_low: float = NAN
+    change_high: float = NAN
+
+    @property
+    def series(self) -> tuple[str, str, str, str]:
+        """What the points of one line share."""
+        return self.method, self.seed, self.parameter, self.split
+
+    @property
+    def label(self) -> str:
+        """What its metric is called, with its unit."""
+        return label_of(self.metric)
+
+    @property
+    def digits(self) -> int:
+        """Digits shown after the point."""
+        return OWN_METRICS[self.metric][1] if self.metric in OWN_METRICS else METRICS[self.metric].decimals
 
 
-def summaries(points: Sequence[Point]) -> list[Summary]:
-    """All metrics of all points, in their order. Changes are paired over the cases that both have."""
-    references: dict[tuple[str, ...], Point] = {}
-    result = []
-    for point in points:
-        if not point.measured:
-            continue
-        reference = references.setdefault(point.series, point)
-        for metric, by_case in point.values.items():
-            known = _matrix([by_case], list(by_case))
-            means = mean_intervals(known)
-            change: tuple[float | None, float | None, float | None] = (None, None, None)
-            before = reference.values.get(metric, {})
-            common = [case for case in by_case if case in before]
-            if point.compared and reference is not point and common:
-                pair = _matrix([by_case, before], common)
-                changes = mean_intervals(pair[:, :1] - pair[:, 1:])
-                change = float(changes.mean[0]), float(changes.low[0]), float(changes.high[0])
-            ends = float(means.mean[0]), float(means.low[0]), float(means.high[0])
-            result.append(Summary(point, metric, int(means.n[0]), *ends, *change))
-        for metric, found in point.of_set.items():
-            interval = found.value, found.low, found.high
-            result.append(
-                Summary(point, metric, found.n, *interval, change=None, change_low=None, change_high=None, stat="value")
-            )
-    return result
+@dataclass(frozen=True)
+class Line:
+    """One row of a study's CSV: a number of a summary (level set), of a case, or no number and a note that says why."""
+
+    study: str
+    run_id: str
+    method: str
+    dataset: str
+    source: str
+    preset: str
+    seed: str
+    split: str
+    parameter: str
+    setting: str
+    metric: str = ""
+    level: str = ""
+    case: str = ""
+    stat: str = ""
+    value: float | None = None
+    n: int | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What it is a number of."""
+        return self.method, self.seed, self.parameter, self.setting, self.split, self.metric
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A study as its CSV tells it."""
+
+    study: str
+    facts: Mapping[str, str]  # data set, source and preset
+    cases: int  # of the point that has most
+    notes: tuple[str, ...]
+    summaries: tuple[Summary, ...]
+
+
+def summarise(points: Sequence[Point]) -> list[Summary]:
+    """Return all metrics of all points, in their order. Changes are paired over the cases that both have."""
+    return [summary for _, summaries in _summarise(points) for summary in summaries]
 
 
 def label_of(metric: str) -> str:
-    """Return how a metric is called, with its unit."""
-    if metric in OWN_METRICS:
-        return OWN_METRICS[metric][0]
-    return METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")
+    """Return what a metric is called, with its unit."""
+    return OWN_METRICS[metric][0] if metric in OWN_METRICS else METRICS[metric].name
 
 
-def digits_of(metric: str) -> int:
-    """Digits shown after the point."""
-    return OWN_METRICS[metric][1] if metric in OWN_METRICS else METRICS[metric].decimals
+def draw_sheet(summaries: Sequence[Summary], metrics: Sequence[str]) -> Sheet:
+    """Return the table of some metrics: one line a point and metric."""
+    lines = [
+        [
+            *(s.method, s.seed, s.parameter, s.setting, s.split, s.label, str(s.n), _write(s.mean, s.digits)),
+            _write_interval(s.low, s.high, s.digits),
+            f"{_write(s.change, s.digits, '+')} {_write_interval(s.change_low, s.change_high, s.digits, '+')}".strip(),
+        ]
+        for s in summaries
+        if s.metric in metrics
+    ]
+    return Sheet(HEADS, lines, words=range(6))
 
 
 def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
     """Write a tidy CSV: of every point and metric the summary (level set), then the values (level case)."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    found = summaries(points)
-    for point in points:
-        shared = {"study": study, **point.facts, "split": point.split}
-        shared |= {"parameter": point.parameter, "setting": point.setting, "note": point.note}
-        if not point.measured:
-            writer.writerow(shared)
-        for summary in (entry for entry in found if entry.point is point):
-            for stat, value in _stats(summary):
-                if value is not None and math.isfinite(value):
-                    row = {"metric": summary.metric, "level": "set", "stat": stat, "value": value, "n": summary.n}
-                    writer.writerow({**shared, **row})
-        for metric, by_case in point.values.items():
-            for case, value in by_case.items():
-                known = value if math.isfinite(value) else ""
-                row = {"metric": metric, "level": "case", "case": case, "stat": "value", "value": known, "n": 1}
-                writer.writerow({**shared, **row})
-    write_text(path, text.getvalue())
+    write_rows(path, Line, _lines(study, points))
 
 
-def read_lines(path: Path) -> list[dict[str, str]]:
-    """The lines of a study's CSV by COLUMNS. Raises BenchError for a file without any or with other columns."""
-    try:
-        with path.open(newline="") as file:
-            header, *lines = csv.reader(file, strict=True)
-    except (OSError, csv.Error, ValueError) as error:
-        raise BenchError(f"{path} cannot be read as CSV: {error}") from error
-    if header != list(COLUMNS) or any(len(line) != len(header) for line in lines):
-        raise BenchError(f"{path} has other columns than `bench study` writes; run the study again")
+def read_study(path: Path) -> Recorded:
+    """Return what `write_points` wrote. Raises BenchError for a damaged or empty file, or an unknown metric."""
+    lines = read_rows(path, Line)
     if not lines:
         raise BenchError(f"{path} has no rows")
-    return [dict(zip(header, line, strict=True)) for line in lines]
-
-
-def points_of(lines: Sequence[Mapping[str, str]]) -> list[Point]:
-    """The points that `write_points` wrote, in their order; what they were compared with is not known any more.
-
-    Raises ValueError for a value that is no number.
-    """
-    found: dict[tuple[str, ...], Point] = {}
-    sets: dict[tuple[tuple[str, ...], str], dict[str, str]] = {}
+    unknown = {line.metric for line in lines} - {"", *METRICS, *OWN_METRICS}
+    if unknown:
+        raise BenchError(f"{path} holds the unknown metric {min(unknown)}; run the study again")
+    of_sets: dict[Key, dict[str, Line]] = {}
     for line in lines:
-        facts = {name: line[name] for name in FACTS}
-        key = (*facts.values(), line["split"], line["parameter"], line["setting"])
-        made = Point(facts, line["parameter"], line["setting"], {}, line["split"], line["note"], compared=False)
-        point = found.setdefault(key, made)
-        if line["level"] == "case":
-            point.values.setdefault(line["metric"], {})[line["case"]] = float(line["value"] or "nan")
-        elif line["level"] == "set":
-            sets.setdefault((key, line["metric"]), {"n": line["n"]})[line["stat"]] = line["value"]
-    for (key, metric), stats in sets.items():
-        if "value" in stats:
-            value, low, high = (float(stats.get(name, "nan")) for name in ("value", "ci_lo", "ci_hi"))
-            known = {**found[key].of_set, metric: Estimate(value, low, high, int(stats["n"]))}
-            found[key] = replace(found[key], of_set=known)
-    return list(found.values())
+        if line.level == "set":
+            of_sets.setdefault(line.key, {})[line.stat] = line
+    summaries = []
+    for key, stats in of_sets.items():
+        first = stats["value" if "value" in stats else "mean"]
+        numbers = (NAN if stat not in stats else stats[stat].value for stat in (first.stat, *NUMBERS))
+        summaries.append(Summary(*key, first.stat, first.n or 0, *(NAN if v is None else v for v in numbers)))
+    cases = Counter(line.key for line in lines if line.level == "case")
+    noted = (line for line in lines if line.note and line.level != "case")
+    notes = dict.fromkeys(f"{line.method}, {line.parameter} {line.setting}: {line.note}" for line in noted)
+    facts = {name: getattr(lines[0], name) for name in ("dataset", "source", "preset")}
+    return Recorded(lines[0].study, facts, max(cases.values(), default=0), tuple(notes), tuple(summaries))
 
 
-def as_lines(points: Sequence[Point], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the table that is shown: one line a point and metric."""
-    heads = ["Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Mean", "95% interval", "Change"]
-    lines = []
-    for entry in summaries(points):
-        if entry.metric not in metrics:
-            continue
-        digits, point = digits_of(entry.metric), entry.point
-        change = ""
-        if entry.change is not None and entry.change_low is not None and entry.change_high is not None:
-            change = f"{entry.change:+.{digits}f} [{entry.change_low:+.{digits}f}, {entry.change_high:+.{digits}f}]"
-        lines.append(
-            [
-                *(point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split),
-                *(label_of(entry.metric), str(entry.n), f"{entry.mean:.{digits}f}"),
-                *(f"[{entry.low:.{digits}f}, {entry.high:.{digits}f}]", change),
-            ]
-        )
-    return heads, lines
+def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]:
+    references: dict[tuple[str, ...], Point] = {}
+    for point in points:
+        place = (point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split)
+        series = (*place[:3], place[4])
+        reference = references.setdefault(series, point) if point.measured else point
+        summaries = []
+        for metric, by_case in point.values.items():
+            (n,), ends = _estimate(np.array([[value] for value in by_case.values()]))
+            before = reference.values.get(metric, {}) if point.compared and reference is not point else {}
+            both = np.array([[value - before[case]] for case, value in by_case.items() if case in before])
+            changes = _estimate(both)[1] if len(both) else ()
+            summaries.append(Summary(*place, metric, "mean", int(n), *ends, *changes))
+        for metric, whole in point.of_set.items():
+            summaries.append(Summary(*place, metric, "value", whole.n, whole.value, whole.low, whole.high))
+        yield point, summaries
 
 
-def _stats(summary: Summary) -> Iterator[tuple[str, Any]]:
-    yield summary.stat, summary.mean
-    yield "ci_lo", summary.low
-    yield "ci_hi", summary.high
-    yield "change", summary.change
-    yield "change_ci_lo", summary.change_low
-    yield "change_ci_hi", summary.change_high
+def _estimate(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
+    means = mean_intervals(values)
+    return means.n, (float(means.mean[0]), float(means.low[0]), float(means.high[0]))
 
 
-def _matrix(columns: Sequence[Mapping[str, float]], cases: Sequence[str]) -> np.ndarray:
-    return np.array([[column[case] for column in columns] for case in cases], dtype=np.float64)
+def _lines(study: str, points: Sequence[Point]) -> Iterator[Line]:
+    for point, summaries in _summarise(points):
+        shared: dict[str, Any] = {"study": study, **point.facts, "split": point.split, "parameter": point.parameter}
+        shared |= {"setting": point.setting, "note": point.note}
+        if not point.measured:
+            yield Line(**shared)
+        for summary in summaries:
+            for stat, name in ((summary.stat, "mean"), *NUMBERS.items()):
+                value = getattr(summary, name)
+                if math.isfinite(value):
+                    yield Line(**shared, metric=summary.metric, level="set", stat=stat, value=value, n=summary.n)
+        for metric, by_case in point.values.items():
+            for case, value in by_case.items():
+                known = value if math.isfinite(value) else None
+                yield Line(**shared, metric=metric, level="case", case=case, stat="value", value=known, n=1)
+
+
+def _write(value: float, digits: int, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f}" if math.isfinite(value) else ""
+
+
+def _write_interval(low: float, high: float, digits: int, sign: str = "") -> str:
+    ends = [_write(end, digits, sign) for end in (low, high)]
+    return f"[{', '.join(ends)}]" if all(ends) else ""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +10,19 @@ import torch
 
 from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import DatasetSpec, Split
+from bench.dataset import DatasetSpec
 from bench.errors import BenchError, UsageError
 from bench.method import Method
-from bench.metrics.distortion import mae, mse, psnr
-from bench.metrics.ssim import ssim
+from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.registry import get_dataset, get_method
-from bench.runs.folder import RunFolder
+from bench.runs.folder import RunFolder, find_run
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
+from bench.scoring.cases import score_pair
+from bench.scoring.protocol import WholeArrays
 from bench.study.points import Values
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
@@ -48,34 +49,13 @@ class StudyRequest:
     results_dir: Path = Path("results")
 
 
-@dataclass(frozen=True)
-class TrainedRun:
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun(Run):
     """A run with its weights in place."""
 
-    run: Run
     config: RunConfig
     spec: DatasetSpec
     method: Method
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where it lies."""
-        return self.run.folder
-
-    @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.run.seed
-
-    @property
-    def cases(self) -> Mapping[Split, Cases]:
-        """All of its data."""
-        return self.run.cases
-
-    @property
-    def device(self) -> torch.device:
-        """Where its networks are."""
-        return self.run.accelerator.device
 
     @property
     def facts(self) -> dict[str, str]:
@@ -90,35 +70,27 @@ class TrainedRun:
             "seed": str(self.seed),
         }
 
-    def with_setting(self, key: str, value: int) -> "TrainedRun":
-        """The same weights under another value of one setting. Raises UsageError for a key the method lacks."""
-        known = _keys(self.config.options)
-        if key not in known:
-            steps = [name for name in known if "steps" in name and ".loop." not in name]
-            hint = (
-                f"name one with --setting: {', '.join(steps)}" if steps else "nor any that counts steps; leave it out"
-            )
+    @property
+    def options(self) -> dict[str, object]:
+        """The method's settings by their keys, such as sampling.steps; None where one is open."""
+        return _flatten(self.config.options)
+
+    def with_option(self, key: str, value: int) -> "TrainedRun":
+        """Return the same weights under another value of a setting. Raises UsageError for a key the method lacks."""
+        if key not in self.options:
+            steps = [name for name in self.options if "steps" in name and ".loop." not in name]
+            named = f"name one with --setting: {', '.join(steps)}"
+            hint = named if steps else "nor any that counts steps; leave it out"
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
         options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
-        return _load(self.run, type(self.method), config, self.spec)
-
-    def has_setting(self, key: str) -> bool:
-        """Return whether the method knows a setting, open or not."""
-        return key in _keys(self.config.options)
-
-    def setting(self, key: str) -> object:
-        """The value of a setting; None where the method lacks it or leaves it open."""
-        value: object = self.config.options
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
+        return _load(self, type(self.method), config, self.spec)
 
 
 def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
-    """The finished runs that are asked for. Raises UsageError where one is missing or its data have changed."""
+    """Return the finished runs that are asked for. Raises UsageError where one is missing or its data have changed."""
     if request.run_ids:
-        return [open_run(_folder(request.runs_dir, run_id), request, progress) for run_id in request.run_ids]
+        return [open_run(_find_folder(request.runs_dir, run_id), request, progress) for run_id in request.run_ids]
     if not request.methods:
         raise UsageError("name trained methods with --method, or finished runs with --run")
     found = []
@@ -158,35 +130,22 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
 
 
 def take_first(cases: Cases, limit: int | None) -> Cases:
-    """The first cases of a split."""
-    count = len(cases) if limit is None else min(limit, len(cases))
-    part = slice(0, count)
-    return replace(
-        cases,
-        names=cases.names[part],
-        hounsfield=cases.hounsfield[part],
-        line_integrals=cases.line_integrals[part],
-        affines=cases.affines[part],
-    )
+    """Return the first cases of a split."""
+    arrays = ("names", "hounsfield", "line_integrals", "affines")
+    return replace(cases, **{name: getattr(cases, name)[:limit] for name in arrays})
 
 
 def scores(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
-    """PSNR, SSIM, MSE and MAE of two volumes (D, H, W) in [0, 1], as the protocol ct3d-1 defines them.
+    """Return MSE, MAE, PSNR and SSIM of two volumes (D, H, W) in [0, 1], as the default protocol defines them.
 
     NaN where one is undefined.
     """
-    truth, made = truth.astype(np.float64), made.astype(np.float64)
-    values = {
-        "psnr": psnr(truth, made, data_range=1.0),
-        "ssim": ssim(truth, made, data_range=1.0),
-        "mse": mse(truth, made),
-        "mae": mae(truth, made),
-    }
-    return {name: float("nan") if value is None else value for name, value in values.items()}
+    pair = score_pair("3d", "all", truth.astype(np.float64), made.astype(np.float64), WholeArrays())
+    return {score.metric: float("nan") if score.value is None else score.value for score in pair}
 
 
 def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, likelihood: bool = False) -> Values:
-    """Metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
+    """Return metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
 
     The seeds are those of `bench run`, so that unchanged views give the run's own predictions.
     """
@@ -199,7 +158,7 @@ def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, lik
                     values.setdefault(metric, {})[name] = value
             if likelihood:
                 bits = {entry.case: nll_bits_per_voxel(entry) for entry in likelihoods(run, cases, indices)}
-                values.setdefault("nll_bits_per_voxel", {}).update(bits)
+                values.setdefault(NLL, {}).update(bits)
             task.advance(indices[-1] + 1)
     return values
 
@@ -208,12 +167,12 @@ def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, lik
 def reconstructions(
     run: TrainedRun, cases: Cases, sample: int = 0
 ) -> Iterator[tuple[Sequence[str], np.ndarray, float]]:
-    """Group by group: names, volumes (B, D, H, W) in [0, 1], seconds a case. Sample 0 is the one `bench run` draws."""
+    """Yield names, volumes (B, D, H, W) in [0, 1], seconds a case, by group. `bench run` draws sample 0."""
     own = ("sample",) if sample == 0 else ("sample", sample)
     for start in range(0, len(cases), CASES_AT_ONCE):
         group = range(start, min(start + CASES_AT_ONCE, len(cases)))
         names = [cases.names[index] for index in group]
-        views = cases.views(group).to(run.device)
+        views = cases.views(group).to(run.accelerator.device)
         began = time.perf_counter()
         made = run.method.reconstruct(views, seeds=[derive_seed(run.seed, *own, name) for name in names])
         volumes = made.float().cpu().numpy()
@@ -224,10 +183,10 @@ def reconstructions(
 
 @torch.inference_mode()
 def likelihoods(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[CaseLikelihood]:
-    """The bound of some cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
+    """Return the bounds of cases given their views, with the seeds of `bench run`. Raises BenchError without one."""
     names = [cases.names[index] for index in indices]
     seeds = [derive_seed(run.seed, "bound", name) for name in names]
-    volumes, views = cases.volumes(indices).to(run.device), cases.views(indices).to(run.device)
+    volumes, views = cases.volumes(indices).to(run.accelerator.device), cases.views(indices).to(run.accelerator.device)
     bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
         raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
@@ -242,11 +201,12 @@ def _load(run: Run, method_class: type[Method], config: RunConfig, spec: Dataset
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(run.accelerator.device).eval()
-    return TrainedRun(run, config, spec, method)
+    own = {field.name: getattr(run, field.name) for field in fields(Run)}
+    return TrainedRun(**own, config=config, spec=spec, method=method)
 
 
 def run_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
-    """The training of one method; settings of `extra` lie over those the user asked for."""
+    """Return the training of one method; settings of `extra` lie over those the user asked for."""
     return RunRequest(
         method=method,
         dataset=request.dataset,
@@ -261,16 +221,16 @@ def run_request(request: StudyRequest, method: str, seed: int, extra: Sequence[s
     )
 
 
-def _folder(runs_dir: Path, run_id: str) -> RunFolder:
-    found = sorted(runs_dir.glob(f"*/*/{run_id}/run.json"))
-    if not found:
+def _find_folder(runs_dir: Path, run_id: str) -> RunFolder:
+    folder = find_run(run_id, runs_dir)
+    if folder is None:
         known = sorted(path.parent.name for path in runs_dir.glob("*/*/*/run.json"))
         raise UsageError(f"no run {run_id} in {runs_dir}; there are {', '.join(known) or 'none'}")
-    return RunFolder(found[0].parent)
+    return folder
 
 
-def _keys(options: Mapping[str, object], prefix: str = "") -> list[str]:
-    found = []
+def _flatten(options: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for name, value in options.items():
-        found += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
-    return found
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -27,18 +27,18 @@ def steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress)
 
     A method without the setting is measured once, for comparison, beside methods that have it.
     """
-    some = any(run.has_setting(request.setting) for run in runs)
+    some = any(request.setting in run.options for run in runs)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
-        if some and not run.has_setting(request.setting):
+        if some and request.setting not in run.options:
             found = measure(run, cases, progress, f"{run.config.method}, no {request.setting}")
             yield Point(run.facts, STEPS, NONE, found, note=f"has no {request.setting}")
             continue
         if request.values:
-            variants = [(value, run.with_setting(request.setting, value)) for value in request.values]
+            variants = [(value, run.with_option(request.setting, value)) for value in request.values]
         else:
             variants = _list_accepted(run, request.setting)
-        own = run.setting(request.setting)
+        own = run.options.get(request.setting)
         what = f"{run.config.method}, {request.setting}"
         setting = AS_CONFIGURED if own is None else str(own)
         yield Point(run.facts, STEPS, setting, measure(run, cases, progress, f"{what} {setting}"))
@@ -93,7 +93,7 @@ def _list_accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
     variants: list[tuple[int, TrainedRun]] = []
     for value in STEP_COUNTS:
         try:
-            variants.append((value, run.with_setting(key, value)))
+            variants.append((value, run.with_option(key, value)))
         except UsageError:
             if not variants:
                 raise

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from bench.errors import BenchError, BusyError, UsageError
+from bench.errors import BenchError, BusyError
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 
@@ -151,28 +151,6 @@ def read_json(path: Path) -> Any:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, RecursionError, OSError) as error:
         raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
-
-
-def replace_block(path: Path, name: str, text: str) -> None:
-    """Put `text` between the lines <!-- name --> and <!-- /name --> of a file; raises as `with_block`."""
-    write_text(path, with_block(path, name, text))
-
-
-def with_block(path: Path, name: str, text: str) -> str:
-    """Return what a file holds once `text` stands between its lines <!-- name --> and <!-- /name -->.
-
-    Raises UsageError where it does not hold each of them once, in this order.
-    """
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    before, _, rest = content.partition(start)
-    _, closed, after = rest.partition(end)
-    if content.count(start) != 1 or content.count(end) != 1 or not closed:
-        raise UsageError(f"{path} needs one line {start} and, after it, one line {end}")
-    return f"{before}{start}\n{text.strip()}\n{end}{after}"
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.results import model
-from bench.results.model import Filters, read_results
+from bench.results.model import read_results
 from bench.results.table_model import Cell, Row, TableBlock
 from bench.results.tables import build_tables
 
@@ -98,7 +98,7 @@ def draw(seed: int, mean: float, spread: float = 2.0) -> dict[str, float | None]
 
 
 def table(results: Path, which: str = "2", **filters: str):
-    (only,) = build_tables(which, read_results(results), Filters(**filters))
+    (only,) = build_tables(which, read_results(results), **filters)
     return only
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.run import listed, seed_list
+from bench.cli.options import parse_list, parse_numbers
 from bench.plugins.config import parse_overrides, preset_options, resolve, variant_tables
 from bench.plugins.registry import get_dataset, get_method
 
@@ -58,8 +58,8 @@ def test_any_name_or_list_of_seeds_is_known_or_refused(examples: int) -> None:
     @profile(examples)
     @given(st.text(max_size=30))
     def check(text: str) -> None:
-        assert all(part.strip() for part in listed(text))
-        refused_or_fine(lambda: seed_list(text))
+        assert all(part.strip() for part in parse_list(text))
+        refused_or_fine(lambda: parse_numbers(text, "--seeds"))
         refused_or_fine(lambda: get_method(text).load())
         refused_or_fine(lambda: get_dataset(text))
 

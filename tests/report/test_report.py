@@ -24,9 +24,8 @@ from bench.errors import BenchError
 from bench.metrics.stats import mean_intervals
 from bench.pipeline.trainlog import TrainLog
 from bench.report.charts import Cloud, Line, cloud_chart, fitted, line_chart
-from bench.report.curves import read_curves
-from bench.report.markup import script_text
-from bench.report.page import ReportRequest, make_environment, write_report
+from bench.report.page import ReportRequest, make_environment, script_text, write_report
+from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import write_prediction
 from bench.runs.record import DataRecord
@@ -261,8 +260,8 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
         "it was made of other data",
         f"{folders['partial'].root.name} has no prediction of {cases.names[1]}",
         f"{cases.names[1]}.nii.gz cannot be read as NIfTI",
-        "train.csv line 2 is not a step and a value of a stage",
-        "views-x.csv has other columns",
+        "train.csv line 2, column step: Input should be a valid integer",
+        "views-x.csv has a column 'a'",
     ):
         assert reason in text, reason
 

@@ -12,7 +12,7 @@ import pytest
 from bench.cli import run_command
 from bench.report.collect import Group, collect_groups
 from bench.report.missing import Places, find_picture_gap, find_spread_gap
-from bench.results.model import Filters, read_results
+from bench.results.model import read_results
 from bench.scoring.protocols import PROTOCOLS
 from bench.system.progress import Progress
 
@@ -49,7 +49,7 @@ def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeyp
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Group:
     """The chest phantoms of the committed results, none of whose runs lies in the folder of runs."""
-    results = read_results(ROOT / "results").only(Filters(dataset="lidc", preset="tiny"))
+    results = read_results(ROOT / "results").only(dataset="lidc", preset="tiny")
     (group,) = collect_groups(results, tmp_path_factory.mktemp("runs"), "psnr", Progress())
     return group
 
@@ -66,7 +66,7 @@ def test_weights_are_offered_for_methods_that_come_with_them_alone(measured: Gro
     gap = find_picture_gap(measured, Places(Path("runs"), Path("results")))
     commands = [shlex.split(command) for command in gap.commands]
     of = {"--from-pretrained" in words: set(words[words.index("--method") + 1].split(",")) for words in commands}
-    assert of == {True: shipped, False: {subject.method for subject in measured.subjects} - shipped}
+    assert of == {True: shipped, False: {subject.entry.method for subject in measured.subjects} - shipped}
     assert not {"--seeds", "--runs-dir", "--results-dir"} & {word for words in commands for word in words}
     others = replace(measured, facts={**measured.facts, "data_fingerprint": "of other data"})
     assert find_picture_gap(others, Places(Path("runs"), Path("results"))).commands == ()
@@ -74,7 +74,7 @@ def test_weights_are_offered_for_methods_that_come_with_them_alone(measured: Gro
 
 def test_seeds_without_predictions_are_told_from_seeds_not_run(measured: Group) -> None:
     places = Places(Path("else where"), Path("results"))
-    several = {subject.method: subject.seeds for subject in measured.subjects if len(subject.seeds) >= 3}
+    several = {subject.entry.method: subject.seeds for subject in measured.subjects if len(subject.seeds) >= 3}
     gap = find_spread_gap(measured, places)
     assert "but else where does not hold the predictions of 3 of them" in gap.sentence
     found: dict[str, tuple[int, ...]] = {}

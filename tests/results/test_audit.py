@@ -29,7 +29,7 @@ from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelit
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import read_scores
 from bench.scoring.store import load_results
-from bench.system.files import replace_block
+from bench.system.generated import replace_block
 from bench.system.progress import Progress
 
 from ..helpers.toy_runs import toy_record, toy_run

@@ -13,19 +13,19 @@ from bench.errors import UsageError
 from bench.metrics.stats import holm
 from bench.results.compare import Comparison, compare_methods
 from bench.results.inference import Difference
-from bench.results.model import Filters, read_results
+from bench.results.model import read_results
 
 from ..helpers.score_rows import enter_run
 from ..helpers.table_rows import CASES, add, draw
 
 
-def compare_all(results: Path, *names, **options) -> tuple[list[Comparison], list[str]]:
+def compare_all(results: Path, *names: str, **options) -> tuple[list[Comparison], list[str]]:
     return compare_methods(read_results(results), *names, **options)
 
 
-def compare(results: Path, first: str, second: str, filters: Filters | None = None, metrics=()) -> Comparison:
+def compare(results: Path, *names: str, **options) -> Comparison:
     """The one comparison, with nothing left out."""
-    (found,), left_out = compare_all(results, first, second, filters=filters, metrics=metrics)
+    (found,), left_out = compare_all(results, *names, **options)
     assert left_out == []
     return found
 
@@ -213,11 +213,11 @@ def test_each_place_where_both_were_measured_is_compared_the_largest_grid_first(
 
 
 def test_options_narrow_what_is_compared(several: Path) -> None:
-    assert places([compare(several, "a", "b", Filters(preset="small"))]) == [("ct3d-1", "lidc", "small")]
-    other = compare(several, "a", "b", Filters(protocol="paper-2023", dataset="baggage"))
+    assert places([compare(several, "a", "b", preset="small")]) == [("ct3d-1", "lidc", "small")]
+    other = compare(several, "a", "b", protocol="paper-2023", dataset="baggage")
     assert places([other]) == [("paper-2023", "baggage", "tiny")]
     with pytest.raises(UsageError, match="a has no rows of preset paper; it has preset small, tiny"):
-        compare_all(several, "a", "b", filters=Filters(preset="paper"))
+        compare_all(several, "a", "b", preset="paper")
 
 
 def test_two_runs_need_no_options(several: Path) -> None:

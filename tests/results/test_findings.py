@@ -10,7 +10,7 @@ from bench.errors import UsageError
 from bench.results.findings import write_findings
 from bench.results.model import read_results
 from bench.scoring.protocols import get_protocol
-from bench.system.files import replace_block
+from bench.system.generated import replace_block
 
 from ..helpers.table_rows import add, draw
 

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
-from bench.results.model import Filters, read_results
+from bench.results.model import read_results
 from bench.results.renderers import render
 from bench.results.table_model import Cell, Row, rank_rows
 from bench.results.tables import build_tables
@@ -36,7 +36,7 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
 
 def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
     assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
-    assert [t.id for t in build_tables("all", read_results(tmp_path), Filters(dataset="lidc"))] == ["2", "3b", "4"]
+    assert [t.id for t in build_tables("all", read_results(tmp_path), dataset="lidc")] == ["2", "3b", "4"]
     with pytest.raises(UsageError, match="unknown table '6'"):
         build_tables("6", read_results(tmp_path))
 

@@ -11,7 +11,7 @@ import pytest
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import find_intact, read_manifest
-from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, read_predictions, write_prediction
+from bench.runs.predictions import find_predictions, nifti_bytes, read_prediction, write_prediction
 
 WINDOW = (-1000.0, 1000.0)
 
@@ -233,13 +233,3 @@ def test_a_damaged_manifest_says_so(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("case,file\na,a.nii.gz\n")
     with pytest.raises(BenchError, match=r"manifest\.csv has no column 'sha256'"):
         read_manifest(tmp_path)
-
-
-def test_some_cases_can_be_read_in_order(tmp_path: Path, cases: Cases) -> None:
-    for index, case in enumerate(cases.names):
-        write_prediction(tmp_path, case, volume(index), cases, seconds=0.0, seed=0)
-    read = list(read_predictions(tmp_path, cases, names=["test-002", "test-000"]))
-    np.testing.assert_allclose(read, [volume(2), volume(0)], atol=1e-6)
-    (tmp_path / "test-002.nii.gz").unlink()
-    with pytest.raises(BenchError, match="no prediction of test-002"):
-        list(read_predictions(tmp_path, cases))

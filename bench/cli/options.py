@@ -1,0 +1,63 @@
+"""What several verbs share: options of one name and one meaning, lists in one, and where tables are printed."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bench.errors import UsageError
+
+WIDTH = 160  # columns of text that goes to a file or a pipe
+
+Seeds = Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")]
+Source = Annotated[
+    Literal["auto", "real", "phantom"],
+    typer.Option(help="auto takes real scans where enough are prepared, else the embedded phantom."),
+]
+Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")]
+Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
+Unit = Annotated[
+    Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")
+]
+RunsDir = Annotated[Path, typer.Option(help="Weights, predictions and logs of each run; on a cluster, shared.")]
+ResultsDir = Annotated[Path, typer.Option(help="Results of all runs: scores/, runs/, and what is made from them.")]
+By = Annotated[str, typer.Option(help="Distortion metric to sort by.")]
+Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when a file is out of date.")]
+OnlyDataset = Annotated[str | None, typer.Option(help="Only this dataset.")]
+OnlyProtocol = Annotated[str | None, typer.Option(help="Only this protocol.")]
+OnlyPreset = Annotated[str | None, typer.Option(help="Only this preset.")]
+OnlySource = Annotated[Literal["real", "phantom"] | None, typer.Option(help="Only real or phantom data.")]
+OnlySplit = Annotated[str | None, typer.Option(help="Only this split.")]
+
+
+def parse_list(text: str) -> list[str]:
+    """Return the parts of a comma list, empty ones left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_numbers(text: str, option: str) -> list[int]:
+    """Return the whole numbers of a comma list. Raises UsageError, naming the option, for anything else."""
+    try:
+        return [int(part) for part in parse_list(text)]
+    except ValueError as error:
+        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text}'") from error
+
+
+def choose_device(name: str) -> Any:
+    """Return the torch device of a --device option. Raises UsageError for CUDA where there is none."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no CUDA device is available")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_console(width: int = WIDTH) -> Any:
+    """Return a console of the terminal's width, or of `width` columns where the output is a file or a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=width)

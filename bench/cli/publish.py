@@ -1,0 +1,34 @@
+"""`bench publish`: everything that is generated into the repository, written again or found out of date."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import Check, ResultsDir
+
+
+def publish(
+    readme: Annotated[
+        Path,
+        typer.Option(help="File whose blocks are renewed: those of leaderboard and performance, where it has them."),
+    ] = Path("README.md"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that is written to; left out, the one that is read.")
+    ] = None,
+    check: Check = False,
+    results_dir: ResultsDir = Path("results"),
+) -> None:
+    """Write the leaderboard, findings and performance tables, and the README's blocks, from the results alone.
+
+    The same texts as of `bench leaderboard`, `bench findings` and `bench performance`, which write their own part.
+    """
+    from bench.performance.report import draw_picture
+    from bench.report.publish import generate_all
+    from bench.system.generated import refresh
+
+    folder = out or results_dir
+    if not check:
+        draw_picture(results_dir, folder)
+    renew = f"bench publish --readme {readme} --out {folder} --results-dir {results_dir}"
+    typer.echo(refresh(generate_all(results_dir, folder, readme), renew, check=check))

@@ -1,0 +1,131 @@
+"""Charts of a group: values of single cases, each method against the best floor, and training curves."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from bench.errors import BenchError
+from bench.metrics import METRICS
+from bench.pipeline.trainlog import TrainRow
+from bench.report.charts import Cloud, Line, cloud_chart, line_chart, pair_chart
+from bench.report.collect import CHARTED, Group, Subject
+from bench.results.inference import estimate_means
+from bench.results.table_model import label_of
+from bench.system.csv_files import read_rows
+
+LOSS, VALIDATION = "loss", "validation_loss"
+MOST_POINTS = 400  # of a line; more are thinned evenly
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One method against a reference on the same cases."""
+
+    subject: Subject
+    chart: Markup
+    better: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One chart: what it shows and its SVG."""
+
+    title: str
+    chart: Markup
+    validated: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """The curves of one method: of its losses, and of everything else its stages log."""
+
+    subject: Subject
+    losses: tuple[Curve, ...]
+    others: tuple[Curve, ...]
+    reason: str  # why a run has none; empty when all have
+
+
+def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
+    """Return name and chart of each metric that any case has a value of; floors and ceilings stand apart."""
+    charts = []
+    for metric in CHARTED:
+        clouds = [
+            (subject.entry.kind, cloud) for subject in group.subjects if (cloud := _cloud(group, subject, metric))
+        ]
+        apart = [[cloud for kind, cloud in clouds if (kind == "method") is wanted] for wanted in (True, False)]
+        name, decimals = METRICS[metric].label, METRICS[metric].decimals
+        chart = cloud_chart(apart, label_of(metric), decimals, f"{name} of single cases by method")
+        charts += [(name, chart)] if chart else []
+    return charts
+
+
+def draw_pairs(group: Group, metric: str) -> tuple[str, list[Pair]]:
+    """Return the floor that is best on average, and each method against it; nothing without a floor."""
+    known = {subject: group.values(subject, metric) for subject in group.subjects}
+    floors = [subject for subject, values in known.items() if subject.entry.kind == "floor" and values]
+    if not floors:
+        return "", []
+    best = max(floors, key=lambda subject: sum(known[subject].values()) / len(known[subject]))
+    pairs = []
+    for subject, values in known.items():
+        both = [(case, known[best][case], value) for case, value in values.items() if case in known[best]]
+        if subject.entry.kind == "method" and both:
+            chart = pair_chart(both, subject.colour, best.entry.title, subject.entry.title)
+            pairs.append(Pair(subject, chart, sum(own > floor for _, floor, own in both), len(both)))
+    return best.entry.title, pairs
+
+
+def draw_training(subject: Subject) -> Training | None:
+    """Return the curves of a method's runs; None of a method that trains nothing or lies nowhere."""
+    found: dict[tuple[str, str], dict[str, Points]] = defaultdict(dict)
+    reasons = []
+    for folder in subject.folders:
+        try:
+            for place, points in read_curves(folder.train_csv).items():
+                found[place][folder.root.name] = points
+        except BenchError as error:
+            reasons.append(str(error))
+    if not found and not reasons:
+        return None
+    drawn = {place: _draw_curve(subject, *place, found) for place in found if place[1] != VALIDATION}
+    losses = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name == LOSS)
+    others = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name != LOSS)
+    return Training(subject, losses, others, "; ".join(reasons))
+
+
+def read_curves(path: Path) -> dict[tuple[str, str], Points]:
+    """Return (stage, name) → (step, value) in the order of the file; raises BenchError for a damaged one."""
+    found: dict[tuple[str, str], Points] = defaultdict(list)
+    for row in read_rows(path, TrainRow):
+        try:
+            found[row.stage, row.name].append((row.step, float(row.value)))
+        except ValueError as error:
+            raise BenchError(f"{path} holds {row.value[:40]!r} as {row.name} of stage {row.stage}") from error
+    return dict(found)
+
+
+def _cloud(group: Group, subject: Subject, metric: str) -> Cloud | None:
+    values = group.values(subject, metric)
+    if not values:
+        return None
+    (mean,) = estimate_means(subject.entry, [("3d", metric)])
+    return Cloud(subject.entry.title, subject.colour, list(values.items()), mean.value, mean.low, mean.high)
+
+
+def _draw_curve(subject: Subject, stage: str, name: str, found: dict[tuple[str, str], dict[str, Points]]) -> Curve:
+    """One quantity of a stage, and beside a loss that of validation."""
+    validation = found.get((stage, VALIDATION), {}) if name == LOSS else {}
+    lines = [Line(f"{run}, {name}", subject.colour, _thin(points)) for run, points in found[stage, name].items()]
+    lines += [Line(f"{run}, validation", subject.colour, _thin(p), dashed=True) for run, p in validation.items()]
+    words = name.replace("_", " ")
+    chart = line_chart(lines, "step", words, f"{subject.entry.title}: {words} of stage {stage}")
+    return Curve(f"{stage}: {words}", chart, bool(validation))
+
+
+def _thin(points: Points) -> Points:
+    every = -(-len(points) // MOST_POINTS)
+    return points if every <= 1 else [*points[::every], points[-1]]
