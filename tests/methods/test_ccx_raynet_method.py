@@ -33,8 +33,10 @@ CARD = DatasetCard(
 )
 
 
-def build(*overrides: str, card: DatasetCard = CARD, name: str = "ccx_raynet", dataset: str = "lidc") -> Method:
-    torch.manual_seed(0)
+def build(
+    *overrides: str, card: DatasetCard = CARD, name: str = "ccx_raynet", dataset: str = "lidc", seed: int = 0
+) -> Method:
+    torch.manual_seed(seed)
     method = get_method(name)
     built = method(method_settings(method, "smoke", dataset, parse_overrides(overrides)), card)
     for stage in built.stages():
@@ -162,18 +164,19 @@ class FourVolumes:
         return torch.nn.functional.interpolate(torch.stack([unit.mean(2), unit.mean(3)], 1), size=IMAGE)
 
 
-def fit(method: Method, folder: Path) -> dict[str, dict]:
+def fit(method: Method, folder: Path, seed: int = 0) -> dict[str, dict]:
     cases = FourVolumes()
     data = {"train": cases, "validation": cases}
-    return fit_stages(method.stages(), data, RunFolder(folder), FitConfig(), 0, make_accelerator("cpu"), Progress())
+    return fit_stages(method.stages(), data, RunFolder(folder), FitConfig(), seed, make_accelerator("cpu"), Progress())
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", ["ccx_raynet", "ccx_raygan"])
-def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str) -> None:
+def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str, seed: int) -> None:
     overrides = ["training.loop.steps=30", "training.learning_rate=1e-3", "generator.dropout=0.0"]
     overrides += [f"{stage}.loop.checkpoint_every=100" for stage in ("mask", "training")]
-    method = build("mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, name=name)
-    record = fit(method, tmp_path)
+    method = build("mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, name=name, seed=seed)
+    record = fit(method, tmp_path, seed)
     assert list(record) == ["mask", "generator"]
     rows = [line.split(",") for line in (tmp_path / "train.csv").read_text().splitlines()[1:]]
     for stage, column in (("mask", "loss"), ("generator", "voxel_loss"), ("generator", "projection_loss")):
