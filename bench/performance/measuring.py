@@ -5,23 +5,21 @@ On a CPU seconds are those of the process (all its threads), which other process
 only by sharing caches and memory; on a GPU they are those that passed, with the device waited for.
 """
 
-import csv
 import ctypes
 import gc
-import io
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict
 
-from bench.errors import BenchError
+from bench.system.csv_files import read_rows as read_csv
+from bench.system.csv_files import write_rows as write_csv
 from bench.system.device import device_name
-from bench.system.files import write_text
 from bench.system.provenance import code_version
 
 FILE_NAME = "performance.csv"
@@ -56,43 +54,22 @@ class Row:
         return self.item.partition("/")[0]
 
 
-ROWS = TypeAdapter(list[Row])
-
-
 def read_rows(folder: Path) -> list[Row]:
     """Return all rows in a folder; none where there is no file. Raises BenchError for a damaged file."""
-    path = folder / FILE_NAME
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = [{name: cell for name, cell in line.items() if cell} for line in csv.DictReader(file)]
-        return ROWS.validate_python(lines)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = " ".join(str(error).split()[:30])
-        raise BenchError(f"{path} is damaged ({reason}); delete it and measure again") from error
+    return read_csv(folder / FILE_NAME, Row)
 
 
 def merge_rows(folder: Path, rows: Sequence[Row]) -> list[Row]:
     """Write rows, each in place of an older one of its item, device and threads or after all others; return all."""
-    merged = {(row.item, row.device, row.threads): row for row in [*read_rows(folder), *rows]}
-    write_text(folder / FILE_NAME, format_csv(merged.values()))
+    merged = {(row.item, row.device, row.threads): row for row in [*read_rows(folder), *map(_round, rows)]}
+    write_csv(folder / FILE_NAME, Row, merged.values())
     return list(merged.values())
 
 
-def format_csv(rows: Iterable[Row]) -> str:
-    """Return the content of the file."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _format_cell(value) for name, value in asdict(row).items()} for row in rows)
-    return buffer.getvalue()
-
-
-def _format_cell(value: object) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.5g}" if isinstance(value, float) else value
+def _round(row: Row) -> Row:
+    """Return a row with the digits that mean something."""
+    facts = asdict(row)
+    return Row(**facts | {name: float(f"{value:.5g}") for name, value in facts.items() if isinstance(value, float)})
 
 
 @dataclass(frozen=True)

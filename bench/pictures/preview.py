@@ -2,30 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.cases import Cases
 from bench.pictures.drawing import save_figure
 
 PANELS = ("axial", "coronal", "sagittal", "MIP along D", "MIP along H", "MIP along W")
-TITLE: dict[str, Any] = {"fontsize": 8, "y": 1.0}  # without y half the time goes into room for ticks that are not drawn
 DIFFERENCE_RANGE = 0.25  # of the unit window, at either end of the colour scale
+INCHES = 2.0  # a side of the square that a picture stands in with its title; of it are …
+TITLE, MARGIN = 0.14, 0.02  # … a title of two lines, and the space around the picture
+HEAD = 0.15  # of a square, for the title of all
 
 
 def preview_run(path: Path, cases: Cases, index: int, reconstruction: np.ndarray, title: str) -> None:
     """Write a PNG of case `index`: views, then truth, reconstruction (D, H, W) in [0, 1], and their difference."""
-    truth = cases.truth(cases.names[index])
-    figure, axes = _canvas(rows=4, title=f"{title} · {cases.names[index]}")
-    _draw_views(axes[0], cases, index)
-    for row, (name, volume) in enumerate((("truth", truth), ("reconstruction", reconstruction)), start=1):
-        _draw_row(axes[row], panels(volume), name, cmap="gray", low=0.0, high=1.0)
-    differences = [a - b for a, b in zip(panels(reconstruction), panels(truth), strict=True)]
-    _draw_row(axes[3], differences, "reconstruction − truth", "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE)
+    truth, made = panels(cases.truth(cases.names[index])), panels(reconstruction)
+    figure, sheet = _sheet(4, len(PANELS), f"{title} · {cases.names[index]}")
+    views = zip(cases.card.angles, cases.images([index])[0].numpy(), strict=True)
+    for column, (angle, image) in enumerate(list(views)[: len(PANELS)]):
+        _draw(sheet, 0, column, f"view at {angle:g}°", image)
+    for column, panel in enumerate(PANELS):
+        names = ("truth: ", "reconstruction: ", "reconstruction − truth: ") if column == 0 else ("", "", "")
+        _draw(sheet, 1, column, names[0] + panel, truth[column])
+        _draw(sheet, 2, column, names[1] + panel, made[column])
+        _draw(sheet, 3, column, names[2] + panel, made[column] - truth[column], difference=True)
     save_figure(figure, path)
 
 
@@ -39,15 +43,14 @@ def preview_cases(path: Path, groups: Sequence[Cases], count: int) -> None:
     columns = max(-(-len(one) // 2) for group in pictures for one in group)
     rows = 2 * max(map(len, pictures))
     sources = " beside ".join(f"{cases.card.source} ({cases.split})" for cases in groups)
-    figure, axes = _canvas(rows, f"{groups[0].card.name}: {sources}", columns * len(groups))
-    for number in range(1, len(groups)):
-        figure.add_artist(Line2D([number / len(groups)] * 2, [0, 0.96], color="black", linewidth=1))
+    figure, sheet = _sheet(rows, columns * len(groups), f"{groups[0].card.name}: {sources}")
     for number, group in enumerate(pictures):
+        if number:
+            sheet.vlines(number * columns, 0, rows, colors="black", linewidth=1)
         for index, one in enumerate(group):
-            part = axes[2 * index : 2 * index + 2, number * columns : (number + 1) * columns]
-            for axis, (title, image) in zip(part.flat, one, strict=False):
-                axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-                axis.set_title(title, **TITLE)
+            for place, (title, image) in enumerate(one):
+                row, column = divmod(place, columns)
+                _draw(sheet, 2 * index + row, number * columns + column, title, image)
     save_figure(figure, path)
 
 
@@ -67,24 +70,24 @@ def panels(volume: np.ndarray) -> list[np.ndarray]:
     return slices + [volume.max(axis) for axis in range(3)]
 
 
-def _canvas(rows: int, title: str, columns: int = len(PANELS)) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(1.9 * columns, 2.0 * rows + 0.5), dpi=100, layout="constrained")
+def _sheet(rows: int, columns: int, title: str) -> tuple[Figure, Axes]:
+    """Return a figure and axes that fill it: a unit square a picture, x to the right and y down.
+
+    One for all pictures, because axes take most of the time that a picture takes.
+    """
+    figure = Figure(figsize=(INCHES * columns, INCHES * (rows + HEAD)), dpi=100)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"xticks": [], "yticks": []})  # ticks cost most
-    for axis in axes.flat:
-        axis.set_axis_off()
-    figure.suptitle(title, fontsize=10)
-    return figure, axes
+    sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, -HEAD), autoscale_on=False)
+    sheet.set_axis_off()
+    sheet.text(columns / 2, -HEAD / 2, title, fontsize=10, ha="center", va="center")
+    return figure, sheet
 
 
-def _draw_views(axes: np.ndarray, cases: Cases, index: int) -> None:
-    images = cases.images([index])[0].numpy()
-    for axis, image, angle in zip(axes, images, cases.card.angles, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
-        axis.set_title(f"view at {angle:g}°", **TITLE)
-
-
-def _draw_row(axes: np.ndarray, images: Sequence[np.ndarray], name: str, cmap: str, low: float, high: float) -> None:
-    for axis, image, panel in zip(axes, images, PANELS, strict=True):
-        axis.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
-        axis.set_title(panel if axis is not axes[0] else f"{name}: {panel}", **TITLE)
+def _draw(sheet: Axes, row: int, column: int, title: str, image: np.ndarray, difference: bool = False) -> None:
+    """Draw `image` (h, w) below its title into one square of the sheet, as large as fits, in grey or as differences."""
+    top, side = row + TITLE, 1 - TITLE - MARGIN
+    height, width = (side * pixels / max(image.shape) for pixels in image.shape)
+    extent = (column + 0.5 - width / 2, column + 0.5 + width / 2, top + height, top)
+    low, high, colours = (-DIFFERENCE_RANGE, DIFFERENCE_RANGE, "RdBu_r") if difference else (0.0, 1.0, "gray")
+    sheet.imshow(image, colours, vmin=low, vmax=high, extent=extent, aspect="auto", interpolation="nearest")
+    sheet.text(column + 0.5, top - MARGIN / 2, title, fontsize=8, ha="center", va="bottom")

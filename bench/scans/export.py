@@ -4,9 +4,7 @@ Prepared scans at their full grid, or what a method is given at a preset's resol
 reconstruct with programs of their own.
 """
 
-import csv
 import gzip
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +18,7 @@ from bench.data.splits import assign_splits
 from bench.data.store import load_volume, read_store
 from bench.dataset import DatasetSpec, centred_affine
 from bench.errors import BenchError
+from bench.system.csv_files import csv_text
 from bench.system.files import write_atomic, write_json, write_text
 
 from .reading.scan import Rejected
@@ -49,11 +48,8 @@ def export_prepared(spec: DatasetSpec, folder: Path) -> tuple[list[Path], list[R
         _write(path, volume, centred_affine(size, spec.cube_mm / size, record.centre_ras_mm))
         written.append(path)
     splits = assign_splits(spec, records)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("case", "patient", "split"))
-    rows.writerows((record.case, record.patient, splits.get(record.case, "unused")) for record in records)
-    write_text(folder / "splits.csv", text.getvalue())
+    lines = ((record.case, record.patient, splits.get(record.case, "unused")) for record in records)
+    write_text(folder / "splits.csv", csv_text(("case", "patient", "split"), lines))
     return written, failed
 
 

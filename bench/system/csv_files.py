@@ -101,9 +101,11 @@ def csv_text(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def cell_of(value: Any) -> str:
-    """Return a value as the text of one cell: empty for None, all digits of a float, one line of anything else."""
+    """Return a value as the text of one cell: empty for None, yes or no, all digits of a float, one line of a text."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return repr(value) if isinstance(value, float) else " ".join(str(value).split())
 
 

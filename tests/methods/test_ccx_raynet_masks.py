@@ -129,27 +129,28 @@ def test_sides_the_network_cannot_halve_are_refused() -> None:
         ClassMasks(MaskConfig(widths=(4, 4, 4, 4, 4)), 2, 24, "ccx_raynet")
 
 
-def trained(tmp_path: Path, volumes: list[np.ndarray]) -> ClassMasks:
-    torch.manual_seed(derive_seed(0, "test"))
-    config = MaskConfig.model_validate(
-        {"widths": (8, 16), "learning_rate": 1e-2, "loop": {"steps": 120, "batch_size": 6, "validate_every": 40}}
-    )
+def trained(tmp_path: Path, volumes: list[np.ndarray], seed: int = 0) -> ClassMasks:
+    torch.manual_seed(derive_seed(seed, "test"))
+    loop = {"steps": 120, "batch_size": 6, "validate_every": 40}
+    # a probability of 0.8 takes some networks, all of whose features stand for the background, many steps more
+    config = MaskConfig.model_validate({"widths": (8, 16), "threshold": 0.5, "learning_rate": 1e-2, "loop": loop})
     masks = ClassMasks(config, 2, SIDE, "ccx_raynet")
     # only these splits exist: what looks at a test case fails
     data: dict[Split, Cases] = {"train": cases("train", volumes), "validation": cases("validation", volumes[:2])}
     folder = RunFolder(tmp_path)
-    fit_stages([MaskStage(masks, SIDE)], toy_run(folder, data))
+    fit_stages([MaskStage(masks, SIDE)], toy_run(folder, data, seed))
     return masks
 
 
-def test_unets_learn_the_shadows_of_lungs_from_training_cases_alone(tmp_path: Path) -> None:
+@pytest.mark.trains
+def test_unets_learn_the_shadows_of_lungs_from_training_cases_alone(tmp_path: Path, seed: int) -> None:
     sizes = [(0.2, 0.4), (0.24, 0.65), (0.28, 0.5), (0.32, 0.6), (0.26, 0.45), (0.3, 0.55)]
-    masks = trained(tmp_path, [chest(*size)[0] for size in sizes])
+    masks = trained(tmp_path, [chest(*size)[0] for size in sizes], seed)
     unseen, both = chest(0.27, 0.57)
     found = masks(cases("test", [unseen]).images([0]))
     wanted = shadows(both[None], CARD, SIDE)
     overlap = 2 * (found * wanted).sum((2, 3)) / (found + wanted).sum((2, 3))
-    assert float(overlap.min()) > 0.85, overlap
+    assert float(overlap.min()) > 0.9, overlap
 
 
 def test_training_volumes_without_lungs_are_refused(tmp_path: Path) -> None:

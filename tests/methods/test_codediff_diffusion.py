@@ -15,6 +15,11 @@ from bench.methods.codediff.transformer import CodeTransformer, TransformerConfi
 CPU = torch.device("cpu")
 
 
+def chances(seed: int, count: int) -> list[torch.Generator]:
+    """Generators of `count` cases, of which no two seeds share one."""
+    return diffusion.generators(range(seed * count, (seed + 1) * count))
+
+
 def table_denoiser(tokens: int, classes: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
     """A denoiser that depends on every code it is shown; the mask is class `classes`."""
     weights = torch.randn(tokens, classes + 1, tokens, classes, generator=torch.Generator().manual_seed(seed))
@@ -40,7 +45,8 @@ def exact_bound(denoise: Callable[[Tensor], Tensor], codes: Tensor, classes: int
     return total
 
 
-def test_two_codes_give_the_bound_worked_out_by_hand() -> None:
+@pytest.mark.trains
+def test_two_codes_give_the_bound_worked_out_by_hand(seed: int) -> None:
     # L = T = 2. At t = 2 both are hidden, each costs a = ln 4 resp. b = ln 4. At t = 1 each is hidden with chance 1/2:
     # four masks of chance 1/4; shown the other code, a code costs ln 2.
     def denoise(codes: Tensor) -> Tensor:
@@ -50,20 +56,19 @@ def test_two_codes_give_the_bound_worked_out_by_hand() -> None:
     both, one = 2 * math.log(4), math.log(2)
     by_hand = both / 2 + (both / 4 + one / 4 + one / 4)
     assert exact_bound(denoise, torch.tensor([0, 1]), 4) == pytest.approx(by_hand, rel=1e-6)
-    chance = diffusion.generators(range(4000))
-    bound = diffusion.negative_elbo(denoise, torch.tensor([[0, 1]]).expand(4000, -1), 4, chance)
+    bound = diffusion.negative_elbo(denoise, torch.tensor([[0, 1]]).expand(4000, -1), 4, chances(seed, 4000))
     error = float(bound.nats.std()) / math.sqrt(4000)
     assert float(bound.nats.mean()) == pytest.approx(by_hand, abs=4 * error)
     assert error < 0.02
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("steps", [None, 2, 3, 11])
-def test_the_bound_is_unbiased_for_any_number_of_times(steps: int | None) -> None:
+def test_the_bound_is_unbiased_for_any_number_of_times(steps: int | None, seed: int) -> None:
     tokens, classes, repeats = 4, 3, 3000
     denoise = table_denoiser(tokens, classes)
     codes = torch.tensor([2, 0, 1, 1])
-    chance = diffusion.generators(range(repeats))
-    bound = diffusion.negative_elbo(denoise, codes.expand(repeats, -1), classes, chance, steps)
+    bound = diffusion.negative_elbo(denoise, codes.expand(repeats, -1), classes, chances(seed, repeats), steps)
     error = float(bound.nats.std()) / math.sqrt(repeats)
     assert float(bound.nats.mean()) == pytest.approx(exact_bound(denoise, codes, classes), abs=4 * error)
     assert error < 0.1
@@ -71,15 +76,17 @@ def test_the_bound_is_unbiased_for_any_number_of_times(steps: int | None) -> Non
     assert float(bound.standard_error.square().mean().sqrt()) > 0.95 * float(bound.nats.std())
 
 
-def test_a_uniform_denoiser_costs_the_logarithm_of_the_classes() -> None:
+@pytest.mark.trains
+def test_a_uniform_denoiser_costs_the_logarithm_of_the_classes(seed: int) -> None:
     tokens, classes = 64, 32
 
     def denoise(codes: Tensor) -> Tensor:
         return torch.zeros(*codes.shape, classes)
 
+    torch.manual_seed(seed)
     codes = torch.randint(classes, (50, tokens))
     # E Σ_t n_t/t = Σ_t (L·t/T)/t = L hidden codes, each log K nats
-    bound = diffusion.negative_elbo(denoise, codes, classes, diffusion.generators(range(50)))
+    bound = diffusion.negative_elbo(denoise, codes, classes, chances(seed, 50))
     bits = bound.nats / (tokens * math.log(2))
     assert float(bits.mean()) == pytest.approx(math.log2(classes), abs=4 * float(bits.std()) / math.sqrt(50))
     # a hidden code costs log2 K exactly, whatever the time
@@ -127,8 +134,9 @@ def test_the_paper_weighs_the_fully_hidden_state_and_the_release_does_not() -> N
     assert float(bits) == pytest.approx(3.0)
 
 
-def test_masks_hide_as_many_codes_as_the_time_says() -> None:
-    torch.manual_seed(0)
+@pytest.mark.trains
+def test_masks_hide_as_many_codes_as_the_time_says(seed: int) -> None:
+    torch.manual_seed(seed)
     codes = torch.randint(5, (400, 20))
     times = torch.full((400,), 7)
     fixed, hidden = diffusion.mask_codes(codes, times, 5, "fixed")
@@ -140,7 +148,8 @@ def test_masks_hide_as_many_codes_as_the_time_says() -> None:
     assert diffusion.mask_codes(codes, torch.full((400,), 20), 5)[1].all()
 
 
-def test_sampling_draws_the_distribution_that_the_denoiser_describes() -> None:
+@pytest.mark.trains
+def test_sampling_draws_the_distribution_that_the_denoiser_describes(seed: int) -> None:
     # p(first) = softmax, p(second | first) by table: unmasking one code a step in any order must give the joint
     joint = torch.tensor([[0.05, 0.25, 0.1], [0.2, 0.0, 0.1], [0.05, 0.05, 0.2]])
 
@@ -153,7 +162,7 @@ def test_sampling_draws_the_distribution_that_the_denoiser_describes() -> None:
 
     draws = 20000
     # with all L = 2 steps both codes may be shown at once, with chance 1/2 at t = 2: then they are independent
-    codes = diffusion.sample(denoise, 2, 3, diffusion.generators(range(draws)), CPU, temperature=1.0)
+    codes = diffusion.sample(denoise, 2, 3, chances(seed, draws), CPU, temperature=1.0)
     found = torch.zeros(3, 3)
     found.index_put_((codes[:, 0], codes[:, 1]), torch.ones(draws), accumulate=True)
     independent = joint.sum(1)[:, None] * joint.sum(0)[None]
@@ -199,7 +208,8 @@ def test_gradual_steps_reveal_few_codes_at_first_and_all_at_last(tokens: int, st
     )
 
 
-def test_gradual_steps_of_one_code_draw_the_joint_distribution() -> None:
+@pytest.mark.trains
+def test_gradual_steps_of_one_code_draw_the_joint_distribution(seed: int) -> None:
     joint = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.25, 0.03], [0.10, 0.05, 0.15]])
     draws = 20000
 
@@ -208,8 +218,7 @@ def test_gradual_steps_of_one_code_draw_the_joint_distribution() -> None:
         second = torch.where((codes[:, 0] < 3)[:, None], joint[codes[:, 0].clamp_max(2)], joint.sum(0))
         return torch.stack([first, second], 1).log()
 
-    chance = diffusion.generators(range(draws))
-    codes = diffusion.sample(denoise, 2, 3, chance, CPU, temperature=1.0, gradual=True)
+    codes = diffusion.sample(denoise, 2, 3, chances(seed, draws), CPU, temperature=1.0, gradual=True)
     found = torch.zeros(3, 3)
     found.index_put_((codes[:, 0], codes[:, 1]), torch.ones(draws), accumulate=True)
     assert torch.allclose(found / draws, joint, atol=4 * math.sqrt(0.25 / draws))
@@ -227,9 +236,10 @@ def test_a_case_depends_on_its_own_seed_only() -> None:
     assert float(several.nats[1]) != pytest.approx(float(several.nats[0]), rel=1e-3)
 
 
-def test_lower_temperature_draws_likelier_codes() -> None:
+@pytest.mark.trains
+def test_lower_temperature_draws_likelier_codes(seed: int) -> None:
     logits = torch.tensor([0.0, 1.0, 2.0]).expand(5000, 3)
-    numbers = torch.rand(5000, generator=torch.Generator().manual_seed(0))
+    numbers = torch.rand(5000, generator=torch.Generator().manual_seed(seed))
     for temperature in (0.5, 1.0):
         share = (diffusion.draw_codes(logits, numbers, temperature) == 2).float().mean()
         assert float(share) == pytest.approx(float((logits[0] / temperature).softmax(0)[2]), abs=0.03)
@@ -257,7 +267,8 @@ def test_the_causal_prior_is_a_distribution_over_all_sequences() -> None:
     assert float(nats.std()) > 0.1
 
 
-def test_the_causal_prior_draws_what_its_likelihood_says() -> None:
+@pytest.mark.trains
+def test_the_causal_prior_draws_what_its_likelihood_says(seed: int) -> None:
     prior = causal_prior(2, 3)
     sequences = torch.tensor(list(product(range(2), repeat=3)))
     context = torch.randn(1, 4, 3)
@@ -265,8 +276,7 @@ def test_the_causal_prior_draws_what_its_likelihood_says() -> None:
         logits = prior(sequences, context.expand(8, -1, -1))
         expected = autoregressive.negative_log_likelihood(logits, sequences).neg().exp()
     draws = 4000
-    chance = diffusion.generators(range(draws))
-    codes = autoregressive.sample(prior, 3, context.expand(draws, -1, -1), chance, temperature=1.0)
+    codes = autoregressive.sample(prior, 3, context.expand(draws, -1, -1), chances(seed, draws), temperature=1.0)
     found = torch.bincount(codes @ torch.tensor([4, 2, 1]), minlength=8) / draws
     assert torch.allclose(found, expected, atol=4 * math.sqrt(0.25 / draws))
 

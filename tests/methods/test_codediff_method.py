@@ -66,19 +66,20 @@ def test_sizes_that_do_not_fit_are_refused_before_training(overrides: list[str],
 
 @pytest.mark.trains
 def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, seed: int) -> None:
-    overrides = [f"{name}.loop.steps=18" for name in ("vqvae2d", "vqvae3d", "transformer")]
-    overrides += ["vqvae2d.discriminator_start=14", "vqvae3d.discriminator_start=14", "log_sigma.loop.steps=40"]
+    steps = {"vqvae2d": 18, "vqvae3d": 18, "log_sigma": 40, "transformer": 40}
+    overrides = [f"{stage}.loop.steps={count}" for stage, count in steps.items()]
+    overrides += ["vqvae2d.discriminator_start=14", "vqvae3d.discriminator_start=14"]
     overrides += ["transformer.learning_rate=1e-2", "transformer.dropout=0.0", "log_sigma.learning_rate=3e-2"]
     overrides += ["vqvae3d.codebook_start=5", "vqvae3d.quantiser_weight=0.05"]
     overrides += ["transformer.objective=mlm", "log_sigma.loop.validate_every=5"]
     stages, logged = train(build("codediff", *overrides, seed=seed), blobs(), tmp_path, seed)
-    assert stages == ["vqvae2d", "vqvae3d", "log_sigma", "transformer"]
-    for stage, name in (
-        ("vqvae2d", "reconstruction_loss"),
-        ("vqvae3d", "reconstruction_loss"),
-        ("log_sigma", "loss"),
-        ("transformer", "loss"),
+    assert stages == list(steps)
+    for stage, name, part in (
+        ("vqvae2d", "reconstruction_loss", 0.6),
+        ("vqvae3d", "reconstruction_loss", 0.6),
+        ("log_sigma", "loss", 0.95),
+        ("transformer", "loss", 0.7),
     ):
         values = logged[stage, name]
-        assert sum(values[-3:]) < 0.95 * sum(values[:3]), f"{stage}: {values[:3]} → {values[-3:]}"
+        assert sum(values[-3:]) < part * sum(values[:3]), f"{stage}: {values[:3]} → {values[-3:]}"
     assert ("vqvae3d", "adaptive_weight") in logged

@@ -31,20 +31,26 @@ CPU = torch.device("cpu")
 MakeData = Callable[..., dict[str, Cases]]
 
 
-def build(cases: dict[str, Cases], *changes: str) -> MedNerf:
+def build(cases: dict[str, Cases], *changes: str, seed: int = 0) -> MedNerf:
     """The smoke preset's method."""
     plugin = get_method("mednerf")
     _, settings = resolve(plugin, get_dataset("lidc"), "smoke", list(changes))
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     method: Any = plugin.load()(settings, cases["test"].card)
     return method
 
 
-def dense_inversion(method: MedNerf, bias: float = 0.5, **changes: Any) -> Inversion:
-    """Its inversion, around a field that is solid enough to be seen."""
+def dense_inversion(method: MedNerf, latent: torch.Tensor, mean: float, spread: float, **changes: Any) -> Inversion:
+    """Its inversion, around a field whose density for this latent has this mean and standard deviation in the cube.
+
+    Before it is cut off at zero, that is: a fresh field may be empty everywhere.
+    """
+    points, head = voxel_centres(16, 20.0, 160.0).view(1, -1, 3), method.field.density_head
     with torch.no_grad():
-        method.field.density_head.weight.mul_(8)
-        method.field.density_head.bias.fill_(bias)
+        head.bias.fill_(100.0)  # nothing is cut off
+        density = method.field.density(points, latent) - 100
+        head.weight.mul_(spread / density.std())
+        head.bias.fill_(mean - density.mean() * spread / density.std())
         method.field.colour_head.weight.mul_(8)
     return replace(method.inversion, **changes)
 
@@ -163,22 +169,23 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole_one(
         assert float(value) == pytest.approx(float(divided[name]), rel=1e-9), name
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("degrees", [0.0, 90.0, 225.0])
 def test_the_scan_finds_the_frame_and_the_latent_that_made_the_views(
-    degrees: float, mirrored: bool, make_data: MakeData
+    degrees: float, mirrored: bool, make_data: MakeData, seed: int
 ) -> None:
-    method = build(make_data())
+    method = build(make_data(), seed=seed)
     config = InversionConfig(azimuths=8, latents=3, scan_side=16)
-    inversion = dense_inversion(method, config=config)
     angles = torch.tensor([270.0, 0.0])
     latents = 3 * torch.randn(3, method.field.config.latent_width)
+    inversion = dense_inversion(method, latents[2:], 0.0, 1.0, config=config)  # half of the cube is empty
     gauge = turn(torch.tensor([degrees]), torch.tensor([mirrored])).float()
     poses = method.camera.poses_at(-angles).float()
     with torch.no_grad():
         drawn = inversion.draw(method.field, latents[2:].expand(2, -1), poses, gauge, 16)
     images = (drawn.mean(1) + 1) / 2  # views are grey, so colours are not compared
-    assert images.std() > 0.005
+    assert images.std() > 0.02
     found_latent, found_gauge = replace(inversion, distance=_of_greys).scan(images, poses, latents)
     assert torch.equal(found_latent, latents[2:])
     assert torch.allclose(found_gauge, gauge, atol=1e-6)
@@ -188,14 +195,16 @@ def _of_greys(drawn: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return 100 * (drawn.mean(1) - targets.mean(1)).square().flatten(1).mean(1)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_read_out_projects_to_what_the_field_draws(mirrored: bool, make_data: MakeData) -> None:
+def test_the_read_out_projects_to_what_the_field_draws(mirrored: bool, make_data: MakeData, seed: int) -> None:
     """Rendering of the density and the harness's projector of the read-out agree: axes, angles, sides and lengths."""
     cases = make_data()
-    method = build(cases)
-    inversion = dense_inversion(method, bias=4.0, sampling=Sampling(64, "line_integral"), image_size=20)
+    method = build(cases, seed=seed)
+    latent = 3 * torch.randn(1, method.field.config.latent_width)
+    inversion = dense_inversion(method, latent, 4.0, 1.0, sampling=Sampling(64, "line_integral"), image_size=20)
     gauge = turn(torch.tensor([180.0]), torch.tensor([mirrored])).float()
-    tuned = Tuned(method.field, 3 * torch.randn(1, method.field.config.latent_width), gauge, 0.0, 0)
+    tuned = Tuned(method.field, latent, gauge, 0.0, 0)
     size, angles = 48, [0.0, 30.0, 270.0]
     density = inversion.density(tuned, voxel_centres(size, 320 / size, method.camera.unit_mm))
     per_cm = density / (method.camera.unit_mm / 10)
@@ -208,15 +217,16 @@ def test_the_read_out_projects_to_what_the_field_draws(mirrored: bool, make_data
     with torch.no_grad():
         drawn = inversion.draw(method.field, tuned.latent.expand(3, -1), poses, gauge, 20)
     drawn = (drawn[:, 0] + 1) / 2
-    assert projected.std() > 0.02
-    assert (drawn - projected).abs().max() < 0.05 * projected.max()
+    assert projected.std() > 0.5
+    assert (drawn - projected).abs().max() < 0.01 * projected.max()
     assert not torch.allclose(drawn, drawn.flip(-1), atol=0.05 * float(projected.max()))
 
 
 def test_the_read_out_is_empty_in_corners_few_cameras_see(make_data: MakeData) -> None:
     method = build(make_data())
-    inversion = dense_inversion(method, bias=4.0)
-    tuned = Tuned(method.field, torch.zeros(1, method.field.config.latent_width), torch.eye(3)[None], 0.0, 0)
+    latent = torch.zeros(1, method.field.config.latent_width)
+    inversion = dense_inversion(method, latent, 4.0, 1.0)
+    tuned = Tuned(method.field, latent, torch.eye(3)[None], 0.0, 0)
     points = voxel_centres(16, 20.0, 160.0)
     density, made = inversion.density(tuned, points), inversion.read_out(tuned, points)
     assert (density > 0).all()
@@ -224,21 +234,23 @@ def test_the_read_out_is_empty_in_corners_few_cameras_see(make_data: MakeData) -
     assert torch.equal(made[:, 2:-2, 4:-4], density[:, 2:-2, 4:-4])
 
 
-def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: MakeData) -> None:
+@pytest.mark.trains
+def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: MakeData, seed: int) -> None:
     cases = make_data()
-    method = build(cases)
+    method = build(cases, seed=seed)
+    inversion = dense_inversion(method, torch.zeros(1, method.field.config.latent_width), 1.0, 0.3)
     before = {key: value.clone() for key, value in method.field.state_dict().items()}
-    images, angles = unmirror(cases["test"].views([0]))[0] * 0 + 0.3, torch.tensor([270.0, 0.0])
-    untuned = replace(method.inversion, config=InversionConfig(azimuths=4, latents=2, steps=0)).tune(images, angles, 1)
-    config = InversionConfig(azimuths=4, latents=2, steps=20, learning_rate=1e-2)
-    tuned = replace(method.inversion, config=config).tune(images, angles, 1)
-    assert tuned.psnr > untuned.psnr + 1
+    images, angles = torch.full((2, 16, 16), 0.3), torch.tensor([270.0, 0.0])
+    untuned = replace(inversion, config=InversionConfig(azimuths=4, latents=2, steps=0)).tune(images, angles, 1)
+    config = InversionConfig(azimuths=4, latents=2, steps=20, learning_rate=1e-3)
+    tuned = replace(inversion, config=config).tune(images, angles, 1)
+    assert tuned.psnr > untuned.psnr + 3
     assert not torch.equal(tuned.latent, untuned.latent)
     assert all(torch.equal(before[key], value) for key, value in method.field.state_dict().items())
     assert all(parameter.requires_grad for parameter in method.field.parameters())
-    fixed = replace(method.inversion, config=config.model_copy(update={"optimise": "field"})).tune(images, angles, 1)
+    fixed = replace(inversion, config=config.model_copy(update={"optimise": "field"})).tune(images, angles, 1)
     assert torch.equal(fixed.latent, untuned.latent)
-    early = replace(method.inversion, config=config.model_copy(update={"stop_psnr": untuned.psnr + 0.5}))
+    early = replace(inversion, config=config.model_copy(update={"stop_psnr": untuned.psnr + 0.5}))
     stopped = early.tune(images, angles, 1)
     assert 0 < stopped.steps < 20
     assert stopped.psnr >= untuned.psnr + 0.5
@@ -327,7 +339,9 @@ def test_calibration_stores_a_rising_map_of_1024_knots(make_data: MakeData, tmp_
     assert train.min() <= method.map.intensities.min() <= method.map.intensities.max() <= train.max()
 
 
-def test_the_substitute_for_lpips_is_fixed_and_measures_differences() -> None:
+@pytest.mark.trains
+def test_the_substitute_for_lpips_is_fixed_and_measures_differences(seed: int) -> None:
+    torch.manual_seed(seed)
     distance, name = perceptual_distance("random", "vgg")
     assert name == "random-features"
     images = torch.rand(3, 3, 16, 16) * 2 - 1

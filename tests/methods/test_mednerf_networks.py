@@ -116,8 +116,9 @@ def test_the_official_unit_is_what_the_panel_shows() -> None:
     assert official_camera(CHEST).unit_mm * 10.5 / 10 == pytest.approx(162.9, abs=0.05)
 
 
-def test_random_poses_keep_to_their_ranges() -> None:
-    torch.manual_seed(0)
+@pytest.mark.trains
+def test_random_poses_keep_to_their_ranges(seed: int) -> None:
+    torch.manual_seed(seed)
     poses = official_camera(CHEST).random_poses(2000)
     radius = poses[:, :, 3].norm(dim=1)
     cosine = poses[:, 2, 2]
@@ -218,8 +219,9 @@ def test_voxel_centres_follow_the_axes_of_the_volume() -> None:
     assert centres[1, 2, 3].tolist() == pytest.approx([0.75, 0.25, 0.25])
 
 
-def test_patches_lie_within_the_image_and_cover_the_drawn_share() -> None:
-    chance = torch.Generator().manual_seed(4)
+@pytest.mark.trains
+def test_patches_lie_within_the_image_and_cover_the_drawn_share(seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
     drawn = patches.draw_patches(200, 8, 0.3, chance)
     assert drawn.abs().max() <= 1 + 1e-6
     width, height = drawn[:, 0, -1, 0] - drawn[:, 0, 0, 0], drawn[:, -1, 0, 1] - drawn[:, 0, 0, 1]

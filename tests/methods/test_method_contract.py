@@ -16,7 +16,7 @@ from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
 from bench.method import Method, Stage
-from bench.pipeline.fit import fit_stages, load_stages, make_accelerator
+from bench.pipeline.fit import fit_stages, load_stages
 from bench.plugins.config import method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
@@ -41,32 +41,32 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(name: str, data: Mapping[Split, Cases], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def folder(name: str, data: Mapping[Split, Cases], seed: int, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run folder in which the method was fitted."""
     root = RunFolder(tmp_path_factory.mktemp(name))
-    fit(build(name, data), data, root)
+    fit(build(name, data, seed), data, root, seed)
     return root
 
 
-def build(name: str, data: Mapping[Split, Cases], device: str = "cpu") -> Method:
-    torch.manual_seed(3)
+def build(name: str, data: Mapping[Split, Cases], seed: int = 0) -> Method:
+    torch.manual_seed(3 + seed)
     plugin = get_method(name)
     method = plugin.load()(method_settings(plugin, "smoke", "lidc"), data["test"].card)
     for stage in method.stages():
         for network in stage.networks.values():
-            network.to(device).eval()
+            network.eval()
     return method
 
 
 def fit(
-    method: Method, data: Mapping[Split, Cases], folder: RunFolder, device: str = "cpu", steps: int | None = None
+    method: Method, data: Mapping[Split, Cases], folder: RunFolder, seed: int = 0, steps: int | None = None
 ) -> None:
     """Train all stages, with `steps` each where that is enough to see that they work."""
     stages = method.stages()
     for stage in stages:
         if steps is not None and isinstance(stage, Stage):
             stage.loop = stage.loop.model_copy(update={"steps": steps})
-    fit_stages(stages, toy_run(folder, data, accelerator=make_accelerator(device)))
+    fit_stages(stages, toy_run(folder, data, seed))
 
 
 def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
@@ -102,13 +102,14 @@ def test_restored_weights_give_the_same_output_again(name: str, data: Mapping[Sp
 
 
 def test_a_second_fit_with_the_same_seed_gives_the_same_output(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder, tmp_path: Path
+    name: str, data: Mapping[Split, Cases], folder: RunFolder, seed: int, tmp_path: Path
 ) -> None:
-    again = build(name, data)
-    fit(again, data, RunFolder(tmp_path))
+    again = build(name, data, seed)
+    fit(again, data, RunFolder(tmp_path), seed)
     assert torch.equal(output(again, data), output(restored(name, data, folder), data))
 
 
+@pytest.mark.trains
 def test_a_case_does_not_depend_on_its_company(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
     method = restored(name, data, folder)
     together, alone = output(method, data), output(method, data, (1,))
@@ -116,9 +117,9 @@ def test_a_case_does_not_depend_on_its_company(name: str, data: Mapping[Split, C
 
 
 def test_all_training_changes_the_weights_and_stays_finite(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder
+    name: str, data: Mapping[Split, Cases], folder: RunFolder, seed: int
 ) -> None:
-    fresh, trained = build(name, data), restored(name, data, folder)
+    fresh, trained = build(name, data, seed), restored(name, data, folder)
     for before, after in zip(fresh.stages(), trained.stages(), strict=True):
         left, right = (
             {f"{n}.{k}": t for n, net in stage.networks.items() for k, t in net.state_dict().items()}
@@ -128,6 +129,7 @@ def test_all_training_changes_the_weights_and_stays_finite(
         assert all(t.isfinite().all() for t in right.values() if t.is_floating_point()), after.name
 
 
+@pytest.mark.trains
 def test_the_loss_of_every_stage_falls_on_one_batch_repeated(
     name: str, data: Mapping[Split, Cases], folder: RunFolder, tmp_path: Path
 ) -> None:

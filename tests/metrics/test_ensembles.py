@@ -22,9 +22,10 @@ def test_what_cannot_be_chosen_is_refused_and_what_is_unknown_stays_so() -> None
     assert np.isnan(expected_best(np.array([1.0, np.nan]), 1, True))
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("draw", [np.random.Generator.standard_normal, lambda r, n: r.integers(0, 3, n)])
-def test_a_truth_like_the_samples_falls_inside_as_often_as_stated(draw) -> None:
-    random = np.random.default_rng(0)
+def test_a_truth_like_the_samples_falls_inside_as_often_as_stated(draw, seed: int) -> None:
+    random = np.random.default_rng(seed)
     samples, truth = draw(random, (8, 100_000)), draw(random, 100_000)  # ties among few integers
     found = interval_shares(truth_ranks(samples, truth, random), 8)
     assert list(found) == pytest.approx([1 / 9, 3 / 9, 5 / 9, 7 / 9])
@@ -32,15 +33,17 @@ def test_a_truth_like_the_samples_falls_inside_as_often_as_stated(draw) -> None:
         assert share == pytest.approx(stated, abs=0.01)
 
 
-def test_samples_that_vary_too_little_hold_the_truth_too_seldom() -> None:
-    random = np.random.default_rng(0)
+@pytest.mark.trains
+def test_samples_that_vary_too_little_hold_the_truth_too_seldom(seed: int) -> None:
+    random = np.random.default_rng(seed)
     samples, truth = 0.2 * random.normal(size=(8, 50_000)), random.normal(size=50_000)
     for stated, share in interval_shares(truth_ranks(samples, truth, random), 8).items():
         assert share < 0.5 * stated
 
 
-def test_equal_samples_hold_nothing_but_themselves() -> None:
-    random = np.random.default_rng(0)
+@pytest.mark.trains
+def test_equal_samples_hold_nothing_but_themselves(seed: int) -> None:
+    random = np.random.default_rng(seed)
     samples = np.zeros((4, 1000))
     assert set(interval_shares(truth_ranks(samples, np.full(1000, 0.1), random), 4).values()) == {0.0}
     assert interval_shares(truth_ranks(samples, np.zeros(1000), random), 4)[0.6] == pytest.approx(0.6, abs=0.06)

@@ -18,7 +18,6 @@ from bench.performance.measuring import (
     FILE_NAME,
     Bench,
     Row,
-    format_csv,
     measure_peak,
     merge_rows,
     read_rows,
@@ -28,6 +27,7 @@ from bench.performance.report import judge
 from bench.performance.subjects import Request, make_subject
 from bench.plugins.registry import get_dataset
 from bench.scoring.fidelity import prdc_scores
+from bench.system.csv_files import text_of_rows
 
 CPU = torch.device("cpu")
 
@@ -91,11 +91,17 @@ def test_the_file_holds_what_was_measured_and_a_newer_measurement_replaces_an_ol
 
 
 @pytest.mark.parametrize(
-    "text", ["a,b\n1,2\n", format_csv([make_row("x")]).replace(",3,", ",three,"), "item,new\nx,y\n"]
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "has a column 'a'"),
+        (text_of_rows(Row, [make_row("x")]).replace(",3,", ",three,"), "line 2, column"),
+        ("item,device\nx,y\n", "has no column 'threads'"),
+        ("item,device\nx\n", "line 2 has 1 fields, not 2"),
+    ],
 )
-def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(text)
-    with pytest.raises(BenchError, match=r"performance\.csv is damaged"):
+    with pytest.raises(BenchError, match=rf"performance\.csv {said}"):
         read_rows(tmp_path)
 
 

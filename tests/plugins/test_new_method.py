@@ -43,14 +43,16 @@ def test_a_new_method_is_short_and_its_method_comes_first(home: Path, capsys: py
         assert found.card.name == "my_net"
 
 
-def test_the_test_of_a_new_method_passes_and_fails_when_the_method_learns_nothing(home: Path) -> None:
+@pytest.mark.trains
+def test_the_test_of_a_new_method_passes_and_fails_when_the_method_learns_nothing(home: Path, seed: int) -> None:
     assert run_command(["new-method", "my_net"]) == 0
-    check = written(home, "test_my_net.py").test_my_net_beats_the_mean_volume
-    check(home / "first")
+    module = written(home, "test_my_net.py")
+    module.SEED = seed
+    module.test_my_net_beats_the_mean_volume(home / "first")
     source = home / "my_net.py"
     source.write_text(source.read_text().replace("steps=300", "steps=0"))
     with pytest.raises(AssertionError):
-        check(home / "second")
+        module.test_my_net_beats_the_mean_volume(home / "second")
 
 
 def test_the_tests_of_a_new_dataset_pass(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

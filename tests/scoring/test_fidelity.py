@@ -106,10 +106,11 @@ def test_order_does_not_matter() -> None:
     assert shuffled == pytest.approx(prdc_scores(real, generated, 3), abs=1e-12)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("n", "k", "coverage"), [(8, 3, 0.923), (102, 3, 0.879), (102, 5, 0.971), (48, 5, 0.9735)])
-def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage: float) -> None:
+def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage: float, seed: int) -> None:
     """E[density] = 1; E[coverage] = 1 − (n−1)…(n−k) / ((2n−1)…(2n−k)) (Naeem et al. 2020, lemma 2)."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     trials = 200
     with joblib.parallel_config(backend="sequential"):  # prdc's eight threads cost more than these matrices
         scores = [prdc_scores(random.normal(size=(n, 8)), random.normal(size=(n, 8)), k) for _ in range(trials)]
@@ -122,8 +123,9 @@ def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage:
         assert error < 0.03
 
 
-def test_copies_score_one_and_blur_or_collapse_raises_density() -> None:
-    random = np.random.default_rng(4)
+@pytest.mark.trains
+def test_copies_score_one_and_blur_or_collapse_raises_density(seed: int) -> None:
+    random = np.random.default_rng(seed)
     real = random.normal(size=(96, 64))
     assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(FIDELITY, 1.0), abs=1e-12)
     assert prdc_scores(real, real / 2, 3)["density"] > 10
@@ -144,8 +146,9 @@ def test_batches_are_averaged_in_order_and_the_rest_is_dropped() -> None:
         prdc_by_encoder(real[:, :7], generated[:, :7], 3, 8)
 
 
-def test_density_in_batches_of_eight_ends_at_eight_thirds() -> None:
-    real = np.random.default_rng(7).normal(size=(1, 64, 90))
+@pytest.mark.trains
+def test_density_in_batches_of_eight_ends_at_eight_thirds(seed: int) -> None:
+    real = np.random.default_rng(seed).normal(size=(1, 64, 90))
     collapsed = np.repeat(real.mean(1, keepdims=True), 64, axis=1) + 1e-9 * real
     assert prdc_by_encoder(real, collapsed, 3, 8)[0]["density"] == pytest.approx(8 / 3)
     assert prdc_by_encoder(real, collapsed, 3)[0]["density"] > 10

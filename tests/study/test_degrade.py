@@ -10,9 +10,10 @@ from bench.projector import project
 from bench.study.degrade import AIR_HU, TO_PHYSICAL, add_poisson_noise, compute_spectrum, harden_beam, move_object
 
 
-def test_noise_has_the_spread_of_counted_photons() -> None:
+@pytest.mark.trains
+def test_noise_has_the_spread_of_counted_photons(seed: int) -> None:
     true, photons = 0.3, 1e5
-    measured = add_poisson_noise(np.full(200_000, true), photons, np.random.default_rng(0))
+    measured = add_poisson_noise(np.full(200_000, true), photons, np.random.default_rng(seed))
     expected = 1 / np.sqrt(photons * np.exp(-TO_PHYSICAL * true)) / TO_PHYSICAL
     assert measured.mean() == pytest.approx(true, abs=4 * expected / np.sqrt(200_000) + expected**2 * TO_PHYSICAL)
     assert measured.std() == pytest.approx(expected, rel=0.02)
