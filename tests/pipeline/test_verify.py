@@ -18,7 +18,7 @@ from bench.cli import run_command
 from bench.runs.folder import RunFolder
 from bench.runs.manifest import MANIFEST
 from bench.scoring.protocols import CARRIED, PROTOCOLS
-from bench.scoring.rows import read_scores
+from bench.scoring.store import load_results
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_run_scored_under_an_earlier_hash_of_the_same_definition_passes_and_is
     small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
     assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
     assert (run / "scores.csv").read_bytes() == scores
-    assert {row["protocol_hash"] for row in read_scores(tmp_path / "results").to_dict("records")} == {today}
+    assert {row["protocol_hash"] for row in load_results(tmp_path / "results").to_dict("records")} == {today}
 
 
 def test_where_there_is_no_run_the_error_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from bench.results.tables import build_tables
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_ENCODED, USED, VERSIONS, CaseVolumes, Protocol, Stretch
 from bench.scoring.protocols import CARRIED, PROTOCOLS, carry_hash, describe, get_protocol
-from bench.scoring.rows import ScoreRow, check_rows, merge_rows
+from bench.scoring.rows import Score, check_scores, frame_of
+from bench.scoring.store import put_run
+
+from ..helpers.score_rows import run_line, score
 
 FROZEN = {
     "ct3d-1": "e979df53a593",
@@ -42,30 +45,18 @@ OTHERS = {  # another value of a setting that is no number, or for which not eve
 TAKEN = {"truth": "ct", "psnr": "integers", "spectral_norm": "exact", "batch": 8}  # OTHERS are these where they differ
 
 
-def row(protocol: str, metric: str, value: float, **changes) -> ScoreRow:
-    fields = {
-        "run_id": "a-b-c-s0-01234567",
-        "protocol": protocol,
-        "protocol_hash": get_protocol(protocol).sha256(),
-        "method": "a",
-        "origin": "builtin",
-        "dataset": "b",
-        "source": "phantom",
-        "split": "test",
-        "preset": "c",
-        "seed": 0,
-        "views": "270+0",
-        "space": "3d",
-        "axis": "all",
-        "metric": metric,
-        "level": "case",
-        "case": "one",
-        "stat": "value",
-        "value": value,
-        "n": 1,
-        "code_version": "0",
-    }
-    return ScoreRow(**{**fields, **changes})
+def row(protocol: str, metric: str, value: float | None, **changes) -> Score:
+    return score(metric, value, **{"protocol": protocol, "case": "one", **changes})
+
+
+def check(*rows: Score) -> None:
+    check_scores(frame_of(rows))
+
+
+def add(results: Path, rows: Sequence[Score], **facts: Any) -> None:
+    """Enter scores of one run of method a on data set b."""
+    line = {"method": "a", "dataset": "b", "preset": "c", "seed": 0, "views": "270+0", "split": "test", **facts}
+    put_run(results, run_line(f"a-b-c-s{line['seed']}-01234567", **line), rows)
 
 
 def settings_of(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -216,9 +207,8 @@ def test_earlier_hashes_lead_to_todays_definitions_and_others_to_themselves() ->
 def test_rows_of_an_earlier_hash_share_a_block_with_todays_and_those_of_another_do_not(tmp_path: Path) -> None:
     (old,) = [old for old, new in CARRIED.items() if new == PROTOCOLS["ct3d-1"].sha256()]
     for seed, protocol_hash in enumerate((old, PROTOCOLS["ct3d-1"].sha256(), "0" * 64)):
-        run = {"run_id": f"a-b-c-s{seed}-01234567", "seed": seed, "protocol_hash": protocol_hash}
-        merge_rows(tmp_path, [row("ct3d-1", "mse", 0.01 * (seed + 1), **MEAN, **run)])
-    (table,) = [table for table in build_tables("all", tmp_path) if table.id == "b-3d"]
+        add(tmp_path, [row("ct3d-1", "mse", 0.01 * (seed + 1), **MEAN, protocol_hash=protocol_hash)], seed=seed)
+    (table,) = [table for table in build_tables("all", read_results(tmp_path)) if table.id == "b-3d"]
     cells = {
         block.header: next(cell for cell in block.methods[0].cells if cell.metric == "mse").value
         for block in table.blocks
@@ -232,20 +222,19 @@ def test_rows_of_an_earlier_hash_share_a_block_with_todays_and_those_of_another_
 
 
 def test_psnr_is_checked_against_the_errors_its_protocol_takes() -> None:
-    check_rows([row("x2ct-2019", "mse", 0.01), row("x2ct-2019", "mse_int", 4.0), row("x2ct-2019", "psnr", 66.2251)][:2])
     good = 20 * 3.6122539060964374 - 10 * 0.6020599913279624  # log10 of 4095 and of 4
-    check_rows([row("x2ct-2019", "mse", 0.01), row("x2ct-2019", "mse_int", 4.0), row("x2ct-2019", "psnr", good)])
+    check(row("x2ct-2019", "mse", 0.01), row("x2ct-2019", "mse_int", 4.0), row("x2ct-2019", "psnr", good))
     with pytest.raises(BenchError, match="is not that of MSE"):
-        check_rows([row("x2ct-2019", "mse", 0.01), row("x2ct-2019", "mse_int", 4.0), row("x2ct-2019", "psnr", 20.0)])
+        check(row("x2ct-2019", "mse", 0.01), row("x2ct-2019", "mse_int", 4.0), row("x2ct-2019", "psnr", 20.0))
 
 
 def test_a_mean_over_slices_may_lie_above_the_value_of_the_volume_and_not_below() -> None:
-    check_rows([row("paper-2023", "mse", 0.01), row("paper-2023", "psnr", 60.0)])
-    check_rows([row("paper-2023", "mse", 1e-13), row("paper-2023", "psnr", 110.0)])  # the cap may lower it
+    check(row("paper-2023", "mse", 0.01), row("paper-2023", "psnr", 60.0))
+    check(row("paper-2023", "mse", 1e-13), row("paper-2023", "psnr", 110.0))  # the cap may lower it
     with pytest.raises(BenchError, match="is not that of MSE"):
-        check_rows([row("paper-2023", "mse", 0.01), row("paper-2023", "psnr", 19.0)])
+        check(row("paper-2023", "mse", 0.01), row("paper-2023", "psnr", 19.0))
     with pytest.raises(BenchError, match="is not that of MSE"):
-        check_rows([row("ct3d-1", "mse", 0.01), row("ct3d-1", "psnr", 60.0)])
+        check(row("ct3d-1", "mse", 0.01), row("ct3d-1", "psnr", 60.0))
 
 
 # --- in tables
@@ -256,7 +245,7 @@ MEAN = {"level": "set", "stat": "mean", "case": ""}
 
 def test_each_protocol_has_a_block_of_its_own_with_the_truth_in_one_footnote(tmp_path: Path) -> None:
     rows = [row("paper-2023", metric, 0.02, note=TRUTH_ENCODED, **MEAN) for metric in ("mse", "mae")]
-    merge_rows(tmp_path, [*rows, row("ct3d-1", "mse", 0.04, **MEAN)])
+    add(tmp_path, [*rows, row("ct3d-1", "mse", 0.04, **MEAN)])
     (table,) = [table for table in build_tables("all", read_results(tmp_path)) if table.id == "b-3d"]
     values = [[cell.value for cell in block.methods[0].cells if cell.metric == "mse"] for block in table.blocks]
     assert values == [[0.04], [0.02]]  # never a mean of both
@@ -270,7 +259,7 @@ def test_blurred_test_cases_stand_beside_real_ones_where_they_were_scored(tmp_pa
     status = "na" if value is None else "ok"
     blurred = row("paper-2023", "density_blurred", value, note="blurred by 1", status=status, **MEAN)
     real = row("paper-2023", "density_baseline", 1.1, **MEAN)
-    merge_rows(tmp_path, [row("paper-2023", "density", 1.2, **MEAN), real, blurred])
+    add(tmp_path, [row("paper-2023", "density", 1.2, **MEAN), real, blurred])
     (table,) = [table for table in build_tables("all", read_results(tmp_path)) if table.id == "b-3d"]
     last = table.blocks[0].references[-1]
     assert last.title == title

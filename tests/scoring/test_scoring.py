@@ -17,7 +17,7 @@ from bench.scoring.bits import CaseLikelihood, write_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import Fidelity
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import check_rows, merge_rows, read_score_rows, read_scores
+from bench.scoring.rows import check_scores, frame_of, read_scores
 from bench.scoring.score import PartSeconds, RunFacts, score_predictions
 
 PLAIN = replace(get_protocol("ct3d-1"), fidelity=None)
@@ -49,7 +49,7 @@ def values(rows, **wanted) -> list[float | None]:
 
 def test_every_case_has_its_own_numbers_in_3d_and_on_projections(tmp_path: Path, data) -> None:
     rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
-    check_rows(rows)
+    check_scores(frame_of(rows))
     for index, case in enumerate(data["test"].names):
         exact = truth(data["test"])[index]
         error = (exact - towards_grey(exact, index)).ravel()
@@ -76,11 +76,9 @@ def test_means_are_those_of_the_case_rows(tmp_path: Path, data) -> None:
         assert spread == pytest.approx(np.std(per_case, ddof=1))
 
 
-def test_every_row_says_where_it_comes_from(tmp_path: Path, data) -> None:
+def test_every_row_says_how_it_was_made(tmp_path: Path, data) -> None:
     rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
-    stamps = {(r.run_id, r.protocol, r.protocol_hash, r.method, r.dataset, r.source, r.preset, r.views) for r in rows}
-    assert stamps == {(FACTS.run_id, "ct3d-1", PLAIN.sha256(), "mine", "toy", "phantom", "tiny", "270+0")}
-    assert {(r.origin, r.split, r.seed, r.code_version) for r in rows} == {("builtin", "test", 3, "0.1.0")}
+    assert {(r.protocol, r.protocol_hash, r.code_version) for r in rows} == {("ct3d-1", PLAIN.sha256(), "0.1.0")}
 
 
 def test_an_exact_match_has_no_psnr_and_is_left_out_of_the_mean_with_a_note(tmp_path: Path, data) -> None:
@@ -153,7 +151,7 @@ def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatc
     assert len(scored) == 5 + 3  # four were saved
     fresh = score_predictions(FACTS, data, folder, PLAIN)
     assert sorted(rows, key=repr) == sorted(fresh, key=repr)
-    assert sorted(read_score_rows(csv), key=repr) == sorted(fresh, key=repr)
+    assert sorted(read_scores(csv), key=repr) == sorted(fresh, key=repr)
     scored.clear()
     stop_at(0)
     score_predictions(FACTS, data, folder, PLAIN, csv)  # nothing is left to do
@@ -192,19 +190,18 @@ def test_rows_of_other_code_data_or_damaged_files_are_not_reused(
     assert len(calls) == 2
 
 
-def test_rows_of_other_protocols_and_splits_are_kept_beside(tmp_path: Path, data, monkeypatch) -> None:
+def test_rows_of_other_protocols_are_kept_beside(tmp_path: Path, data, monkeypatch) -> None:
     csv = tmp_path / "scores.csv"
-    test = predict(tmp_path / "test", data["test"], towards_grey)
-    validation = predict(tmp_path / "validation", data["validation"], towards_grey)
-    score_predictions(FACTS, data, test, PLAIN, csv)
-    score_predictions(replace(FACTS, split="validation"), data, validation, PLAIN, csv)
-    assert {row.split for row in read_score_rows(csv)} == {"test", "validation"}
+    folder = predict(tmp_path / "test", data["test"], towards_grey)
+    score_predictions(FACTS, data, folder, PLAIN, csv)
+    score_predictions(FACTS, data, folder, get_protocol("x2ct-2019"), csv)
+    assert {row.protocol for row in read_scores(csv)} == {"ct3d-1", "x2ct-2019"}
 
     def refuse(*_):
         raise AssertionError("was scored again")
 
     monkeypatch.setattr(scoring, "score_case", refuse)
-    score_predictions(FACTS, data, test, PLAIN, csv)
+    score_predictions(FACTS, data, folder, PLAIN, csv)
 
 
 def test_missing_cases_make_every_summary_partial(tmp_path: Path, data, data_folder: Path) -> None:
@@ -233,8 +230,7 @@ def test_set_scores_and_progress_come_with_the_rest(tmp_path: Path, data, data_f
     assert total >= 7 + 7 + 7 + 7  # scored, predictions, truth and at least one draw encoded
     assert values(rows, space="3d", metric="coverage", rep="1", stat="value") == [1.0]
     assert len(values(rows, space="mip", axis="h", metric="density_baseline", stat="value")) == 4
-    merge_rows(tmp_path, rows)
-    assert len(read_scores(tmp_path)) == len(rows)
+    assert {row.level for row in rows} == {"case", "set"}
 
 
 def test_predictions_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path, data) -> None:
