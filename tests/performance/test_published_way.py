@@ -78,7 +78,8 @@ def test_loops_and_steps_are_measured_and_cut_batches_do_not_replace_full_ones(m
     assert all((row.ours_s or 0) > 0 and (row.reference_s or 0) > 0 for row in (loop, full, cut))
 
 
-def test_all_steps_of_ours_draw_what_the_published_loop_draws_with_fewer_passes() -> None:
+@pytest.mark.trains
+def test_all_steps_of_ours_draw_what_the_published_loop_draws_with_fewer_passes(seed: int) -> None:
     subject = make_smoke("codediff")
     tool = find_offer("codediff", "make_sampler", None)(subject.method)
     passes = {"ours": 0, "published": 0}
@@ -87,6 +88,7 @@ def test_all_steps_of_ours_draw_what_the_published_loop_draws_with_fewer_passes(
             lambda *_, label=label: passes.__setitem__(label, passes[label] + 1)  # type: ignore[misc]
         )
     views, seeds = take_views(subject.cases["test"], range(3), CPU)
+    seeds = [one + seed for one in seeds]
     with torch.inference_mode():
         context = tool.context(views)
         assert torch.equal(tool.published(context, seeds), tool.draw(context, seeds, tool.steps))

@@ -56,11 +56,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,)) -> Answer:
+def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,), seed: int = 0) -> Answer:
     method, chosen = f"{place}/population.py:Population", (*FEW, *overrides)
-    request = RunRequest(method, "lidc", "smoke", 0, chosen, source="phantom", runs_dir=place / "runs")
+    request = RunRequest(method, "lidc", "smoke", seed, chosen, source="phantom", runs_dir=place / "runs")
     run_one(replace(request, only="fit"), Progress())
-    shared = {"preset": "smoke", "source": "phantom", "overrides": chosen, "values": values}
+    shared = {"preset": "smoke", "seeds": (seed,), "source": "phantom", "overrides": chosen, "values": values}
     asked = StudyRequest(methods=(method,), runs_dir=place / "runs", results_dir=place / "results", **shared)
     return run_study("calibration", asked, Progress())
 
@@ -69,8 +69,9 @@ def mean(values: dict[str, float]) -> float:
     return float(np.mean(list(values.values())))
 
 
-def test_draws_of_the_true_distribution_lie_around_the_truth(place: Path) -> None:
-    answer = answered(place)
+@pytest.mark.trains
+def test_draws_of_the_true_distribution_lie_around_the_truth(place: Path, seed: int) -> None:
+    answer = answered(place, "data.phantoms=[12, 1, 24]", seed=seed)
     voxels = {p.setting: p.values for p in answer.points if p.parameter == INSIDE}
     assert list(voxels) == ["0.250", "0.500", "0.750"]
     for stated, values in voxels.items():
