@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bench.datasets.baggage.bag import draw_bag, placed_things
+from bench.datasets.baggage.bag import draw_bag, place_things
 from bench.datasets.baggage.phantom import labels_of, render
 from bench.plugins.registry import get_dataset
 from bench.scans.reading.find import find_scans
@@ -150,7 +150,7 @@ def test_bags_are_those_of_the_readme() -> None:
         measured = summarise([one[name] for one in found])
         print(f"\n| {name} | {measured} |", end="")
         check_same(known, measured)
-    kinds = Counter(kind for bag in bags for kind in {placed.thing.kind for placed in placed_things(bag)})
+    kinds = Counter(kind for bag in bags for kind in {placed.thing.kind for placed in place_things(bag)})
     threats = sum(any(placed.thing.threat for placed in bag.packed.things) for bag in bags)
     said = re.sub(r"\s+", " ", README.read_text().partition("Of the bags hold: ")[2].partition("\n\n")[0])
     shares = {f"{kind} {number / SUBJECTS:.0%}" for kind, number in kinds.items()}

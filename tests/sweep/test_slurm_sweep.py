@@ -17,7 +17,7 @@ from bench.scoring.rows import KEY
 from bench.scoring.store import load_results, load_runs
 from bench.sweep.grid import Grid, Job, expand, find_newest_grid
 from bench.sweep.slurm import queue
-from bench.sweep.state import log_of, states
+from bench.sweep.state import judge_jobs, log_of
 
 SCRIPT = Path(__file__).with_name("slurm_node.sh")
 PATIENCE = 600.0
@@ -84,7 +84,7 @@ def test_jobs_that_give_way_go_on_and_a_cancelled_one_is_retried(
     until(lambda: bool(checkpoints(cancelled)), "the third job trains")
     subprocess.run(["scancel", ids[cancelled.label]], check=True)
     until(lambda: cancelled.label not in queue(grid), "the third job is cancelled")
-    state = next(state for state in states(grid, jobs, queue(grid)) if state.job.label == cancelled.label)
+    state = next(state for state in judge_jobs(grid, jobs, queue(grid)) if state.job.label == cancelled.label)
     assert state.name == "stopped"
     capsys.readouterr()
     assert run_command(["sweep", "status", "--runs-dir", str(tmp_path / "runs")]) == 0
