@@ -42,6 +42,8 @@ REFUSED = (
     "sweep --dataset lidc",
     "sweep --method mean,codedif --dataset lidc",
     "sweep --method mean --dataset lidc --preset tiny,tinny",
+    "sweep --method mean --dataset lid",
+    "sweep --method mean --dataset lidc --set steps=1",
     "sweep --method mean --dataset lidc --protocol nothing",
     "sweep --method codediff --dataset lidc --vary transformer.layer=[1,2]",
     "sweep --method codediff --dataset lidc --vary transformer.layers",
@@ -96,6 +98,7 @@ def test_a_command_that_computes_nothing_imports_no_pytorch(lines: tuple[str, ..
         enter_run(tmp_path / "results", run_id=shared["run_id"], data_fingerprint="f0", size=24)
     told = json.loads(run_apart(CODE, tmp_path, *lines).splitlines()[-1])
     assert told == [[line, code, []] for line in lines]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_package_itself_imports_next_to_nothing_and_knows_its_version(tmp_path: Path) -> None:

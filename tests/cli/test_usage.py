@@ -1,6 +1,7 @@
 """Command lines that cannot be meant are refused in one line, with exit code 2 and the way to the help."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ FULL = "run --method mean --dataset lidc"
         ("rum", "Did you mean 'run'?"),
         (f"{FULL} --nope", "--nope"),
         (f"{FULL} --preset", "--preset"),
+        (f"{FULL} --preset tinny", "tiny"),
+        (f"{FULL} --protocol ct3d", "ct3d-1"),
+        (f"{FULL} --set data.size=256", "128"),
         (f"{FULL} --device tpu", "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (f"{FULL} --seeds one", "not 'one'"),
         (f"{FULL} --seeds ,", "--seeds need at least one"),
@@ -28,10 +32,12 @@ FULL = "run --method mean --dataset lidc"
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(
-    line: str, words: str, capfd: pytest.CaptureFixture[str]
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert run_command(shlex.split(line)) == 2
     said = capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
     assert words in said
     assert said.startswith("bench: ")
     assert said.count("\n") == 1

@@ -104,28 +104,6 @@ def test_a_damaged_prediction_is_made_again(finished: Path, home: Path) -> None:
     assert file.read_bytes() == whole
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (["--method", "codedif"], "codediff"),
-        (["--dataset", "lid"], "lidc"),
-        (["--preset", "tinny"], "tiny"),
-        (["--set", "transformer.layer=2"], "transformer.layers"),
-        (["--protocol", "ct3d-2"], "ct3d-1"),
-        (["--seeds", "a"], "whole numbers"),
-        (["--set", "data.size=256"], "128"),
-    ],
-)
-def test_wrong_usage_exits_with_2_and_one_line(
-    changes: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert run_command(arguments(tmp_path, *changes)) == 2
-    error = capsys.readouterr().err
-    assert words in error
-    assert len(error.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
 def test_real_data_that_are_not_there_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -73,22 +73,6 @@ def test_what_does_not_vary_a_setting_is_refused(tmp_path: Path, text: str) -> N
         expand(grid(tmp_path, methods=("x2ctgan",), varied=(text,)))
 
 
-@pytest.mark.parametrize(
-    "choices",
-    [
-        {"methods": ("meen",)},
-        {"datasets": ("lid",)},
-        {"presets": ("smok",)},
-        {"overrides": ("steps=1",)},
-        {"protocol": "ct3d-9"},
-    ],
-)
-def test_a_wrong_choice_is_refused_before_any_job_starts(tmp_path: Path, choices: dict) -> None:
-    with pytest.raises(UsageError):
-        expand(grid(tmp_path, **choices))
-    assert not (tmp_path / "runs").exists()
-
-
 def test_a_broken_method_makes_its_own_jobs_impossible_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('not today')")
     chosen = grid(tmp_path, methods=(str(tmp_path / "broken.py"), "mean"))
