@@ -151,7 +151,7 @@ def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: 
     good = runner.invoke(app, arguments)
     assert good.exit_code == 0, good.output
     assert f"next: bench data prepare lidc --from {tmp_path / 'to'}" in good.output
-    del bucket[f"{LIST[3].folder}/0.dcm"]
+    del bucket[key(LIST[3], "0.dcm")]
     bad = runner.invoke(app, [*arguments[:-1], "3"])
     assert bad.exit_code == 1
     assert "failed: LIDC-IDRI-0003, series 1.2.3" in bad.output
