@@ -35,8 +35,8 @@ def audit(
 ) -> None:
     """Print what each protocol reports for the same predictions, and which published numbers are impossible.
 
-    Predictions and truth are the same in all columns, unless a protocol takes another truth, which its column says:
-    what differs is the definition. Nothing is added to results/.
+    The predictions are the same in all columns. What differs is the truth, which each column names, and the formula.
+    Nothing is added to results/.
     """
     from bench.errors import UsageError
     from bench.runs.folder import find_run
@@ -47,7 +47,12 @@ def audit(
     elif subject and folder is None:
         raise UsageError(f"no run '{subject}' in {runs_dir}; a folder of predictions made elsewhere needs --dataset")
 
-    from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
+    from bench.results.audit import (
+        BLOCK,
+        compare_printed_psnr_and_mse,
+        compare_text_and_tables,
+        list_doubtful_prints,
+    )
     from bench.results.renderers import draw_markdown
     from bench.system.generated import replace_block
 
@@ -56,7 +61,7 @@ def audit(
     own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
         replace_block(readme, BLOCK, draw_markdown(own[0]))
-    sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse()]
+    sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse(), compare_text_and_tables()]
     if form == "md":
         typer.echo("\n".join(draw_markdown(sheet) for sheet in sheets))
     else:

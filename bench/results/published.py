@@ -3,12 +3,16 @@
 They stand in results/paper.csv, which a wheel holds beside this module. What cannot be is found by computation.
 """
 
-import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from bench.metrics import METRICS, NLL
+from pydantic import Field
+
+from bench.metrics import NLL
+from bench.system.csv_files import read_rows
 
 COLUMN_OF = {"nll": NLL}  # the printed column under which a number of ours stands; others keep their names
 PRINTED_TITLES = {
@@ -23,6 +27,22 @@ PRINTED_TITLES = {
 
 
 @dataclass(frozen=True)
+class _Line:
+    """One line of the file."""
+
+    source: str
+    table: str
+    dataset: str
+    space: str
+    method: str
+    metric: str
+    direction: Literal["up", "down"]
+    value: Annotated[str, Field(pattern=r"^(\d+(\.\d+)?)?$")]  # as printed, so that 0.10 stays 0.10
+    printed_bold: bool
+    note: str
+
+
+@dataclass(frozen=True)
 class Published:
     """One printed cell."""
 
@@ -31,15 +51,15 @@ class Published:
     metric: str  # our column
     text: str  # as printed; N/A where the paper prints that
     value: float | None
+    direction: Literal["up", "down"]  # the arrow of its column
     printed_bold: bool
 
 
 def read_published() -> list[Published]:
-    """Return all printed cells, in the order of the paper."""
+    """Return all printed cells, in the order of the paper. Raises BenchError for a file that was edited or cut."""
     beside = Path(__file__).with_name("paper.csv")
     path = beside if beside.exists() else Path(__file__).parents[2] / "results" / "paper.csv"
-    with path.open(newline="") as file:
-        return [_cell(line) for line in csv.DictReader(file)]
+    return [_cell(line) for line in read_rows(path, _Line)]
 
 
 def read_table(table: str) -> dict[tuple[str, str], Published]:
@@ -78,19 +98,40 @@ def find_doubts(cells: Mapping[tuple[str, str], Published], method: str, metric:
 
 
 def best_printed(cells: Mapping[tuple[str, str], Published], metric: str) -> Published | None:
-    """Return the best printed value of a column; None where more is not better."""
+    """Return the best printed value of a column by the arrow printed beside it; None without any value."""
     column = [cell for cell in cells.values() if cell.metric == metric and cell.value is not None]
-    sign = {"up": 1.0, "down": -1.0}.get(METRICS[metric].direction)
-    return max(column, key=lambda cell: sign * (cell.value or 0.0)) if column and sign else None
+    return min(column, key=by_arrow, default=None)
 
 
-def _cell(line: Mapping[str, str]) -> Published:
-    approximate = "~" if "printed with ~" in line["note"] else ""
+def by_arrow(cell: Published) -> float:
+    """Return a key that puts the best of a column first, as its printed arrow says; cells without a value last."""
+    return math.inf if cell.value is None else -cell.value if cell.direction == "up" else cell.value
+
+
+def count_firsts(method: str, tables: Sequence[str]) -> tuple[int, int, int]:
+    """Return in how many columns of some tables a method is best, in how many it is bold, and how many there are.
+
+    The printed NLL, which no other method has, is no such column.
+    """
+    best = bold = columns = 0
+    for table in tables:
+        cells = read_table(table)
+        for metric in dict.fromkeys(metric for _, metric in cells if metric != NLL):
+            first = best_printed(cells, metric)
+            columns += 1
+            best += first is not None and first.method == method
+            bold += (method, metric) in cells and cells[method, metric].printed_bold
+    return best, bold, columns
+
+
+def _cell(line: _Line) -> Published:
+    approximate = "~" if "printed with ~" in line.note else ""
     return Published(
-        table=line["table"],
-        method=line["method"],
-        metric=COLUMN_OF.get(line["metric"], line["metric"]),
-        text=approximate + line["value"] if line["value"] else "N/A",
-        value=float(line["value"]) if line["value"] else None,
-        printed_bold=line["printed_bold"] == "1",
+        table=line.table,
+        method=line.method,
+        metric=COLUMN_OF.get(line.metric, line.metric),
+        text=approximate + line.value if line.value else "N/A",
+        value=float(line.value) if line.value else None,
+        direction=line.direction,
+        printed_bold=line.printed_bold,
     )

@@ -91,9 +91,9 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
     """Print the tables on a terminal."""
     for table, last in _with_last_captions(tables):
         for block in table.blocks:
-            drawn = RichTable(
-                title=f"Table {table.id} · {escape(table.title)}\n{escape(block.header)}", title_justify="left"
-            )
+            title = f"Table {table.id} · {escape(table.title)}\n{escape(block.header)}"
+            title += f"\n{block.warning}" if block.warning else ""
+            drawn = RichTable(title=title, title_justify="left", style="dim" if block.warning else "")
             for index, name in enumerate(_heads(table)):
                 drawn.add_column(name, justify="right" if index else "left")
             for line in RICH.lines(table, block):
@@ -184,7 +184,10 @@ def _draw_markdown(table: Table) -> str:
         if block.references:
             lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
             lines += MARKDOWN.lines(table, block, references=True)
-        parts += [MARKDOWN.plain(block.header).replace("|", "\\|"), draw_markdown(Sheet(_heads(table), lines))]
+        header = MARKDOWN.plain(block.header).replace("|", "\\|")
+        drawn = draw_markdown(Sheet(_heads(table), lines))
+        folded = [f"<details>\n<summary>{block.warning.capitalize()}</summary>", drawn, "</details>"]
+        parts += [header, *(folded if block.warning else [drawn])]
     notes = [f"{note}  " for note in MARKDOWN.notes(table)]
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])]) + "\n"
 

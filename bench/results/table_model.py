@@ -8,11 +8,12 @@ from bench.metrics import METRICS, Space
 from bench.results.model import Entry, Kind
 
 CAPTION = (
-    "Cells: ours (published). Best is bold, second underlined, among methods trained here and run on all cases; ± is "
-    "the standard deviation over seeds. Density and coverage: value and its distance Δ from what real training cases "
-    "score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: not run; error: the "
-    "run failed, its footnote says how."
+    "Cells: ours (published). Best is bold, second underlined, among methods trained here, run on all cases and scored "
+    "against the CT; ± is the standard deviation over seeds. Density and coverage: value and its distance Δ from what "
+    "real training cases score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: "
+    "not run; error: the run failed, its footnote says how."
 )
+MIXED_TRUTHS = "rows are scored against different truths, so methods are not compared here"
 WITHOUT_VALUE = {"cannot": "N/A", "not_run": "—", "error": "error"}  # how a cell says why it has none
 
 
@@ -37,7 +38,8 @@ class Cell:
     sd: float | None = None  # over seeds
     interval: tuple[float, float] | None = None  # of the mean over cases
     n: int | None = None  # cases behind the value
-    comparable: bool = True  # on all cases, of a training of its own
+    comparable: bool = True  # on all cases, against the CT, of a training of its own
+    own_truth: bool = False  # scored against the method's own encoding of the CT
     rank: int | None = None  # 1 best, 2 second
     distance: float | None = None  # from the baseline
     published: str = ""
@@ -98,6 +100,11 @@ class TableBlock:
     def rows(self) -> tuple[Row, ...]:
         """Methods, then references."""
         return *self.methods, *self.references
+
+    @property
+    def warning(self) -> str:
+        """Why the block is folded: some rows are scored against a truth that others do not share; else empty."""
+        return MIXED_TRUTHS if any(cell.own_truth for row in self.rows for cell in row.cells) else ""
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
     """Return the mean over seeds, or why there is none."""
     metric, whose = METRICS[column[1]], f"{entry.name}, {METRICS[column[1]].label}"
     said = [note for note in dict.fromkeys(summary.note for summary in summaries) if note]
-    remarks = [f"{entry.name if truth_of(note) else whose}: {note}" for note in said]
+    remarks = [f"{entry.name if truth_of(note) else whose}: {note}{_say_alone(note)}" for note in said]
     known = [summary for summary in summaries if summary.known]
     if all(summary.status == "error" for summary in summaries):
         return Cell(metric.key, "error", marks=notes.mark(*remarks))
@@ -194,6 +194,7 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
         return Cell(metric.key, "cannot", marks=() if metric.family == "likelihood" else notes.mark(*remarks))
     values, fewest = [summary.value for summary in known], min(summary.n for summary in known)
     whole = all(summary.status == "ok" for summary in known)
+    shared_truth = not any(truth_of(note) == "encoded" for note in said)
     if not whole:
         remarks = [f"{entry.name}: {fewest} {known[0].note}; not ranked"]
     return Cell(
@@ -202,10 +203,15 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
         value=float(np.mean(values)),
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         n=fewest,
-        comparable=whole,
+        comparable=whole and shared_truth,
+        own_truth=not shared_truth,
         distance=entry.distance(column) if metric.direction == "toward_baseline" else None,
         marks=notes.mark(*remarks),
     )
+
+
+def _say_alone(note: str) -> str:
+    return "; no other method is scored against it, so not ranked" if truth_of(note) == "encoded" else ""
 
 
 def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:

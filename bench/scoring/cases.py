@@ -1,6 +1,7 @@
 """All numbers of one case under any protocol: a truth and a prediction, in 3-D and as three projections."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,8 @@ def score_case(volumes: CaseVolumes, protocol: Protocol) -> list[CaseScore]:
 
     Raises ValueError for different shapes, NaN or infinity.
     """
+    if protocol.truth == "ct":
+        volumes = replace(volumes, encoded=None)
     match protocol.distortion:
         case WholeArrays():
             scores = score_whole_volume(volumes, protocol.distortion)

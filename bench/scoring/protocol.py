@@ -136,6 +136,7 @@ class Protocol:
     likelihood: Literal["1-hu-bins"] | None = None
     fidelity: Fidelity | None = None
     quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash
+    title: str | None = None  # the head of its column where its id alone would puzzle; enters no hash
 
     def versions(self) -> dict[str, int]:
         """Return the versions of the functions that make the numbers."""
@@ -145,7 +146,7 @@ class Protocol:
 
     def sha256(self) -> str:
         """Return the hash of everything the numbers depend on: settings but for what is None, and versions."""
-        settings = asdict(replace(self, quirks=()), dict_factory=_drop_none)
+        settings = asdict(replace(self, quirks=(), title=None), dict_factory=_drop_none)
         return digest_of({**settings, "versions": self.versions()})
 
 

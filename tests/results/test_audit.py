@@ -18,7 +18,12 @@ from bench.pipeline.predict import predict
 from bench.pipeline.reopen import open_stored
 from bench.plugins import registry
 from bench.plugins.config import FitConfig, RunConfig
-from bench.results.audit import BLOCK, compare_printed_psnr_and_mse, list_doubtful_prints
+from bench.results.audit import (
+    BLOCK,
+    compare_printed_psnr_and_mse,
+    compare_text_and_tables,
+    list_doubtful_prints,
+)
 from bench.results.renderers import draw_markdown
 from bench.runs.folder import RunFolder, find_run
 from bench.runs.manifest import read_manifest
@@ -175,12 +180,16 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     }
     truth = to_unit(data["test"].hounsfield[4].astype(np.float64), (-1000.0, 1000.0))
     volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
+    unencoded = CaseVolumes(truth, predicted(truth))
+    assert score_case(volumes, PROTOCOLS["paper-2023-ct"])[:2] == score_case(unencoded, PROTOCOLS["paper-2023"])[:2]
     for column, protocol in enumerate(PROTOCOLS.values()):
         (psnr,) = [
             s.value for s in score_case(volumes, protocol) if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
         ]
         assert float(lines["PSNR, dB"][column]) == pytest.approx(psnr, abs=0.011)
-    assert lines["scored against"] == ["the CT", "its own encoding of the CT", "the CT", "the CT"]
+    encodes = [protocol.truth == "encoded" for protocol in PROTOCOLS.values()]
+    assert lines["scored against"] == ["its own encoding of the CT" if own else "the CT" for own in encodes]
+    assert f" paper-2023, CT as truth ({PROTOCOLS['paper-2023-ct'].sha256()[:8]}) |" in text
     assert lines["PSNR of slices, dB"][:2] == ["–", "–"]
     written = readme.read_text()
     assert written.startswith(f"before\n{START}\n{RUN_ID}")
@@ -223,9 +232,9 @@ def test_audit_of_a_run_shows_the_means_of_the_set(data, tmp_path: Path, monkeyp
     text = capsys.readouterr().out
     assert f"{RUN_ID}, phantom data, test split, mean of 9 cases" in text
     density = next(line for line in text.splitlines() if line.startswith("| Density "))
-    cells = [cell.strip() for cell in density.split("|")[2:-1]]
-    assert cells[2:] == ["–", "–"]
-    assert all(float(cell) > 0 for cell in cells[:2])
+    cells = dict(zip(small, (cell.strip() for cell in density.split("|")[2:-1]), strict=True))
+    assert all((cell == "–") == (small[name].fidelity is None) for name, cell in cells.items())
+    assert all(float(cell) > 0 for cell in cells.values() if cell != "–")
     assert any(line.startswith("| Density, blurred ") for line in text.splitlines())
     assert not (tmp_path / "results").exists()
 
@@ -254,6 +263,20 @@ def test_the_decibels_of_a_printed_mse_are_computed() -> None:
     assert len(lines) == 6
     assert lines["2", "CodeDiff3D"][2:] == ("25.05", "0.048", "13.19 (+11.86)", "19.21 (+5.84)")
     assert "| 2 " in draw_markdown(compare_printed_psnr_and_mse())
+
+
+def test_what_the_text_says_is_held_against_its_tables_by_computation() -> None:
+    text = "\n".join(" ".join(line) for line in compare_text_and_tables().lines)
+    for figure in (
+        "42% and 29%",  # 1 − 0.0007/0.0012 and 1 − 0.0049/0.0069
+        "50% above",  # 0.048/0.032
+        "57%",  # 2.01/1.28
+        "24.88 dB, 25.05 are printed",  # −10 log10(0.013/4)
+        "10 of 10 columns best in 10",
+        "8 of 10 columns best in 7",
+        "26 of 102",
+    ):
+        assert figure in text
 
 
 @pytest.mark.parametrize("content", ["", START, f"{END} {START}", f"{START} {START} {END}", f"{START} {END} {END}"])

@@ -8,16 +8,19 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
+from bench.results.leaderboard import build_leaderboard
 from bench.results.model import read_results
 from bench.results.renderers import render
 from bench.results.table_model import Cell, Row, rank_rows
 from bench.results.tables import build_tables
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.protocols import PROTOCOLS, get_protocol
 
 from ..helpers.score_rows import HASH, enter_rows, run_facts
 from ..helpers.table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
+PAPER = PROTOCOLS["paper-2023"].sha256()
 
 
 # --- without results
@@ -178,6 +181,32 @@ def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> No
     assert [cell_of(block, title, "psnr").rank for title in "abc"] == [2, 1, None]
     (mark,) = cell_of(block, "c", "psnr").marks
     assert shown.footnotes[mark - 1] == "c: 7 of 48 cases in the split; not ranked"
+
+
+def test_numbers_against_a_methods_own_truth_are_neither_ranked_nor_shown_unfolded(tmp_path: Path) -> None:
+    for method, value, note in (
+        ("codediff", 70.0, TRUTH_ENCODED),
+        ("x2ctgan", 20.0, TRUTH_CT),
+        ("a", 19.0, TRUTH_CT),
+    ):
+        add(tmp_path, method, numbers={"psnr": value}, note=note, protocol="paper-2023", protocol_hash=PAPER)
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0})
+    shown = table(tmp_path)
+    unmixed, mixed = shown.blocks
+    ranks = {title: cell_of(mixed, title, "psnr").rank for title in ("CodeDiff3D", "X2CT-GAN", "a")}
+    assert ranks == {"CodeDiff3D": None, "X2CT-GAN": 1, "a": 2}
+    (mark,) = (mark for mark in cell_of(mixed, "CodeDiff3D", "psnr").marks if "truth" in shown.footnotes[mark - 1])
+    assert shown.footnotes[mark - 1].endswith("so not ranked")
+    (board,) = (table for table in build_leaderboard(read_results(tmp_path)) if table.space == "3d")
+    assert [(row.title, row.place) for row in board.blocks[1].methods] == [
+        ("X2CT-GAN", 1),
+        ("a", 2),
+        ("CodeDiff3D", None),
+    ]
+    assert (unmixed.warning, bool(mixed.warning)) == ("", True)
+    folded = render([shown], "md").partition("<details>")[2].partition("</details>")[0]
+    assert "70.00" in folded
+    assert "Rows are scored against different truths" in folded
 
 
 @pytest.mark.parametrize("trained", [True, False])
