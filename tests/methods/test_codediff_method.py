@@ -64,6 +64,20 @@ def test_sizes_that_do_not_fit_are_refused_before_training(overrides: list[str],
         build("codediff", *overrides).reconstruct(random_views(1), seeds=[0])
 
 
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_volumes_are_trained_on_smooth_l1_plus_weighted_l1(weight: float) -> None:
+    stage = build("codediff", f"vqvae3d.reconstruction_weight={weight}").stages()[1]
+    volumes = torch.rand(2, 1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        error = (stage.networks["autoencoder"](volumes).image - volumes).abs().double()
+        smooth = torch.where(error < 1 / 9, 4.5 * error**2, error - 1 / 18)
+        validation = stage.validation_loss(volumes)
+    values = stage.step(volumes, lambda name, loss: None, stage.config.codebook_start + 1)
+    expected = float(smooth.mean() + weight * error.mean())
+    assert float(validation) == pytest.approx(expected, rel=1e-5)
+    assert float(values["reconstruction_loss"]) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.trains
 def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, seed: int) -> None:
     steps = {"vqvae2d": 18, "vqvae3d": 18, "log_sigma": 40, "transformer": 40}

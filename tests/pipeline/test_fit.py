@@ -1,5 +1,6 @@
 """The training loop: exact resumption, averages, selection by validation, damaged checkpoints, divergence."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -200,3 +202,10 @@ def test_every_epoch_sees_every_case_once_and_workers_share_it() -> None:
     halves = [order(batch=5, world=2, rank=rank, steps=2) for rank in (0, 1)]
     assert [halves[0][0], halves[1][0], halves[0][1], halves[1][1]] == whole
     assert order(seed=2) != whole
+
+
+def test_every_epoch_has_an_order_of_its_own() -> None:
+    epochs = [tuple(indices) for indices in BatchOrder(length=4, batch=4, seed=0, start=0, steps=2400)]
+    counts = np.array(list(Counter(epochs).values()))
+    assert len(counts) == 24  # all permutations of four cases …
+    assert chisquare(counts).pvalue > 1e-3  # … equally often
