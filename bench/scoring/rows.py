@@ -1,13 +1,13 @@
 """What one score is and what cannot be true of it, checked alike by who writes a run's scores and who reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.metrics import METRICS, Space
@@ -36,7 +36,7 @@ class Score(BaseModel):
     rep: str = ""  # index of the encoder; of encoder and draw for a baseline
     stat: Literal["value", "mean", "sd", "ci_lo", "ci_hi"]
     value: float | None
-    n: int | None = None  # cases behind the value; steps behind a training time
+    n: NonNegativeInt | None = None  # cases behind the value; steps behind a training time
     status: Literal["ok", "na", "error", "partial"] = "ok"
     note: str = ""
 
@@ -85,7 +85,7 @@ def read_scores(path: Path, run: RunLine | None = None) -> list[Score]:
     place = COLUMNS.index("protocol_hash")
     lines = [[*line[:place], carry_hash(line[place]), *line[place + 1 :]] for line in lines]
     scores = parse_rows(COLUMNS, lines, Score, str(path))
-    check_scores(frame_of(scores))
+    check_scores(frame_of(scores), path)
     return scores
 
 
@@ -110,36 +110,46 @@ def frame_of(scores: Sequence[Score]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMERIC, "float64"))
 
 
-def check_scores(frame: pd.DataFrame) -> None:
+def check_scores(frame: pd.DataFrame, path: Path | None = None) -> None:
     """Raise BenchError, naming the row, for scores of one or several runs that cannot be true.
 
-    `frame` has the columns of Score and, of several runs, run_id. Refused are an unknown word, metric or protocol, a
-    repeated key, a value outside of its metric's range, a missing or superfluous value, note or case, a cell that a
-    spreadsheet would compute, and values of one case that contradict each other.
+    `frame` has the columns of Score and, of several runs, run_id; where its rows are those of a file, `path` lets the
+    message name the line. Refused are an unknown word, metric or protocol, a repeated key, a value outside of its
+    metric's range, a count below nothing, a missing or superfluous value, note or case, a cell that a spreadsheet would
+    compute, values of one case that contradict each other, and a mean that is not that of its cases.
     """
+    for index, reason in _find_faults(frame):
+        row = frame.loc[index]
+        raise BenchError(f"{path} line {int(index) + 2}: {reason}" if path else f"{_place(row)}: {reason}")
+
+
+def _find_faults(frame: pd.DataFrame) -> Iterator[tuple[Any, str]]:
+    """Yield the label of a row and what cannot be true of it; rules may rely on those before them."""
     for name in COLUMNS:
         if name not in NUMERIC:
-            _check_words(frame, name)
+            yield from _find_wrong_words(frame, name)
     value, metric, level, status = (frame[name] for name in ("value", "metric", "level", "status"))
     low, high = (metric.map(ends).astype("float64") for ends in _ranges())
     low = low.mask((frame["stat"] == "sd").to_numpy(), 0.0)
     high = high.mask((frame["stat"] == "sd").to_numpy(), np.nan)
     empty = status.isin(("na", "error")).to_numpy()
     named = (frame["case"] != "").to_numpy()
-    for _, pair in frame.drop_duplicates(["metric", "space"]).iterrows():
+    for index, pair in frame.drop_duplicates(["metric", "space"]).iterrows():
         if pair["space"] not in METRICS[str(pair["metric"])].spaces:
-            raise BenchError(f"{_place(pair)}: its metric is not measured in this space")
+            yield index, "its metric is not measured in this space"
     rules = (
         ((level == "case").to_numpy() != named, "a case belongs to rows of level case, and only to them"),
         (empty & (value.notna() | (frame["note"] == "")), "status na or error needs a note and no value"),
         (~empty & ~np.isfinite(value), "a value is missing or not finite, and the status is not na or error"),
         ((value < low) | (value > high * (1 + SLACK)), "the value is outside the range of its metric"),
+        (frame["n"] < 0, "n is below nothing"),
         (frame.duplicated([*_run_column(frame), *KEY]), "two rows have the same key"),
     )
     for broken, reason in rules:
         if np.any(broken):
-            raise BenchError(f"{_place(frame.iloc[int(np.argmax(broken))])}: {reason}")
-    _check_distances(frame)
+            yield frame.index[int(np.argmax(broken))], reason
+    yield from _find_wrong_distances(frame)
+    yield from _find_wrong_means(frame)
 
 
 @cache
@@ -155,8 +165,8 @@ def _word_adapter(name: str) -> TypeAdapter[Any]:
     return TypeAdapter(list[kind])
 
 
-def _check_words(frame: pd.DataFrame, name: str) -> None:
-    """Raise BenchError for a text that its column may not hold; each different text is looked at once."""
+def _find_wrong_words(frame: pd.DataFrame, name: str) -> Iterator[tuple[Any, str]]:
+    """Yield a text that its column may not hold; each different text is looked at once."""
     words = [str(word) for word in frame[name].unique()]
     try:
         _word_adapter(name).validate_python(words)
@@ -167,12 +177,23 @@ def _check_words(frame: pd.DataFrame, name: str) -> None:
         wrong = words[int(error.errors()[0]["loc"][0])]
         reason = f"{name} {wrong!r:.42}: {error.errors()[0]['msg']}"
     if wrong is not None:
-        row = frame.iloc[int(np.argmax((frame[name] == wrong).to_numpy()))]
-        raise BenchError(f"{_place(row)}: {reason}")
+        yield frame.index[int(np.argmax((frame[name] == wrong).to_numpy()))], reason
 
 
-def _check_distances(frame: pd.DataFrame) -> None:
-    """Raise BenchError unless MAE² ≤ MSE ≤ peak·MAE, and a case's PSNR is that of its MSE.
+def _find_wrong_means(frame: pd.DataFrame) -> Iterator[tuple[Any, str]]:
+    """Yield a mean over cases that is not the mean of the cases that stand beside it, or counts others."""
+    place = [*_run_column(frame), "protocol", "space", "axis", "metric", "rep"]
+    means = frame[((frame["level"] == "set") & (frame["stat"] == "mean")).to_numpy() & frame["value"].notna()]
+    cases = frame[(frame["level"] == "case").to_numpy()]
+    found = cases.groupby(place, observed=True, sort=False)["value"].agg(["mean", "count"])
+    stated = means.reset_index().merge(found.reset_index(), on=place)
+    wrong = (stated["n"] != stated["count"]) | ~np.isclose(stated["value"], stated["mean"], rtol=1e-6, atol=1e-12)
+    for _, row in stated[wrong].head(1).iterrows():
+        yield row["index"], f"the mean of its {row['count']:.0f} cases is {row['mean']:g}, not {row['value']:g}"
+
+
+def _find_wrong_distances(frame: pd.DataFrame) -> Iterator[tuple[Any, str]]:
+    """Yield a row unless MAE² ≤ MSE ≤ peak·MAE, and a case's PSNR is that of its MSE.
 
     A PSNR that is a mean over slices, axes or angles is at least that of the mean MSE (Jensen's inequality); a cap on
     the PSNR of slices without error caps what is asked of it.
@@ -213,7 +234,7 @@ def _check_distances(frame: pd.DataFrame) -> None:
                 index = int(np.argmax(broken))
                 what = f"{text} [0, {rules.peak:g}]" if broken is impossible else text
                 numbers = f"MSE {mse[index]:g}, MAE {mae[index]:g}, PSNR {psnr[index]:g}"
-                raise BenchError(f"{_place(mine.iloc[index])}: {what} ({numbers})")
+                yield mine.index[index], f"{what} ({numbers})"
 
 
 _DISTANCES = ("mse", "mae", "psnr", "mse_int")

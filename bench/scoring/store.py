@@ -99,7 +99,12 @@ def load_results(results_dir: Path) -> pd.DataFrame:
     columns: dict[str, Any] = {name: _join([frame[name] for frame in frames]) for name in COLUMNS}
     run_ids = pd.Categorical.from_codes(index, pd.Index([run.run_id for run in runs], dtype=str))
     scores = pd.DataFrame({"run_id": run_ids, **columns}, copy=False)
-    check_scores(scores)
+    try:
+        check_scores(scores)
+    except BenchError:
+        for run in runs:
+            read_scores(_paths(results_dir, run.run_id)[0])  # slower, and says which line
+        raise
     lines = runs_frame(runs)
     for name in (*SINGLE_FILE, *RUN_COLUMNS):
         if name not in COLUMNS:

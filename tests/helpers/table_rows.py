@@ -79,7 +79,8 @@ def add(
     shared = {"level": "set", "stat": "mean", "n": 48}
     shared |= {name: facts.pop(name) for name in ("n",) if name in facts}
     for metric, value in (numbers or {}).items():
-        rows.append(_row(facts, metric, value, **shared, note=note, status=status))
+        of_cases = {"n": sum(v is not None for v in cases[metric].values())} if metric in (cases or {}) else {}
+        rows.append(_row(facts, metric, value, **shared | of_cases, note=note, status=status))
     enter_rows(results, rows)
     enter_run(results, **{"run_id": facts["run_id"], "data_fingerprint": fingerprint, "size": 32, **(run or {})})
     return facts["run_id"]

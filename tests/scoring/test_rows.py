@@ -10,8 +10,11 @@ from bench.dataset import format_views
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.scoring.rows import COLUMNS, KEY, SINGLE_FILE, Score, check_scores, frame_of, read_scores, write_scores
+from bench.scoring.store import load_results, put_run
 
 from ..helpers.score_rows import run_line, score
+
+RUN = "mine-toy-tiny-s0-0123abcd"
 
 
 def check(*scores: Score) -> None:
@@ -93,6 +96,30 @@ def test_mse_lies_between_the_square_of_mae_and_mae(mse: float, mae: float, fine
         else:
             with pytest.raises(BenchError, match="cannot both be"):
                 check(*some)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("psnr,set,,,mean,21.5,2", "psnr,set,,,mean,999.0,2"), "line 4: the mean of its 2 cases is 21.5, not 999"),
+        (("psnr,set,,,mean,21.5,2", "psnr,set,,,mean,21.5,3"), "line 4: the mean of its 2 cases"),
+        (("psnr,case,b,,value,22.0,1", "psnr,case,b,,value,22.0,-3"), "line 3.*greater than or equal to 0"),
+        (("psnr,case,b,,value,22.0,1", "psnr,case,a,,value,22.0,1"), "line 3: two rows have the same key"),
+        (("psnr,case,b,,value,22.0,1", "psnr,case,b,,value,nan,1"), "line 3: a value is missing or not finite"),
+        (("psnr,case,b", "pnsr,case,b"), "line 3: unknown metric 'pnsr'"),
+    ],
+)
+def test_what_the_writer_would_refuse_the_reader_refuses_by_its_line(edit, message: str, tmp_path: Path) -> None:
+    cases = [score("psnr", value, case=case) for case, value in (("a", 21.0), ("b", 22.0))]
+    mean = score("psnr", 21.5, case="", level="set", stat="mean", n=2)
+    put_run(tmp_path, run_line(RUN), [*cases, mean])
+    path = tmp_path / "scores" / f"{RUN}.csv"
+    text = path.read_text()
+    assert edit[0] in text
+    path.write_text(text.replace(*edit))
+    for read in (lambda: read_scores(path), lambda: load_results(tmp_path)):
+        with pytest.raises(BenchError, match=f"{RUN}.csv {message}"):
+            read()
 
 
 def test_psnr_is_that_of_the_mse() -> None:
