@@ -1,19 +1,27 @@
-"""The leaderboard: all methods that were measured, sorted by a distortion metric, with intervals over cases.
+"""The leaderboard: all methods that were measured, sorted by a distortion metric, with intervals and tests.
 
 Markdown in a file of its own, and the part on volumes between two marks in README.md. It can be made again from
 results/ alone, so a file that is out of date is found.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
-from bench.results.inference import estimate_means
-from bench.results.model import SPACES, Results, belongs
+from bench.results.inference import (
+    LEVEL_OF_TESTS,
+    ONE_TRAINING,
+    TEST,
+    Difference,
+    compare_entries,
+    say_detectable,
+    estimate_means,
+)
+from bench.results.model import SPACES, Column, Entry, Results, belongs
 from bench.results.renderers import render
 from bench.results.table_model import Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table
@@ -43,7 +51,7 @@ def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
             blocks = tuple(_sort_block(block, spec) for block in table.blocks if block.facts)
             if blocks:
                 tables.append(replace(table, blocks=blocks, caption="", numbered=True))
-    return tables
+    return _test_places(tables)
 
 
 def write_document(tables: Sequence[Table], by: str) -> str:
@@ -69,10 +77,43 @@ def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | No
 def _explain(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
-        "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for "
-        "`bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings, pretrained "
-        "weights and runs on part of the cases are not ranked."
+        f"interval of the mean. {TEST}; {ONE_TRAINING}. Places go by the means; the line under a table says what "
+        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for all of "
+        "this page. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
+        "ceilings, pretrained weights and runs on part of the cases are not ranked."
     )
+
+
+def _test_places(tables: Sequence[Table]) -> list[Table]:
+    """Add to each block what differs from its first method; p is adjusted for all tables together."""
+    pairs = [pair for table in tables for block in table.blocks for pair in _list_pairs(table, block)]
+    found = iter(compare_entries(pairs))
+    return [
+        replace(table, blocks=tuple(_add_tests(table, block, found) for block in table.blocks)) for table in tables
+    ]
+
+
+def _list_pairs(table: Table, block: TableBlock) -> list[tuple[Column, Entry, Entry]]:
+    """Return the first method against each other that has a place."""
+    first, *others = [row.entry for row in block.methods if row.place and row.entry] or [None]
+    assert table.space is not None
+    return [((table.space, block.methods[0].cells[0].metric), first, other) for other in others if first]
+
+
+def _add_tests(table: Table, block: TableBlock, found: Iterator[Difference | None]) -> TableBlock:
+    """Take the differences of a block's pairs from `found`, and say what they show."""
+    pairs = _list_pairs(table, block)
+    if not pairs:
+        return block
+    (_, metric), first, _ = pairs[0]
+    known = [(other.title, difference) for _, _, other in pairs if (difference := next(found))]
+    groups = {
+        "It is better than": [title for title, d in known if d.better == "A"],
+        "It cannot be told apart (smallest detectable difference in brackets) from": [f"{title} ({say_detectable(d)})" for title, d in known if d.tied],
+        "Without a verdict, for one of the two was trained once:": [title for title, d in known if d.scope],
+    }
+    said = [f"{words} {', '.join(titles)}." for words, titles in groups.items() if titles]
+    return replace(block, tested=" ".join([f"First by {METRICS[metric].label}: {first.title}.", *said]))
 
 
 def _sort_block(block: TableBlock, spec: TableSpec) -> TableBlock:

@@ -372,7 +372,7 @@ def test_lines_lie_where_their_values_are() -> None:
 
 def test_a_cloud_is_centred_on_its_values() -> None:
     values = [(f"case {index}", float(index)) for index in range(5)]
-    chart = str(draw_cloud_chart([[Cloud("m", 1, values, 2.0, 1.0, 3.0)], []], "PSNR", 2, "title"))
+    chart = str(draw_cloud_chart([[Cloud("m", 1, values, 2.0, (1.0, 3.0))], []], "PSNR", 2, "title"))
     dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', chart)]
     assert np.allclose(np.diff(dots), dots[1] - dots[0], atol=0.2)
     assert f'class="mean" x1="{dots[2]:.1f}"' in chart
