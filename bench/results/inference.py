@@ -17,8 +17,8 @@ from bench.results.model import Column, Entry
 
 LEVEL_OF_TESTS = 1 - LEVEL
 TEST = (
-    f"Intervals ({LEVEL:.0%}) and p hold over cases, which are paired, and over trainings, which are independent: "
-    "variances of both, t with n − 1 and with Satterthwaite's degrees of freedom, joined as by Banerjee (1960)"
+    f"Intervals ({LEVEL:.0%}) and p allow for other test cases and for other trainings: t intervals from the variances "
+    "over cases, which are paired, and over seeds, which are independent (Satterthwaite 1946, Banerjee 1960)"
 )
 ONE_TRAINING = "of a trained method with one seed they hold for that training alone"
 
@@ -45,6 +45,12 @@ class Sample:
     def spread(self) -> float | None:
         """The standard deviation over seeds; None of a single one."""
         return float(self.array.mean(1).std(ddof=1)) if len(self.array) > 1 else None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over seeds and the cases of which all runs have a value; None without any."""
+        array = self.take(_complete(self)).array
+        return float(array.mean()) if array.size else None
 
     def take(self, units: pd.Index) -> "Sample":
         """Return the same of some cases or encoders alone."""
@@ -209,4 +215,4 @@ def _complete(sample: Sample) -> pd.Index:
 def _scope(first_alone: bool, second_alone: bool) -> str:
     if first_alone and second_alone:
         return "of these two trainings"
-    return f"of this training of {'A' if first_alone else 'B'}" if first_alone or second_alone else ""
+    return "of this training" if first_alone or second_alone else ""

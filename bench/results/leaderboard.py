@@ -5,7 +5,7 @@ results/ alone, so a file that is out of date is found.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,11 @@ from bench.results.inference import (
     LEVEL_OF_TESTS,
     ONE_TRAINING,
     TEST,
-    Difference,
     compare_entries,
-    say_detectable,
     estimate_means,
+    say_detectable,
 )
-from bench.results.model import SPACES, Column, Entry, Results, belongs
+from bench.results.model import SPACES, Column, Results, belongs
 from bench.results.renderers import render
 from bench.results.table_model import Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table
@@ -51,7 +50,7 @@ def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
             blocks = tuple(_sort_block(block, spec) for block in table.blocks if block.facts)
             if blocks:
                 tables.append(replace(table, blocks=blocks, caption="", numbered=True))
-    return _test_places(tables)
+    return tables
 
 
 def write_document(tables: Sequence[Table], by: str) -> str:
@@ -78,49 +77,36 @@ def _explain(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
         f"interval of the mean. {TEST}; {ONE_TRAINING}. Places go by the means; the line under a table says what "
-        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for all of "
-        "this page. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
+        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for what the "
+        "line names. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
         "ceilings, pretrained weights and runs on part of the cases are not ranked."
     )
 
 
-def _test_places(tables: Sequence[Table]) -> list[Table]:
-    """Add to each block what differs from its first method; p is adjusted for all tables together."""
-    pairs = [pair for table in tables for block in table.blocks for pair in _list_pairs(table, block)]
-    found = iter(compare_entries(pairs))
-    return [
-        replace(table, blocks=tuple(_add_tests(table, block, found) for block in table.blocks)) for table in tables
-    ]
-
-
-def _list_pairs(table: Table, block: TableBlock) -> list[tuple[Column, Entry, Entry]]:
-    """Return the first method against each other that has a place."""
-    first, *others = [row.entry for row in block.methods if row.place and row.entry] or [None]
-    assert table.space is not None
-    return [((table.space, block.methods[0].cells[0].metric), first, other) for other in others if first]
-
-
-def _add_tests(table: Table, block: TableBlock, found: Iterator[Difference | None]) -> TableBlock:
-    """Take the differences of a block's pairs from `found`, and say what they show."""
-    pairs = _list_pairs(table, block)
-    if not pairs:
+def _test_first(block: TableBlock, column: Column) -> TableBlock:
+    """Add to a sorted block what differs from its first method; p is adjusted for these differences."""
+    entries = [row.entry for row in block.methods if row.place and row.entry]
+    if len(entries) < 2:
         return block
-    (_, metric), first, _ = pairs[0]
-    known = [(other.title, difference) for _, _, other in pairs if (difference := next(found))]
+    first, *others = entries
+    found = compare_entries([(column, first, other) for other in others])
+    known = [(other.title, d) for other, d in zip(others, found, strict=True) if d]
     groups = {
         "It is better than": [title for title, d in known if d.better == "A"],
-        "It cannot be told apart (smallest detectable difference in brackets) from": [f"{title} ({say_detectable(d)})" for title, d in known if d.tied],
+        "It cannot be told apart (smallest detectable difference in brackets) from": [
+            f"{title} ({say_detectable(d)})" for title, d in known if d.tied
+        ],
         "Without a verdict, for one of the two was trained once:": [title for title, d in known if d.scope],
     }
     said = [f"{words} {', '.join(titles)}." for words, titles in groups.items() if titles]
-    return replace(block, tested=" ".join([f"First by {METRICS[metric].label}: {first.title}.", *said]))
+    return replace(block, tested=" ".join([f"First by {METRICS[column[1]].label}: {first.title}.", *said]))
 
 
 def _sort_block(block: TableBlock, spec: TableSpec) -> TableBlock:
     methods = number_rows([_add_intervals(row, spec) for row in block.methods if row.entry])
     references = tuple(_add_intervals(row, spec) for row in block.references)
     header = f"sorted by {METRICS[spec.by].label} · {block.header}"
-    return replace(block, header=header, methods=methods, references=references)
+    return _test_first(replace(block, header=header, methods=methods, references=references), (spec.space, spec.by))
 
 
 def _add_intervals(row: Row, spec: TableSpec) -> Row:

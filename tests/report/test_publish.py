@@ -9,7 +9,7 @@ from bench.system.generated import Generated, find_stale, write_all
 
 from ..helpers.table_rows import add, draw
 
-README = "# Mine\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nby hand\n"
+README = "# Mine\n\n<!-- leaderboard -->\nstale\n<!-- /leaderboard -->\n\nby hand\n"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_one_command_renews_all_and_the_parts_own_commands_then_agree(results: P
         assert run_command([*command, "--check"]) == 0
     text = Path("README.md").read_text()
     assert "1. a" in text
-    assert "old" not in text
+    assert "stale" not in text
     assert text.endswith("\n\nby hand\n")
 
     add(results, "b", cases={"psnr": draw(1, 25.0)})
