@@ -11,7 +11,8 @@ CAPTION = (
     "Cells: ours (published). Best is bold, second underlined, among methods trained here, run on all cases and scored "
     "against the CT; ± is the standard deviation over seeds. Density and coverage: value and its distance Δ from what "
     "real training cases score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: "
-    "not run; error: the run failed, its footnote says how."
+    "not run; error: the run failed, its footnote says how. Bold goes by the numbers that are shown; "
+    "`bench compare A B` tests two methods."
 )
 MIXED_TRUTHS = "rows are scored against different truths, so methods are not compared here"
 WITHOUT_VALUE = {"cannot": "N/A", "not_run": "—", "error": "error"}  # how a cell says why it has none
@@ -36,7 +37,7 @@ class Cell:
     state: Literal["value", "cannot", "not_run", "error", "blank"]
     value: float | None = None
     sd: float | None = None  # over seeds
-    interval: tuple[float, float] | None = None  # of the mean over cases
+    interval: tuple[float, float] | None = None  # of the mean, as `bench.results.inference` makes it
     n: int | None = None  # cases behind the value
     comparable: bool = True  # on all cases, against the CT, of a training of its own
     own_truth: bool = False  # scored against the method's own encoding of the CT
@@ -95,6 +96,7 @@ class TableBlock:
     header: str
     methods: tuple[Row, ...]
     references: tuple[Row, ...] = ()  # floors, ceilings, controls; never ranked
+    tested: str = ""  # sentences that stand under it: what differs from the first
 
     @property
     def rows(self) -> tuple[Row, ...]:
