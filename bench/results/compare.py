@@ -79,8 +79,10 @@ def compare_methods(
             chosen.append((ones[0], others[0]))
     if not chosen:
         raise UsageError(left_out[0])
-    comparisons, few_cases = _compare(chosen, columns)
-    return comparisons, left_out + few_cases
+    comparisons, incomparable = _compare(chosen, columns)
+    if not any(comparison.differences for comparison in comparisons) and incomparable:
+        raise UsageError(f"{first} and {second} cannot be compared: {incomparable[0]}")
+    return comparisons, left_out + incomparable
 
 
 def write_csv(comparisons: Sequence[Comparison]) -> str:
@@ -154,12 +156,15 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
 
 
 def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:
-    """Return all comparisons, whose p values are adjusted together, and of what there were too few cases."""
-    pairs = [(column, *entries) for entries in chosen for column in columns]
+    """Return all comparisons, whose p values are adjusted together, and what cannot be compared, and why."""
+    alike = [[column for column in columns if a.has_own_truth(column) == b.has_own_truth(column)] for a, b in chosen]
+    pairs = [(column, *entries) for entries, own in zip(chosen, alike, strict=True) for column in own]
     differences = iter(compare_entries(pairs))
-    comparisons, few_cases = [], []
-    for first, second in chosen:
-        of_column = dict(zip(columns, differences, strict=False))
+    comparisons, incomparable = [], []
+    for (first, second), own in zip(chosen, alike, strict=True):
+        if apart := [METRICS[metric].label for space, metric in columns if (space, metric) not in own]:
+            incomparable.append(f"{', '.join(apart)} on {_locate(first)}: scored against different truths")
+        of_column = dict(zip(own, differences, strict=False))
         known = tuple(difference for difference in of_column.values() if difference)
         one, other = _cases_of(first), _cases_of(second)
         comparisons.append(Comparison(first, second, len(one & other), known, max(len(one), len(other))))
@@ -167,8 +172,8 @@ def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -
             samples = (sample_of(entry, column).values for entry in (first, second))
             if difference is None and all(values.notna().any(axis=None) for values in samples):
                 what = f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
-                few_cases.append(f"{what} is na on {_locate(first)}: fewer than {LEAST} cases have it in all runs")
-    return comparisons, few_cases
+                incomparable.append(f"{what} is na on {_locate(first)}: fewer than {LEAST} cases have it in all runs")
+    return comparisons, incomparable
 
 
 def _cases_of(entry: Entry) -> set[str]:

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 from bench.metrics import METRICS, NLL, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, place_of, title_and_kind, truth_of
+from bench.results.model import SPACES, Column, Entry, Results, place_of, title_and_kind
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -223,7 +223,7 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
             column: Column = ("3d", metric)
             there, here = (mean_scores(f, column, "value") for f in (other, own))
             common = [method for method in there if method in here and runs_there[method] == runs_here[method]]
-            apart = [entry.method for entry in other.methods if _has_own_truth(entry)]
+            apart = [entry.method for entry in other.methods if entry.has_own_truth(column)]
             alike = [method for method in common if method not in apart]
             if len(common) < FEWEST_FOR_ORDER:
                 continue
@@ -233,11 +233,6 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
             lines.append((METRICS[metric].label, other.protocol, *map(_join, orders), ", ".join(told)))
     title = "**The same predictions under the published definitions:**"
     return [title, _draw(REDEFINED_HEADS, lines), REDEFINED_NOTE] if lines else []
-
-
-def _has_own_truth(entry: Entry) -> bool:
-    """Return whether a method is scored against its own encoding of the CT."""
-    return any(truth_of(s.note) == "encoded" for summaries in entry.summaries.values() for s in summaries)
 
 
 def _describe(d: Difference) -> str:

@@ -129,6 +129,11 @@ class Entry:
             found.setdefault((space, metric), []).append(Summary(run_id, value, n, status, note))
         return found
 
+    def has_own_truth(self, column: Column) -> bool:
+        """Return whether a column is scored against the method's own encoding of the CT, which no other shares."""
+        of_column = (self.rows["space"] == column[0]) & (self.rows["metric"] == column[1]) & _is_shown(self.rows)
+        return any(truth_of(note) == "encoded" for note in self.rows[of_column]["note"].unique())
+
     def cases_in(self, space: Space) -> int | None:
         """Return on how many cases `space` was measured, 0 where that failed; None where it was not tried."""
         numbers = (s.n for (of, _), summaries in self.summaries.items() if of == space for s in summaries)
@@ -248,7 +253,7 @@ def variant_of(run_id: str) -> str:
 
 def truth_of(note: str) -> str:
     """Return what a number was scored against, as its note says it: ct, encoded, or nothing for the CT alone."""
-    return TRUTHS.get(note, "")
+    return next((TRUTHS[part] for part in note.split("; ") if part in TRUTHS), "")
 
 
 def title_and_kind(method: str) -> tuple[str, Kind]:

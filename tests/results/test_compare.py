@@ -15,6 +15,7 @@ from bench.metrics.stats import contrast_methods, holm
 from bench.results.compare import Comparison, compare_methods
 from bench.results.inference import Difference
 from bench.results.model import read_results
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 
 from ..helpers.score_rows import enter_run
 from ..helpers.table_rows import CASES, add, cards, draw  # noqa: F401 - cards is a fixture
@@ -153,6 +154,19 @@ def test_seeds_of_a_method_that_needs_none_are_no_trainings(tmp_path: Path) -> N
     add_trainings(tmp_path, "mean", [20.0])
     found = only(compare(tmp_path, "floor", "mean"), "psnr")
     assert (found.seed_error, found.verdict) == (0.0, "A is better")
+
+
+def test_numbers_against_different_truths_are_left_out(tmp_path: Path) -> None:
+    paper = {"protocol": "paper-2023"}
+    for seed, (method, truth) in enumerate((("a", TRUTH_ENCODED), ("b", TRUTH_CT))):
+        cases = {name: {c: v / 100 for c, v in draw(seed, 20.0).items()} for name in ("mae", "l1_sample")}
+        add(tmp_path, method, cases=cases, truths={"mae": f"{truth}; clipped"}, **paper)
+    found, left_out = compare_all(tmp_path, "a", "b", metrics=["mae", "l1_sample"])
+    assert [d.metric for d in found[0].differences] == ["l1_sample"]  # which sees the CT
+    assert left_out[0].startswith("MAE on")
+    assert left_out[0].endswith("scored against different truths")
+    with pytest.raises(UsageError, match="scored against different truths"):
+        compare_all(tmp_path, "a", "b", metrics=["mae"])
 
 
 def test_a_metric_of_too_few_cases_is_na_with_the_reason(tmp_path: Path) -> None:
