@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
-from bench.results.inference import LEVEL_OF_TESTS, ONE_TRAINING, TEST, Difference, compare_entries, sample_of
+from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, compare_entries, sample_of
 from bench.results.model import BLOCK_KEYS, SPACES, Column, Entry, Results, columns_shown
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring.protocols import DEFAULT, say_version
@@ -17,7 +17,7 @@ FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "d
 CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better", "verdict")
 PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
 NOTE = (
-    f"Δ is A − B over the same cases; ± is the standard deviation over seeds. {TEST}; {ONE_TRAINING}. p (Holm): "
+    f"Δ is A − B over the same cases; ± is the standard deviation over seeds. {TEST} p (Holm): "
     f"adjusted for all differences printed here; it decides the verdict, at {LEVEL_OF_TESTS:.0%}. Smallest: the true "
     f"difference that would be established here with a probability of about {POWER:.0%}, with as many cases and seeds "
     "of this spread; what cannot be told apart may differ by less than that."

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 
 from bench.metrics import METRICS, NLL, metrics_shown
 from bench.metrics.stats import POWER
-from bench.results.inference import LEVEL_OF_TESTS, ONE_TRAINING, TEST, Difference, estimate_means, say_detectable
+from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
 from bench.results.model import SPACES, Column, Entry, Results, place_of, title_and_kind, truth_of
 from bench.results.questions import (
     AGAINST_FLOORS,
@@ -19,7 +19,6 @@ from bench.results.questions import (
     FEWEST_FOR_ORDER,
     FIRST,
     Field,
-    Question,
     answer_questions,
     choose_entries,
     find_controls,
@@ -43,7 +42,7 @@ ORDER_NOTE = (
     "and trainings, on these test cases."
 )
 TEST_NOTE = (
-    f"{TEST}; {ONE_TRAINING}. Tests are made at {LEVEL_OF_TESTS:.0%}, with p adjusted (Holm) for all that stand in one "
+    f"{TEST} Tests are made at {LEVEL_OF_TESTS:.0%}, with p adjusted (Holm) for all that stand in one "
     "table or one sentence; intervals are not adjusted. Beside what cannot be told apart stands the smallest "
     f"difference that would have been established there with a probability of about {POWER:.0%}."
 )
@@ -54,73 +53,100 @@ REDEFINED_NOTE = (
 )
 
 
-def generate_findings(results: Results, out: Path) -> list[Generated]:
-    """Return the block of FINDINGS.md, which is begun where there is none."""
-    return [Generated(out, write_findings(results), BLOCK, EMPTY)]
+def generate_findings(results: Results, out: Path, readme: Path | None = None) -> list[Generated]:
+    """Return the block of FINDINGS.md, which is begun where there is none, and the shorter one of a README."""
+    parts = [Generated(out, write_findings(results), BLOCK, EMPTY)]
+    if readme is not None:
+        parts.append(Generated(readme, write_summary(results), BLOCK))
+    return parts
 
 
 def write_findings(results: Results) -> str:
     """Return the text of the block, in Markdown."""
-    fields = [field for field in map(choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
-    ours = [answer_questions(field) for field in fields if field.block.facts["protocol"] == DEFAULT]
+    ours, others = _read_fields(results)
     parts = [TEST_NOTE]
     for own in ours:
         facts, place = own.block.facts, place_of(own.block.facts)
-        others = [f for f in fields if place_of(f.block.facts) == place and f.block.facts["protocol"] != DEFAULT]
         seeds = ", ".join(f"{_title(entry.method)} {len(entry.run_ids)}" for entry in own.methods)
         cases = max(len(entry.by_case) for entry in own.methods)
-        parts.append(f"## {facts['dataset']}, {facts['source']} data, preset {facts['preset']}")
+        parts.append(f"## {_name(own)}")
         parts.append(f"{cases} {facts['split']} cases, protocol {own.protocol}; seeds: {seeds}.")
         bullets = [*_floors(own), *_ceilings(own), *_seeds(own), *_controls(own), *_likelihood(own)]
         parts += [*_printed_order(own), *(["\n".join(f"- {line}" for line in bullets)] if bullets else [])]
-        parts += _redefined(own, others)
+        parts += _redefined(own, [other for other in others if place_of(other.block.facts) == place])
     return "\n\n".join(parts) if ours else NOTHING
+
+
+def write_summary(results: Results) -> str:
+    """Return what stands in a README: the printed order, the strongest floor, and the spread of trainings."""
+    ours, _ = _read_fields(results)
+    parts = []
+    for own in ours:
+        floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
+        strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
+        lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
+        parts.append("\n".join([f"{_name(own)}:", "", *(f"- {line}" for line in lines if line)]))
+    return "\n\n".join([*parts, TEST_NOTE]) if ours else NOTHING
+
+
+def _read_fields(results: Results) -> tuple[list[Field], list[Field]]:
+    """Return what was scored by the default protocol, with all answers, and by others."""
+    fields = [field for field in map(choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
+    ours = [answer_questions(field) for field in fields if field.block.facts["protocol"] == DEFAULT]
+    return ours, [field for field in fields if field.block.facts["protocol"] != DEFAULT]
 
 
 def _printed_order(own: Field) -> list[str]:
     """Draw the printed order beside ours, column by column; nothing for a data set the paper does not have."""
-    orders = list(list_orders(own))
-    if not orders:
-        return []
-    lines, tied, unknown = [], 0, 0
-    for order in orders:
+    lines = []
+    for order in list_orders(own):
         tau = kendalltau([order.printed.index(m) for m in order.printed], [order.here.index(m) for m in order.printed])
         answer = own.answers.get(order.question)
-        same = order.printed[0] == order.here[0]
-        gap = "same" if same else _describe(answer) if answer else "too few cases"
+        gap = "same" if order.same_first else _describe(answer) if answer else "too few cases"
         label = METRICS[order.column[1]].label + (", distance" if order.measure == "distance" else "")
         noun = SPACES[order.column[0]].noun
         lines.append((noun, label, _join(order.printed), _join(order.here), f"{tau.statistic:+.2f}", gap))
-        tied += order.measure == "value" and answer is not None and answer.tied
-        unknown += order.measure == "value" and not same and (answer is None or bool(answer.scope))
-    columns = [order for order in orders if order.measure == "value"]
-    firsts = [order.printed[0] for order in columns]
-    favourite = max(firsts, key=firsts.count)
-    first = sum(order.printed[0] == order.here[0] for order in columns)
-    summary = (
-        f"**The printed order.** The paper prints {_title(favourite)} first in {firsts.count(favourite)} of "
+    return [*_count_firsts(own), _draw(ORDER_HEADS, lines), ORDER_NOTE] if lines else []
+
+
+def _count_firsts(own: Field) -> list[str]:
+    """State in how many columns the first in print is first here, or cannot be told apart from it; if there is any."""
+    columns = [order for order in list_orders(own) if order.measure == "value"]
+    if not columns:
+        return []
+    printed = [order.printed[0] for order in columns]
+    favourite = max(printed, key=printed.count)
+    first = sum(order.same_first for order in columns)
+    answers = [own.answers.get(order.question) for order in columns if not order.same_first]
+    tied = sum(answer is not None and answer.tied for answer in answers)
+    unknown = sum(answer is None or bool(answer.scope) for answer in answers)
+    return [
+        f"**The printed order.** The paper prints {_title(favourite)} first in {printed.count(favourite)} of "
         f"{len(columns)} columns. The printed first is first here in {first} of {len(columns)}; it is first or not "
         f"distinguishable from the first in {first + tied}."
         + (f" In {unknown} one of the two was trained once, which allows no verdict." if unknown else "")
-    )
-    return [summary, _draw(ORDER_HEADS, lines), ORDER_NOTE]
+    ]
 
 
 def _floors(own: Field) -> Iterator[str]:
     """Name the methods that beat what has learned nothing, and those that do not."""
-    for floor in own.of("floor"):
-        for column in AGAINST_FLOORS:
-            asked = {entry.method: Question(column, "value", entry.method, floor.method) for entry in own.methods}
-            found = {method: own.answers[question] for method, question in asked.items() if question in own.answers}
-            if found:
-                yield f"**{_label(column)} against {_title(floor.method)}** ({_mean(floor, column)}): {_sort(found)}."
+    sentences = (_floor(own, floor, column) for floor in own.of("floor") for column in AGAINST_FLOORS)
+    yield from filter(None, sentences)
+
+
+def _floor(own: Field, floor: Entry, column: Column) -> str:
+    found = own.answers_against(floor, column)
+    return (
+        f"**{_label(column)} against {_title(floor.method)}** ({_mean(floor, column)}): {_sort(found)}."
+        if found
+        else ""
+    )
 
 
 def _ceilings(own: Field) -> Iterator[str]:
     """State what an autoencoder alone loses, and who is above it."""
     for ceiling in own.of("ceiling"):
-        asked = {entry.method: Question(FIRST, "value", entry.method, ceiling.method) for entry in own.methods}
-        found = {method: own.answers[question] for method, question in asked.items() if question in own.answers}
+        found = own.answers_against(ceiling, FIRST)
         if not found:
             continue
         above = [_title(method) for method, d in found.items() if d.better == "A"]
@@ -229,6 +255,10 @@ def _mean(entry: Entry, column: Column) -> str:
         return "na: no case has a value in all runs"
     ends = f" [{', '.join(f'{end:.{metric.decimals}f}' for end in mean.interval)}]" if mean.interval else ""
     return f"{mean.value:.{metric.decimals}f}{ends} {metric.unit}".rstrip()
+
+
+def _name(own: Field) -> str:
+    return "{dataset}, {source} data, preset {preset}".format(**own.block.facts)
 
 
 def _label(column: Column) -> str:

@@ -17,10 +17,10 @@ from bench.results.model import Column, Entry
 
 LEVEL_OF_TESTS = 1 - LEVEL
 TEST = (
-    f"Intervals ({LEVEL:.0%}) and p allow for other test cases and for other trainings: t intervals from the variances "
-    "over cases, which are paired, and over seeds, which are independent (Satterthwaite 1946, Banerjee 1960)"
+    f"Intervals ({LEVEL:.0%}) and p allow for other test cases and for other trainings: cases are paired, seeds are "
+    "independent, and the variance of either has its own degrees of freedom in t (Satterthwaite 1946, Banerjee 1960). "
+    "Of a trained method with one seed they hold for that training alone."
 )
-ONE_TRAINING = "of a trained method with one seed they hold for that training alone"
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.results.inference import (
     LEVEL_OF_TESTS,
-    ONE_TRAINING,
     TEST,
     compare_entries,
     estimate_means,
@@ -76,7 +75,7 @@ def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | No
 def _explain(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
-        f"interval of the mean. {TEST}; {ONE_TRAINING}. Places go by the means; the line under a table says what "
+        f"interval of the mean. {TEST} Places go by the means; the line under a table says what "
         f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for what the "
         "line names. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
         "ceilings, pretrained weights and runs on part of the cases are not ranked."

@@ -53,6 +53,11 @@ class Field:
         """Return the entries of a kind, by method."""
         return [entry for entry in self.entries if entry.kind == kind]
 
+    def answers_against(self, reference: Entry, column: Column) -> dict[str, Difference]:
+        """Return method → what the test of its value against that of a floor or ceiling says."""
+        asked = {entry.method: Question(column, "value", entry.method, reference.method) for entry in self.methods}
+        return {method: self.answers[question] for method, question in asked.items() if question in self.answers}
+
     def sample(self, question: Question, name: str) -> Sample:
         """Return what a side of a question scored, by case or, in a metric of whole sets, by encoder."""
         column, measure = question.column, question.measure
@@ -79,6 +84,11 @@ class Order:
     here: list[str]
 
     @property
+    def same_first(self) -> bool:
+        """True where the same method is first."""
+        return self.printed[0] == self.here[0]
+
+    @property
     def question(self) -> Question:
         """Is the method that is first in print as good as the first here?"""
         return Question(self.column, self.measure, self.printed[0], self.here[0])
@@ -103,7 +113,7 @@ def answer_questions(own: Field) -> Field:
 
 def _ask(own: Field) -> Iterator[list[Question]]:
     """Yield the tests behind each table or sentence about a field."""
-    yield [order.question for order in list_orders(own) if order.printed[0] != order.here[0]]
+    yield [order.question for order in list_orders(own) if not order.same_first]
     against = [(column, floor) for floor in own.of("floor") for column in AGAINST_FLOORS]
     for column, reference in (*against, *((FIRST, ceiling) for ceiling in own.of("ceiling"))):
         yield [Question(column, "value", entry.method, reference.method) for entry in own.methods]

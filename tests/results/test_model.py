@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.metrics import METRICS, Metric
+from bench.plugins.registry import discover_methods
 from bench.results.audit import list_lines
 from bench.results.compare import compare_methods
 from bench.results.leaderboard import build_leaderboard
@@ -44,3 +45,28 @@ def test_a_metric_that_is_registered_appears_wherever_people_read(
 def test_every_column_is_of_a_metric_that_has_values_there() -> None:
     for metric in METRICS.values():
         assert set(metric.tables) <= set(metric.spaces) & set(SPACES), metric.key
+
+
+def test_cards_say_of_floors_alone_that_no_seed_matters() -> None:
+    """A trained method that said so would be compared as if all its trainings were equal."""
+    known = [plugin.card for plugin in discover_methods()[0].values()]
+    assert {card.name for card in known if card.deterministic} == {card.name for card in known if card.kind == "floor"}
+    assert len({card.deterministic for card in known}) == 2
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("method", "origin", "deterministic"),
+    [
+        ("floor", "builtin", True),
+        ("floor", "external", False),
+        ("x2ctgan", "builtin", False),
+        ("mine", "plugin", False),
+    ],
+)
+def test_what_is_not_known_to_be_deterministic_is_taken_for_trained(
+    method: str, origin: str, known: bool, tmp_path: Path
+) -> None:
+    add(tmp_path, method, origin=origin)
+    ((entry,),) = (block.entries for block in read_results(tmp_path).blocks)
+    assert entry.deterministic is known
