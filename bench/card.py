@@ -77,8 +77,7 @@ class MethodCard:
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
     kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
-    deterministic: bool = False
-    """Nothing of it depends on a seed: it has no pretrained weights, one result, and no variance over trainings."""
+    deterministic: bool = False  # nothing of it depends on a seed, so it has no pretrained weights and one result
 
 
 @dataclass(frozen=True)

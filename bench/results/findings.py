@@ -123,7 +123,11 @@ def _count_firsts(own: Field) -> list[str]:
         f"**The printed order.** The paper prints {_title(favourite)} first in {printed.count(favourite)} of "
         f"{len(columns)} columns. The printed first is first here in {first} of {len(columns)}; it is first or not "
         f"distinguishable from the first in {first + tied}."
-        + (f" In {unknown} one of the two was trained once, which allows no verdict." if unknown else "")
+        + (
+            f" In {unknown} there is no verdict: one of the two was trained once, or cases are too few."
+            if unknown
+            else ""
+        )
     ]
 
 
