@@ -1,10 +1,9 @@
-"""All that is generated into the repository: leaderboard, findings, studies, performance, and the README's blocks."""
+"""All that is generated into the repository: leaderboard, findings, performance, and their blocks in the README."""
 
 from pathlib import Path
 
 from bench.performance.report import BLOCK as PERFORMANCE
 from bench.performance.report import generate_performance
-from bench.report.studies import generate_studies
 from bench.results.findings import BLOCK as FINDINGS
 from bench.results.findings import generate_findings
 from bench.results.leaderboard import BLOCK as LEADERBOARD
@@ -23,7 +22,6 @@ def generate_all(results_dir: Path, out: Path, readme: Path) -> list[Generated]:
     return [
         *generate_leaderboard(results, DEFAULT_BY, out / "leaderboard.md", _if_marked(readme, LEADERBOARD)),
         *generate_findings(results, out / "FINDINGS.md", _if_marked(readme, FINDINGS)),
-        *generate_studies(results_dir, out / "FINDINGS.md"),
         *generate_performance(results_dir, out, _if_marked(readme, PERFORMANCE)),
     ]
 

@@ -1,7 +1,7 @@
 """What the results say, in sentences: is the printed order reproduced, which floors are beaten, what misleads.
 
 Every sentence is made from the results, so that it cannot outlive its numbers, and every conclusion rests on a test
-over cases and trainings; p is adjusted for all tests of the page.
+over cases and trainings; p is adjusted for the tests of one table or sentence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,14 +42,13 @@ ORDER_NOTE = (
     "and trainings, on these test cases."
 )
 TEST_NOTE = (
-    f"{TEST} Tests are made at {LEVEL_OF_TESTS:.0%}, with p adjusted (Holm) for all that stand in one "
-    "table or one sentence; intervals are not adjusted. Beside what cannot be told apart stands the smallest "
-    f"difference that would have been established there with a probability of about {POWER:.0%}."
+    f"{TEST} Tests are made at {LEVEL_OF_TESTS:.0%}, with p adjusted (Holm) for all of one table or sentence; "
+    "intervals are not adjusted. Beside what cannot be told apart stands the smallest difference that would have been "
+    f"established there with a probability of about {POWER:.0%}."
 )
-REDEFINED_HEADS = ("Metric", "Protocol", "Order there", f"Order under {DEFAULT}", "Against its own encoding of the CT")
 REDEFINED_NOTE = (
     "Orders are those of the means and not tested; they hold the methods that are scored against the CT. A method that "
-    f"is scored against its own encoding of the CT stands apart, in brackets what it scores under {DEFAULT}."
+    "is scored against its own encoding of the CT stands apart, in brackets what it scores here."
 )
 
 
@@ -124,7 +123,11 @@ def _count_firsts(own: Field) -> list[str]:
         f"**The printed order.** The paper prints {_title(favourite)} first in {printed.count(favourite)} of "
         f"{len(columns)} columns. The printed first is first here in {first} of {len(columns)}; it is first or not "
         f"distinguishable from the first in {first + tied}."
-        + (f" In {unknown} one of the two was trained once, which allows no verdict." if unknown else "")
+        + (
+            f" In {unknown} there is no verdict: one of the two was trained once, or cases are too few."
+            if unknown
+            else ""
+        )
     ]
 
 
@@ -232,7 +235,9 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
             told = (f"{_title(m)} {there[m]:.{digits}f} ({here[m]:.{digits}f})" for m in common if m in apart)
             lines.append((METRICS[metric].label, other.protocol, *map(_join, orders), ", ".join(told)))
     title = "**The same predictions under the published definitions:**"
-    return [title, _draw(REDEFINED_HEADS, lines), REDEFINED_NOTE] if lines else []
+    ours = f"Order under {own.block.facts['protocol']}"
+    heads = ("Metric", "Protocol", "Order there", ours, "Against its own encoding of the CT")
+    return [title, _draw(heads, lines), REDEFINED_NOTE] if lines else []
 
 
 def _describe(d: Difference) -> str:

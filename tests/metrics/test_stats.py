@@ -1,7 +1,7 @@
 """Intervals, tests and detectable differences, over cases and trainings, against SciPy, definitions and simulation."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -184,6 +184,15 @@ def test_intervals_over_cases_and_seeds_hold_the_truth_as_often_as_they_say(worl
     inside = [contrast.interval[0] < 0 < contrast.interval[1] for contrast in found]
     assert 0.925 <= np.mean(inside) <= 0.99  # within 4 standard errors of 95%, or careful where seeds are few
     assert inside[:200] == [contrast.p >= 0.05 for contrast in found[:200]]
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("name", ["seeds that rule", "three seeds against none"])
+def test_few_true_nulls_are_rejected_at_the_levels_that_holm_asks_for(name: str, seed: int) -> None:
+    """One t with Satterthwaite's degrees for everything rejects up to 2.7% at 0.5%."""
+    random = np.random.default_rng(seed)
+    world = replace(WORLDS[name], by_seed=(1.0, 1.0))
+    assert np.mean([contrast_methods(*world.draw(random)).p < 0.005 for _ in range(1500)]) < 0.013
 
 
 def test_p_is_the_level_at_which_the_interval_ends_at_zero() -> None:

@@ -82,7 +82,7 @@ def test_one_training_is_no_verdict_on_the_order(tmp_path: Path) -> None:
     add_trainings(tmp_path, "codediff", 19.0)
     text = findings(tmp_path)
     assert "of this training" in line_of(text, "| volumes | PSNR")
-    assert "In 1 one of the two was trained once, which allows no verdict." in line_of(text, "**The printed order.**")
+    assert "In 1 there is no verdict: one of the two was trained once" in line_of(text, "**The printed order.**")
 
 
 def test_density_has_a_line_by_its_arrow_and_one_by_its_distance_from_real_cases(tmp_path: Path) -> None:
