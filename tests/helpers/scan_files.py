@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage.io import imsave
+
+from bench.dataset import Geometry
+from bench.projector import project
 
 from .scans import VOXEL_MM
 
@@ -34,14 +38,28 @@ def write_itk(path: Path, hounsfield: np.ndarray, *, packed: bool = False, turne
     return path
 
 
-def write_h5(path: Path, hounsfield: np.ndarray, **datasets: np.ndarray) -> Path:
-    """X2CT-GAN's layout: HU + 1024, z inferior→superior."""
+def write_h5(path: Path, hounsfield: np.ndarray, ct: np.ndarray | None = None, **datasets: object) -> Path:
+    """X2CT-GAN's layout: HU + 1000 from 0 to 2500, z superior→inferior, a stale spacing, and the X-rays of it.
+
+    `ct` is stored in its place, `datasets` beside it; None leaves one out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    frontal, lateral = draw_xrays(hounsfield, (270, 0), (True, False))
+    stored = np.clip(hounsfield.astype(np.int32) + 1000, 0, 2500).astype(np.int16) if ct is None else ct
     with h5py.File(path, "w") as file:
-        file.create_dataset("ct", data=hounsfield[::-1] + np.int16(1024), compression="gzip")
-        for name, values in datasets.items():
-            file.create_dataset(name, data=values)
+        file.create_dataset("ct", data=stored, compression="gzip")
+        for name, values in {"spacing": np.ones(3), "xray1": frontal, "xray2": lateral, **datasets}.items():
+            if values is not None:
+                file.create_dataset(name, data=values)
     return path
+
+
+def draw_xrays(hounsfield: np.ndarray, angles: Sequence[float], mirrored: Sequence[bool], side: int = 80) -> np.ndarray:
+    """(V, side, side) uint8 of a cube of 320 mm, each stretched on its own to its maximum."""
+    scan = torch.from_numpy(hounsfield.astype(np.float32))[None]
+    voxel, geometry = 320.0 / len(hounsfield), Geometry(541.0, 949.0, 500.0)
+    views = project(scan, voxel, geometry, list(angles), side, mirrored=list(mirrored))[0].numpy()
+    return np.rint(255 * views / views.max((1, 2), keepdims=True).clip(1e-6)).astype(np.uint8)
 
 
 def write_chest_npz(folder: Path, hounsfield: np.ndarray, offset: int = 0) -> Path:

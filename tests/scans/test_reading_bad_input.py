@@ -216,7 +216,7 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
     "h5, no ct": (lambda f: h5py.File(f / "a.h5", "w").close(), "no array 'ct'"),
     "h5, huge": (lambda f: write_huge_h5(f / "a.h5"), "900 × 900 × 900 voxels"),
     "h5, link": (lambda f: write_linked_h5(f / "a.h5"), "no array 'ct'"),
-    "h5, scaled": (lambda f: write_h5(f / "a.h5", (noisy() > 0).astype(np.int16) - np.int16(1024)), "all air"),
+    "h5, scaled": (lambda f: write_h5(f / "a.h5", noisy(), ct=(noisy() > 0).astype(np.int16)), "not state its unit"),
     "npz, empty": (lambda f: (f / "a.npz").write_bytes(b""), "the file is empty; copy"),
     "npz, cut": (lambda f: cut(write_chest_npz(f / "0001_chest", noisy())), "damaged"),
     "npz, flipped bit": (lambda f: flip_bit(write_chest_npz(f / "0001_chest", noisy())), "damaged"),

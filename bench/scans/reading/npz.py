@@ -113,7 +113,7 @@ def _read(source: ScanSource) -> Stored:
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     is_chest = bool(CHEST_FOLDER.fullmatch(source.path.resolve().parent.name)) and len(set(shape)) == 1
-    affine = cube_affine(shape, CUBE_MM) if is_chest else None
+    affine = cube_affine(shape, CUBE_MM, (True, False, False)) if is_chest else None
     return Stored(values.transpose(2, 1, 0), affine, _chest_unit(values) if is_chest else None)
 
 
