@@ -20,7 +20,12 @@ Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `be
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
 Unit = Annotated[
-    Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")
+    Literal["hu", "unit", "hu+1024", "mhu", "signed", "byte"] | None,
+    typer.Option(
+        help="hu: Hounsfield units; unit: [0, 1] over the dataset's window; signed: [-1, 1]; byte: 0 … 255; "
+        "hu+1024, mhu: HU + 1024, HU + 1000.",
+        show_default="that of the card DIR.toml, else hu",
+    ),
 ]
 RunsDir = Annotated[Path, typer.Option(help="Weights, predictions and logs of each run; on a cluster, shared.")]
 ResultsDir = Annotated[Path, typer.Option(help="Results of all runs: scores/, runs/, and what is made from them.")]

@@ -241,7 +241,7 @@ def variant_of(run_id: str) -> str:
 
 def truth_of(note: str) -> str:
     """Return what a number was scored against, as its note says it: ct, encoded, or nothing for the CT alone."""
-    return TRUTHS.get(note, "")
+    return next((TRUTHS[part] for part in note.split("; ") if part in TRUTHS), "")
 
 
 def title_and_kind(method: str) -> tuple[str, Kind]:

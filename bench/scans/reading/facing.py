@@ -26,7 +26,8 @@ def find_flips(
     way of the eight fits them clearly best.
     """
     coarse = _shrink(hounsfield.astype(np.float32, copy=False))
-    ways: list[Flips] = list(product((False, True), repeat=3))
+    either = (False, True)
+    ways: list[Flips] = [(d, h, w) for d, h, w in product(either, either, either)]
     pictures = [_shrink(picture.astype(np.float32)) for picture, _ in views.values()]
     unlike = np.array([_unlikeness(flip_axes(coarse, way), side_mm, geometry, views, pictures) for way in ways])
     best, second = np.argsort(unlike)[:2]
