@@ -172,6 +172,45 @@ def write_dicos(
     return path
 
 
+def write_frames(
+    path: Path,
+    hounsfield: np.ndarray,
+    indices: Sequence[int],
+    *,
+    kind: str = ENHANCED_CT,
+    number: int = 1,
+    shift: float = 0.0,
+    intercept: int = -1024,
+    change: Change | None = None,
+    **tags: object,
+) -> Path:
+    """Some slices (k, j, i) of 2.5 by 1.5 by 2 mm in one file of a series, all they are stated in functional groups."""
+    dataset = _dataset(hounsfield[0], "LIDC-IDRI-0001", "1.2.3.1")
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.InstanceNumber = kind, f"1.2.3.1.{number}", number
+    dataset.ImageType, dataset.NumberOfFrames = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(indices)
+    shared, measures, plane, transform = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [1.5, 2.0], 2.5
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = 1, intercept, "HU"
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    shared.PixelValueTransformationSequence = [transform]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for index in indices:
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = [-10, -30, 200 - 2.5 * int(index) - shift]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.PixelData = (hounsfield[list(indices)].astype(np.int32) - intercept).astype("<i2").tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    if change:
+        change(dataset, 0)
+    _save(path, dataset)
+    return path
+
+
 def write_tiffs(folder: Path, values: np.ndarray, *, pages: bool = False) -> Path:
     """One file a slice, or one file with a page a slice."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,7 @@ class ScanSource:
     side_file: SideFile = NO_SIDE_FILE
     view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
     view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
+    study: str = ""  # StudyInstanceUID, where the format has one
     view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
 
     def read(self) -> Scan:
