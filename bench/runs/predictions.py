@@ -163,7 +163,7 @@ def read_values(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard
     card = card_of(unit)
     if not card.places:
         return check_values(path, _read_reoriented(path, cases, case), card).T
-    image = open_volume(path, cases.affines[cases.index(case)])
+    image = open_volume(path, cases.affines[cases.index(case)], placed=True)
     array = check_values(path, image, card)
     volume = card.turn(array.T if path.suffix == ".npy" else array)
     if volume.shape != cases.hounsfield.shape[1:]:
