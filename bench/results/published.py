@@ -38,7 +38,7 @@ def read_published() -> list[Published]:
     """Return all printed cells, in the order of the paper."""
     beside = Path(__file__).with_name("paper.csv")
     path = beside if beside.exists() else Path(__file__).parents[2] / "results" / "paper.csv"
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [_cell(line) for line in csv.DictReader(file)]
 
 

@@ -226,7 +226,7 @@ def write_note(path: Path, **values: object) -> Path:
     """A side file."""
     lines = [f"{key} = {value!r}".replace("(", "[").replace(")", "]") for key, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -21,7 +21,7 @@ from bench.system.itk_headers import (
 )
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, inspect_each, library
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, inspect_each, library, printable
 
 SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
 PACKED = re.compile(rb"^\s*(?:CompressedData\s*=\s*true|encoding\s*:(?!\s*raw).*)", re.IGNORECASE | re.MULTILINE)
@@ -64,6 +64,8 @@ def _pictures() -> tuple[int, ...]:
 
 def _read_header(path: Path) -> Any:
     """Return a reader that has read the header. Raises ScanError when it cannot."""
+    if printable(str(path)) != str(path):
+        raise ScanError("its name or that of a folder is no valid UTF-8, which its reader needs; rename it")
     _check_header(read_beginning(path), is_nrrd(path))
     itk = library("SimpleITK")
     itk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -27,9 +27,11 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
     return inspect_each(paths, SUFFIXES, _inspect)
 
 
-def _inspect(path: Path) -> ScanSource:
+def _inspect(path: Path) -> ScanSource | Rejected:
     try:
         header: Any = nibabel.load(path)
+        if header.get_data_dtype().itemsize == 1 and (header.dataobj.slope, header.dataobj.inter) == (1, 0):
+            return Rejected(path, "no CT: labels or a picture", expected=True)
         vertical = int(np.abs(header.affine[2, :3]).argmax())
         slices = header.shape[vertical] if len(header.shape) > vertical else 0
     except DAMAGE as error:

@@ -20,7 +20,7 @@ from skimage.io import imread
 
 from .hdf5 import CUBE_MM, MAX_VIEW, cube_affine
 from .names import CHEST_FOLDER, name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each, printable
 from .side_file import Unit
 
 SUFFIXES = (".npz",)
@@ -135,5 +135,5 @@ def _read_views(source: ScanSource) -> dict[str, np.ndarray]:
             raise ScanError(f"the X-ray {path.name} cannot be read; copy it again or delete it") from error
         if max(picture.shape[:2]) > MAX_VIEW or picture.dtype.kind != "u":
             raise ScanError(f"the X-ray {path.name} is no picture of up to {MAX_VIEW} pixels a side; delete it")
-        views[path.stem] = picture if picture.ndim == 2 else picture[..., 0]
+        views[printable(path.stem)] = picture if picture.ndim == 2 else picture[..., 0]
     return views
