@@ -59,7 +59,7 @@ class PreparedCase:
     source_spacing_mm: tuple[float, float, float]  # D, H, W order
     source_slices: int
     centre_ras_mm: tuple[float, float, float]  # scanner position of the centre of the prepared cube
-    table: str  # removed, kept, or why it was kept
+    table: str  # removed, with what share of the matter; or why it was kept
     settings_sha256: str  # of everything preparation depends on
     volume_sha256: str  # of volumes/<case>.npy
 

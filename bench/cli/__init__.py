@@ -1,5 +1,6 @@
 """The `bench` command: one thin file a verb. Heavy modules are imported by the verbs, so that `--help` is quick."""
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -76,6 +77,9 @@ def options(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 all well, 1 something failed, 2 wrong usage, 143 stopped by SIGTERM."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name or sign that the terminal cannot show ends no command
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -23,7 +23,7 @@ def audit(
     case: Annotated[str | None, typer.Option(help="Only the prediction of this case.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset the cases of DIR belong to.")] = None,
     preset: GridPreset = "tiny",
-    unit: Unit = "hu",
+    unit: Unit = None,
     split: Split = "test",
     source: Source = "auto",
     form: Annotated[Literal["rich", "md"], typer.Option("--format", help="For a terminal, or Markdown.")] = "rich",
@@ -74,7 +74,7 @@ def _scored(
     case: str | None,
     dataset: str,
     preset: str,
-    unit: Literal["hu", "unit"],
+    unit: Unit,
     split: Literal["train", "validation", "test"],
     source: str,
     device: str,
@@ -86,6 +86,7 @@ def _scored(
     from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import compare_protocols, compare_protocols_on_case, read_case
+    from bench.runs.prediction_card import describe
     from bench.scoring.protocols import PROTOCOLS
     from bench.scoring.score import external_run, score_predictions
     from bench.system.progress import Progress
@@ -101,9 +102,10 @@ def _scored(
         with progress.task(f"prepare {spec.name}", 1) as task:
             cases = load_dataset(spec, spec.presets[preset], source, task.counted)
         predictions, name = Path(subject), f"{subject} ({spec.name}, {preset})"
+    how = describe(predictions, unit) if run is None else "hu"
     card = cases[split].card
     if case is not None:
-        volumes = read_case(predictions, cases[split], case, unit)
+        volumes = read_case(predictions, cases[split], case, how)
         return compare_protocols_on_case(f"{name}, {card.source} data, case {case}", volumes)
     if run is not None:
         with run.folder.locked():
@@ -111,7 +113,7 @@ def _scored(
     else:
         facts = external_run(predictions, cases, "audited", preset, split, None)
         rows = {
-            protocol.id: score_predictions(facts, cases, predictions, protocol, unit=unit, device=target)
+            protocol.id: score_predictions(facts, cases, predictions, protocol, unit=how, device=target)
             for protocol in PROTOCOLS.values()
         }
     return compare_protocols(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)

@@ -72,7 +72,7 @@ def prepare(
     table.add_row(*(str(len(items)) for items in counts))
     progress.console.print(table)
     for record in report.prepared:
-        if record.table != "removed" and not keep_table:
+        if not keep_table and spec.subject == "patient":
             progress.say(f"{record.case}: table {record.table}")
     examples = {item.reason: item.path for item in report.skipped}
     for reason, count in list(Counter(item.reason for item in report.skipped).items())[:MOST_LISTED]:

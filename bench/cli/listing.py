@@ -38,7 +38,7 @@ def list_(
     if runs:
         table = Table("run", "status", "source", title=f"Runs in {runs_dir}", title_justify="left")
         for file in runs:
-            record = json.loads(file.read_text())
+            record = json.loads(file.read_text(encoding="utf-8"))
             table.add_row(file.parent.name, record.get("status", "?"), record.get("data", {}).get("source", "?"))
         console.print(table)
     for name, reason in {**broken_methods, **broken_datasets}.items():
@@ -70,7 +70,7 @@ def show(
     elif name in PROTOCOLS:
         text = describe(PROTOCOLS[name])
     elif name in runs:
-        text = runs[name].read_text()
+        text = runs[name].read_text(encoding="utf-8")
     else:
         raise unknown_name("name", name, [*methods, *datasets, *PROTOCOLS, *runs])
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -50,7 +50,9 @@ def _write(kind: Literal["method", "dataset"], name: str) -> str:
         if path.exists():
             raise UsageError(f"{path} is there already; choose another name or move it away")
     cls = "".join(part.capitalize() for part in name.split("_"))
-    texts = {path: (Path(templates.__path__[0]) / template).read_text() for path, template in files.items()}
+    texts = {
+        path: (Path(templates.__path__[0]) / template).read_text(encoding="utf-8") for path, template in files.items()
+    }
     if any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
         raise UsageError(f"{cls} is already a class in what is written; choose another name")
     for path, text in texts.items():

@@ -20,7 +20,12 @@ Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `be
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
 Unit = Annotated[
-    Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")
+    Literal["hu", "unit", "hu+1024", "mhu", "signed", "byte"] | None,
+    typer.Option(
+        help="hu: Hounsfield units; unit: [0, 1] over the dataset's window; signed: [-1, 1]; byte: 0 … 255; "
+        "hu+1024, mhu: HU + 1024, HU + 1000.",
+        show_default="that of the card DIR.toml, else hu",
+    ),
 ]
 RunsDir = Annotated[Path, typer.Option(help="Weights, predictions and logs of each run; on a cluster, shared.")]
 ResultsDir = Annotated[Path, typer.Option(help="Results of all runs: scores/, runs/, and what is made from them.")]
@@ -51,7 +56,7 @@ def choose_device(name: str) -> Any:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device is available")
+        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

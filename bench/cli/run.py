@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Seeds, Source, parse_list, parse_numbers
+from bench.cli.options import (
+    Device,
+    Protocol,
+    ResultsDir,
+    RunsDir,
+    Seeds,
+    Source,
+    choose_device,
+    parse_list,
+    parse_numbers,
+)
 from bench.cli.usage import check_choices
 
 
@@ -51,6 +61,7 @@ def run(
     from bench.pipeline.run import run_one
     from bench.system.progress import Progress
 
+    choose_device(device)  # once, before any run can fail of it
     progress = Progress()
     failed = []
     for method_name, dataset_name, seed in grid:

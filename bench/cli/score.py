@@ -8,6 +8,8 @@ import typer
 from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
 from bench.cli.usage import check_choices
 
+OVERLAID = 4  # cases in the picture of --check
+
 
 def score(
     subject: Annotated[
@@ -23,7 +25,7 @@ def score(
     ] = None,
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
     preset: GridPreset = "tiny",
-    unit: Unit = "hu",
+    unit: Unit = None,
     protocol: Protocol = "ct3d-1",
     split: Split = "test",
     source: Source = "auto",
@@ -36,6 +38,9 @@ def score(
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Score nothing: draw DIR over the truth, and say what is doubtful in it.")
+    ] = False,
     device: Device = "auto",
     runs_dir: RunsDir = Path("runs"),
     results_dir: ResultsDir = Path("results"),
@@ -45,6 +50,8 @@ def score(
     Predictions are stored once and scored under any protocol: `bench score RUN --protocol x2ct-2019`. A run knows its
     data and method; a folder needs --dataset and --method. Its volumes may be stored in any orientation their affine
     describes, but on the grid of the preset. Scoring the same predictions twice changes nothing.
+
+    What files cannot say stands in a card, DIR.toml beside DIR: unit, range, axes, flips, crop. Try --check first.
     """
     check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
 
@@ -64,14 +71,16 @@ def score(
             raise UsageError(f"--method '{method}': begin with a letter or digit, then letters, digits and . _ + -")
         if not Path(subject).is_dir():
             raise UsageError(f"no folder {subject}")
+    elif check:
+        raise UsageError("--check looks at a folder of predictions made elsewhere; a run of ours needs no check")
 
     from bench.data.cases import load_preset
     from bench.dataset import format_views
-    from bench.pipeline.orientation import find_better_turn
     from bench.pipeline.reopen import open_stored
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
+    from bench.runs.prediction_card import describe
     from bench.runs.predictions import find_predictions
     from bench.runs.record import RunLine
     from bench.scoring.protocols import get_protocol
@@ -91,16 +100,19 @@ def score(
         return
     assert dataset is not None
     assert method is not None
-    spec, directory = get_dataset(dataset), Path(subject)
+    spec, directory, how = get_dataset(dataset), Path(subject), describe(Path(subject), unit)
     cases = load_preset(spec, preset, source, progress)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
+    if check:
+        _look_over(directory, files, cases[split], how, progress)
+        return
     given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
     if resample:
         aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
-        moved = resample_predictions(directory, aligned, cases[split], unit, allow_missing=allow_missing)
+        moved = resample_predictions(directory, aligned, cases[split], how, allow_missing=allow_missing)
         progress.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
-        directory, unit = aligned, "hu"
+        directory, how = aligned, "hu"
         files = find_predictions(directory, cases[split].names, allow_missing=True)
     with progress.task("score", len(cases[split])) as task:
         rows = score_predictions(
@@ -110,12 +122,11 @@ def score(
             chosen_protocol,
             runs_dir / spec.name / method / facts.run_id / "scores.csv",
             task.counted,
-            unit=unit,
+            unit=how,
             allow_missing=allow_missing,
             device=target,
         )
-    if hint := find_better_turn(files, cases[split], unit):
-        progress.say(f"doubtful: {hint}")
+    _say_doubts(files, cases[split], how, progress)
     card = cases[split].card
     line = RunLine(
         run_id=facts.run_id,
@@ -138,6 +149,30 @@ def score(
     )
     put_run(results_dir, line, rows)
     _say(rows, facts.run_id, results_dir, progress)
+
+
+def _look_over(directory: Path, files, cases, how, progress) -> None:
+    """Check a folder of predictions as scoring does, draw the first over the truth, and score nothing."""
+    from bench.pictures.preview import overlay_predictions
+    from bench.runs.predictions import read_prediction
+    from bench.scoring.score import check_and_hash
+
+    check_and_hash(files, directory, cases, how)
+    made = {case: read_prediction(path, cases, case, how) for case, path in list(files.items())[:OVERLAID]}
+    for case, (_, note) in made.items():
+        progress.say(f"{case}: {note or 'all values lie in the window'}")
+    _say_doubts(files, cases, how, progress)
+    picture = Path(f"{directory.resolve().name}-overlay.png")
+    overlay_predictions(picture, cases, {case: volume for case, (volume, _) in made.items()})
+    progress.say(f"{len(files)} of {len(cases)} cases fit and nothing was scored; picture: {picture}")
+
+
+def _say_doubts(files, cases, how, progress) -> None:
+    from bench.pipeline.doubts import find_better_turn, find_better_unit
+
+    for hint in (find_better_turn(files, cases, how), find_better_unit(files, cases, how)):
+        if hint:
+            progress.say(f"doubtful: {hint}")
 
 
 def _say(rows, run_id: str, results_dir: Path, progress) -> None:

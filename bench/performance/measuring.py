@@ -143,7 +143,9 @@ def measure_peak(work: Work, device: torch.device) -> float | None:
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # memory that was let go but kept for later would hide what a call takes
-        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now (proc(5))
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="utf-8"
+        )  # sets the peak back to what is held now (proc(5))
         before = read_memory("self/status", "VmHWM")
     except (OSError, KeyError, AttributeError):
         work()
@@ -154,5 +156,5 @@ def measure_peak(work: Work, device: torch.device) -> float | None:
 
 def read_memory(file: str, name: str) -> float:
     """Return the MiB that a file below /proc names. Raises OSError or KeyError where the system does not tell."""
-    lines = dict(line.split(":", 1) for line in Path("/proc", file).read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in Path("/proc", file).read_text(encoding="utf-8").splitlines())
     return int(lines[name].split()[0]) / 2**10

@@ -1,6 +1,6 @@
 """Pictures: for one case the input views and, as middle slices and projections, truth, reconstruction, difference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,20 @@ def preview_run(path: Path, cases: Cases, index: int, reconstruction: np.ndarray
         _draw(sheet, 1, column, names[0] + panel, truth[column])
         _draw(sheet, 2, column, names[1] + panel, made[column])
         _draw(sheet, 3, column, names[2] + panel, made[column] - truth[column], difference=True)
+    save_figure(figure, path)
+
+
+def overlay_predictions(path: Path, cases: Cases, made: Mapping[str, np.ndarray]) -> None:
+    """Write a PNG of some volumes (D, H, W) in [0, 1] over the truth of their cases, a row a case.
+
+    The prediction is drawn in red, the truth in cyan: grey where they agree, in colours where one is turned or shifted.
+    """
+    figure, sheet = _sheet(len(made), len(PANELS), f"{cases.card.name}, {cases.split}: red prediction, cyan truth")
+    for row, (case, volume) in enumerate(made.items()):
+        pictures = zip(PANELS, panels(volume), panels(cases.truth(case)), strict=True)
+        for column, (panel, own, truth) in enumerate(pictures):
+            title = f"{case}\n{panel}" if column == 0 else panel
+            _draw(sheet, row, column, title, np.stack([own, truth, truth], axis=-1).clip(0, 1))
     save_figure(figure, path)
 
 
@@ -84,9 +98,12 @@ def _sheet(rows: int, columns: int, title: str) -> tuple[Figure, Axes]:
 
 
 def _draw(sheet: Axes, row: int, column: int, title: str, image: np.ndarray, difference: bool = False) -> None:
-    """Draw `image` (h, w) below its title into one square of the sheet, as large as fits, in grey or as differences."""
+    """Draw `image` (h, w), or (h, w, 3) in colours, below its title into one square of the sheet, as large as fits.
+
+    Without colours of its own it is drawn in grey, or as differences.
+    """
     top, side = row + TITLE, 1 - TITLE - MARGIN
-    height, width = (side * pixels / max(image.shape) for pixels in image.shape)
+    height, width = (side * pixels / max(image.shape[:2]) for pixels in image.shape[:2])
     extent = (column + 0.5 - width / 2, column + 0.5 + width / 2, top + height, top)
     low, high, colours = (-DIFFERENCE_RANGE, DIFFERENCE_RANGE, "RdBu_r") if difference else (0.0, 1.0, "gray")
     sheet.imshow(image, colours, vmin=low, vmax=high, extent=extent, aspect="auto", interpolation="nearest")

@@ -208,7 +208,7 @@ def _check_kind(path: Path, name: str, size: int, file: Path) -> None:
         elif path.suffix == ".gz":
             _check_nifti(path, NIFTI_HEADER + 4 * size**3)
         elif path.suffix == ".csv":
-            with path.open(newline="") as lines:
+            with path.open(encoding="utf-8", newline="") as lines:
                 for row in csv.reader(lines, strict=True):
                     for cell in row:
                         _check_cell(cell, file, name)

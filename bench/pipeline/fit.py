@@ -228,11 +228,11 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """Processes and device: `auto` takes CUDA where there is one. Raises BenchError for CUDA where there is none."""
+    """Processes and device: `auto` takes CUDA where there is one. Raises UsageError for CUDA where there is none."""
     if device not in ("auto", "cpu", "cuda"):
-        raise BenchError(f"unknown device '{device}'; known: auto, cpu, cuda")
+        raise UsageError(f"unknown device '{device}'; known: auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise BenchError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
+        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])

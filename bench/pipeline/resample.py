@@ -11,9 +11,9 @@ import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from bench.cases import Cases
-from bench.dataset import to_unit
-from bench.errors import BenchError
-from bench.runs.predictions import Unit, check_values, find_predictions, write_prediction
+from bench.errors import BenchError, UsageError
+from bench.runs.prediction_card import PredictionCard, Unit, card_of
+from bench.runs.predictions import check_values, find_predictions, write_prediction
 from bench.runs.volume_files import open_volume
 
 LEAST_COVERED = 0.5  # share of a case's voxels; with less the file belongs somewhere else
@@ -21,28 +21,31 @@ EDGE = 0.51  # voxels beyond the last centre that still belong to the volume
 
 
 def resample_predictions(
-    source: Path, target: Path, cases: Cases, unit: Unit, *, allow_missing: bool = False
+    source: Path, target: Path, cases: Cases, unit: Unit | PredictionCard, *, allow_missing: bool = False
 ) -> list[str]:
     """Write each prediction of `source` on its case's grid to `target`, as HU; return the cases that were moved.
 
     `target` is emptied before. Raises BenchError as bench.runs.predictions does, and for a volume that covers less
     than half of its case.
     """
+    card = card_of(unit)
+    if card.places:
+        raise UsageError("--resample goes by the affines; take axes, flips and crop out of the card, or leave it away")
     shutil.rmtree(target, ignore_errors=True)  # what an earlier call made of other files
     moved = []
     for case, path in find_predictions(source, cases.names, allow_missing=allow_missing).items():
         affine = cases.affines[cases.index(case)]
         image = open_volume(path, affine)
         volume = check_values(path, image, unit)
-        low = cases.card.window[0] if unit == "hu" else 0.0
         shape = cases.hounsfield.shape[:0:-1]
         if image.shape != shape or not np.allclose(image.affine, affine, atol=1e-3 * cases.card.voxel_mm):
-            volume, covered = onto_grid(volume, np.linalg.inv(image.affine) @ affine, shape, low)
+            volume, covered = onto_grid(
+                volume, np.linalg.inv(image.affine) @ affine, shape, card.of_air(cases.card.window)
+            )
             if covered < LEAST_COVERED:
                 raise BenchError(f"{path} covers {100 * covered:.0f} % of {case}; check its origin and directions")
             moved.append(case)
-        values = volume.T.astype(np.float64)
-        exact = to_unit(values, cases.card.window) if unit == "hu" else np.clip(values, 0.0, 1.0)
+        exact, _ = card.to_unit(volume.T.astype(np.float64), cases.card.window)
         write_prediction(target, case, exact, cases, seconds=0.0, seed=None)
     return moved
 

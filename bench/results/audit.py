@@ -16,7 +16,8 @@ from bench.metrics import CONTROLS, METRICS, Family, Space, metrics_shown
 from bench.results.model import SPACES, truth_of
 from bench.results.published import Published, count_firsts, find_doubts, read_published, read_table, title_of
 from bench.results.renderers import Sheet
-from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
+from bench.runs.prediction_card import PredictionCard, Unit
+from bench.runs.predictions import encoded_truth, find_predictions, read_prediction
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes
 from bench.scoring.protocols import PROTOCOLS
@@ -55,7 +56,7 @@ def compare_protocols_on_case(title: str, volumes: CaseVolumes) -> Sheet:
     return _sheet(title, {p.id: score_case(volumes, p) for p in PROTOCOLS.values()})
 
 
-def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:
+def read_case(folder: Path, cases: Cases, name: str, unit: Unit | PredictionCard = "hu") -> CaseVolumes:
     """Return one case of a folder of predictions.
 
     Raises UsageError for an unknown name, BenchError as `read_prediction`.

@@ -3,7 +3,7 @@
 Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy; of a
 method that can encode and decode the truth, also encoded_truth/<case>.nii.gz with a manifest of their own.
 An outside folder holds one file a case in a format of bench.runs.volume_files, in any axis order and orientation its
-affine describes, in HU or in the windowed [0, 1].
+affine describes, in a unit of bench.runs.prediction_card; a card beside it says what files cannot.
 """
 
 import gzip
@@ -11,22 +11,25 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
 from bench.cases import Cases
-from bench.dataset import to_hounsfield, to_unit
+from bench.dataset import to_hounsfield
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import Prediction, add_to_manifest, has_sha256, read_manifest, renders_file
+from bench.runs.prediction_card import ENDS, OFFSETS, UNITS, PredictionCard, Unit, card_of
 from bench.runs.volume_files import SUFFIXES, case_of, open_volume
 from bench.system.files import write_atomic
 
-Unit = Literal["hu", "unit"]
 ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
+AIR_BELOW = -500  # HU
+SLACK = 0.25  # of the width of a unit's range, which a network without a last bound may leave …
+MOST_OUTSIDE = 0.01  # … in this share of the voxels
 SHOWN = 5  # names in a message before "and N more"
 
 
@@ -146,19 +149,45 @@ def check_grid(path: Path, cases: Cases, case: str) -> None:
     _read_reoriented(path, cases, case)
 
 
-def read_prediction(path: Path, cases: Cases, case: str, unit: Unit = "hu") -> tuple[np.ndarray, str]:
+def read_prediction(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard = "hu") -> tuple[np.ndarray, str]:
     """The volume (D, H, W) float64 in [0, 1] of a file, turned to the case's axes; and a note, empty if all is well.
 
     Values outside the window are clipped, which the note says. Raises BenchError, naming the file, for another grid,
-    NaN, a file that cannot be read, and values that contradict `unit`.
+    NaN, a file that cannot be read, and values that contradict the unit.
     """
-    image = _read_reoriented(path, cases, case)
-    volume = check_values(path, image, unit).T
-    low, high = cases.card.window if unit == "hu" else (0.0, 1.0)
-    outside = float(np.mean((volume < low) | (volume > high)))
-    note = f"{100 * outside:.3g} % of voxels clipped to {low:g}..{high:g}" if outside else ""
-    exact = volume.astype(np.float64)
-    return (to_unit(exact, cases.card.window) if unit == "hu" else np.clip(exact, 0.0, 1.0)), note
+    return card_of(unit).to_unit(read_values(path, cases, case, unit).astype(np.float64), cases.card.window)
+
+
+def read_values(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard = "hu") -> np.ndarray:
+    """The values (D, H, W) float32 of a file as they are stored, turned to the case's axes. Raises as above."""
+    card = card_of(unit)
+    if not card.places:
+        return check_values(path, _read_reoriented(path, cases, case), card).T
+    image = open_volume(path, cases.affines[cases.index(case)], placed=True)
+    array = check_values(path, image, card)
+    volume = card.turn(array.T if path.suffix == ".npy" else array)
+    if volume.shape != cases.hounsfield.shape[1:]:
+        raise BenchError(
+            f"{path}, as its card says, has {volume.shape} voxels (D, H, W), not {cases.hounsfield.shape[1:]}"
+        )
+    return volume
+
+
+def check_prediction(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard) -> None:
+    """Raise BenchError as `read_prediction` does, and for values that are not of the unit, as its truth shows.
+
+    A prediction may be as bad as it likes, but where the truth holds air, HU that are all above 0 are of another unit,
+    unless a card states them.
+    """
+    values = read_values(path, cases, case, unit)
+    low, high = float(values.min()), float(values.max())
+    air = float(cases.hounsfield[cases.index(case)].min()) < AIR_BELOW
+    stated = isinstance(unit, PredictionCard) and unit.unit is not None
+    if (card_of(unit).unit or "hu") == "hu" and not stated and air and 0 <= low < high:
+        others = ", ".join(f"{name} ({UNITS[name]})" for name in ("byte", "hu+1024", "mhu"))
+        raise BenchError(
+            f"{path}: all values lie in {low:g}..{high:g} and none is air, which is not HU; pass --unit {others}"
+        )
 
 
 def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:
@@ -184,7 +213,7 @@ def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:
     return image
 
 
-def check_values(path: Path, image: Any, unit: Unit) -> np.ndarray:
+def check_values(path: Path, image: Any, unit: Unit | PredictionCard) -> np.ndarray:
     """The voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, as above."""
     try:
         volume = np.asarray(image.dataobj, dtype=np.float32)
@@ -193,16 +222,28 @@ def check_values(path: Path, image: Any, unit: Unit) -> np.ndarray:
     if not np.isfinite(volume).all():
         bad = int((~np.isfinite(volume)).sum())
         raise BenchError(f"{path}: {bad} of {volume.size} voxels are NaN or infinite")
-    _check_unit(path, volume, unit)
+    _check_unit(path, volume, card_of(unit).unit or "hu")
     return volume
 
 
 def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
+    """Raise BenchError for values whose range is that of another unit, whatever the truth is."""
     low, high = float(volume.min()), float(volume.max())
-    if unit == "hu" and low >= 0.0 and low < high <= 1.0:
-        raise BenchError(f"{path}: all values lie in {low:g}..{high:g}, which is not HU; pass --unit unit")
-    if unit == "unit" and (low < -1.0 or high > 2.0):
-        raise BenchError(f"{path}: values lie in {low:g}..{high:g}, far outside [0, 1]; pass --unit hu")
+    values = f"{path}: all values lie in {low:g}..{high:g}"
+    if unit in (*OFFSETS, "byte") and -1.0 <= low < high <= 1.0:
+        raise BenchError(f"{values}, which is not {UNITS[unit]}; pass --unit {'unit' if low >= 0 else 'signed'}")
+    if unit in ENDS:
+        start, end = ENDS[unit]
+        slack = SLACK * (end - start)
+        far = np.mean((volume < start - slack) | (volume > end + slack))
+        if far > MOST_OUTSIDE or low < 2 * start - end or high > 2 * end - start:
+            other = next((name for name in ("signed", "byte") if _lies_in(ENDS[name], low, high)), "hu")
+            raise BenchError(f"{values}, {far:.0%} of them far outside {UNITS[unit]}; pass --unit {other}")
+
+
+def _lies_in(ends: tuple[float, float], low: float, high: float) -> bool:
+    slack = SLACK * (ends[1] - ends[0])
+    return ends[0] - slack <= low and high <= ends[1] + slack
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ grid: D superior→inferior, H anterior→posterior, W patient right→left.
 """
 
 import importlib.util
-import re
 import zlib
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -18,12 +17,10 @@ from nibabel.spatialimages import HeaderDataError
 from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import RENDERS
+from bench.system.itk_headers import data_file, lacks_directions, lacks_spacing, millimetres
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
-HEADER_BYTES = 65536
-DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
-SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
 
 
 def case_of(path: Path) -> str | None:
@@ -33,18 +30,22 @@ def case_of(path: Path) -> str | None:
     return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), None)
 
 
-def open_volume(path: Path, case_affine: np.ndarray) -> Any:
+def open_volume(path: Path, case_affine: np.ndarray, *, placed: bool = False) -> Any:
     """A nibabel image of one 3-D volume with a usable affine in RAS millimetres; voxels may be read later.
 
-    `case_affine` is what a .npy array is taken to lie on. Raises BenchError, naming the file, for what cannot be read.
+    `case_affine` is what a .npy array is taken to lie on; `placed` says that a card states how voxels lie, so that a
+    file need not. Raises BenchError, naming the file, for what cannot be read or does not say how it lies.
     """
     if path.suffix == ".npy":
         image = _open_numpy(path, case_affine)
     elif path.suffix in ITK_SUFFIXES:
-        image = _open_itk(path)
+        image = _open_itk(path, placed)
     else:
         try:
-            image = nib.funcs.squeeze_image(nib.load(path))  # type: ignore[arg-type]
+            loaded: Any = nib.load(path)
+            if not placed:
+                _check_handedness(path, loaded.header)
+            image = nib.funcs.squeeze_image(loaded)
         except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
             raise BenchError(f"{path} cannot be read as NIfTI: {error}") from error
     if len(image.shape) != 3 or image.get_data_dtype().kind not in "iuf":
@@ -64,12 +65,12 @@ def _open_numpy(path: Path, affine: np.ndarray) -> Any:
     return nib.spatialimages.SpatialImage(array.T, affine)
 
 
-def _open_itk(path: Path) -> Any:
+def _open_itk(path: Path, placed: bool) -> Any:
     if importlib.util.find_spec("SimpleITK") is None:
         raise UsageError(f"{path}: reading {path.suffix} needs SimpleITK; pip install 'ct-from-views-bench[data]'")
     import SimpleITK as itk  # noqa: N813
 
-    _check_header(path)
+    _check_header(path, placed)
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -78,6 +79,7 @@ def _open_itk(path: Path) -> Any:
         if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
             raise BenchError(f"{path} holds {reader.GetSize()} voxels of {reader.GetNumberOfComponents()} numbers")
         affine = affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
+        affine = np.diag([millimetres(path)] * 3 + [1.0]) @ affine
         image = reader.Execute()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
@@ -87,15 +89,23 @@ def _open_itk(path: Path) -> Any:
     return nib.spatialimages.SpatialImage(itk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
 
 
-def _check_header(path: Path) -> None:
-    """Raise BenchError for voxels outside the file's folder, and for a NRRD that does not say how it lies."""
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-    if path.suffix == ".nrrd":
-        header = header.split(b"\n\n")[0]
-    named = DATA_FILE.search(header)
-    name = named.group(1).decode("utf-8", "replace") if named else ""
-    if name and name != "LOCAL" and (PureWindowsPath(name).name != name or " " in name or "%" in name):
+def _check_header(path: Path, placed: bool) -> None:
+    """Raise BenchError for voxels outside the file's folder, and for a header that does not say how they lie."""
+    name = data_file(path)
+    if name and (PureWindowsPath(name).name != name or " " in name or "%" in name):
         raise BenchError(f"{path} takes its voxels from '{name}'; save it as one file, or keep one data file beside it")
-    if path.suffix in (".nrrd", ".nhdr") and not SPACE.search(header):
-        raise BenchError(f"{path} states no space, so its orientation is unknown; save it with a space and directions")
+    lacking = lacks_directions(path) or lacks_spacing(path)
+    if lacking and not placed:
+        raise BenchError(
+            f"{path} states no {lacking}, so where it lies is unknown; save it with that, or state axes in a card"
+        )
+
+
+def _check_handedness(path: Path, header: Any) -> None:
+    """Raise BenchError for a NIfTI whose two matrices say different things of left and right."""
+    if header["qform_code"] > 0 and header["sform_code"] > 0:
+        hands = [np.sign(np.linalg.det(matrix[:3, :3])) for matrix in (header.get_qform(), header.get_sform())]
+        if hands[0] * hands[1] < 0:
+            raise BenchError(
+                f"{path}: qform and sform are mirrored against each other; set the code of the wrong one to 0"
+            )

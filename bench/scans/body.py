@@ -8,10 +8,13 @@ from scipy import ndimage
 from .reading.scan import AIR_HU
 
 BODY_HU = -400
+REMOVED = "removed"  # begins the verdict where the table is gone
 EMPTY_HU = -960  # emphysema is denser on average, air is not
 SHEET_MM = 10.0  # what is thinner, as the shells of a table are, is no body
 SKIN_MM = 4.0  # kept around the body, for skin blurred by the voxel size
-MAX_LOSS = 0.1
+MATTER_HU = -800  # what is denser attenuates X-rays; its mass is counted, so that thin walls count however blurred
+MAX_LOSS = 0.1  # of the mass of all matter but the table
+STRAIGHT = 0.5  # of the scanned slices that a table runs through in one place
 COARSE_MM = 2.5
 
 
@@ -62,25 +65,49 @@ def remove_table(hounsfield: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, s
     """Return a cube (D, H, W) in HU with air around its largest body, and the verdict: removed, or why it was kept.
 
     The body is the largest component that survives the opening, and all that lies between its front and its back
-    (lungs, also where the field of view cuts them). What else survives is no table; when that is more than 10 % of
-    all that survives, e.g. arms beside the body, the volume is returned as it is.
+    (lungs, also where the field of view cuts them). When more than 10 % of the matter that is no table would go, e.g.
+    arms beside the body or the walls of a hollow phantom, the volume is returned as it is.
     """
     stride = max(1, round(COARSE_MM / voxel_mm))
     coarse = hounsfield[::stride, ::stride, ::stride]
     spacing = np.full(3, voxel_mm * stride)
-    labels, _ = ndimage.label(opening(_tissue_and_lungs(coarse), spacing, SHEET_MM))
+    thick = opening(_tissue_and_lungs(coarse), spacing, SHEET_MM)
+    labels, _ = ndimage.label(thick)
     sizes = np.bincount(labels.ravel())[1:]
     if not sizes.size:
         return hounsfield, "kept: no body found"
-    loss = 1 - sizes.max() / sizes.sum()
-    if loss > MAX_LOSS:
-        return hounsfield, f"kept: removing it would take {loss:.0%} of the body"
-    body = _dilate(labels == 1 + sizes.argmax(), spacing, SKIN_MM)
+    core = labels == 1 + sizes.argmax()
+    body = _dilate(core, spacing, SKIN_MM)
     from_front = np.maximum.accumulate(body, axis=1)
     from_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
     keep = from_front & from_back
+    mass = np.where(coarse > MATTER_HU, coarse - np.float32(AIR_HU), np.float32(0))
+    total, removed = mass.sum(dtype=float), np.where(keep, np.float32(0), mass)
+    table = _table_mass(np.where(thick, np.float32(0), removed), core)
+    loss = (removed.sum(dtype=float) - table) / (total - table)
+    if loss > MAX_LOSS:
+        return hounsfield, f"kept: removing it would take {loss:.0%} of the matter that is no table"
     if stride > 1:
         for axis in range(3):
             keep = keep.repeat(stride, axis=axis)
         keep = keep[tuple(slice(size) for size in hounsfield.shape)]
-    return np.where(keep, hounsfield, hounsfield.dtype.type(AIR_HU)), "removed"
+    share = removed.sum(dtype=float) / total
+    return np.where(keep, hounsfield, hounsfield.dtype.type(AIR_HU)), f"{REMOVED} with {share:.1%} of all matter"
+
+
+def _table_mass(thin: np.ndarray, core: np.ndarray) -> float:
+    """Return the mass of a table among thin things (D, H, W): what runs straight along D, behind or before the body.
+
+    The walls of a phantom bend along D, or surround it.
+    """
+    sheets = _dilate(thin > 0, np.array([2.0, 1.0, 1.0]), 1.5)  # a voxel of sway in the plane
+    slices = np.count_nonzero(core.any(axis=(1, 2)))
+    straight = np.count_nonzero(sheets, axis=0) >= STRAIGHT * slices
+    footprints, count = ndimage.label(straight)
+    middle = float(np.average(np.arange(core.shape[1]), weights=core.sum(axis=(0, 2))))
+    columns = ndimage.sum_labels(thin.sum(axis=0), footprints, np.arange(1, count + 1))
+    sides = {"front": 0.0, "back": 0.0}
+    for (rows, _), mass in zip(ndimage.find_objects(footprints), columns, strict=True):
+        if rows.stop <= middle or rows.start > middle:
+            sides["front" if rows.stop <= middle else "back"] += float(mass)
+    return max(sides.values())

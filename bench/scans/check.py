@@ -9,6 +9,7 @@ from bench.data.store import load_volume
 from bench.dataset import SPLITS, DatasetSpec, Finding, PreparedCase, Severity, Split
 from bench.errors import BenchError
 
+from .body import REMOVED
 from .cube import stored_range
 
 LEAST_COVERED = 0.75  # of the cube's side, by the scan of a patient; a bag may be as small as it likes
@@ -76,6 +77,6 @@ def _check_case(spec: DatasetSpec, record: PreparedCase) -> list[Finding]:
         texts.append(f"the scan covers {covered:.0f} of {spec.cube_mm:.0f} mm; the rest is air")
     texts += spec.doubts(volume) if spec.doubts else []
     findings = [Finding("warning", text, record.case) for text in texts]
-    if record.table != "removed" and spec.subject == "patient":
+    if not record.table.startswith(REMOVED) and spec.subject == "patient":
         findings.append(Finding("note", f"table {record.table}", record.case))
     return findings

@@ -12,7 +12,7 @@ from bench.system.files import digest_of
 from .body import BODY_HU, opening, remove_table
 from .reading.scan import AIR_HU, Scan
 
-VERSION = 1  # raised whenever the same scan and recipe give another volume
+VERSION = 2  # raised whenever the same scan and recipe give another volume
 STORED_HU = (-1024, 3071)  # padding outside the field of view (-2048, -3024) and metal are clipped to it
 
 LATTICE_MM = 5.0

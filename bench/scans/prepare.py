@@ -23,7 +23,7 @@ from bench.system.files import free_bytes, sha256_of
 
 from .cube import Recipe, prepare_volume, stored_range
 from .reading.find import FORMATS, find_scans
-from .reading.scan import Rejected, Scan, ScanError, ScanSource, TakenAt, stand_upright
+from .reading.scan import NoScanError, Rejected, Scan, ScanError, ScanSource, TakenAt, printable, stand_upright
 
 MAX_WORKERS = 8  # unless asked for more: each holds a native scan, up to 1.5 GB
 SLICED_FORMATS = ("dicom", "dicos")  # whose pictures stand upright in a scanner for bags
@@ -89,8 +89,7 @@ def prepare(
     if not found:
         raise UsageError(f"no scan found in {source}: no file of {FORMATS}")
     if len(report.skipped) == len(found):
-        first = report.skipped[0]
-        raise UsageError(f"no CT found in {source}: {first.path} is {first.reason}; name a folder that holds CTs")
+        raise _no_ct(source, report)
 
     recipe = Recipe(spec.cube_mm, spec.full_grid, keep_table, spec.subject, stored_range(spec))
     sources = _name_patients([item for item in found if isinstance(item, ScanSource)], spec)
@@ -103,7 +102,14 @@ def prepare(
         line = _settle(outcome, spec.name, owners, report)
         if on_progress:
             on_progress(done, len(jobs), line)
+    if not (report.prepared or report.already or report.refused):
+        raise _no_ct(source, report)
     return report
+
+
+def _no_ct(source: Path, report: PrepareReport) -> UsageError:
+    first = report.skipped[0]
+    return UsageError(f"no CT found in {source}: {first.path} is {first.reason}; name a folder that holds CTs")
 
 
 def _name_patients(sources: Sequence[ScanSource], spec: DatasetSpec) -> list[ScanSource]:
@@ -133,7 +139,7 @@ def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: Pre
     job, record = outcome.job, outcome.record
     report.reject(outcome.rejected)
     if record is None:
-        return f"{job.case}: refused"
+        return f"{job.case}: {'passed over' if all(item.expected for item in outcome.rejected) else 'refused'}"
     if outcome.volume is None:
         report.already.append(record)
         return f"{job.case}: already there"
@@ -209,8 +215,8 @@ def _work(job: _Job) -> _Outcome:
     rejected: list[Rejected] = []
     for index, source in enumerate(job.sources):
         if job.stored and source.series != job.stored.series:
-            return _Outcome(job, job.stored, rejected=(*rejected, *_pass_over(job, index, job.stored.source)))
-        others = _pass_over(job, index + 1, _relative_path(source.path, job.root))
+            return _Outcome(job, job.stored, rejected=(*rejected, *_pass_over(job, index, job.stored.source, "")))
+        others = _pass_over(job, index + 1, _relative_path(source.path, job.root), source.study)
         try:
             if job.stored and job.stored.source_sha256 == source.sha256():
                 return _Outcome(job, job.stored, rejected=(*rejected, *others))
@@ -221,7 +227,7 @@ def _work(job: _Job) -> _Outcome:
                 digest = hashing.result()
             views = _read_views(source, job.root)
         except BenchError as error:
-            rejected.append(Rejected(source.path, str(error)))
+            rejected.append(Rejected(source.path, str(error), expected=isinstance(error, NoScanError)))
         except Exception as error:  # one odd file must not stop the others
             rejected.append(Rejected(source.path, f"unexpected {type(error).__name__}: {error}"))
         else:
@@ -270,14 +276,21 @@ def _read_views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
     return {**views, "provenance": np.array(json.dumps(provenance, sort_keys=True))}
 
 
-def _pass_over(job: _Job, start: int, chosen: str) -> list[Rejected]:
-    """Return the series of a patient from `start` on, which are not needed."""
-    reason = f"another series of {job.patient}, which is prepared from {chosen}"
-    return [Rejected(source.path, reason, expected=True) for source in job.sources[start:]]
+def _pass_over(job: _Job, start: int, chosen: str, study: str) -> list[Rejected]:
+    """Return the series of a patient from `start` on, which are not needed.
+
+    Those of another study than the `study` that is prepared may be of another person under the same name.
+    """
+    plain = f"another series of {job.patient}, which is prepared from {chosen}"
+    doubt = f"another study of {job.patient}, which is prepared from {chosen}; a PatientID for each if they are not one"
+    return [
+        Rejected(source.path, doubt if study and source.study and study != source.study else plain, expected=True)
+        for source in job.sources[start:]
+    ]
 
 
 def _relative_path(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path != root else path.name
+    return printable(path.relative_to(root).as_posix() if path != root else path.name)
 
 
 def case_name(patient: str) -> str:

@@ -17,7 +17,15 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
 from bench.runs.manifest import read_manifest
-from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction, read_renders
+from bench.runs.prediction_card import PredictionCard, Unit, join_clipping
+from bench.runs.predictions import (
+    check_grid,
+    check_prediction,
+    encoded_truth,
+    find_predictions,
+    read_prediction,
+    read_renders,
+)
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
@@ -67,7 +75,7 @@ def score_predictions(
     scores_csv: Path | None = None,
     on_progress: OnProgress | None = None,
     *,
-    unit: Unit = "hu",
+    unit: Unit | PredictionCard = "hu",
     allow_missing: bool = False,
     likelihood_csv: Path | None = None,
     device: torch.device | None = None,
@@ -79,7 +87,7 @@ def score_predictions(
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = _check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
+    hashes = check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
@@ -144,7 +152,9 @@ def external_run(
     return RunFacts(run_id, method, "external", preset, seed, code_version(), split)
 
 
-def _check_and_hash(files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | None) -> dict[str, str]:
+def check_and_hash(
+    files: Mapping[str, Path], predictions: Path, truth: Cases, unit: Unit | PredictionCard | None
+) -> dict[str, str]:
     """Return the SHA-256 of each file, after all headers and the manifest were checked: no hour is lost to the last.
 
     With a unit all voxels are read too. What is wrong is said of the first cases, and of how many more.
@@ -157,7 +167,7 @@ def _check_and_hash(files: Mapping[str, Path], predictions: Path, truth: Cases, 
             if unit is None:
                 check_grid(path, truth, case)
             else:
-                read_prediction(path, truth, case, unit)
+                check_prediction(path, truth, case, unit)
         except BenchError as error:
             faults.append(error)
             continue
@@ -180,7 +190,7 @@ def _case_rows(
     truth: Cases,
     case: str,
     protocol: Protocol,
-    unit: Unit,
+    unit: Unit | PredictionCard,
     device: torch.device | None,
     encoded: Path | None,
 ) -> list[Score]:
@@ -216,11 +226,12 @@ def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> 
     result = []
     for (space, axis, metric), group in groups.items():
         values = [row.value for row in group if row.value is not None]
-        notes = {row.note for row in group}
-        note = next(iter(notes)) if len(notes) == 1 else ""
+        notes, clipped = join_clipping([row.note for row in group])
+        note = next(iter(notes)) if len(set(notes)) == 1 else ""
         if len(values) < len(group):
-            reason = next(row.note for row in group if row.value is None)
+            reason = next(own for row, own in zip(group, notes, strict=True) if row.value is None)
             note = f"{len(group) - len(values)} of {expected} cases left out: {reason}" if values else reason
+        note = "; ".join(filter(None, (note, clipped)))
         mean = float(np.mean(values)) if values else None
         result.append(make.of_set(SetScore(space, axis, metric, "mean", mean, len(values), note=note)))
         if len(values) > 1:
@@ -255,7 +266,9 @@ def _counter(on_progress: OnProgress | None, total: int) -> Callable[[], None]:
 class _RowMaker:
     """Makes rows: holds what all rows of one scoring share."""
 
-    def __init__(self, facts: RunFacts, truth: Cases, protocol: Protocol, unit: Unit, partial: bool) -> None:
+    def __init__(
+        self, facts: RunFacts, truth: Cases, protocol: Protocol, unit: Unit | PredictionCard, partial: bool
+    ) -> None:
         self.facts, self.expected, self.partial = facts, len(truth), partial
         self.shared: dict[str, Any] = {
             "protocol": protocol.id,
@@ -263,7 +276,8 @@ class _RowMaker:
             "code_version": facts.code_version,
         }
         whose = {"run_id": facts.run_id, "origin": facts.origin, "split": facts.split}
-        self.context = digest_of({**self.shared, **whose, "data": truth.card.fingerprint, "unit": unit})
+        stated = unit.model_dump() if isinstance(unit, PredictionCard) else unit
+        self.context = digest_of({**self.shared, **whose, "data": truth.card.fingerprint, "unit": stated})
 
     def __call__(self, **own: Any) -> Score:
         return Score(**self.shared, **own)

@@ -123,7 +123,11 @@ def is_alive(log: Path) -> bool:
 
 def last_attempt(log: Path) -> tuple[int | None, str]:
     """Exit code of the last attempt in a log, None where it never ended, and the last line that it said."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    lines = (
+        [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        if log.exists()
+        else []
+    )
     said = next((line for line in reversed(lines) if not line.startswith(MARK)), "")
     ended = next((line for line in reversed(lines) if line.startswith(MARK)), "")
     _, found, code = ended.rpartition(" exit ")

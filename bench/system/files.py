@@ -146,7 +146,7 @@ def write_json(path: Path, value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises BenchError, naming the file, when it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, RecursionError, OSError) as error:

@@ -23,7 +23,7 @@ def all_series() -> tuple[Series, ...]:
 
     A folder of the bucket names a version of a series, which never changes.
     """
-    with LIST.open(newline="") as file:
+    with LIST.open(newline="", encoding="utf-8") as file:
         return tuple(
             Series(patient, series, int(slices), float(size_mb), f"{BUCKET}/{folder}")
             for patient, series, slices, size_mb, folder in list(csv.reader(file))[1:]

@@ -18,7 +18,7 @@ def read_x2ct_split() -> dict[str, tuple[str, Split]]:
 
     They leak: LIDC-IDRI-0442 has a scan in either. From data/train.txt and data/test.txt of the official code.
     """
-    with LISTS.open(newline="") as file:
+    with LISTS.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {row["scan"]: (row["patient"], "test" if row["split"] == "test" else "train") for row in rows}
 

@@ -84,3 +84,35 @@ def test_outside_predictions_are_scored_and_shown(tmp_path: Path, toy, capsys, m
     assert any("2 of 3 cases in the split; not ranked" in note for note in shown.footnotes)
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a/b"]) == 2
     assert run_command(["score", "p", "--dataset", "toy", "--method", "a", "--preset", "huge"]) == 2
+
+
+def write_in_hu(folder: Path, cases: Cases, change) -> None:
+    folder.mkdir()
+    for case, affine in zip(cases.names, cases.affines, strict=True):
+        values = change(cases.truth(case) * 2000 - 1000).astype(np.float32)
+        nib.save(nib.Nifti1Image(values.T, affine), folder / f"{case}.nii.gz")
+
+
+def test_another_unit_is_doubted_and_clipping_reaches_the_means_and_the_screen(
+    tmp_path: Path, toy, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_in_hu(tmp_path / "p", toy["test"], lambda hounsfield: hounsfield + 1024)
+    (tmp_path / "p.toml").write_text('unit = "hu"\n', encoding="utf-8")  # stated, though it is wrong
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "mine"]) == 0
+    said = capsys.readouterr()
+    assert "doubtful: the values fit the truth far better as HU + 1024" in said.out + said.err
+    assert "of voxels clipped to -1000..1000 in 3 of 3 cases" in said.out + said.err
+    frame = load_results(tmp_path / "results")
+    (note,) = set(frame.query("metric == 'psnr' and space == '3d' and stat == 'mean'")["note"])
+    assert note.startswith("up to ")
+
+
+def test_check_draws_a_picture_and_scores_nothing(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_in_hu(tmp_path / "p", toy["test"], lambda hounsfield: hounsfield[::-1])
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "mine", "--check"]) == 0
+    said = capsys.readouterr()
+    assert "doubtful: the volumes fit the truth better flipped along D" in said.out + said.err
+    assert (tmp_path / "p-overlay.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {"p", "p-overlay.png"}

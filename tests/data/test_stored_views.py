@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from skimage.io import imsave
 
 from bench.cases import Cases
@@ -17,10 +16,9 @@ from bench.dataset import DataConfig, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
-from bench.projector import project
 from bench.system.files import digest_of
 
-from ..helpers.scan_files import BAG_NOTE, seen, write_bag, write_chest_npz, write_h5, write_note
+from ..helpers.scan_files import BAG_NOTE, draw_xrays, seen, write_bag, write_chest_npz, write_h5, write_note
 from ..helpers.scans import BAG, CHEST, phantom, prepare_chests, write_nifti
 
 SIZE = 32
@@ -47,17 +45,9 @@ def chest(number: int) -> np.ndarray:
     return volume
 
 
-def pictures(hounsfield: np.ndarray, angles: Sequence[float], mirrored: Sequence[bool], pixels: int = 80) -> np.ndarray:
-    """(V, pixels, pixels) uint8, each stretched on its own to its maximum."""
-    scan = torch.from_numpy(hounsfield.astype(np.float32))[None]
-    views = project(scan, 5.0, CHEST.geometry, list(angles), pixels, mirrored=list(mirrored))[0].numpy()
-    return np.rint(255 * views / views.max((1, 2), keepdims=True)).astype(np.uint8)
-
-
 def write_x2ct(folder: Path, count: int = 2) -> None:
     for number in range(count):
-        frontal, lateral = pictures(chest(number), (270, 0), (True, False))
-        write_h5(folder / f"case{number}" / "ct_xray_data.h5", chest(number), xray1=frontal, xray2=lateral)
+        write_h5(folder / f"case{number}" / "ct_xray_data.h5", chest(number))
 
 
 def loaded(config: DataConfig, source: str = "real") -> dict[Split, Cases]:
@@ -92,7 +82,7 @@ def test_those_of_codediff3d_are_taken_at_the_angle_asked_for(tmp_path: Path, an
         folder = tmp_path / "in" / f"000{number + 1}_chest"
         write_chest_npz(folder, chest(number))
         turn = [45.0 * index for index in range(8)]
-        for index, picture in enumerate(pictures(chest(number), turn, [True] * 8)):
+        for index, picture in enumerate(draw_xrays(chest(number), turn, [True] * 8)):
             imsave(folder / f"drr_{index}.png", picture, check_contrast=False)
     prepare_chests(tmp_path / "in", SPEC, keep_table=True)
     projected = loaded(PROJECTED.model_copy(update={"angles": angles}))
@@ -123,7 +113,7 @@ def test_phantoms_have_none() -> None:
 
 
 def test_the_angles_of_other_xrays_are_stated_in_a_side_file(tmp_path: Path) -> None:
-    frontal, lateral = pictures(phantom(), (270, 0), (False, False))
+    frontal, lateral = draw_xrays(phantom(), (270, 0), (False, False))
     for number in (7, 8):
         folder = tmp_path / "in" / f"bag{number}"
         write_bag(folder, seen(phantom()).astype(np.float32) + number)
@@ -172,6 +162,7 @@ def test_an_odd_picture_is_refused(tmp_path: Path) -> None:
     for number in range(2):
         write_h5(tmp_path / "in" / f"c{number}" / "ct_xray_data.h5", chest(number), xray1=np.zeros((8, 9), np.uint8),
                  xray2=np.zeros((8, 8), np.uint8))  # fmt: skip
+    write_note(tmp_path / "in" / "scans.toml", axes=("D", "H", "W"))
     prepare_chests(tmp_path / "in", SPEC)
     with pytest.raises(BenchError, match=r"the X-ray xray1 of case c0 is \(8, 9\), no square picture"):
         loaded(STORED)

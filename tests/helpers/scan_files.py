@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage.io import imsave
+
+from bench.dataset import Geometry
+from bench.projector import project
 
 from .scans import VOXEL_MM
 
@@ -34,14 +38,28 @@ def write_itk(path: Path, hounsfield: np.ndarray, *, packed: bool = False, turne
     return path
 
 
-def write_h5(path: Path, hounsfield: np.ndarray, **datasets: np.ndarray) -> Path:
-    """X2CT-GAN's layout: HU + 1024, z inferior→superior."""
+def write_h5(path: Path, hounsfield: np.ndarray, ct: np.ndarray | None = None, **datasets: object) -> Path:
+    """X2CT-GAN's layout: HU + 1000 from 0 to 2500, z superior→inferior, a stale spacing, and the X-rays of it.
+
+    `ct` is stored in its place, `datasets` beside it; None leaves one out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    frontal, lateral = draw_xrays(hounsfield, (270, 0), (True, False))
+    stored = np.clip(hounsfield.astype(np.int32) + 1000, 0, 2500).astype(np.int16) if ct is None else ct
     with h5py.File(path, "w") as file:
-        file.create_dataset("ct", data=hounsfield[::-1] + np.int16(1024), compression="gzip")
-        for name, values in datasets.items():
-            file.create_dataset(name, data=values)
+        file.create_dataset("ct", data=stored, compression="gzip")
+        for name, values in {"spacing": np.ones(3), "xray1": frontal, "xray2": lateral, **datasets}.items():
+            if values is not None:
+                file.create_dataset(name, data=values)
     return path
+
+
+def draw_xrays(hounsfield: np.ndarray, angles: Sequence[float], mirrored: Sequence[bool], side: int = 80) -> np.ndarray:
+    """(V, side, side) uint8 of a cube of 320 mm, each stretched on its own to its maximum."""
+    scan = torch.from_numpy(hounsfield.astype(np.float32))[None]
+    voxel, geometry = 320.0 / len(hounsfield), Geometry(541.0, 949.0, 500.0)
+    views = project(scan, voxel, geometry, list(angles), side, mirrored=list(mirrored))[0].numpy()
+    return np.rint(255 * views / views.max((1, 2), keepdims=True).clip(1e-6)).astype(np.uint8)
 
 
 def write_chest_npz(folder: Path, hounsfield: np.ndarray, offset: int = 0) -> Path:
@@ -154,6 +172,45 @@ def write_dicos(
     return path
 
 
+def write_frames(
+    path: Path,
+    hounsfield: np.ndarray,
+    indices: Sequence[int],
+    *,
+    kind: str = ENHANCED_CT,
+    number: int = 1,
+    shift: float = 0.0,
+    intercept: int = -1024,
+    change: Change | None = None,
+    **tags: object,
+) -> Path:
+    """Some slices (k, j, i) of 2.5 by 1.5 by 2 mm in one file of a series, all they are stated in functional groups."""
+    dataset = _dataset(hounsfield[0], "LIDC-IDRI-0001", "1.2.3.1")
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.InstanceNumber = kind, f"1.2.3.1.{number}", number
+    dataset.ImageType, dataset.NumberOfFrames = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(indices)
+    shared, measures, plane, transform = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [1.5, 2.0], 2.5
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = 1, intercept, "HU"
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    shared.PixelValueTransformationSequence = [transform]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for index in indices:
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = [-10, -30, 200 - 2.5 * int(index) - shift]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.PixelData = (hounsfield[list(indices)].astype(np.int32) - intercept).astype("<i2").tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    if change:
+        change(dataset, 0)
+    _save(path, dataset)
+    return path
+
+
 def write_tiffs(folder: Path, values: np.ndarray, *, pages: bool = False) -> Path:
     """One file a slice, or one file with a page a slice."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +226,7 @@ def write_note(path: Path, **values: object) -> Path:
     """A side file."""
     lines = [f"{key} = {value!r}".replace("(", "[").replace(")", "]") for key, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

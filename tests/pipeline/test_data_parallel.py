@@ -34,7 +34,7 @@ def torchrun(*arguments: str) -> None:
 
 
 def logged(file: Path) -> dict[tuple[str, int, str], float]:
-    with file.open(newline="") as opened:
+    with file.open(encoding="utf-8", newline="") as opened:
         return {(r["stage"], int(r["step"]), r["name"]): float(r["value"]) for r in csv.DictReader(opened)}
 
 

@@ -185,7 +185,7 @@ def test_a_second_process_is_refused_and_the_first_ends(whole: Whole, tmp_path: 
 
 
 def is_stopped(process: int | None) -> bool:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.slow

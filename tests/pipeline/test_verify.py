@@ -53,17 +53,17 @@ def complain(verify: Callable[[Path], tuple[int, str]]) -> Callable[[Path], str]
 
 
 def change(file: Path, **values: object) -> dict:
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, **values}))
+    record = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**record, **values}), encoding="utf-8")
     return record
 
 
 def rewrite(file: Path, wanted: dict[str, str], value: str) -> None:
     """Set `value` in the first row that has the wanted cells."""
-    with file.open(newline="") as lines:
+    with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     next(row for row in rows if wanted.items() <= row.items())["value"] = value
-    with file.open("w", newline="") as lines:
+    with file.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -30,7 +30,7 @@ def test_one_command_renews_all_and_the_parts_own_commands_then_agree(results: P
     assert run_command(["publish"]) == 0
     for command in (["publish"], ["leaderboard", "--readme", "README.md"], ["findings"]):
         assert run_command([*command, "--check"]) == 0
-    text = Path("README.md").read_text()
+    text = Path("README.md").read_text(encoding="utf-8")
     assert "1. a" in text
     assert "stale" not in text
     assert text.endswith("\n\nby hand\n")
@@ -40,13 +40,13 @@ def test_one_command_renews_all_and_the_parts_own_commands_then_agree(results: P
     assert run_command(["publish", "--check"]) == 1
     assert {path: path.read_bytes() for path in before} == before
     assert run_command(["publish"]) == 0
-    assert "1. b" in Path("README.md").read_text()
+    assert "1. b" in Path("README.md").read_text(encoding="utf-8")
 
 
 def test_a_readme_that_is_missing_or_has_no_marks_is_left_alone(results: Path) -> None:
-    Path("README.md").write_text("# Mine\n")
+    Path("README.md").write_text("# Mine\n", encoding="utf-8")
     assert run_command(["publish"]) == 0
-    assert Path("README.md").read_text() == "# Mine\n"
+    assert Path("README.md").read_text(encoding="utf-8") == "# Mine\n"
     Path("README.md").unlink()
     assert run_command(["publish"]) == 0
     assert not Path("README.md").exists()

@@ -22,10 +22,11 @@ from ..helpers.scans import write_nifti
 
 
 def scan(depth: int = 16, side: int = 16) -> np.ndarray:
-    """(D, H, W) int16 HU: a noisy block in air."""
+    """(D, H, W) int16 HU: a noisy block in air that lacks a corner."""
     hounsfield = np.full((depth, side, side), -1000, np.int16)
     block = hounsfield[depth // 4 : -(depth // 4), side // 4 : -(side // 4), side // 4 : -(side // 4)]
     block[:] = np.random.default_rng(0).integers(0, 80, block.shape)
+    block[: depth // 4, : side // 4, : side // 4] = -1000
     return hounsfield
 
 

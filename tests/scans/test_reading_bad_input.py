@@ -141,7 +141,7 @@ def write_header(path: Path, old: bytes, new: bytes) -> None:
 def write_beside(note: Path, text: str) -> None:
     """A NIfTI with a side file."""
     write_nifti(note.with_name("a.nii.gz"), noisy())
-    note.write_text(text)
+    note.write_text(text, encoding="utf-8")
 
 
 Write = Callable[[Path], object]
@@ -176,7 +176,7 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
     "nifti, all air": (lambda f: write_nifti(f / "a.nii.gz", np.full_like(noisy(), -1000)), "all air"),
     "nifti, HU + 1024 and padded": (lambda f: write_nifti(f / "a.nii", padded(1024, -1024)), "HU \\+ 1024.*side file"),
     "nifti, NaN": (lambda f: write_nifti(f / "a.nii.gz", padded(0.0, np.nan)), "NaN"),
-    "nifti, scaled": (lambda f: write_nifti(f / "a.nii.gz", (noisy() > 0).astype(np.float32)), "not HU"),
+    "nifti, scaled": (lambda f: write_nifti(f / "a.nii.gz", (noisy() / 2000 + 0.5).astype(np.float32)), "not HU"),
     "nifti, 4-D": (lambda f: save_nifti(f, np.stack([noisy(), noisy()], -1), np.eye(4)), "4-D.*; save one"),
     "nifti, a slice": (lambda f: save_nifti(f, noisy()[:, :, :1], np.eye(4)), "not a volume"),
     "nifti, a picture": (lambda f: save_nifti(f, noisy()[:, :, 0], np.eye(4)), "2-D"),
@@ -216,7 +216,7 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
     "h5, no ct": (lambda f: h5py.File(f / "a.h5", "w").close(), "no array 'ct'"),
     "h5, huge": (lambda f: write_huge_h5(f / "a.h5"), "900 × 900 × 900 voxels"),
     "h5, link": (lambda f: write_linked_h5(f / "a.h5"), "no array 'ct'"),
-    "h5, scaled": (lambda f: write_h5(f / "a.h5", (noisy() > 0).astype(np.int16) - np.int16(1024)), "all air"),
+    "h5, scaled": (lambda f: write_h5(f / "a.h5", noisy(), ct=(noisy() > 0).astype(np.int16)), "not state its unit"),
     "npz, empty": (lambda f: (f / "a.npz").write_bytes(b""), "the file is empty; copy"),
     "npz, cut": (lambda f: cut(write_chest_npz(f / "0001_chest", noisy())), "damaged"),
     "npz, flipped bit": (lambda f: flip_bit(write_chest_npz(f / "0001_chest", noisy())), "damaged"),

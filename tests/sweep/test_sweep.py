@@ -118,7 +118,7 @@ def test_processors_are_divided_and_gpus_taken_in_turn(monkeypatch: pytest.Monke
 
 
 def test_a_log_tells_how_a_job_ended(tmp_path: Path, fake: Path) -> None:
-    fake.write_text("print('bench: no such disk')\nraise SystemExit(1)")
+    fake.write_text("print('bench: no such disk')\nraise SystemExit(1)", encoding="utf-8")
     job = work(tmp_path, "run", "--seed", "0")
     assert job() == 1
     assert last_attempt(job.log) == (1, "no such disk")
@@ -130,12 +130,13 @@ def test_a_killed_process_is_tried_once_more(tmp_path: Path, fake: Path) -> None
     once = tmp_path / "once"
     fake.write_text(
         f"import os, pathlib\nonce = pathlib.Path({str(once)!r})\n"
-        "if not once.exists():\n    once.touch()\n    os.kill(os.getpid(), 9)\nprint('second time')"
+        "if not once.exists():\n    once.touch()\n    os.kill(os.getpid(), 9)\nprint('second time')",
+        encoding="utf-8",
     )
     job = work(tmp_path)
     assert job() == 0
     assert job.log.read_text().count("exit -9") == 1
-    fake.write_text("import os\nos.kill(os.getpid(), 9)")
+    fake.write_text("import os\nos.kill(os.getpid(), 9)", encoding="utf-8")
     always = work(tmp_path / "always")
     assert always() == -9
     assert always.log.read_text().count("exit -9") == 2
@@ -145,7 +146,8 @@ def test_a_job_that_outlives_who_started_it_is_waited_for_and_not_done_twice(tmp
     """The first launcher is killed; its job goes on, and a second launcher must see that."""
     fake.write_text(
         f"import time, pathlib\np = pathlib.Path({str(tmp_path)!r})\n(p / 'began').open('a').write('x')\n"
-        "time.sleep(3)\n(p / 'ended').open('a').write('x')"
+        "time.sleep(3)\n(p / 'ended').open('a').write('x')",
+        encoding="utf-8",
     )
     launcher = (
         "import sys; from pathlib import Path; from bench.sweep.work import Work\n"
@@ -159,7 +161,7 @@ def test_a_job_that_outlives_who_started_it_is_waited_for_and_not_done_twice(tmp
     first.wait()
     job = work(tmp_path)
     assert is_alive(job.log)
-    fake.write_text("import sys; sys.exit(0)")
+    fake.write_text("import sys; sys.exit(0)", encoding="utf-8")
     assert job() == 0
     assert (tmp_path / "ended").read_text() == "x"  # before the second began
     assert not is_alive(job.log)
@@ -208,10 +210,13 @@ def test_one_failing_job_stops_no_other_and_a_stop_reaches_all(
 ) -> None:
     chosen = grid(tmp_path, seeds=(0, 1, 2, 3))
     jobs = expand(chosen)
-    fake.write_text("import sys\nprint('bench: odd seed')\nsys.exit(int(sys.argv[sys.argv.index('--seed') + 1]) % 2)")
+    fake.write_text(
+        "import sys\nprint('bench: odd seed')\nsys.exit(int(sys.argv[sys.argv.index('--seed') + 1]) % 2)",
+        encoding="utf-8",
+    )
     run_local(chosen, jobs, 2, 1, Progress())
     assert [last_attempt(log_of(chosen, job))[0] for job in jobs] == [0, 1, 0, 1]
-    fake.write_text("import time\ntime.sleep(60)")
+    fake.write_text("import time\ntime.sleep(60)", encoding="utf-8")
 
     def interrupt() -> None:
         while sum(is_alive(log_of(chosen, job)) for job in jobs) < 2:

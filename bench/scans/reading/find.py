@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import UsageError
 
 from . import dicom, hdf5, itk, nifti, npz, tiff
-from .scan import Rejected, ScanSource
+from .scan import Rejected, ScanSource, printable
 from .side_file import find_side_file
 
 READERS = (nifti, dicom, itk, hdf5, npz, tiff)
@@ -26,7 +26,11 @@ def find_scans(folder: Path) -> Iterator[ScanSource | Rejected]:
     paths = [folder] if folder.is_file() else _files_below(folder)
     for reader in READERS:
         for found in reader.find(paths):
-            yield _add_side_file(found, folder) if isinstance(found, ScanSource) else found
+            if isinstance(found, ScanSource):
+                found = replace(found, patient=printable(found.patient), series=printable(found.series))
+                yield _add_side_file(found, folder)
+            else:
+                yield found
 
 
 def _add_side_file(source: ScanSource, root: Path) -> ScanSource | Rejected:

@@ -1,8 +1,9 @@
-"""The .h5 files of X2CT-GAN, `<case>/ct_xray_data.h5`: `ct` in HU + 1024, `xray1` frontal and `xray2` lateral.
+"""The .h5 files of X2CT-GAN, `<case>/ct_xray_data.h5`: `ct` in HU + 1000, `xray1` frontal and `xray2` lateral.
 
-`ct` is (z, y, x): z inferior→superior, y anterior→posterior, x right→left, a cube of 320 mm at any grid. It lost its
-position in the scanner, so the cube is centred at the origin. Values below 0 are outside of what the official code
-reads and become air. Source: data preparation of the official code (CT2XRAY/ctpro.py).
+`ct` is (z, y, x), a cube of 320 mm at any grid. Those who hold the published files report z superior→inferior, others
+write it the other way round; the X-rays in the file decide. It lost its position in the scanner, so the cube is centred
+at the origin. Values below 0 are outside of what the official code reads and become air; plain HU, which are mostly
+below 0, are told by that. Source: the official code (CT2XRAY/ctpro.py, xraypro.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,12 +13,30 @@ from typing import Any
 
 import numpy as np
 
+from bench.dataset import Geometry
+
+from .facing import Flips, find_flips
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each, library
+from .scan import (
+    Rejected,
+    ScanError,
+    ScanSource,
+    Stored,
+    TakenAt,
+    check_hounsfield,
+    check_size,
+    inspect_each,
+    library,
+)
+from .side_file import Unit
 
 SUFFIXES = (".h5", ".hdf5")
 CUBE_MM = 320.0
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+STALE_MM = 1.0  # that the published files state, whatever their grid
+GEOMETRY = Geometry(541.0, 949.0, 500.0)  # of its X-rays
+DENSE, LEAST_DENSE = (800, 1250), 0.03  # tissue in HU + 1000 or 1024; in HU few bones are as dense
+EMPTY, LEAST_EMPTY = -500, 0.02  # lungs and air in HU
 VIEWS = {"xray1": TakenAt(270.0, mirrored=True), "xray2": TakenAt(0.0, mirrored=False)}
 MAX_VIEW = 4096  # pixels a side
 COMMON_NAME = "ct_xray_data"  # all files are called so: the folder tells the case
@@ -64,21 +83,67 @@ def _volume(file: Any) -> Any:
 
 
 def _read(source: ScanSource) -> Stored:
-    """Return the CT. Raises ScanError with the reason when it cannot be used."""
+    """Return the CT. Raises ScanError with the reason when it cannot be used, or when nothing tells how it lies."""
+    stated = source.side_file
     with _open(source.path) as file:
         volume = _volume(file)
         check_size(volume.shape, volume.dtype.itemsize, volume.id.get_storage_size())
-        if len(set(volume.shape)) > 1 and not source.side_file.spacing_mm:
+        if len(set(volume.shape)) > 1 and not (stated.spacing_mm and stated.axes):
             shape = " × ".join(map(str, volume.shape))
-            raise ScanError(f"its 'ct' is {shape}, not the cube of X2CT-GAN; state spacing_mm in a side file")
+            raise ScanError(f"its 'ct' is {shape}, not the cube of X2CT-GAN; state spacing_mm and axes in a side file")
+        if not stated.spacing_mm:
+            _check_spacing(file, volume)
         values = np.asarray(volume[()])
-    values = np.maximum(values, values.dtype.type(0)) if source.side_file.unit in (None, "hu+1024") else values
-    return Stored(values.transpose(2, 1, 0), cube_affine(values.shape, CUBE_MM), "hu+1024")
+    unit = stated.unit or _unit(values)
+    if unit in ("mhu", "hu+1024"):
+        values = np.maximum(values, values.dtype.type(0))
+    flips = (False, False, False)  # where a side file states the axes, or no unit can be told
+    if unit is not None and not stated.axes:
+        flips = _flips(source, stated.to_hounsfield(values, unit))
+    return Stored(values.transpose(2, 1, 0), cube_affine(values.shape, CUBE_MM, flips), unit)
 
 
-def cube_affine(shape: tuple[int, ...], side_mm: float) -> np.ndarray:
-    """Return the affine (4, 4) (x, y, z) index → RAS of a cube (z, y, x) with z up, y to the back, x to the left."""
-    affine = np.diag([-side_mm / shape[2], -side_mm / shape[1], side_mm / shape[0], 1.0])
+def _check_spacing(file: Any, volume: Any) -> None:
+    """Raise ScanError for a stated voxel size that is neither that of the cube of 320 mm nor the stale one."""
+    for place in (file.get("spacing"), file.attrs.get("spacing"), volume.attrs.get("spacing")):
+        if place is None:
+            continue
+        spacing = np.ravel(np.asarray(place[()] if hasattr(place, "id") else place, float))
+        if not (np.allclose(spacing, STALE_MM) or np.allclose(spacing * volume.shape[0], CUBE_MM, rtol=0.02)):
+            text = " × ".join(f"{value:g}" for value in spacing)
+            raise ScanError(
+                f"its spacing of {text} mm makes no cube of {CUBE_MM:g} mm; state spacing_mm in a side file"
+            )
+
+
+def _unit(values: np.ndarray) -> Unit | None:
+    """Return HU + 1000 where much is as dense as tissue is then, HU where much is far below 0, None for neither."""
+    some = values[::2, ::2, ::2]
+    if float(np.mean((some >= DENSE[0]) & (some <= DENSE[1]))) >= LEAST_DENSE:
+        return "mhu"
+    return "hu" if float(np.mean(some < EMPTY)) >= LEAST_EMPTY else None
+
+
+def _flips(source: ScanSource, hounsfield: np.ndarray) -> Flips:
+    """Return which axes of a cube (z, y, x) in HU run against D, H, W. Raises ScanError where no X-rays tell."""
+    check_hounsfield(hounsfield)
+    pictures = _read_views(source)
+    if not pictures:
+        raise ScanError(
+            "it holds no X-rays to tell which way up its 'ct' lies; state it in a side file: "
+            'axes = ["D", "H", "W"] where index 0 is the head, ["-D", "H", "W"] where it is the feet'
+        )
+    side = np.array(source.side_file.spacing_mm or (CUBE_MM / hounsfield.shape[0],)) * hounsfield.shape[0]
+    return find_flips(hounsfield, float(side[0]), GEOMETRY, {name: (pictures[name], VIEWS[name]) for name in pictures})
+
+
+def cube_affine(shape: tuple[int, ...], side_mm: float, flips: Flips) -> np.ndarray:
+    """Return the affine (4, 4) (x, y, z) index → RAS of a cube (z, y, x) around the origin.
+
+    z runs to the feet, y to the back, x to the left, but for the axes that `flips` names.
+    """
+    steps = [side_mm / size * (1 if flip else -1) for size, flip in zip(shape, flips, strict=True)]
+    affine = np.diag([*reversed(steps), 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     return affine
 

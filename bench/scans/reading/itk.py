@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 
 from bench.dataset import affine_from_lps
+from bench.system.itk_headers import (
+    HEADER_BYTES,
+    data_file,
+    is_nrrd,
+    lacks_directions,
+    lacks_spacing,
+    millimetres,
+    read_beginning,
+)
 
 from .names import name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, inspect_each, library
+from .scan import Rejected, ScanError, ScanSource, Stored, check_size, inspect_each, library, printable
 
 SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
-HEADER_BYTES = 65536
-DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 PACKED = re.compile(rb"^\s*(?:CompressedData\s*=\s*true|encoding\s*:(?!\s*raw).*)", re.IGNORECASE | re.MULTILINE)
 PACKED_BYTES = re.compile(rb"^\s*CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
 AXES = re.compile(rb"NDims\s*[=:]?\s*(\S*)")
 META_END = re.compile(rb"^ElementDataFile\s*=", re.MULTILINE)
 KEY_VALUE = re.compile(rb"#[^\r]*|[^:\r]*:=[^\r]*")  # lines of an NRRD header that may be long
 LONGEST_LINE = 512  # bytes of any other; its reader's own messages overflow at 1000
-SPACE = re.compile(rb"^space\s*:", re.IGNORECASE | re.MULTILINE)
-WITHIN = (b"LOCAL", b"")
 LUNA16_MASKS = "seg-lungs"
 
 
@@ -40,12 +45,8 @@ def _inspect(path: Path) -> ScanSource | Rejected:
     stem = name_of(path)
     files = (path,) if data == path else (path, data)
     return ScanSource(
-        patient_of(stem), stem, _slices(header), "nrrd" if _is_nrrd(path) else "metaimage", path, files, _read
+        patient_of(stem), stem, _slices(header), "nrrd" if is_nrrd(path) else "metaimage", path, files, _read
     )
-
-
-def _is_nrrd(path: Path) -> bool:
-    return path.suffix.lower() in (".nrrd", ".nhdr")
 
 
 def _slices(header: Any) -> int:
@@ -63,27 +64,43 @@ def _pictures() -> tuple[int, ...]:
 
 def _read_header(path: Path) -> Any:
     """Return a reader that has read the header. Raises ScanError when it cannot."""
-    _check_header(_beginning(path), _is_nrrd(path))
+    if printable(str(path)) != str(path):
+        raise ScanError("its name or that of a folder is no valid UTF-8, which its reader needs; rename it")
+    _check_header(read_beginning(path), is_nrrd(path))
     itk = library("SimpleITK")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = itk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "MetaImageIO")  # or content could choose another, unchecked
+    reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "MetaImageIO")  # or content could choose another, unchecked
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ScanError("its header cannot be read; copy it again") from error
+        lacking = lacks_spacing(path) or lacks_directions(path)
+        what = f"it states no {lacking}; add it" if lacking else "copy it again"
+        raise ScanError(f"its header cannot be read; {what}") from error
     if len(reader.GetSize()) == 3:
-        _affine(reader)
+        _affine(path, reader)
     return reader
 
 
-def _affine(reader: Any) -> np.ndarray:
+def _affine(path: Path, reader: Any) -> np.ndarray:
     """Return where the voxels lie: (4, 4) index → RAS millimetres. Raises ScanError for a place that cannot be."""
     try:
-        return affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
+        affine = affine_from_lps(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
+        return np.diag([millimetres(path)] * 3 + [1.0]) @ affine
     except ValueError as error:
-        raise ScanError(f"its header cannot be read: {error}; copy it again") from error
+        raise ScanError(f"its header cannot be read: {error}; correct it") from error
+
+
+def _check_geometry(source: ScanSource) -> None:
+    """Raise ScanError for geometry that neither the header nor a side file states; the reader takes 1 mm and LPS."""
+    stated = source.side_file
+    if not stated.spacing_mm and (lacking := lacks_spacing(source.path)):
+        raise ScanError(
+            f"its header states no {lacking}, so its voxel size is unknown; state spacing_mm in a side file"
+        )
+    if not stated.axes and (lacking := lacks_directions(source.path)):
+        raise ScanError(f"its header states no {lacking}, so its orientation is unknown; state axes in a side file")
 
 
 def _check_header(content: bytes, nrrd: bool) -> None:
@@ -100,20 +117,11 @@ def _check_header(content: bytes, nrrd: bool) -> None:
         raise ScanError("its header cannot be read; copy it again")
 
 
-def _beginning(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEADER_BYTES)
-
-
 def _find_data(path: Path) -> Path:
     """Return the file that holds the voxels: `path` itself, or one that its header names in its folder or below."""
-    content = _beginning(path)
-    if path.suffix.lower() == ".nrrd":
-        content = content.split(b"\n\n")[0]
-    named = DATA_FILE.search(content)
-    if not named or named.group(1) in WITHIN:
+    text = data_file(path)
+    if not text:
         return path
-    text = named.group(1).decode("utf-8", "replace")
     if text.split()[0] == "LIST" or "%" in text:
         raise ScanError("its voxels are spread over several files; save them as one")
     pure = PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
@@ -133,20 +141,19 @@ def _read(source: ScanSource) -> Stored:
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
         text = " × ".join(map(str, size))
         raise ScanError(f"it holds {text} × {reader.GetNumberOfComponents()} values, not one 3-D volume")
-    header = _beginning(path)
-    if _is_nrrd(path) and not SPACE.search(header) and not source.side_file.axes:
-        raise ScanError("its header states no space, so its orientation is unknown; add it, or axes in a side file")
+    header = read_beginning(path)
+    _check_geometry(source)
     itk = library("SimpleITK")
     item = np.dtype(itk.GetArrayViewFromImage(itk.Image([1, 1, 1], reader.GetPixelID())).dtype).itemsize
     packed = bool(PACKED.search(header))
     check_size(size, item, data.stat().st_size, compressed=packed)
-    if packed and not _is_nrrd(path):
+    if packed and not is_nrrd(path):
         _check_packed(data, header, int(np.prod([int(n) for n in size])) * item)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise ScanError(f"the voxels in {data.name} cannot be read; copy it again") from error
-    return Stored(itk.GetArrayFromImage(image).transpose(2, 1, 0), _affine(reader), "hu")
+    return Stored(itk.GetArrayFromImage(image).transpose(2, 1, 0), _affine(path, reader), "hu")
 
 
 def _check_packed(data: Path, header: bytes, expected: int) -> None:

@@ -1,74 +1,162 @@
-"""A CT in one DICOM file: DICOS CT of baggage scanners (NEMA IIC 1), and enhanced CT, with pydicom."""
+"""CTs whose geometry stands in functional groups: DICOS CT of baggage scanners (NEMA IIC 1), and enhanced CT.
+
+A file holds many frames or one, and a series many files; what belongs together is told by where the frames lie.
+"""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .pixels import NATIVE, check_syntax, decode_pixels, decoding_errors
-from .scan import Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
-from .side_file import Unit
-from .stacking import affine_of, order_slices
+from .pixels import NATIVE, UNPACKED, check_syntax, decode_pixels, decoding_errors, read_dataset, syntax_of, words_of
+from .scan import AIR_HU, ScanError, ScanSource, Stored, check_size, first_line, library
+from .side_file import OFFSETS, Unit
+from .slices import LOWEST_HU
+from .stacking import affine_of, order_slices, split_acquisitions
 
 DICOS = "1.2.840.10008.5.1.4.1.1.501"
+ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # enhanced, and converted to it
 UNITS: dict[str, Unit] = {"HU": "hu", "MHU": "mhu"}  # RescaleType; others are units of a vendor
+UPRIGHT = (1, 0, 0, 0, 1, 0)
 
 
-def source_of(path: Path, dataset: Any, patient: str) -> ScanSource | Rejected:
-    """Return the source of a file with several frames, of which `dataset` holds dicom.FINDING_TAGS."""
-    if "LOW ENERGY" in str(dataset.get("ImageType", "")).upper():
-        return Rejected(path, "the low-energy image of a dual-energy scan; the high-energy one is read", expected=True)
+@dataclass(frozen=True)
+class FrameFile:
+    """One file with frames, before its pixels are read."""
+
+    path: Path
+    kind: str  # dicos or dicom
+    number: int  # InstanceNumber
+    orientation: np.ndarray  # (6,) of the first frame
+    positions: np.ndarray  # (n, 3) of the frames
+    labels: tuple[tuple[str, ...], ...]  # of the frames: what tells acquisitions apart
+
+
+def is_one(dataset: Any) -> bool:
+    """Return whether a file keeps its geometry in functional groups, by its class and number of frames."""
+    kind = str(dataset.get("SOPClassUID", ""))
+    return kind in ENHANCED or kind.startswith(DICOS) or int(dataset.get("NumberOfFrames") or 1) > 1
+
+
+def inspect(path: Path) -> FrameFile:
+    """Return what a file says of its frames; the pixels stay unread. Raises ScanError where it contradicts itself."""
+    dataset = library("pydicom").dcmread(path, stop_before_pixels=True, force=True)
     kind = "dicos" if str(dataset.get("SOPClassUID", "")).startswith(DICOS) else "dicom"
-    series = f"{dataset.SeriesInstanceUID}/{dataset.get('SOPInstanceUID', path.name)}"
-    return ScanSource(patient or path.stem, series, int(dataset.NumberOfFrames), kind, path, (path,), _read)
+    count = _count(dataset)
+    whole = str(dataset.get("ConcatenationUID") or (dataset.get("SOPInstanceUID", path.name) if count > 1 else ""))
+    numbers = _per_frame(dataset, "FrameAcquisitionNumber", dataset.get("AcquisitionNumber"))
+    times = _per_frame(dataset, "TemporalPositionIndex", None)
+    return FrameFile(
+        path,
+        kind,
+        int(dataset.get("InConcatenationNumber") or dataset.get("InstanceNumber") or 0),
+        np.array(_read_shared(dataset, "ImageOrientationPatient", UPRIGHT), float),
+        _positions(dataset, count),
+        tuple((whole, str(number), str(time)) for number, time in zip(numbers, times, strict=True)),
+    )
 
 
-def _read(source: ScanSource) -> Stored:
-    """Return the frames in order, rescaled. Raises ScanError with the reason when the file cannot be used."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            dataset = library("pydicom").dcmread(source.path)
-            return _read_frames(source.path, dataset)
-    except decoding_errors() as error:
-        raise ScanError(f"the file is damaged or no DICOM ({first_line(error)}); copy it again") from error
-
-
-def _read_frames(path: Path, dataset: Any) -> Stored:
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    check_syntax(path, syntax, str(dataset.get("LossyImageCompression", "")))
-    shape = (int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns))
-    check_size(shape, int(dataset.BitsAllocated) // 8, path.stat().st_size, compressed=syntax not in NATIVE)
-    orientation = np.array(_read_shared(dataset, "ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float)
-    spacing = _read_shared(dataset, "PixelSpacing", None)
-    if spacing is None or len(spacing) != 2 or orientation.size != 6:
-        raise ScanError("it states no PixelSpacing or a wrong orientation; correct the header")
-    down_across = (float(spacing[0]), float(spacing[1]))
-
-    positions = _positions(dataset, shape[0])
-    if len(np.unique(positions, axis=0)) < 2:  # as some scanners write: the frames follow one another
-        step = float(
-            _read_shared(dataset, "SpacingBetweenSlices", 0) or _read_shared(dataset, "SliceThickness", 0) or 0
+def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterator[ScanSource]:
+    """Yield a source for each volume that the files of one series hold."""
+    files = sorted(files, key=lambda file: (file.number, file.path))
+    frames = [(file, index) for file in files for index in range(len(file.positions))]
+    positions = np.concatenate([file.positions for file in files])
+    volumes = [np.arange(len(frames))]
+    if len(np.unique(positions, axis=0)) > 1 and files[0].orientation.size == 6:
+        labels = [file.labels[index] for file, index in frames]
+        volumes = split_acquisitions(positions, files[0].orientation, labels, range(len(frames)))
+    for number, volume in enumerate(volumes, start=1):
+        chosen: dict[Path, list[int]] = {}
+        for place in volume:
+            chosen.setdefault(frames[place][0].path, []).append(frames[place][1])
+        paths = tuple(chosen)
+        yield ScanSource(
+            patient or paths[0].stem,
+            series if len(volumes) == 1 else f"{series}/{number}",
+            len(volume),
+            files[0].kind,
+            paths[0] if len(paths) == 1 else paths[0].parent,
+            paths,
+            partial(_read, chosen),
         )
-        if step <= 0:
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Frames of one file, rescaled."""
+
+    values: np.ndarray  # (frame, row, column)
+    positions: np.ndarray  # (frame, 3)
+    orientation: np.ndarray  # (6,)
+    spacing: np.ndarray  # (2,) of rows and columns
+    step: float  # millimetres from one frame to the next, for those without positions
+    unit: Unit | None
+
+
+def _read(chosen: dict[Path, list[int]], source: ScanSource) -> Stored:
+    """Return the frames in order, rescaled. Raises ScanError with the reason when they cannot be used."""
+    parts = []
+    for path, indices in chosen.items():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                parts.append(_read_frames(path, read_dataset(path), indices))
+        except decoding_errors() as error:
+            reason = f"{path.name} is damaged or no DICOM ({first_line(error)}); copy it again"
+            raise ScanError(reason) from error
+    first = parts[0]
+    for path, part in zip(chosen, parts, strict=True):
+        alike = part.values.shape[1:] == first.values.shape[1:] and part.unit == first.unit
+        alike &= np.allclose(part.spacing, first.spacing, rtol=0, atol=1e-4)
+        if not alike or not np.allclose(part.orientation, first.orientation, rtol=0, atol=1e-3):
+            raise ScanError(
+                f"{path.name} has other rows, columns, spacing, orientation or unit; keep one volume a series"
+            )
+    positions = np.concatenate([part.positions for part in parts])
+    down_across = (float(first.spacing[0]), float(first.spacing[1]))
+    if len(np.unique(positions, axis=0)) < 2:  # as some scanners write: the frames follow one another
+        if first.step <= 0:
             raise ScanError("it states no position of its frames and no SliceThickness; correct the header")
-        rows, columns = orientation.reshape(2, 3)
-        order = np.arange(shape[0])
-        affine = affine_of(positions[0], rows, columns, down_across, np.cross(rows, columns) * step)
+        rows, columns = first.orientation.reshape(2, 3)
+        order = np.arange(len(positions))
+        affine = affine_of(positions[0], rows, columns, down_across, np.cross(rows, columns) * first.step)
     else:
-        order, affine = order_slices(positions, orientation, down_across)
-
-    frames = decode_pixels(path)
-    if frames.shape != shape:
-        raise ScanError(f"its pixels are {frames.shape}, not {shape} as its header says; copy it again")
-    slopes = np.array(_per_frame(dataset, "RescaleSlope", 1), float)
-    intercepts = np.array(_per_frame(dataset, "RescaleIntercept", 0), float)
-    values = _rescale(frames[order], slopes[order], intercepts[order])
-    return Stored(values.transpose(2, 1, 0), affine, _unit(dataset, path))
+        order, affine = order_slices(positions, first.orientation, down_across)
+    values = np.concatenate([part.values for part in parts])[order]
+    return Stored(values.transpose(2, 1, 0), affine, first.unit)
 
 
-def _unit(dataset: Any, path: Path) -> Unit | None:
+def _read_frames(path: Path, dataset: Any, indices: list[int]) -> _Frames:
+    syntax, count = syntax_of(dataset), _count(dataset)
+    check_syntax(path, syntax, str(dataset.get("LossyImageCompression", "")))
+    shape = (count, int(dataset.Rows), int(dataset.Columns))
+    check_size(shape, int(dataset.BitsAllocated) // 8, path.stat().st_size, compressed=syntax not in NATIVE)
+    orientations = np.array(_per_frame(dataset, "ImageOrientationPatient", UPRIGHT), float)[indices]
+    spacings = _per_frame(dataset, "PixelSpacing", None)
+    if any(one is None or len(one) != 2 for one in spacings) or orientations.shape[1:] != (6,):
+        raise ScanError("it states no PixelSpacing or a wrong orientation; correct the header")
+    spacing = np.array(spacings, float)[indices]
+    if np.ptp(spacing, axis=0).max() > 1e-4 or np.ptp(orientations, axis=0).max() > 1e-3:
+        raise ScanError("PixelSpacing or orientation changes from frame to frame; keep one volume a file")
+    step = _read_shared(dataset, "SpacingBetweenSlices", 0) or _read_shared(dataset, "SliceThickness", 0) or 0
+
+    words = decode_pixels(dataset)
+    if words.reshape(-1, *words.shape[-2:]).shape != shape:
+        raise ScanError(f"its pixels are {words.shape}, not {shape} as its header says; copy it again")
+    frames, outside = words_of(dataset).read(words.reshape(shape)[indices], shifted=syntax in UNPACKED)
+    slopes = np.array(_per_frame(dataset, "RescaleSlope", 1), float)[indices]
+    intercepts = np.array(_per_frame(dataset, "RescaleIntercept", 0), float)[indices]
+    values, unit = _rescale(frames, slopes, intercepts), _unit(dataset)
+    if outside is not None and unit is not None:
+        offset = OFFSETS[unit]
+        values[outside & (values + offset > LOWEST_HU)] = AIR_HU - offset
+    return _Frames(values, _positions(dataset, count)[indices], orientations[0], spacing[0], float(step), unit)
+
+
+def _unit(dataset: Any) -> Unit | None:
     kind = str(_read_shared(dataset, "RescaleType", "") or "").strip().upper()
     is_dicos = str(dataset.get("SOPClassUID", "")).startswith(DICOS)
     return UNITS.get(kind) if is_dicos or kind else "hu"
@@ -79,6 +167,10 @@ def _rescale(frames: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> 
     whole = (slopes % 1 == 0).all() and (intercepts % 1 == 0).all() and frames.dtype.itemsize <= 2
     kind = np.int32 if whole else np.float32
     return frames.astype(kind) * slopes.astype(kind)[:, None, None] + intercepts.astype(kind)[:, None, None]
+
+
+def _count(dataset: Any) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
 def _positions(dataset: Any, frames: int) -> np.ndarray:
@@ -113,8 +205,8 @@ def _read_shared(dataset: Any, keyword: str, default: Any) -> Any:
 def _per_frame(dataset: Any, keyword: str, default: Any) -> list[Any]:
     """Return the value of each frame; the shared one where frames have none of their own."""
     shared = _read_shared(dataset, keyword, default)
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * int(dataset.NumberOfFrames)
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * _count(dataset)
     values = [None if frame is None else _find_value(frame, keyword) for frame in frames]
-    if len(values) != int(dataset.NumberOfFrames):
-        raise ScanError(f"it describes {len(values)} of {dataset.NumberOfFrames} frames; copy it again")
+    if len(values) != _count(dataset):
+        raise ScanError(f"it describes {len(values)} of {_count(dataset)} frames; copy it again")
     return [shared if value is None else value for value in values]

@@ -27,9 +27,11 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
     return inspect_each(paths, SUFFIXES, _inspect)
 
 
-def _inspect(path: Path) -> ScanSource:
+def _inspect(path: Path) -> ScanSource | Rejected:
     try:
         header: Any = nibabel.load(path)
+        if header.get_data_dtype().itemsize == 1 and (header.dataobj.slope, header.dataobj.inter) == (1, 0):
+            return Rejected(path, "no CT: labels or a picture", expected=True)
         vertical = int(np.abs(header.affine[2, :3]).argmax())
         slices = header.shape[vertical] if len(header.shape) > vertical else 0
     except DAMAGE as error:
@@ -50,11 +52,25 @@ def _read(source: ScanSource) -> Stored:
             raise ScanError(f"it is {len(shape)}-D ({' × '.join(map(str, shape))}); save one 3-D volume a file")
         voxels = np.asarray(image.dataobj).reshape(shape[:3])
         millimetres = MILLIMETRES[image.header.get_xyzt_units()[0]]
+        mirrored = _is_mirrored(image.header)
     except DAMAGE as error:
         raise _damage(error) from error
     if not (image.header["sform_code"] or image.header["qform_code"] or source.side_file.axes):
         raise ScanError("its header states no orientation (sform and qform codes are 0); set one")
+    if not source.side_file.axes and mirrored:
+        raise ScanError(
+            "its qform and sform are mirrored against each other, so left and right are unknown; set the code of the "
+            "wrong one to 0, or state axes in a side file"
+        )
     return Stored(voxels, np.diag([millimetres] * 3 + [1.0]) @ image.affine, "hu")
+
+
+def _is_mirrored(header: Any) -> bool:
+    """Return whether both matrices of a header count and one is the mirror image of the other."""
+    if not (header["qform_code"] > 0 and header["sform_code"] > 0):
+        return False
+    first, second = (np.linalg.det(matrix[:3, :3]) for matrix in (header.get_qform(), header.get_sform()))
+    return bool(first * second < 0)
 
 
 def _content(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from skimage.io import imread
 
 from .hdf5 import CUBE_MM, MAX_VIEW, cube_affine
 from .names import CHEST_FOLDER, name_of, patient_of
-from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_size, inspect_each, printable
 from .side_file import Unit
 
 SUFFIXES = (".npz",)
@@ -113,7 +113,7 @@ def _read(source: ScanSource) -> Stored:
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     is_chest = bool(CHEST_FOLDER.fullmatch(source.path.resolve().parent.name)) and len(set(shape)) == 1
-    affine = cube_affine(shape, CUBE_MM) if is_chest else None
+    affine = cube_affine(shape, CUBE_MM, (True, False, False)) if is_chest else None
     return Stored(values.transpose(2, 1, 0), affine, _chest_unit(values) if is_chest else None)
 
 
@@ -135,5 +135,5 @@ def _read_views(source: ScanSource) -> dict[str, np.ndarray]:
             raise ScanError(f"the X-ray {path.name} cannot be read; copy it again or delete it") from error
         if max(picture.shape[:2]) > MAX_VIEW or picture.dtype.kind != "u":
             raise ScanError(f"the X-ray {path.name} is no picture of up to {MAX_VIEW} pixels a side; delete it")
-        views[path.stem] = picture if picture.ndim == 2 else picture[..., 0]
+        views[printable(path.stem)] = picture if picture.ndim == 2 else picture[..., 0]
     return views

@@ -23,12 +23,17 @@ SPACING_MM = (0.1, 10.0)  # outside of it a header is wrong, not coarse
 MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
 STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
 
+MAX_LABEL = 255
 OTHER_UNIT = "if it is HU + 1024 or another unit, state it in a side file"
 EMPTY = "the file is empty; copy it again"
 
 
 class ScanError(BenchError):
     """A file that is no usable CT; the message is the reason, without the name."""
+
+
+class NoScanError(ScanError):
+    """A file that holds no CT at all, as its voxels show: passed over, not a failure."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,14 @@ class ScanSource:
     side_file: SideFile = NO_SIDE_FILE
     view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
     view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
+    study: str = ""  # StudyInstanceUID, where the format has one
     view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
 
     def read(self) -> Scan:
-        """Return the CT. Raises ScanError with the reason when it cannot be used."""
+        """Return the CT. Raises ScanError with the reason when it cannot be used, NoScanError for labels."""
         stored = self.reader(self)
+        if stored.unit == "hu" and not self.side_file.unit:
+            check_labels(stored.values)
         try:
             values, affine = self.side_file.apply(stored.values, stored.affine, stored.unit)
         except ValueError as error:
@@ -111,6 +119,11 @@ def inspect_each(
                 yield inspect(path) if path.stat().st_size else Rejected(path, EMPTY)
             except ScanError as error:
                 yield Rejected(path, str(error))
+
+
+def printable(name: str) -> str:
+    """Return the name of a file, or a part of it, as UTF-8 can hold it; bytes that are none as \\xff."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def first_line(error: Exception) -> str:
@@ -203,6 +216,13 @@ def _straighten(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> 
         voxels.astype(np.float32), to_voxels[:3, :3], to_voxels[:3, 3], shape, order=1, cval=AIR_HU
     )
     return result, straight
+
+
+def check_labels(values: np.ndarray) -> None:
+    """Raise NoScanError for values that name tissues, as masks beside a CT do: whole numbers from 0 to at most 255."""
+    low, high = float(values.min()), float(values.max())
+    if low == 0 and 0 < high <= MAX_LABEL and (values.dtype.kind in "iu" or bool((values % 1 == 0).all())):
+        raise NoScanError(f"no CT: labels or a picture (whole numbers from 0 to {high:g})")
 
 
 def check_hounsfield(values: np.ndarray) -> None:

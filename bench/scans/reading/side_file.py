@@ -59,9 +59,10 @@ class SideFile(BaseModel):
         if missing:
             lines = "; ".join(EXAMPLES[name] for name in missing)
             raise ValueError(f"it does not state its {' and '.join(missing)}; write a .toml beside it with {lines}")
-        return self._to_hounsfield(values, self.unit or unit or "hu"), self._affine(values.shape, affine)
+        return self.to_hounsfield(values, self.unit or unit or "hu"), self._affine(values.shape, affine)
 
-    def _to_hounsfield(self, values: np.ndarray, unit: Unit) -> np.ndarray:
+    def to_hounsfield(self, values: np.ndarray, unit: Unit) -> np.ndarray:
+        """Return values of a unit in HU; what is padding becomes air."""
         outside = None if self.padding is None else values == self.padding
         hounsfield: np.ndarray = values
         if unit == "mu_per_cm":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.pipeline.orientation import find_better_turn
+from bench.pipeline.doubts import find_better_turn
 from bench.runs.predictions import find_predictions, write_prediction
 
 Change = Callable[[np.ndarray], np.ndarray]
