@@ -4,7 +4,6 @@ One family: the volume's encoder may use depthwise blocks; everything else diffe
 Two unused parts of the released network are options, so that its parameters can be counted and compared.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -135,10 +134,10 @@ class VectorQuantisedAutoencoder(nn.Module):
         return self.output(features) * self.config.value_scale
 
     def log_sigma(self, features: Tensor) -> Tensor:
-        """Logarithm of the standard deviation of each voxel (B, 1, *input), on the scale of the image."""
+        """Logarithm of the standard deviation of each voxel (B, 1, *input), in [0, 1] like the image for any `value_scale`."""
         if self.log_sigma_head is None:
             raise RuntimeError('this autoencoder was built with log_sigma = "none"')
-        return self.log_sigma_head(features) + math.log(self.config.value_scale)
+        return self.log_sigma_head(features)
 
     def decode(self, vectors: Tensor) -> Tensor:
         """Images (B, 1, *input) of code vectors (B, D, *latent)."""
