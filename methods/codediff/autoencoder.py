@@ -134,7 +134,10 @@ class VectorQuantisedAutoencoder(nn.Module):
         return self.output(features) * self.config.value_scale
 
     def log_sigma(self, features: Tensor) -> Tensor:
-        """Logarithm of the standard deviation of each voxel (B, 1, *input), in [0, 1] like the image for any `value_scale`."""
+        """Logarithm of the standard deviation of each voxel (B, 1, *input), on the scale of the image.
+
+        The head's output as it is: `value_scale` does not enter.
+        """
         if self.log_sigma_head is None:
             raise RuntimeError('this autoencoder was built with log_sigma = "none"')
         return self.log_sigma_head(features)
