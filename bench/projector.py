@@ -8,6 +8,7 @@ centres, a volume of N voxels is N voxels long.
 Frame: millimetres in LPS (x to the patient's left, y to the back, z to the head), origin at the volume centre.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -48,6 +49,21 @@ def rays(
     source = geometry.source_axis_mm * towards_source
     start = source + in_plane if parallel else source.expand_as(in_plane)
     return start, source - geometry.source_panel_mm * towards_source + in_plane
+
+
+def pixel_of_voxel(geometry: Geometry, angle: float, mirrored: bool, size: int, voxel_mm: float) -> Tensor:
+    """Return where on the panel each voxel centre is seen: (D, H, W, 2) as (column, row), [-1, 1] across the panel.
+
+    Float64, for a cube of `size` voxels a side; the inverse of `rays`.
+    """
+    centres = (torch.arange(size, dtype=torch.float64) + 0.5 - size / 2) * voxel_mm
+    d, h, w = torch.meshgrid(centres, centres, centres, indexing="ij")  # millimetres down, back and to the left
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    towards_source = w * cosine - h * sine
+    along_columns = w * sine + h * cosine
+    magnification = geometry.source_panel_mm / (geometry.source_axis_mm - towards_source)
+    columns = along_columns * (-1 if mirrored else 1)
+    return torch.stack([columns, d], -1) * (magnification * 2 / geometry.panel_mm)[..., None]
 
 
 def project(

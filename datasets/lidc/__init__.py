@@ -18,7 +18,7 @@ DATASET = DatasetSpec(
     presets={
         "smoke": DataConfig(size=16, image_size=32, phantoms=(16, 4, 8)),
         "tiny": DataConfig(size=24, image_size=48, phantoms=(240, 24, 48)),
-        "small": DataConfig(size=64, image_size=128, phantoms=(800, 96, 96)),
+        "small": DataConfig(size=64, image_size=128, phantoms=(800, 32, 32)),
         "paper": DataConfig(size=128, image_size=256, phantoms=(824, 92, 102)),
     },
     phantom=chest_phantom,

@@ -92,7 +92,10 @@ class Upsample(nn.Module):
 
 
 class VectorQuantisedAutoencoder(nn.Module):
-    """Encoder, quantiser and decoder; values in and out are (B, 1, *input), nominally in [0, 1]."""
+    """Encoder, quantiser and decoder; values in and out are (B, 1, *input), nominally in [0, 1].
+
+    Inside, between the first layer and the last, values are divided by `value_scale`.
+    """
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -114,9 +117,13 @@ class VectorQuantisedAutoencoder(nn.Module):
         """The output convolution's weight, at which the adaptive generator weight compares gradients."""
         return self.output.weight
 
+    def latents(self, image: Tensor) -> Tensor:
+        """Latents (B, D, *latent) of images (B, 1, *input), before they are quantised."""
+        return self.encoder(image / self.config.value_scale)
+
     def encode(self, image: Tensor) -> Quantised:
         """Codes (B, *latent) of images (B, 1, *input), their vectors, the quantiser's loss and the perplexity."""
-        return self.quantiser(self.encoder(image))
+        return self.quantiser(self.latents(image))
 
     def features(self, vectors: Tensor) -> Tensor:
         """Decoder features (B, channels, *input) of code vectors (B, D, *latent); see `image_of`, `log_sigma`."""
@@ -124,10 +131,13 @@ class VectorQuantisedAutoencoder(nn.Module):
 
     def image_of(self, features: Tensor) -> Tensor:
         """Images (B, 1, *input) of decoder features, linear and not clamped."""
-        return self.output(features)
+        return self.output(features) * self.config.value_scale
 
     def log_sigma(self, features: Tensor) -> Tensor:
-        """Logarithm of the standard deviation of each voxel (B, 1, *input), on the scale of the image."""
+        """Logarithm of the standard deviation of each voxel (B, 1, *input), on the scale of the image.
+
+        The head's output as it is: `value_scale` does not enter.
+        """
         if self.log_sigma_head is None:
             raise RuntimeError('this autoencoder was built with log_sigma = "none"')
         return self.log_sigma_head(features)

@@ -27,6 +27,7 @@ class AutoencoderConfig(Settings):
     blocks: PositiveInt = 2  # residual blocks a level
     attention_sizes: tuple[PositiveInt, ...] = (8,)  # sides at which every block is followed by attention
     encoder_block: Literal["depthwise", "full"] = "depthwise"  # the decoder's blocks are always full
+    value_scale: PositiveFloat = 1.0  # values are divided by it on the way in, multiplied on the way out; 1: released
     codes: PositiveInt = 1024  # K, size of the codebook
     code_width: PositiveInt = 256  # D, width of a code vector
     beta: PositiveFloat = 0.25  # the smaller of the two weights of the quantiser's loss
@@ -143,6 +144,7 @@ class PriorConfig(Settings):
     heads: PositiveInt = 4
     layers: PositiveInt = 8
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    position_spread: NonNegativeFloat = 0.0  # standard deviation of the positions at the start; 0: published
     objective: Objective = "reweighted_elbo"
     reweighting: Reweighting = "released"  # (T − t)/T as released, or (T − t + 1)/T as in Eq. 7
     masking: Masking = "random"
@@ -194,6 +196,8 @@ CARD = MethodCard(
         "augmentation never writes into the caller's batch, and its probability follows real logits",
         "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",
         "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
+        "presets below paper divide values of bags by 0.05 inside the volume autoencoder (value_scale; 1 in paper)",
+        "presets below paper start the prior's positions at small random values, not at zeros (position_spread)",
         "no LPIPS term unless a perceptual network is given: its weights cannot be shipped",
         "the prior that is evaluated is the moving average; the released scripts evaluate the last weights",
     ),

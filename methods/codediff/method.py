@@ -50,6 +50,7 @@ class CodeDiff(Method):
                 heads=prior.heads,
                 layers=prior.layers,
                 dropout=prior.dropout,
+                position_spread=prior.position_spread,
                 block_size=data.views * image.tokens + volume.tokens,
                 causal=prior.kind == "autoregressive",
             )

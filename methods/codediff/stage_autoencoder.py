@@ -96,7 +96,7 @@ class AutoencoderStage(Stage):
         self.probability.load_state(state["probability"])
 
     def _reconstruct_unquantised(self, images: Tensor) -> Reconstruction:
-        latents = self.autoencoder.encoder(images)
+        latents = self.autoencoder.latents(images)
         nothing = images.new_zeros(())
         codes = images.new_zeros((), dtype=torch.long)
         return Reconstruction(self.autoencoder.decode(latents), Quantised(codes, latents, nothing, nothing))
@@ -107,7 +107,7 @@ class AutoencoderStage(Stage):
         items = self.batches("train")
         count = len(items)  # type: ignore[arg-type]
         chosen = torch.randperm(count, generator=torch.Generator().manual_seed(step))[:CLUSTERED_CASES].tolist()
-        latents = [self.autoencoder.encoder(items[i][None].to(device)) for i in chosen]
+        latents = [self.autoencoder.latents(items[i][None].to(device)) for i in chosen]
         self.autoencoder.quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
 
     def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
@@ -163,12 +163,14 @@ class AutoencoderStage(Stage):
         }
 
     def _augment(self, images: Tensor) -> Tensor:
+        images = images / self.autoencoder.config.value_scale
         if self.config.augmentation == "diffaugment":
             return translate_and_cut(images)
         return random_pipeline(images, self.probability.probability) if self.config.augmentation == "ada" else images
 
     def _reconstruction_loss(self, image: Tensor, target: Tensor) -> Tensor:
-        weight = self.config.reconstruction_weight
+        weight, scale = self.config.reconstruction_weight, self.autoencoder.config.value_scale
+        image, target = image / scale, target / scale
         if self.name == "vqvae3d":
             return losses.volume_loss(image, target, weight)
         return losses.view_loss(image, target, self.distance, weight)

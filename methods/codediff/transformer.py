@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from bench.card import Settings
@@ -29,6 +29,7 @@ class TransformerConfig(Settings):
     layers: PositiveInt = 8
     dropout: float = Field(default=0.5, ge=0, lt=1)  # on embeddings, attention probabilities and both residuals
     block_size: PositiveInt = 1024  # longest sequence: context and codes together
+    position_spread: NonNegativeFloat = 0.0  # standard deviation of the positions at the start; 0: published
     causal: bool = False  # autoregressive prior instead of the bidirectional denoiser
     unused_start: bool = False  # allocate the start token without `causal`, as released
 
@@ -109,6 +110,8 @@ class CodeTransformer(nn.Module):
         self.code_embedding = nn.Embedding(config.codes + 1, config.width)
         self.context_embedding = nn.Linear(config.context_width, config.width)
         self.position = nn.Parameter(torch.zeros(1, config.block_size, config.width))
+        if config.position_spread:
+            nn.init.normal_(self.position, std=config.position_spread)
         self.start: nn.Parameter | None = None
         if config.causal or config.unused_start:
             self.start = nn.Parameter(torch.zeros(1, 1, config.width))

@@ -4,7 +4,6 @@ Each ray gives its mean attenuation relative to a cube of water of the volume's 
 through it over the views. Geometry as in bench.projector.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -12,23 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.cases import Views
-from bench.dataset import DatasetCard, Geometry, to_unit
+from bench.dataset import DatasetCard, to_unit
 from bench.method import FittedStage, Method
-from bench.projector import project
+from bench.projector import pixel_of_voxel, project
 
 from .card import BACKPROJECTION, PRESETS, BackProjectionConfig
-
-
-def pixel_of_voxel(geometry: Geometry, angle: float, mirrored: bool, size: int, voxel_mm: float) -> Tensor:
-    """Where on the panel each voxel centre is seen: (D, H, W, 2) as (column, row) in [-1, 1] across the panel."""
-    centres = (torch.arange(size, dtype=torch.float64) + 0.5 - size / 2) * voxel_mm
-    d, h, w = torch.meshgrid(centres, centres, centres, indexing="ij")  # millimetres down, back and to the left
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    towards_source = w * cosine - h * sine
-    along_columns = w * sine + h * cosine
-    magnification = geometry.source_panel_mm / (geometry.source_axis_mm - towards_source)
-    columns = along_columns * (-1 if mirrored else 1)
-    return torch.stack([columns, d], -1) * (magnification * 2 / geometry.panel_mm)[..., None]
 
 
 def back_project(values: Tensor, places: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ ANSWERED = (
     "run --help",
     "list",
     "show codediff",
+    "show lift_unet --preset tiny",
     "show x2ctgan --preset tiny",
     "show mednerf+graf --preset tiny",
     "show ct3d-1",

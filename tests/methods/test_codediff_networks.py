@@ -68,6 +68,17 @@ def test_log_sigma_comes_from_the_decoder_features_and_has_one_channel() -> None
     assert model.log_sigma(features).shape == (1, 1, 16, 16, 16)
 
 
+def test_a_scale_of_values_divides_what_goes_in_and_multiplies_what_comes_out() -> None:
+    torch.manual_seed(0)
+    plain = VectorQuantisedAutoencoder(SMALL).double().eval()
+    scaled = VectorQuantisedAutoencoder(SMALL.model_copy(update={"value_scale": 0.05})).double().eval()
+    scaled.load_state_dict(plain.state_dict())
+    image = torch.rand(2, 1, 16, 16, 16).double()
+    made, expected = scaled(0.05 * image), plain(image)
+    assert torch.equal(made.quantised.codes, expected.quantised.codes)
+    assert torch.allclose(made.image, 0.05 * expected.image)
+
+
 def test_of_equally_near_codes_the_first_is_taken() -> None:
     codebook = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
     assert nearest_codes(torch.tensor([[0.0, 5.0], [0.3, 0.0]]), codebook).tolist() == [0, 0]
@@ -170,3 +181,9 @@ def test_a_codebook_that_starts_at_clusters_serves_all_latents_with_all_codes(se
     assert torch.dist(centres, quantiser.codebook.detach()) < 0.5  # Lloyd's fixed point, nearly
     with pytest.raises(UsageError, match="15 latents cannot start 16 codes"):
         quantiser.start_at(latents[:15], seed=0)
+
+
+def test_positions_start_at_zero_as_published_or_at_small_random_values() -> None:
+    assert not CodeTransformer(TransformerConfig(width=32, layers=1)).position.any()
+    spread = CodeTransformer(TransformerConfig(width=32, layers=1, position_spread=0.3)).position.detach()
+    assert float(spread.std()) == pytest.approx(0.3, rel=0.05)

@@ -11,9 +11,9 @@ import torch
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Geometry, Split
 from bench.method import FittedStage, Method
-from bench.methods.floors.backprojection import back_project, pixel_of_voxel
+from bench.methods.floors.backprojection import back_project
 from bench.plugins.registry import get_method
-from bench.projector import project
+from bench.projector import pixel_of_voxel, project
 
 GEOMETRY = Geometry(541.0, 949.0, 500.0)
 
