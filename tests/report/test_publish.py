@@ -66,12 +66,12 @@ def test_the_readmes_short_findings_are_those_of_the_strongest_floor(results: Pa
     for method, mean in (("x2ctgan", 21.0), ("codediff", 19.0), ("mean", 18.0), ("nearest", 18.5)):
         for seed in range(3):
             add(results, method, seed, cases={"psnr": draw(0, mean + 0.01 * seed)}, protocol_hash=HASH)
-    Path("README.md").write_text("<!-- findings -->\n<!-- /findings -->\n")
+    Path("README.md").write_text("<!-- findings -->\n<!-- /findings -->\n", encoding="utf-8")
     assert run_command(["publish"]) == 0
-    short, whole = Path("README.md").read_text(), (results / "FINDINGS.md").read_text()
+    short, whole = Path("README.md").read_text(encoding="utf-8"), (results / "FINDINGS.md").read_text()
     assert "against nearest training case by its views**" in short
     assert "against mean training volume" not in short
     assert "against mean training volume" in whole
     assert run_command(["findings", "--readme", "README.md", "--check"]) == 0
-    Path("README.md").write_text(short.replace("nearest", "farthest"))
+    Path("README.md").write_text(short.replace("nearest", "farthest"), encoding="utf-8")
     assert run_command(["publish", "--check"]) == 1
