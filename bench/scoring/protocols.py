@@ -6,6 +6,7 @@ To add one, append to PROTOCOLS. To change one, give it a new id: results that c
 from bench.errors import unknown_name
 from bench.metrics import AXES
 from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
     Fidelity,
     Protocol,
@@ -53,17 +54,25 @@ CCX_QUIRKS = (
     "the first two axes are swapped first, so that its printed 1, 2, 3 are the slices across H, D and W",
 )
 
-DEFAULT = "ct3d-1"
 RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
 PROTOCOLS: dict[str, Protocol] = {
     protocol.id: protocol
     for protocol in (
         Protocol(
-            id=DEFAULT,
+            id="ct3d-1",
             truth="ct",
             distortion=WholeArrays(),
             projections=WholeArrays(),
             turn=RENDERED,
+            likelihood="1-hu-bins",
+            fidelity=Fidelity(),
+        ),
+        Protocol(
+            id="ct3d-2",
+            truth="ct",
+            distortion=WholeArrays(),
+            projections=WholeArrays(),
+            turn=Turn(images=8),
             likelihood="1-hu-bins",
             fidelity=Fidelity(),
         ),
@@ -125,11 +134,19 @@ _LIKELIHOODS = {
 }
 
 
-def get_protocol(name: str) -> Protocol:
+def get_protocol(name: str = DEFAULT) -> Protocol:
     """Return the protocol called `name`. Raises UsageError, with the nearest names, when there is none."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, list(PROTOCOLS))
     return PROTOCOLS[name]
+
+
+def list_definitions() -> list[Protocol]:
+    """Return one protocol a definition of the numbers that all have: that of the published results, and others' own.
+
+    The later ones of ours add numbers and leave these as they are.
+    """
+    return [protocol for protocol in PROTOCOLS.values() if protocol.id == PUBLISHED or protocol.quirks]
 
 
 def carry_hash(protocol_hash: str) -> str:

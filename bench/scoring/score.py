@@ -21,7 +21,8 @@ from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predict
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
-from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore, Turn
+from bench.scoring.protocols import RENDERED
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.sets import plan_set, score_set
 from bench.scoring.xrays import score_xrays, turn_angles
@@ -189,11 +190,19 @@ def _case_rows(
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
     rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
     if protocol.turn:
-        card = truth.card
-        shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
-        own = read_renders(path.parent, case, shape)
-        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
+        own = _read_own_images(path.parent, truth, case, protocol.turn)
+        scores = score_xrays(exact, volume, truth.card, protocol.turn, own, device)
+        rows += [make.of_case(case, score) for score in scores]
     return rows
+
+
+def _read_own_images(folder: Path, truth: Cases, case: str, turn: Turn) -> np.ndarray | None:
+    """The images (A, h, w) at the angles of a turn that the method itself rendered; None where it made none."""
+    card = truth.card
+    rendered = turn_angles(RENDERED, card.angles)
+    images = read_renders(folder, case, (len(rendered), card.image_size, card.image_size))
+    wanted = turn_angles(turn, card.angles)
+    return None if images is None else images[[rendered.index(angle) for angle in wanted]]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
