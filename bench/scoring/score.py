@@ -17,15 +17,15 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
 from bench.runs.manifest import read_manifest
-from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction, read_renders
+from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction
 from bench.runs.record import Origin, RunRecord
+from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
-from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore, Turn
-from bench.scoring.protocols import RENDERED
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.sets import plan_set, score_set
-from bench.scoring.xrays import score_xrays, turn_angles
+from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -189,20 +189,10 @@ def _case_rows(
     exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
     rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
-    if protocol.turn:
-        own = _read_own_images(path.parent, truth, case, protocol.turn)
-        scores = score_xrays(exact, volume, truth.card, protocol.turn, own, device)
-        rows += [make.of_case(case, score) for score in scores]
-    return rows
-
-
-def _read_own_images(folder: Path, truth: Cases, case: str, turn: Turn) -> np.ndarray | None:
-    """The images (A, h, w) at the angles of a turn that the method itself rendered; None where it made none."""
-    card = truth.card
-    rendered = turn_angles(RENDERED, card.angles)
-    images = read_renders(folder, case, (len(rendered), card.image_size, card.image_size))
-    wanted = turn_angles(turn, card.angles)
-    return None if images is None else images[[rendered.index(angle) for angle in wanted]]
+    scores = score_anatomy(exact, volume, truth.card, protocol.anatomy) if protocol.anatomy else []
+    if protocol.turn or protocol.reprojection:
+        scores += score_images(volumes, truth, case, protocol, path.parent, device)
+    return rows + [make.of_case(case, score) for score in scores]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
