@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, ResultsDir
+from bench.cli.options import Check, Published, ResultsDir
+from bench.scoring import PUBLISHED
 
 
 def findings(
@@ -16,6 +17,7 @@ def findings(
         Path | None,
         typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> gets the short form."),
     ] = None,
+    protocol: Published = PUBLISHED,
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
@@ -24,5 +26,6 @@ def findings(
     from bench.results.model import read_results
     from bench.system.generated import refresh
 
-    renew = f"bench findings --out {out} --results-dir {results_dir}" + (f" --readme {readme}" if readme else "")
-    typer.echo(refresh(generate_findings(read_results(results_dir), out, readme), renew, check=check))
+    renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
+    renew += f" --readme {readme}" if readme else ""
+    typer.echo(refresh(generate_findings(read_results(results_dir), out, readme, protocol), renew, check=check))

@@ -19,6 +19,7 @@ from bench.cli.options import (
     parse_numbers,
 )
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
     source: Source = "auto",
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     device: Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")

@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 OVERLAID = 4  # cases in the picture of --check
 
@@ -26,7 +27,7 @@ def score(
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
     preset: GridPreset = "tiny",
     unit: Unit = None,
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     split: Split = "test",
     source: Source = "auto",
     seed: Annotated[

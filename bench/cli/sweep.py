@@ -18,6 +18,7 @@ from bench.cli.options import (
     parse_numbers,
 )
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 
 def sweep(
@@ -33,7 +34,7 @@ def sweep(
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
     source: Source = "auto",
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     device: Device = "auto",
     runs_dir: RunsDir = Path("runs"),
     results_dir: ResultsDir = Path("results"),

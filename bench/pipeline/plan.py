@@ -12,7 +12,9 @@ from bench.plugins.registry import get_dataset, get_method
 from bench.plugins.shipped_weights import Pretrained, find_pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
-from bench.scoring.protocols import DEFAULT, Protocol, get_protocol
+from bench.scoring import DEFAULT
+from bench.scoring.protocol import Protocol
+from bench.scoring.protocols import get_protocol
 
 Phase = Literal["fit", "predict", "score"]
 

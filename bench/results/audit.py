@@ -20,7 +20,7 @@ from bench.runs.prediction_card import PredictionCard, Unit
 from bench.runs.predictions import encoded_truth, find_predictions, read_prediction
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, list_definitions
 from bench.scoring.rows import Score
 
 Place = tuple[Space, str, str]
@@ -53,7 +53,7 @@ def compare_protocols(title: str, rows_of: Mapping[str, Sequence[Score]]) -> She
 
 def compare_protocols_on_case(title: str, volumes: CaseVolumes) -> Sheet:
     """Return the numbers of one prediction under every protocol; those of whole sets have none."""
-    return _sheet(title, {p.id: score_case(volumes, p) for p in PROTOCOLS.values()})
+    return _sheet(title, {p.id: score_case(volumes, p) for p in list_definitions()})
 
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit | PredictionCard = "hu") -> CaseVolumes:
@@ -181,7 +181,7 @@ def _text(line: Place, values: Mapping[Place, float | None]) -> str:
     if line not in values:
         return NOTHING
     value = values[line]
-    return UNDEFINED if value is None else f"{value:.{METRICS[line[2]].decimals}f}"
+    return UNDEFINED if value is None else f"{value:.{METRICS[line[2]].digits(value)}f}"
 
 
 def _name_truth(notes: Iterable[str]) -> str:

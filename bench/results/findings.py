@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scipy.stats import kendalltau
 
+from bench.errors import UsageError
 from bench.metrics import METRICS, NLL, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
@@ -27,7 +28,7 @@ from bench.results.questions import (
     rank,
 )
 from bench.results.renderers import Sheet, draw_markdown
-from bench.scoring.protocols import DEFAULT
+from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
 
 BLOCK = "findings"
@@ -52,17 +53,25 @@ REDEFINED_NOTE = (
 )
 
 
-def generate_findings(results: Results, out: Path, readme: Path | None = None) -> list[Generated]:
-    """Return the block of FINDINGS.md, which is begun where there is none, and the shorter one of a README."""
-    parts = [Generated(out, write_findings(results), BLOCK, EMPTY)]
+def generate_findings(
+    results: Results, out: Path, readme: Path | None = None, protocol: str = PUBLISHED
+) -> list[Generated]:
+    """Return the block of FINDINGS.md, which is begun where there is none, and the shorter one of a README.
+
+    Raises UsageError as `write_findings`.
+    """
+    parts = [Generated(out, write_findings(results, protocol), BLOCK, EMPTY)]
     if readme is not None:
-        parts.append(Generated(readme, write_summary(results), BLOCK))
+        parts.append(Generated(readme, write_summary(results, protocol), BLOCK))
     return parts
 
 
-def write_findings(results: Results) -> str:
-    """Return the text of the block, in Markdown."""
-    ours, others = _read_fields(results)
+def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
+    """Return the text of the block, in Markdown: of what was measured under `protocol`, and how others order it.
+
+    Raises UsageError where there are results and none of this protocol.
+    """
+    ours, others = _read_fields(results, protocol)
     parts = [TEST_NOTE]
     for own in ours:
         facts, place = own.block.facts, place_of(own.block.facts)
@@ -76,9 +85,9 @@ def write_findings(results: Results) -> str:
     return "\n\n".join(parts) if ours else NOTHING
 
 
-def write_summary(results: Results) -> str:
+def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
     """Return what stands in a README: the printed order, the strongest floor, and the spread of trainings."""
-    ours, _ = _read_fields(results)
+    ours, _ = _read_fields(results, protocol)
     parts = []
     for own in ours:
         floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
@@ -88,11 +97,13 @@ def write_summary(results: Results) -> str:
     return "\n\n".join([*parts, TEST_NOTE]) if ours else NOTHING
 
 
-def _read_fields(results: Results) -> tuple[list[Field], list[Field]]:
-    """Return what was scored by the default protocol, with all answers, and by others."""
+def _read_fields(results: Results, protocol: str) -> tuple[list[Field], list[Field]]:
+    """Return what was scored by a protocol, with all answers, and by others."""
+    if lack := results.tell_lack(protocol):
+        raise UsageError(lack)
     fields = [field for field in map(choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
-    ours = [answer_questions(field) for field in fields if field.block.facts["protocol"] == DEFAULT]
-    return ours, [field for field in fields if field.block.facts["protocol"] != DEFAULT]
+    ours = [answer_questions(field) for field in fields if field.block.facts["protocol"] == protocol]
+    return ours, [field for field in fields if field.block.facts["protocol"] != protocol]
 
 
 def _printed_order(own: Field) -> list[str]:
@@ -242,7 +253,7 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
 
 def _describe(d: Difference) -> str:
     """Return a difference with its interval and p, and what could have been found where it is not established."""
-    digits = METRICS[d.metric].decimals
+    digits = METRICS[d.metric].digits(d.first)
     p = f"p = {d.p_holm:.3f}" if d.p_holm >= 0.001 else "p < 0.001"
     words = f"{d.difference:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}], {p}"
     words += "" if d.established else f", detectable {say_detectable(d)}"
@@ -253,8 +264,9 @@ def _mean(entry: Entry, column: Column) -> str:
     (mean,), metric = estimate_means(entry, [column]), METRICS[column[1]]
     if mean.value is None:
         return "na: no case has a value in all runs"
-    ends = f" [{', '.join(f'{end:.{metric.decimals}f}' for end in mean.interval)}]" if mean.interval else ""
-    return f"{mean.value:.{metric.decimals}f}{ends} {metric.unit}".rstrip()
+    digits = metric.digits(mean.value)
+    ends = f" [{', '.join(f'{end:.{digits}f}' for end in mean.interval)}]" if mean.interval else ""
+    return f"{mean.value:.{digits}f}{ends} {metric.unit}".rstrip()
 
 
 def _name(own: Field) -> str:

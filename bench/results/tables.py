@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bench.errors import unknown_name
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown
+from bench.errors import UsageError, unknown_name
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, OTHER_SUFFIX, TRUTH_SUFFIX, Space, metrics_shown
 from bench.results.model import (
     SPACES,
     Block,
@@ -27,8 +27,15 @@ from bench.results.model import (
 )
 from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
 from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS, say_version
 
+CONTROLS = {  # suffix → what stands in place of predictions; nothing where the note of the numbers says it
+    BASELINE_SUFFIX: "real training cases",
+    BLURRED_SUFFIX: "",
+    TRUTH_SUFFIX: "the truth, projected as the predictions are",
+    OTHER_SUFFIX: "the views of another case",
+}
 TIME_TABLE = "4"
 NO_RUN = "no run yet; published numbers alone"
 TIME_STEPS = 100_000  # the paper states training times for this many
@@ -51,11 +58,13 @@ class TableSpec:
     dataset: str  # with its variants: lidc-x2ct belongs to lidc
     space: Space
     by: str = ""  # the metric that comes first
+    without: frozenset[str] = frozenset()  # metrics of the space that nothing was measured of
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
-        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space)))))
+        shown = (metric for metric in metrics_shown(self.space) if metric not in self.without)
+        return tuple(dict.fromkeys(filter(None, (self.by, *shown))))
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -74,12 +83,17 @@ SPECS = (
     _spec("3b", "lidc", "mip", "chest (LIDC-IDRI)"),
     _spec("5a", "baggage", "drr", "baggage (not in the paper)"),
     _spec("5b", "lidc", "drr", "chest (not in the paper)"),
+    _spec("6a", "baggage", "anatomy", "baggage (not in the paper)"),
+    _spec("6b", "lidc", "anatomy", "chest (not in the paper)"),
+    _spec("7a", "baggage", "tissue", "baggage (not in the paper)"),
+    _spec("7b", "lidc", "tissue", "chest (not in the paper)"),
 )
-GROUPS = {"3": ("3a", "3b"), "5": ("5a", "5b"), "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
+PAIRS = {number: (f"{number}a", f"{number}b") for number in "3567"}  # bags and chests
+GROUPS = {**PAIRS, "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
 
 
 def build_tables(which: str, results: Results, **asked: str | None) -> list[Table]:
-    """Return the tables called `which`: 1, 2, 3a, 3b, 4, 5a, 5b, 3 or 5 for both, or all.
+    """Return the tables called `which`: 1, 2, 4, 3a, 3b and so on up to 7b, 3, 5, 6 or 7 for both, or all.
 
     All include those of data sets the paper does not have, and none that has nothing measured or printed. Raises
     UsageError for an unknown table, or where no row has what is asked for.
@@ -93,7 +107,12 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
     tables = [build_table(spec, results) for spec in of_dataset if spec.id in wanted]
     if which == "all":
         tables += [build_table(spec, results) for spec in _other_specs(results)]
-        tables = [table for table in tables if any(block.rows for block in table.blocks)]
+        tables = [table for table in tables if table.has_rows]
+    lacking = [table for table in tables if table.space and SPACES[table.space].sparse and not table.has_rows]
+    if lacking and len(lacking) == len(tables):
+        told = f"type bench score RUN --protocol {DEFAULT}"
+        raise UsageError(f"{results.whose} has no numbers of table {which}, which {DEFAULT} has: {told}")
+    tables = [table for table in tables if table not in lacking]
     if TIME_TABLE in wanted:
         tables.append(build_time_table(results.rows))
     return sorted(tables, key=lambda table: table.id)
@@ -101,7 +120,7 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
 
 def build_table(spec: TableSpec, results: Results) -> Table:
     """Return one table of means over cases, the largest grid first."""
-    notes = Footnotes()
+    notes, spec = Footnotes(), narrow(spec, results)
     mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
     blocks = [made for block in mine if (made := _build_block(spec, notes, block))]
     if not blocks:
@@ -109,6 +128,16 @@ def build_table(spec: TableSpec, results: Results) -> Table:
         blocks = [TableBlock({}, NO_RUN, tuple(rows))]
     columns = tuple(label_of(metric) for metric in spec.metrics)
     return Table(spec.id, spec.title, columns, tuple(blocks), tuple(notes.texts), space=spec.space)
+
+
+def narrow(spec: TableSpec, results: Results) -> TableSpec:
+    """Return a spec without the columns that nothing was measured of, in a space where not every data set has all."""
+    if not SPACES[spec.space].sparse:
+        return spec
+    blocks = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
+    columns = {column for block in blocks for entry in block.entries for column in entry.summaries}
+    measured = {metric for space, metric in columns if space == spec.space}
+    return replace(spec, without=frozenset(metrics_shown(spec.space)) - measured)
 
 
 def build_time_table(rows: pd.DataFrame) -> Table:
@@ -216,7 +245,7 @@ def _say_alone(note: str) -> str:
 
 def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
     """Yield what known sets score in the place of predictions."""
-    for suffix, title in ((BASELINE_SUFFIX, "real training cases"), (BLURRED_SUFFIX, "")):
+    for suffix, title in CONTROLS.items():
         found = {metric: block.control((spec.space, metric), suffix) for metric in spec.metrics}
         known = [control for control in found.values() if control]
         if known:

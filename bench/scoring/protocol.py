@@ -10,8 +10,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.dataset import Subject
 from bench.metrics import Space
-from bench.metrics.settings import NAEEM_2020, SCIKIT_IMAGE, WANG_2004, EncoderSettings, GaussianSsim, SliceSsim
+from bench.metrics.settings import (
+    BAG,
+    NAEEM_2020,
+    PATIENT,
+    SCIKIT_IMAGE,
+    WANG_2004,
+    EncoderSettings,
+    GaussianSsim,
+    SliceSsim,
+    SubjectSettings,
+)
 from bench.system.files import digest_of
 
 TRUTH_CT, TRUTH_ENCODED = "truth: the CT", "truth: the method's own encoding of the CT"  # notes of rows
@@ -25,6 +36,8 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "stretch": 1,
     "released X2CT-GAN": 1,  # released_x2ct.py
     "X-ray images": 1,  # xrays.py
+    "given views": 1,
+    "anatomy": 1,  # anatomy.py
     "bits": 1,  # bits.py
     "sets": 1,  # sets.py
     "features": 1,  # fidelity.py: encode
@@ -38,6 +51,10 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "psnr of slices": 1,  # metrics/slices.py
     "ssim of slices": 1,
     "encoder": 1,  # metrics/encoder.py
+    "masks": 1,  # metrics/anatomy.py
+    "mask agreement": 1,
+    "class errors": 1,
+    "high frequencies": 1,  # metrics/spectrum.py
     "projector": 1,  # projector.py
     "1-HU bins": 1,  # likelihood.py
 }
@@ -50,9 +67,14 @@ USED = {  # part of a protocol → the versions that its numbers depend on
     "ReleasedX2ct": ("released X2CT-GAN", *_SLICES),
     "projections": ("projections", *_WHOLE),
     "turn": ("X-ray images", "projector", *_WHOLE),
+    "reprojection": ("given views", "X-ray images", "projector", "psnr"),
+    "anatomy": ("anatomy", "masks", "mask agreement", "class errors", "high frequencies", "psnr"),
     "likelihood": ("bits", "1-HU bins"),
     "fidelity": ("sets", "features", "encoder", "stretch", "blur", "baseline", "neighbours"),
 }
+
+
+PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "fidelity")  # that a protocol may lack
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,27 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Reprojection:
+    """Predictions projected as the given views were, against these views as the method saw them."""
+
+    peak: float = 1.0  # largest value that PSNR assumes
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Masks, errors by class of voxel, and fine detail, by what the dataset's card says its subjects are."""
+
+    patient: SubjectSettings = PATIENT
+    bag: SubjectSettings = BAG
+    peak: float = 1.0  # largest value that PSNR in the body assumes
+    high_from: float = 1 / 3  # of the Nyquist frequency: where high frequencies begin
+
+    def of(self, subject: Subject) -> SubjectSettings:
+        """Return what is looked for in a subject."""
+        return self.bag if subject == "bag" else self.patient
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """How density, coverage, precision and recall are computed."""
 
@@ -133,6 +176,8 @@ class Protocol:
     distortion: WholeArrays | ReleasedCodediff | ReleasedX2ct  # of volumes
     projections: WholeArrays | None = None  # of maximum-intensity projections along each axis
     turn: Turn | None = None
+    reprojection: Reprojection | None = None
+    anatomy: Anatomy | None = None
     likelihood: Literal["1-hu-bins"] | None = None
     fidelity: Fidelity | None = None
     quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash
@@ -141,7 +186,7 @@ class Protocol:
     def versions(self) -> dict[str, int]:
         """Return the versions of the functions that make the numbers."""
         parts = ["every", type(self.distortion).__name__]
-        parts += [part for part in ("projections", "turn", "likelihood", "fidelity") if getattr(self, part) is not None]
+        parts += [part for part in PARTS if getattr(self, part) is not None]
         return {name: VERSIONS[name] for part in parts for name in USED[part]}
 
     def sha256(self) -> str:

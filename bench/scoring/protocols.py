@@ -6,11 +6,14 @@ To add one, append to PROTOCOLS. To change one, give it a new id: results that c
 from bench.errors import unknown_name
 from bench.metrics import AXES
 from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
+    Anatomy,
     Fidelity,
     Protocol,
     ReleasedCodediff,
     ReleasedX2ct,
+    Reprojection,
     Stretch,
     Turn,
     WholeArrays,
@@ -58,7 +61,6 @@ PAPER_CT_QUIRKS = (
     "density, coverage, l1_sample and projections see the CT in paper-2023 already and are left to it",
 )
 
-DEFAULT = "ct3d-1"
 RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
 PAPER = Protocol(
     id="paper-2023",
@@ -78,11 +80,22 @@ PROTOCOLS: dict[str, Protocol] = {
     protocol.id: protocol
     for protocol in (
         Protocol(
-            id=DEFAULT,
+            id="ct3d-1",
             truth="ct",
             distortion=WholeArrays(),
             projections=WholeArrays(),
             turn=RENDERED,
+            likelihood="1-hu-bins",
+            fidelity=Fidelity(),
+        ),
+        Protocol(
+            id="ct3d-2",
+            truth="ct",
+            distortion=WholeArrays(),
+            projections=WholeArrays(),
+            turn=Turn(images=8),
+            reprojection=Reprojection(),
+            anatomy=Anatomy(),
             likelihood="1-hu-bins",
             fidelity=Fidelity(),
         ),
@@ -138,11 +151,19 @@ _LIKELIHOODS = {
 }
 
 
-def get_protocol(name: str) -> Protocol:
+def get_protocol(name: str = DEFAULT) -> Protocol:
     """Return the protocol called `name`. Raises UsageError, with the nearest names, when there is none."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, list(PROTOCOLS))
     return PROTOCOLS[name]
+
+
+def list_definitions() -> list[Protocol]:
+    """Return one protocol a definition of the numbers that all have: that of the published results, and others' own.
+
+    The later ones of ours add numbers and leave these as they are.
+    """
+    return [protocol for protocol in PROTOCOLS.values() if protocol.id == PUBLISHED or protocol.quirks]
 
 
 def carry_hash(protocol_hash: str) -> str:
@@ -188,6 +209,13 @@ def describe(protocol: Protocol) -> str:
             f"{_describe_images(protocol.turn.scores)}; mean over those at angles not given to the method; those given "
             "are kept apart"
         )
+    if protocol.reprojection:
+        lines["given views"] = (
+            "PSNR of the prediction, projected at the given angles, against the views that the method was given, over "
+            f"all pixels of a case; peak {protocol.reprojection.peak:g}; beside it the same of the truth itself and of "
+            "the views of the split's next case"
+        )
+    lines |= _describe_anatomy(protocol.anatomy) if protocol.anatomy else {}
     lines |= _describe_fidelity(protocol.fidelity) if protocol.fidelity else {"density, coverage": "none"}
     lines["versions"] = ", ".join(f"{name} {version}" for name, version in protocol.versions().items())
     lines |= {f"quirk {number}": text for number, text in enumerate(protocol.quirks, start=1)}
@@ -235,6 +263,26 @@ def _describe_slices(ssim: SliceSsim) -> str:
 def _describe_stretch(stretch: Stretch) -> str:
     share = f"{stretch.added_hu:g} HU in {stretch.window_hu:g}"
     return f"stretched to [0, 1] by the minimum and maximum of each CT, whose distance is widened by {share}"
+
+
+def _describe_anatomy(a: Anatomy) -> dict[str, str]:
+    lines = {
+        "PSNR in the body": f"of the voxels that are body in the truth; peak {a.peak:g}",
+        "high frequencies": f"power from {a.high_from:.4g} of the Nyquist frequency, over that of the truth",
+        "masks": "Dice, average symmetric surface distance (ASSD) in mm, signed volume error, and whether anything was "
+        "found, of truth and prediction by the same rules; Dice and detection of what is missed are 0",
+    }
+    for name, subject in (("patients", a.patient), ("bags", a.bag)):
+        masks = [f"body: largest part above {subject.body_above:g} HU, filled by slice across D"]
+        if lung := subject.lung:
+            masks.append(f"lung: two largest parts below {lung.below:g} HU in it, the second ≥ {lung.least_share:g} of")
+            masks[-1] += " the first"
+        if bone := subject.bone:
+            masks.append(f"bone: parts above {bone.above:g} HU in it of ≥ {bone.least_ml:g} ml")
+        bands = ", ".join(f"{band.name} [{band.low:g}, {band.high:g})" for band in subject.bands)
+        lines[f"masks of {name}"] = "; ".join(masks)
+        lines[f"classes, {name}"] = f"MAE and bias in HU by the truth's HU: {bands}"
+    return lines
 
 
 def _describe_fidelity(f: Fidelity) -> dict[str, str]:

@@ -24,15 +24,15 @@ from bench.runs.predictions import (
     encoded_truth,
     find_predictions,
     read_prediction,
-    read_renders,
 )
 from bench.runs.record import Origin, RunRecord
+from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.sets import plan_set, score_set
-from bench.scoring.xrays import score_xrays, turn_angles
+from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -198,12 +198,10 @@ def _case_rows(
     exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
     rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
-    if protocol.turn:
-        card = truth.card
-        shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
-        own = read_renders(path.parent, case, shape)
-        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
-    return rows
+    scores = score_anatomy(exact, volume, truth.card, protocol.anatomy) if protocol.anatomy else []
+    if protocol.turn or protocol.reprojection:
+        scores += score_images(volumes, truth, case, protocol, path.parent, device)
+    return rows + [make.of_case(case, score) for score in scores]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:

@@ -31,7 +31,7 @@ from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.runs.record import DataRecord, StageRecord
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, list_definitions
 from bench.scoring.rows import read_scores
 from bench.scoring.store import load_results
 from bench.system.generated import replace_block
@@ -182,12 +182,12 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
     unencoded = CaseVolumes(truth, predicted(truth))
     assert score_case(volumes, PROTOCOLS["paper-2023-ct"])[:2] == score_case(unencoded, PROTOCOLS["paper-2023"])[:2]
-    for column, protocol in enumerate(PROTOCOLS.values()):
+    for column, protocol in enumerate(list_definitions()):
         (psnr,) = [
             s.value for s in score_case(volumes, protocol) if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
         ]
         assert float(lines["PSNR, dB"][column]) == pytest.approx(psnr, abs=0.011)
-    encodes = [protocol.truth == "encoded" for protocol in PROTOCOLS.values()]
+    encodes = [protocol.truth == "encoded" for protocol in list_definitions()]
     assert lines["scored against"] == ["its own encoding of the CT" if own else "the CT" for own in encodes]
     assert f" paper-2023, CT as truth ({PROTOCOLS['paper-2023-ct'].sha256()[:8]}) |" in text
     assert lines["PSNR of slices, dB"][:2] == ["–", "–"]
@@ -232,7 +232,8 @@ def test_audit_of_a_run_shows_the_means_of_the_set(data, tmp_path: Path, monkeyp
     text = capsys.readouterr().out
     assert f"{RUN_ID}, phantom data, test split, mean of 9 cases" in text
     density = next(line for line in text.splitlines() if line.startswith("| Density "))
-    cells = dict(zip(small, (cell.strip() for cell in density.split("|")[2:-1]), strict=True))
+    names = [protocol.id for protocol in list_definitions()]
+    cells = dict(zip(names, (cell.strip() for cell in density.split("|")[2:-1]), strict=True))
     assert all((cell == "–") == (small[name].fidelity is None) for name, cell in cells.items())
     assert all(float(cell) > 0 for cell in cells.values() if cell != "–")
     assert any(line.startswith("| Density, blurred ") for line in text.splitlines())

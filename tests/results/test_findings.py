@@ -228,3 +228,17 @@ def test_equal_and_single_cases_make_no_sentence_nan(tmp_path: Path) -> None:
     text = findings(tmp_path)
     assert not re.search(r"\b(nan|inf|None)\b", text)
     assert "cannot be told apart: CodeDiff3D (+0.00 [+0.00, +0.00], p = 1.000, detectable 0.00 dB)" in text
+
+
+def test_another_protocol_than_the_published_one_is_asked_for_by_name(tmp_path: Path, capsys) -> None:
+    for method, psnr in (("a", 20.0), ("bb", 25.0)):
+        add_run(tmp_path, method, psnr, protocol="ct3d-2")
+    results = read_results(tmp_path)
+    with pytest.raises(UsageError, match=r"no rows of ct3d-1, but of ct3d-2: type --protocol ct3d-2"):
+        write_findings(results)
+    assert "protocol ct3d-2; seeds" in write_findings(results, "ct3d-2")
+    command = ["findings", "--out", str(tmp_path / "FINDINGS.md"), "--results-dir", str(tmp_path)]
+    assert run_command(command) == 2
+    assert "type --protocol ct3d-2" in capsys.readouterr().err
+    assert run_command([*command, "--protocol", "ct3d-2"]) == 0
+    assert "type --protocol" not in write_findings(read_results(tmp_path / "nothing"))

@@ -14,11 +14,12 @@ import pytest
 from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.metrics import METRICS
+from bench.metrics.settings import Band
 from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_ENCODED, USED, VERSIONS, CaseVolumes, Protocol, Stretch
-from bench.scoring.protocols import CARRIED, PROTOCOLS, carry_hash, describe, get_protocol
+from bench.scoring.protocols import CARRIED, PROTOCOLS, carry_hash, describe, get_protocol, list_definitions
 from bench.scoring.rows import Score, check_scores, frame_of
 from bench.scoring.store import put_run
 
@@ -26,11 +27,13 @@ from ..helpers.score_rows import run_line, score
 
 FROZEN = {
     "ct3d-1": "e979df53a593",
+    "ct3d-2": "ac089286bd06",
     "paper-2023": "7e77801fc416",
     "paper-2023-ct": "32e0a65a5b9f",
     "x2ct-2019": "b3e817c60b6e",
     "ccx-2021": "4dad81ffb004",
 }
+EARLIER = ("ct3d-1", "paper-2023", "x2ct-2019", "ccx-2021")  # whose hashes of before are known
 OTHERS = {  # another value of a setting that is no number, or for which not every number is allowed
     "id": "another",
     "truth": "encoded",
@@ -43,6 +46,7 @@ OTHERS = {  # another value of a setting that is no number, or for which not eve
     "interpolation": ("nearest", "nearest"),
     "stretch": Stretch(),
     "batch": 5,
+    "bands": (Band("fat", -200.0, 0.0),),
 }
 TAKEN = {"truth": "ct", "psnr": "integers", "spectral_norm": "exact", "batch": 8}  # OTHERS are these where they differ
 
@@ -101,7 +105,7 @@ def test_show_prints_the_definition_with_its_hash_and_every_quirk(name: str, cap
 
 
 def test_released_protocols_name_a_source_for_what_a_reader_would_not_expect() -> None:
-    assert PROTOCOLS["ct3d-1"].quirks == ()
+    assert PROTOCOLS["ct3d-1"].quirks == PROTOCOLS["ct3d-2"].quirks == ()
     for name in ("paper-2023", "x2ct-2019", "ccx-2021"):
         quirks = PROTOCOLS[name].quirks
         assert len(quirks) >= 4
@@ -112,6 +116,7 @@ def test_released_protocols_name_a_source_for_what_a_reader_would_not_expect() -
     ("name", "facts"),
     [
         ("ct3d-1", ("peak 1;", "na, not infinity", "k = 5", "exact spectral norm", "σ 1 voxels", "1-HU")),
+        ("ct3d-2", ("8 angles", "next case", "0.3333 of the Nyquist", "ASSD", "-400 HU", "fat [-150, -50)", "cloth")),
         ("paper-2023", ("own encoding of the CT", "W, W and H", "batches of 8", "k = 3", "100 dB", "l1_sample")),
         ("x2ct-2019", ("4095", "× 2500 truncated", "D, H and W", "cosine")),
         ("ccx-2021", ("1.6384", "4096", "across H, D and W")),
@@ -142,9 +147,9 @@ def test_every_setting_enters_the_hash_and_the_description(name: str, path: tupl
     assert texts[0] != texts[1]
 
 
-@pytest.mark.parametrize("part", ["projections", "turn", "likelihood", "fidelity"])
+@pytest.mark.parametrize("part", ["projections", "turn", "reprojection", "anatomy", "likelihood", "fidelity"])
 def test_every_part_enters_the_hash(part: str) -> None:
-    protocol = PROTOCOLS["ct3d-1"]
+    protocol = PROTOCOLS["ct3d-2"]
     assert replace(protocol, **{part: None}).sha256() != protocol.sha256()
 
 
@@ -201,8 +206,7 @@ def test_protocols_are_read_without_pytorch_and_scipy() -> None:
 
 def test_earlier_hashes_lead_to_todays_definitions_and_others_to_themselves() -> None:
     assert len(CARRIED) == len(set(CARRIED.values())) == 4
-    carried = ("ct3d-1", "paper-2023", "x2ct-2019", "ccx-2021")
-    assert {carry_hash(old) for old in CARRIED} == {PROTOCOLS[name].sha256() for name in carried}
+    assert {carry_hash(old) for old in CARRIED} == {PROTOCOLS[name].sha256() for name in EARLIER}
     assert all(carry_hash(protocol.sha256()) == protocol.sha256() for protocol in PROTOCOLS.values())
     assert carry_hash("0" * 64) == "0" * 64
 
@@ -281,7 +285,7 @@ def test_the_tables_in_the_readme_are_of_todays_definitions() -> None:
     text = Path(__file__).parents[2].joinpath("README.md").read_text()
     block = text.partition("<!-- audit -->")[2].partition("<!-- /audit -->")[0]
     heads = re.findall(r" ([^|]+) \(([0-9a-f]{8})\) ", block)
-    today = {(p.title or p.id, p.sha256()[:8]) for p in PROTOCOLS.values()}
+    today = {(p.title or p.id, p.sha256()[:8]) for p in list_definitions()}
     assert heads
     assert [head for head in heads if (head[0].strip(), head[1]) not in today] == []
     assert "PSNR, dB" in block
