@@ -23,7 +23,7 @@ def compare(
     source: OnlySource = None,
     split: OnlySplit = None,
 ) -> None:
-    """Compare two methods on the same cases, over cases and trainings: difference, interval, test, what could be seen.
+    """Compare two methods over the same cases and all their trainings: difference, interval, test, verdict.
 
     One table for each dataset, source, preset and split where both were measured, by default under the protocol of
     the leaderboard. A trained method with one seed gets no verdict: what is said holds for that training. A method's

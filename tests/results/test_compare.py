@@ -80,6 +80,10 @@ def test_p_values_are_adjusted_for_all_that_is_printed_also_in_other_tables(tmp_
     assert [d.p_holm for d in together] == pytest.approx(holm(np.array([d.p for d in together])).tolist())
     alone = only(compare(tmp_path, "a", "b", dataset="lidc", metrics=["psnr"]), "psnr")
     assert alone.p_holm == alone.p < only(found[1], "psnr").p_holm
+    assert not any(d.established for d in together)
+    first, second = (np.array([list(draw(seed, 20.0).values())]) for seed in (0, 5))
+    for own, tests in ((alone, 1), (only(found[1], "psnr"), 4)):
+        assert own.detectable == pytest.approx(contrast_methods(first, second).detectable(0.05 / tests))
 
 
 def test_holms_p_decides_who_is_better_and_not_p(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
