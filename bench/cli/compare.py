@@ -22,11 +22,12 @@ def compare(
     source: OnlySource = None,
     split: OnlySplit = None,
 ) -> None:
-    """Compare two methods on the same cases: difference, interval, Wilcoxon test, smallest detectable difference.
+    """Compare two methods over the same cases and all their trainings: difference, interval, test, verdict.
 
     One table for each dataset, source, preset and split where both were measured, by default under the protocol of
-    the leaderboard. All seeds of a method are averaged by case. A method's name stands for what was trained here;
-    pretrained weights that stand beside it have a run id. What was not measured in the same way is refused.
+    the leaderboard. A trained method with one seed gets no verdict: what is said holds for that training. A method's
+    name stands for what was trained here; pretrained weights that stand beside it have a run id. What was not measured
+    in the same way is refused.
     """
 
     from bench.results.compare import NOTE, compare_methods, sheet_of, write_csv

@@ -12,6 +12,10 @@ def findings(
     out: Annotated[
         Path, typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> is renewed.")
     ] = Path("results/FINDINGS.md"),
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> gets the short form."),
+    ] = None,
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
@@ -20,5 +24,5 @@ def findings(
     from bench.results.model import read_results
     from bench.system.generated import refresh
 
-    renew = f"bench findings --out {out} --results-dir {results_dir}"
-    typer.echo(refresh(generate_findings(read_results(results_dir), out), renew, check=check))
+    renew = f"bench findings --out {out} --results-dir {results_dir}" + (f" --readme {readme}" if readme else "")
+    typer.echo(refresh(generate_findings(read_results(results_dir), out, readme), renew, check=check))

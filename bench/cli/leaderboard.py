@@ -18,7 +18,7 @@ def leaderboard(
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
-    """Write the leaderboard: every method that was measured, sorted, with bootstrap intervals over cases."""
+    """Write the leaderboard: every method that was measured, sorted, with intervals and tests of its order."""
     from bench.results.leaderboard import generate_leaderboard
     from bench.results.model import read_results
     from bench.system.generated import refresh

@@ -11,7 +11,7 @@ from bench.cli.options import Check, ResultsDir
 def publish(
     readme: Annotated[
         Path,
-        typer.Option(help="File whose blocks are renewed: those of leaderboard and performance, where it has them."),
+        typer.Option(help="File whose blocks are renewed: leaderboard, findings and performance, where it has them."),
     ] = Path("README.md"),
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that is written to; left out, the one that is read.")

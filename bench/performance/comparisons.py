@@ -22,7 +22,7 @@ from bench.cases import Cases
 from bench.errors import BenchError, UsageError
 from bench.method import Batch, Method, Stage
 from bench.metrics.distortion import psnr
-from bench.metrics.stats import paired_differences
+from bench.metrics.stats import mean_intervals
 from bench.performance.measuring import Bench, Row, Work
 from bench.performance.subjects import (
     SEED,
@@ -238,7 +238,7 @@ def judge_samples(tool: Sampler, cases: Cases, steps: int | None, real: np.ndarr
 
 def compare_samples(published: np.ndarray, ours: np.ndarray) -> tuple[bool, str]:
     """Return whether ours are as good as the published, as `judge_samples` gives both, and the differences in words."""
-    means = paired_differences(ours, published).means
+    means = mean_intervals(ours - published)
     equal = (means.low <= 0) & (means.high >= 0)
     words = [
         f"{label} {mean:+.3f}{unit} [{low:+.3f}, {high:+.3f}] {'equal' if same else 'not equal'}"

@@ -36,8 +36,7 @@ class Cloud:
     colour: int  # 0: not ranked
     values: Sequence[tuple[str, float]]  # case, value
     mean: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None  # None for too few cases
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def draw_cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: in
     row, gap, top, bottom, right = 34.0, 14.0, 8.0, 42.0, 16.0
     left = 26 + TEXT_WIDTH * max(len(line) for cloud in clouds for line in _wrapped(cloud.label))
     floor = top + row * len(clouds) + gap * (len(groups) - 1)
-    x = fit_axis([value for cloud in clouds for _, value in cloud.values], left, WIDTH - right)
+    shown = [value for cloud in clouds for value in (*(v for _, v in cloud.values), *(cloud.interval or ()))]
+    x = fit_axis(shown, left, WIDTH - right)
     parts = _columns(x, top, floor)
     parts.append(_tag("text", label, class_="axis", x=(left + WIDTH - right) / 2, y=floor + 36, text_anchor="middle"))
     centre = top + row / 2
@@ -149,9 +149,10 @@ def _cloud(cloud: Cloud, x: Axis, centre: float, left: float, decimals: int) -> 
     ]
     words = f"{cloud.label}: mean {cloud.mean:.{decimals}f}"
     summary = [_tag("line", class_="mean", x1=x(cloud.mean), x2=x(cloud.mean), y1=centre - 11, y2=centre + 11)]
-    if math.isfinite(cloud.low):
-        words += f" [{cloud.low:.{decimals}f}, {cloud.high:.{decimals}f}]"
-        summary.append(_tag("line", class_="interval", x1=x(cloud.low), x2=x(cloud.high), y1=centre, y2=centre))
+    if cloud.interval:
+        low, high = cloud.interval
+        words += f" [{low:.{decimals}f}, {high:.{decimals}f}]"
+        summary.append(_tag("line", class_="interval", x1=x(low), x2=x(high), y1=centre, y2=centre))
     over = _tag("g", Markup().join((_tag("title", words), *summary)))
     return name + _tag("g", Markup().join((*dots, over)), class_=f"c{cloud.colour}")
 

@@ -24,6 +24,7 @@ from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
 from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
 from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
 from bench.report.records import RUN_COLUMNS, view_runs, view_studies
+from bench.results.inference import TEST
 from bench.results.leaderboard import DEFAULT_BY
 from bench.results.model import read_results
 from bench.results.renderers import REFERENCES
@@ -161,6 +162,7 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             code=code_version(),
             by=METRICS[request.by].label,
             level=f"{LEVEL:.0%}",
+            test=TEST,
             caption=CAPTION,
             references=REFERENCES,
             run_heads=[head for head, _ in RUN_COLUMNS.values()],

@@ -113,7 +113,9 @@ def _cloud(group: Group, subject: Subject, metric: str) -> Cloud | None:
     if not values:
         return None
     (mean,) = estimate_means(subject.entry, [("3d", metric)])
-    return Cloud(subject.entry.title, subject.colour, list(values.items()), mean.value, mean.low, mean.high)
+    if mean.value is None:
+        return None
+    return Cloud(subject.entry.title, subject.colour, list(values.items()), mean.value, mean.interval)
 
 
 def _draw_curve(subject: Subject, stage: str, name: str, found: dict[tuple[str, str], dict[str, Points]]) -> Curve:

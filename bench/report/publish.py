@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench.performance.report import BLOCK as PERFORMANCE
 from bench.performance.report import generate_performance
+from bench.results.findings import BLOCK as FINDINGS
 from bench.results.findings import generate_findings
 from bench.results.leaderboard import BLOCK as LEADERBOARD
 from bench.results.leaderboard import DEFAULT_BY, generate_leaderboard
@@ -20,7 +21,7 @@ def generate_all(results_dir: Path, out: Path, readme: Path) -> list[Generated]:
     results = read_results(results_dir)
     return [
         *generate_leaderboard(results, DEFAULT_BY, out / "leaderboard.md", _if_marked(readme, LEADERBOARD)),
-        *generate_findings(results, out / "FINDINGS.md"),
+        *generate_findings(results, out / "FINDINGS.md", _if_marked(readme, FINDINGS)),
         *generate_performance(results_dir, out, _if_marked(readme, PERFORMANCE)),
     ]
 

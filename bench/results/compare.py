@@ -8,19 +8,19 @@ from pathlib import Path
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
-from bench.results.inference import Difference, compare_entries
-from bench.results.model import BLOCK_KEYS, Column, Entry, Results, columns_shown
+from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, compare_entries, sample_of
+from bench.results.model import BLOCK_KEYS, SPACES, Column, Entry, Results, columns_shown
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring.protocols import DEFAULT, say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
-CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better")
+CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better", "verdict")
 PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
 NOTE = (
-    f"Δ is A − B over the same cases, each the mean of its seeds, with a {LEVEL:.0%} bootstrap interval over cases; ± "
-    "is the standard deviation over seeds. p: Wilcoxon signed-rank, two-sided; p (Holm): adjusted for the metrics of "
-    f"a table. Smallest: the true difference that n cases of this spread show with probability {POWER:.0%} in one test "
-    f"at {1 - LEVEL:.0%}."
+    f"Δ is A − B over the same cases; ± is the standard deviation over seeds. {TEST} p (Holm): "
+    f"adjusted for all differences printed here; it decides the verdict, at {LEVEL_OF_TESTS:.0%}. Smallest: the true "
+    f"difference that would be established here with a probability of about {POWER:.0%}, with as many cases and seeds "
+    "of this spread; what cannot be told apart may differ by less than that."
 )
 Place = tuple[list[Entry], list[Entry]]
 """The entries of both methods that share a block."""
@@ -62,34 +62,37 @@ def compare_methods(
     if not len(results.rows):
         raise UsageError(f"{results.whose} has no scores of single cases to compare; run `bench run` first")
     left, right = (_find_entries(results, name, asked) for name in (first, second))
-    comparisons, left_out = [], []
+    chosen: list[tuple[Entry, Entry]] = []
+    left_out = []
     for ones, others in _pair(first, left, second, right, usual=asked.get("protocol") is None):
         if len(ones) > 1 or len(others) > 1:
             left_out.append(_tell_several(results, (first, ones), (second, others)))
             continue
-        comparison = _compare(ones[0], others[0], columns)
+        cases = len(_cases_of(ones[0]) & _cases_of(others[0]))
         if ones[0].run_ids == others[0].run_ids:
             runs = ", ".join(ones[0].run_ids)
             left_out.append(f"{first} and {second} are the same runs ({runs}); name two methods or runs")
-        elif comparison.cases < LEAST:
-            few = f"{comparison.cases} cases in common on {_locate(ones[0])}"
+        elif cases < LEAST:
+            few = f"{cases} cases in common on {_locate(ones[0])}"
             left_out.append(f"{first} and {second} have {few}; a comparison needs {LEAST}")
         else:
-            comparisons.append(comparison)
-    if not comparisons:
+            chosen.append((ones[0], others[0]))
+    if not chosen:
         raise UsageError(left_out[0])
-    return comparisons, left_out
+    comparisons, few_cases = _compare(chosen, columns)
+    return comparisons, left_out + few_cases
 
 
 def write_csv(comparisons: Sequence[Comparison]) -> str:
     """Return all differences as CSV, unrounded."""
-    lines = ({**c.first.facts, **asdict(d), "better": d.better} for c in comparisons for d in c.differences)
+    found = ((comparison.first.facts, d) for comparison in comparisons for d in comparison.differences)
+    lines = ({**facts, **asdict(d), "better": d.better, "verdict": d.verdict} for facts, d in found)
     return draw_csv(CSV_COLUMNS, lines)
 
 
 def sheet_of(comparison: Comparison) -> Sheet:
     """Return the table that is shown, without its header."""
-    heads = ["Space", "Metric", "n", "A", "B", "Δ", f"{LEVEL:.0%} interval", "p", "p (Holm)", "Smallest", "Better"]
+    heads = ["Space", "Metric", "n", "A", "B", "Δ", f"{LEVEL:.0%} interval", "p", "p (Holm)", "Smallest", "Verdict"]
     lines = []
     for d in comparison.differences:
         digits = METRICS[d.metric].decimals + 1
@@ -102,7 +105,7 @@ def sheet_of(comparison: Comparison) -> Sheet:
                 f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]",
                 *(f"{p:.3f}" if p >= 0.001 else "<0.001" for p in (d.p, d.p_holm)),
                 f"{d.detectable:.{digits}f}",
-                d.better,
+                d.verdict,
             ]
         )
     return Sheet(heads, lines, words=(0, 1, -1))
@@ -150,10 +153,26 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
     return sorted(shared, key=lambda place: (-place[0][0].runs["size"].fillna(0).iloc[0], _locate(place[0][0])))
 
 
-def _compare(first: Entry, second: Entry, columns: Sequence[Column]) -> Comparison:
-    one, other = (set(entry.by_run.index.get_level_values("case")) for entry in (first, second))
-    differences = tuple(compare_entries(first, second, columns))
-    return Comparison(first, second, len(one & other), differences, max(len(one), len(other)))
+def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:
+    """Return all comparisons, whose p values are adjusted together, and of what there were too few cases."""
+    pairs = [(column, *entries) for entries in chosen for column in columns]
+    differences = iter(compare_entries(pairs))
+    comparisons, few_cases = [], []
+    for first, second in chosen:
+        of_column = dict(zip(columns, differences, strict=False))
+        known = tuple(difference for difference in of_column.values() if difference)
+        one, other = _cases_of(first), _cases_of(second)
+        comparisons.append(Comparison(first, second, len(one & other), known, max(len(one), len(other))))
+        for column, difference in of_column.items():
+            samples = (sample_of(entry, column).values for entry in (first, second))
+            if difference is None and all(values.notna().any(axis=None) for values in samples):
+                what = f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
+                few_cases.append(f"{what} is na on {_locate(first)}: fewer than {LEAST} cases have it in all runs")
+    return comparisons, few_cases
+
+
+def _cases_of(entry: Entry) -> set[str]:
+    return set(entry.by_run.index.get_level_values("case"))
 
 
 def _tell_several(results: Results, *sides: tuple[str, Sequence[Entry]]) -> str:

@@ -1,4 +1,4 @@
-"""The leaderboard: all methods that were measured, sorted by a distortion metric, with intervals over cases.
+"""The leaderboard: all methods that were measured, sorted by a distortion metric, with intervals and tests.
 
 Markdown in a file of its own, and the part on volumes between two marks in README.md. It can be made again from
 results/ alone, so a file that is out of date is found.
@@ -12,8 +12,14 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
-from bench.results.inference import estimate_means
-from bench.results.model import SPACES, Results, belongs
+from bench.results.inference import (
+    LEVEL_OF_TESTS,
+    TEST,
+    compare_entries,
+    estimate_means,
+    say_detectable,
+)
+from bench.results.model import SPACES, Column, Results, belongs
 from bench.results.renderers import render
 from bench.results.table_model import Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table
@@ -69,17 +75,37 @@ def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | No
 def _explain(by: str) -> str:
     return (
         f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
-        "bootstrap interval of a mean over cases, for these trainings. Whether two methods differ is for "
-        "`bench compare A B`, which pairs the cases; intervals that overlap say little. Floors, ceilings, pretrained "
-        "weights and runs on part of the cases are not ranked."
+        f"interval of the mean. {TEST} Places go by the means; the line under a table says what "
+        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for what the "
+        "line names. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
+        "ceilings, pretrained weights and runs on part of the cases are not ranked."
     )
+
+
+def _test_first(block: TableBlock, column: Column) -> TableBlock:
+    """Add to a sorted block what differs from its first method; p is adjusted for these differences."""
+    entries = [row.entry for row in block.methods if row.place and row.entry]
+    if len(entries) < 2:
+        return block
+    first, *others = entries
+    found = compare_entries([(column, first, other) for other in others])
+    known = [(other.title, d) for other, d in zip(others, found, strict=True) if d]
+    groups = {
+        "It is better than": [title for title, d in known if d.better == "A"],
+        "It cannot be told apart (smallest detectable difference in brackets) from": [
+            f"{title} ({say_detectable(d)})" for title, d in known if d.tied
+        ],
+        "Without a verdict, for one of the two was trained once:": [title for title, d in known if d.scope],
+    }
+    said = [f"{words} {', '.join(titles)}." for words, titles in groups.items() if titles]
+    return replace(block, tested=" ".join([f"First by {METRICS[column[1]].label}: {first.title}.", *said]))
 
 
 def _sort_block(block: TableBlock, spec: TableSpec) -> TableBlock:
     methods = number_rows([_add_intervals(row, spec) for row in block.methods if row.entry])
     references = tuple(_add_intervals(row, spec) for row in block.references)
     header = f"sorted by {METRICS[spec.by].label} · {block.header}"
-    return replace(block, header=header, methods=methods, references=references)
+    return _test_first(replace(block, header=header, methods=methods, references=references), (spec.space, spec.by))
 
 
 def _add_intervals(row: Row, spec: TableSpec) -> Row:

@@ -92,6 +92,12 @@ class Entry:
         """When the last of its runs ended; empty where that is not known."""
         return str(self.runs["finished"].max())
 
+    @property
+    def deterministic(self) -> bool:
+        """True where its card says that no seed matters; what was predicted elsewhere may have been trained anyhow."""
+        card = method_card(self.method) if self.origin != "external" else None
+        return card is not None and card.deterministic
+
     @cached_property
     def by_run(self) -> pd.DataFrame:
         """The values (run and case) × (space and metric) of single cases; NaN where there is none."""
@@ -128,11 +134,12 @@ class Entry:
         numbers = (s.n for (of, _), summaries in self.summaries.items() if of == space for s in summaries)
         return max(numbers, default=None)
 
-    def by_encoder(self, column: Column, suffix: str = "") -> pd.Series:
-        """Return a fidelity metric, or its control called by `suffix`, by encoder: means over seeds and draws."""
+    def by_encoder(self, column: Column, suffix: str = "") -> pd.DataFrame:
+        """Return a fidelity metric, or its control called by `suffix`, runs × encoders: means over draws."""
         rows = self.rows[(self.rows["level"] == "set") & (self.rows["stat"] == "value") & _is_shown(self.rows)]
         rows = rows[(rows["space"] == column[0]) & (rows["metric"] == column[1] + suffix) & rows["value"].notna()]
-        return rows["value"].groupby(rows["rep"].str.split(".").str[0]).mean()
+        encoder = rows["rep"].str.split(".").str[0].rename("encoder")
+        return rows["value"].astype("float64").groupby([rows["run_id"], encoder]).mean().unstack()
 
     def distance(self, column: Column) -> float | None:
         """Return the mean over runs of a value less the same run's control of real cases; None without one."""

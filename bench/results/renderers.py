@@ -103,6 +103,8 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
             for line in RICH.lines(table, block, references=True):
                 drawn.add_row(*line)
             console.print(drawn)
+            if block.tested:
+                console.print(block.tested, highlight=False, markup=False)
         for note in RICH.notes(table):
             console.print(note, highlight=False, markup=False)
         if last:
@@ -185,6 +187,7 @@ def _draw_markdown(table: Table) -> str:
             lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
             lines += MARKDOWN.lines(table, block, references=True)
         parts += [MARKDOWN.plain(block.header).replace("|", "\\|"), draw_markdown(Sheet(_heads(table), lines))]
+        parts += [MARKDOWN.plain(block.tested)] if block.tested else []
     notes = [f"{note}  " for note in MARKDOWN.notes(table)]
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])]) + "\n"
 
@@ -213,6 +216,9 @@ LATEX = Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, keep
 {% endif %}
 \bottomrule
 \end{tabular}
+{% if block.tested %}
+{\footnotesize {{ block.tested }}\par}
+{% endif %}
 {% endfor %}
 {% for note in notes %}
 {\footnotesize {{ note }}\par}
@@ -253,6 +259,7 @@ def _draw_latex(table: Table) -> str:
         blocks=[
             {
                 "header": plain(block.header),
+                "tested": plain(block.tested),
                 "methods": IN_LATEX.lines(table, block),
                 "references": IN_LATEX.lines(table, block, references=True),
             }

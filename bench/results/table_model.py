@@ -11,7 +11,7 @@ CAPTION = (
     "Cells: ours (published). Best is bold, second underlined, among methods trained here and run on all cases; ± is "
     "the standard deviation over seeds. Density and coverage: value and its distance Δ from what real training cases "
     "score; neither more nor less is better. N/A: the method cannot, or its footnote says why; —: not run; error: the "
-    "run failed, its footnote says how."
+    "run failed, its footnote says how. Bold goes by the numbers that are shown; `bench compare A B` tests two methods."
 )
 WITHOUT_VALUE = {"cannot": "N/A", "not_run": "—", "error": "error"}  # how a cell says why it has none
 
@@ -35,7 +35,7 @@ class Cell:
     state: Literal["value", "cannot", "not_run", "error", "blank"]
     value: float | None = None
     sd: float | None = None  # over seeds
-    interval: tuple[float, float] | None = None  # of the mean over cases
+    interval: tuple[float, float] | None = None  # of the mean, as `bench.results.inference` makes it
     n: int | None = None  # cases behind the value
     comparable: bool = True  # on all cases, of a training of its own
     rank: int | None = None  # 1 best, 2 second
@@ -93,6 +93,7 @@ class TableBlock:
     header: str
     methods: tuple[Row, ...]
     references: tuple[Row, ...] = ()  # floors, ceilings, controls; never ranked
+    tested: str = ""  # sentences that stand under it: what differs from the first
 
     @property
     def rows(self) -> tuple[Row, ...]:

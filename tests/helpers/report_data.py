@@ -35,6 +35,7 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
 
         def __init__(self, name: str) -> None:
             self.title, self.kind = name, "floor" if name == FLOOR else "method"
+            self.deterministic = name == FLOOR
 
     def opened(folder: RunFolder, report: object) -> StoredRun:
         facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")

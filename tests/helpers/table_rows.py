@@ -34,6 +34,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, name: str) -> None:
             self.title, self.kind = KNOWN[name]
             self.capabilities = {"volume", "likelihood"} if name == "codediff" else {"volume"}
+            self.deterministic = self.kind == "floor"
 
     monkeypatch.setattr(model, "method_card", lambda name: Card(name) if name in KNOWN else None)
     monkeypatch.setattr(model, "find_installed_dataset", lambda name: None)

@@ -7,9 +7,10 @@ import pytest
 from bench.cli import run_command
 from bench.system.generated import Generated, find_stale, write_all
 
+from ..helpers.score_rows import HASH
 from ..helpers.table_rows import add, draw
 
-README = "# Mine\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nby hand\n"
+README = "# Mine\n\n<!-- leaderboard -->\nstale\n<!-- /leaderboard -->\n\nby hand\n"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_one_command_renews_all_and_the_parts_own_commands_then_agree(results: P
         assert run_command([*command, "--check"]) == 0
     text = Path("README.md").read_text()
     assert "1. a" in text
-    assert "old" not in text
+    assert "stale" not in text
     assert text.endswith("\n\nby hand\n")
 
     add(results, "b", cases={"psnr": draw(1, 25.0)})
@@ -59,3 +60,18 @@ def test_blocks_of_one_file_are_filled_together(tmp_path: Path) -> None:
     write_all(find_stale(parts))
     assert path.read_text() == "<!-- a -->\nfirst\n<!-- /a -->\n<!-- b -->\nsecond\n<!-- /b -->\n"
     assert find_stale(parts) == {}
+
+
+def test_the_readmes_short_findings_are_those_of_the_strongest_floor(results: Path) -> None:
+    for method, mean in (("x2ctgan", 21.0), ("codediff", 19.0), ("mean", 18.0), ("nearest", 18.5)):
+        for seed in range(3):
+            add(results, method, seed, cases={"psnr": draw(0, mean + 0.01 * seed)}, protocol_hash=HASH)
+    Path("README.md").write_text("<!-- findings -->\n<!-- /findings -->\n")
+    assert run_command(["publish"]) == 0
+    short, whole = Path("README.md").read_text(), (results / "FINDINGS.md").read_text()
+    assert "against nearest training case by its views**" in short
+    assert "against mean training volume" not in short
+    assert "against mean training volume" in whole
+    assert run_command(["findings", "--readme", "README.md", "--check"]) == 0
+    Path("README.md").write_text(short.replace("nearest", "farthest"))
+    assert run_command(["publish", "--check"]) == 1

@@ -1,23 +1,25 @@
-"""Comparisons: cases are paired, seeds averaged, and what was not measured alike is refused in one line."""
+"""Comparisons: cases are paired, seeds drawn, and what was not measured alike is refused in one line."""
 
 import csv
 import io
-from dataclasses import replace
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
 
 from bench.cli import run_command
 from bench.errors import UsageError
-from bench.metrics.stats import holm
+from bench.metrics.stats import contrast_methods, holm
 from bench.results.compare import Comparison, compare_methods
 from bench.results.inference import Difference
 from bench.results.model import read_results
 
 from ..helpers.score_rows import enter_run
-from ..helpers.table_rows import CASES, add, draw
+from ..helpers.table_rows import CASES, add, cards, draw  # noqa: F401 - cards is a fixture
+
+pytestmark = pytest.mark.usefixtures("cards")
 
 
 def compare_all(results: Path, *names: str, **options) -> tuple[list[Comparison], list[str]]:
@@ -36,41 +38,149 @@ def only(comparison: Comparison, metric: str, space: str = "3d") -> Difference:
     return found
 
 
-def test_cases_are_paired_by_name_and_seeds_averaged(tmp_path: Path) -> None:
+def add_trainings(results: Path, method: str, by_seed: Sequence[float], cases: int = 0, **other) -> None:
+    """Runs of one method, each with PSNR around a mean; methods of equal `cases` differ by a constant in every case."""
+    for seed, mean in enumerate(by_seed):
+        add(results, method, seed, cases={"psnr": draw(cases, mean)}, **other)
+
+
+def print_csv(results: Path, *names: str, capsys: pytest.CaptureFixture) -> list[dict[str, str]]:
+    assert run_command(["compare", *names, "--format", "csv", "--results-dir", str(results)]) == 0
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_cases_are_paired_by_name_and_seeds_belong_to_their_method(tmp_path: Path) -> None:
     runs = {("a", seed): draw(seed, 21.0) for seed in (0, 1, 2)}
     baseline = draw(9, 20.0)
     for (method, seed), values in runs.items():
         add(tmp_path, method, cases={"psnr": values}, seed=seed)
-    add(tmp_path, "b", cases={"psnr": dict(reversed(baseline.items()))})
-    found = only(compare(tmp_path, "a", "b"), "psnr")
-    mean = np.array([np.mean([values[case] for values in runs.values()]) for case in CASES])
-    other = np.array([baseline[case] for case in CASES])
-    assert found.n == 20
-    assert found.difference == pytest.approx((mean - other).mean())
-    assert (found.first, found.second) == (pytest.approx(mean.mean()), pytest.approx(other.mean()))
-    assert found.p == pytest.approx(wilcoxon(mean, other).pvalue)
-    assert found.low < found.difference < found.high
-    spread = np.std([np.mean(list(values.values())) for values in runs.values()], ddof=1)
-    assert found.first_sd == pytest.approx(spread)
+    add(tmp_path, "floor", cases={"psnr": dict(reversed(baseline.items()))})
+    found = only(compare(tmp_path, "a", "floor"), "psnr")
+    mine = np.array([[values[case] for case in CASES] for values in runs.values()])
+    other = np.array([[baseline[case] for case in CASES]])
+    expected = contrast_methods(mine, other)
+    assert (found.n, found.first_seeds, found.second_seeds) == (20, 3, 1)
+    assert found.difference == pytest.approx((mine.mean(0) - other[0]).mean())
+    assert (found.first, found.second) == (pytest.approx(mine.mean()), pytest.approx(other.mean()))
+    assert (found.low, found.high, found.p) == pytest.approx((*expected.interval, expected.p))
+    assert found.case_error == pytest.approx((mine.mean(0) - other[0]).std(ddof=1) / 20**0.5)
+    assert found.first_sd == pytest.approx(mine.mean(1).std(ddof=1))
     assert found.second_sd is None
 
 
-def test_p_values_are_adjusted_for_all_metrics_shown(tmp_path: Path) -> None:
+def test_p_values_are_adjusted_for_all_that_is_printed_also_in_other_tables(tmp_path: Path) -> None:
     for method, seed in (("a", 0), ("b", 5)):
-        add(tmp_path, method, cases={"psnr": draw(seed, 20.0), "ssim": draw(seed + 1, 0.5, 0.1)})
-    both = compare(tmp_path, "a", "b")
-    raw = np.array([d.p for d in both.differences])
-    assert [d.p_holm for d in both.differences] == pytest.approx(holm(raw).tolist())
-    alone = only(compare(tmp_path, "a", "b", metrics=["psnr"]), "psnr")
-    assert alone.p_holm == alone.p == only(both, "psnr").p
+        for dataset in ("lidc", "baggage"):
+            cases = {"psnr": draw(seed, 20.0), "ssim": draw(seed + 1, 0.5, 0.1)}
+            add(tmp_path, method, cases=cases, dataset=dataset)
+    found, _ = compare_all(tmp_path, "a", "b")
+    together = [d for comparison in found for d in comparison.differences]
+    assert len(together) == 4
+    assert [d.p_holm for d in together] == pytest.approx(holm(np.array([d.p for d in together])).tolist())
+    alone = only(compare(tmp_path, "a", "b", dataset="lidc", metrics=["psnr"]), "psnr")
+    assert alone.p_holm == alone.p < only(found[1], "psnr").p_holm
+    assert not any(d.established for d in together)
+    first, second = (np.array([list(draw(seed, 20.0).values())]) for seed in (0, 5))
+    for own, tests in ((alone, 1), (only(found[1], "psnr"), 4)):
+        assert own.detectable == pytest.approx(contrast_methods(first, second).detectable(0.05 / tests))
+
+
+def test_holms_p_decides_who_is_better_and_not_p(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One of two metrics differs, as surely as a single test asks for but not as two ask for together."""
+    noise = np.random.default_rng(3).normal(size=len(CASES))
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    shift = 2.4 / len(CASES) ** 0.5  # t = 2.4 of 19 degrees of freedom: p = 0.027, for two 0.054
+    flat = dict.fromkeys(CASES, 0.5)
+    add(tmp_path, "floor", cases={"psnr": dict(zip(CASES, 20 + shift + noise, strict=True)), "ssim": flat})
+    add(tmp_path, "mean", cases={"psnr": dict.fromkeys(CASES, 20.0), "ssim": flat})
+    (ssim, psnr) = print_csv(tmp_path, "floor", "mean", capsys=capsys)
+    assert float(psnr["p"]) < 0.05 < float(psnr["p_holm"])
+    assert float(psnr["low"]) > 0
+    assert (psnr["better"], psnr["verdict"]) == ("", "cannot be told apart")
+    assert (ssim["better"], ssim["verdict"]) == ("", "equal")
+    alone = only(compare(tmp_path, "floor", "mean", metrics=["psnr"]), "psnr")
+    assert (alone.better, alone.verdict) == ("A", "A is better")
 
 
 def test_the_better_one_follows_the_direction_of_the_metric(tmp_path: Path) -> None:
-    add(tmp_path, "a", cases={"psnr": draw(0, 30.0), "mae": draw(0, 0.10, 0.01), "ssim": draw(0, 0.5, 0.1)})
-    add(tmp_path, "b", cases={"psnr": draw(1, 20.0), "mae": draw(1, 0.05, 0.01), "ssim": draw(0, 0.5, 0.1)})
-    differences = {d.metric: d for d in compare(tmp_path, "a", "b").differences}
-    assert {metric: d.better for metric, d in differences.items()} == {"psnr": "A", "mae": "B", "ssim": ""}
-    assert replace(differences["psnr"], p=0.001, p_holm=0.2).better == ""
+    add(tmp_path, "floor", cases={"psnr": draw(0, 30.0), "mae": draw(0, 0.10, 0.01), "ssim": draw(0, 0.5, 0.1)})
+    add(tmp_path, "mean", cases={"psnr": draw(1, 20.0), "mae": draw(1, 0.05, 0.01), "ssim": draw(0, 0.5, 0.1)})
+    for names, better in ((("floor", "mean"), "AB"), (("mean", "floor"), "BA")):
+        differences = {d.metric: d for d in compare(tmp_path, *names).differences}
+        assert {metric: d.better for metric, d in differences.items()} == {
+            "psnr": better[0],
+            "mae": better[1],
+            "ssim": "",
+        }
+        assert differences["mae"].verdict == f"{better[1]} is better"
+
+
+def test_methods_whose_seeds_differ_more_than_they_do_are_not_called_different(tmp_path: Path) -> None:
+    add_trainings(tmp_path, "a", [19.0, 22.0, 22.2])
+    add_trainings(tmp_path, "b", [21.6, 21.1, 21.2])
+    found = only(compare(tmp_path, "a", "b"), "psnr")
+    assert found.case_error < 1e-9  # cases alone would call them different
+    assert (found.better, found.verdict) == ("", "cannot be told apart")
+    assert found.low < 0 < found.high
+    assert found.detectable > 2
+
+
+def test_methods_that_differ_by_a_constant_in_every_case_are_called_different(tmp_path: Path) -> None:
+    add_trainings(tmp_path, "a", [21.0, 21.01, 21.02], cases=4)
+    add_trainings(tmp_path, "b", [20.5, 20.51, 20.52], cases=4)
+    found = only(compare(tmp_path, "a", "b"), "psnr")
+    assert (found.better, found.verdict) == ("A", "A is better")
+    assert found.low == pytest.approx(found.high, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("second", "origin", "scope"),
+    [
+        ("b", "builtin", "of these two trainings"),
+        ("floor", "builtin", "of this training"),
+        ("floor", "external", "of these two trainings"),  # predicted elsewhere, so it may have been trained
+    ],
+)
+def test_one_training_gets_no_verdict_on_its_method(
+    second: str, origin: str, scope: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    add(tmp_path, "a", cases={"psnr": draw(0, 30.0), "ssim": draw(0, 0.5, 0.1)})
+    add(tmp_path, second, cases={"psnr": draw(1, 20.0), "ssim": draw(1, 0.5, 0.1)}, origin=origin)
+    ssim, psnr = print_csv(tmp_path, "a", second, capsys=capsys)
+    assert float(psnr["p_holm"]) < 0.001
+    assert (psnr["better"], psnr["verdict"]) == ("", f"A is better, {scope}")
+    assert ssim["verdict"] == f"cannot be told apart, {scope}"
+
+
+def test_seeds_of_a_method_that_needs_none_are_no_trainings(tmp_path: Path) -> None:
+    add_trainings(tmp_path, "floor", [20.0, 26.0])
+    add_trainings(tmp_path, "mean", [20.0])
+    found = only(compare(tmp_path, "floor", "mean"), "psnr")
+    assert (found.seed_error, found.verdict) == (0.0, "A is better")
+
+
+def test_a_metric_of_too_few_cases_is_na_with_the_reason(tmp_path: Path) -> None:
+    for method in ("a", "b"):
+        few = {case: 0.5 if case in CASES[:2] else None for case in CASES}
+        add(tmp_path, method, cases={"psnr": draw(1, 20.0), "ssim": few})
+    (found,), left_out = compare_all(tmp_path, "a", "b")
+    assert [d.metric for d in found.differences] == ["psnr"]
+    (reason,) = left_out
+    assert reason.startswith("SSIM of volumes is na on lidc")
+    assert reason.endswith("fewer than 3 cases have it in all runs")
+
+
+@pytest.mark.parametrize("form", ["rich", "md", "csv"])
+def test_whatever_is_compared_nothing_printed_is_nan(form: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for method in ("a", "b"):
+        for seed in range(1 if method == "a" else 3):
+            same, apart = dict.fromkeys(CASES, 0.1), dict.fromkeys(CASES, 0.1 if method == "a" else 0.05)
+            cases = {"psnr": draw(0, 20.0), "mae": same, "mse": apart, "ssim": draw(seed, 0.0, 0.1)}
+            add(tmp_path, method, seed, cases=cases, space="drr", axis="heldout")
+    assert run_command(["compare", "a", "b", "--format", form, "--results-dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.lower()
+    assert not re.search(r"\b(nan|inf|none)\b", shown)
+    assert "equal, of this training" in " ".join(shown.split())
 
 
 def test_cases_without_a_value_leave_their_metric_alone(tmp_path: Path) -> None:
@@ -266,17 +376,16 @@ def test_a_method_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_all_forms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    add(tmp_path, "a", cases={"psnr": draw(0, 30.0)})
-    add(tmp_path, "b", cases={"psnr": draw(1, 20.0)})
+    add_trainings(tmp_path, "a", [30.0, 30.1])
+    add_trainings(tmp_path, "b", [20.0, 20.1])
     base = ["compare", "a", "b", "--results-dir", str(tmp_path)]
     assert run_command(base) == 0
     shown = capsys.readouterr().out
     assert "a-lidc-tiny-s0-aaaaaaaa" in shown
-    assert "<0.001" in shown
     assert run_command([*base, "--format", "md"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 3d")]
     assert len(rows) == 1
-    assert rows[0].rstrip().endswith("| A        |")
+    assert rows[0].rstrip().endswith("| A is better |")
     assert run_command([*base, "--format", "csv"]) == 0
     (line,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert float(line["difference"]) == only(compare(tmp_path, "a", "b"), "psnr").difference

@@ -9,10 +9,11 @@ from bench.cli import run_command
 from bench.errors import UsageError
 from bench.results.findings import write_findings
 from bench.results.model import read_results
+from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.protocols import get_protocol
 from bench.system.generated import replace_block
 
-from ..helpers.table_rows import add, draw
+from ..helpers.table_rows import CASES, add, draw
 
 
 def add_run(
@@ -25,6 +26,12 @@ def add_run(
     add(results, method, cases={"psnr": draw(len(method), psnr, 0.3)}, encoders=encoders, **other)
 
 
+def add_trainings(results: Path, method: str, psnr: float, density: float = 1.0, **other) -> None:
+    """Three seeds of one method."""
+    for seed in range(3):
+        add_run(results, method, psnr + 0.02 * seed, density + 0.001 * seed, seed=seed, **other)
+
+
 def findings(results: Path) -> str:
     return write_findings(read_results(results))
 
@@ -35,15 +42,17 @@ def line_of(text: str, start: str) -> str:
 
 
 def test_the_order_of_the_table_is_that_of_the_numbers(tmp_path: Path) -> None:
-    add_run(tmp_path, "x2ctgan", 21.0)
-    add_run(tmp_path, "codediff", 19.0)
-    add_run(tmp_path, "ccx_raynet", 20.0)
-    line = line_of(findings(tmp_path), "| volumes | PSNR")
+    add_trainings(tmp_path, "x2ctgan", 21.0)
+    add_trainings(tmp_path, "codediff", 19.0)
+    add_trainings(tmp_path, "ccx_raynet", 20.0)
+    text = findings(tmp_path)
+    line = line_of(text, "| volumes | PSNR")
     assert "CodeDiff3D > CCX-rayNet > X2CT-GAN" in line  # printed 27.53, 24.70, 24.01 dB
     assert "X2CT-GAN > CCX-rayNet > CodeDiff3D" in line
     assert "-1.00" in line
     assert "p < 0.001" in line
     assert "| -1.9" in line
+    assert "first in 2 of 2 columns" in line_of(text, "**The printed order.**")  # density and PSNR
 
 
 def test_an_order_that_is_reproduced_is_called_the_same(tmp_path: Path) -> None:
@@ -54,10 +63,34 @@ def test_an_order_that_is_reproduced_is_called_the_same(tmp_path: Path) -> None:
     assert "same" in line
 
 
-def test_density_is_ordered_by_its_distance_from_real_cases_not_by_its_size(tmp_path: Path) -> None:
+def test_a_tie_with_the_first_counts_as_one_and_has_its_detectable_difference(tmp_path: Path) -> None:
+    for seed, (ours, other, third) in enumerate(((20.0, 21.0, 12.0), (21.0, 20.2, 12.1), (20.2, 20.3, 12.2))):
+        add_run(tmp_path, "codediff", ours, seed=seed, density=2.0)
+        add_run(tmp_path, "x2ctgan", other, seed=seed)
+        add_run(tmp_path, "ccx_raynet", third, seed=seed)
+    text = findings(tmp_path)
+    assert re.search(r", p = \d\.\d+, detectable \d+\.\d\d dB \|", line_of(text, "| volumes | PSNR"))
+    said = "The printed first is first here in 1 of 2; it is first or not distinguishable from the first in 2."
+    assert said in line_of(text, "**The printed order.**")
+    for seed in range(3):
+        add_run(tmp_path, "ccx_raynet", 25.0 + 0.1 * seed, seed=seed)
+    assert "not distinguishable from the first in 1." in line_of(findings(tmp_path), "**The printed order.**")
+
+
+def test_one_training_is_no_verdict_on_the_order(tmp_path: Path) -> None:
+    add_run(tmp_path, "x2ctgan", 21.0, density=0.9)
+    add_trainings(tmp_path, "codediff", 19.0)
+    text = findings(tmp_path)
+    assert "of this training" in line_of(text, "| volumes | PSNR")
+    assert "In 1 there is no verdict: one of the two was trained once" in line_of(text, "**The printed order.**")
+
+
+def test_density_has_a_line_by_its_arrow_and_one_by_its_distance_from_real_cases(tmp_path: Path) -> None:
     add_run(tmp_path, "codediff", 19.0, density=2.0)
     add_run(tmp_path, "x2ctgan", 19.0, density=1.0)
-    assert "X2CT-GAN > CodeDiff3D |" in line_of(findings(tmp_path), "| volumes | Density")
+    text = findings(tmp_path)
+    assert line_of(text, "| volumes | Density |").count("CodeDiff3D > X2CT-GAN |") == 2
+    assert line_of(text, "| volumes | Density, distance").count("X2CT-GAN > CodeDiff3D |") == 2
 
 
 def test_results_of_another_version_of_the_protocol_have_a_section_of_their_own(tmp_path: Path) -> None:
@@ -72,15 +105,35 @@ def test_results_of_another_version_of_the_protocol_have_a_section_of_their_own(
     assert "real training cases score 3.30" in sections[True]
 
 
-def test_a_method_below_a_floor_is_named_and_one_above_is_not(tmp_path: Path) -> None:
+def test_methods_are_sorted_by_what_tests_against_a_floor_say(tmp_path: Path) -> None:
     add_run(tmp_path, "mean", 18.0)
-    add_run(tmp_path, "x2ctgan", 21.0)
-    add_run(tmp_path, "codediff", 16.0)
+    add_trainings(tmp_path, "x2ctgan", 21.0)
+    add_trainings(tmp_path, "codediff", 16.0)
+    for seed, psnr in enumerate((16.0, 18.5, 20.0)):
+        add_run(tmp_path, "ccx_raynet", psnr, seed=seed)
+    add_run(tmp_path, "mednerf", 25.0)
     line = line_of(findings(tmp_path), "- **PSNR of volumes against mean training volume**")
-    assert "worse: CodeDiff3D" in line
-    assert "X2CT-GAN" not in line
-    add_run(tmp_path, "codediff", 19.0)
+    assert re.search(
+        r"better: X2CT-GAN; worse: CodeDiff3D \(-2.*, p .*\); cannot be told apart: CCX-rayNet \(.*detectable \d.*\); "
+        r"no verdict: MedNeRF \(\+6.*of this training\)\.$",
+        line,
+    )
+
+
+def test_every_method_may_be_better_than_a_floor(tmp_path: Path) -> None:
+    add_run(tmp_path, "mean", 18.0)
+    add_trainings(tmp_path, "x2ctgan", 21.0)
+    add_trainings(tmp_path, "codediff", 20.0)
     assert "every method is better" in line_of(findings(tmp_path), "- **PSNR of volumes against mean training")
+
+
+def test_methods_are_called_higher_than_real_cases_where_a_test_says_so(tmp_path: Path) -> None:
+    add_trainings(tmp_path, "codediff", 19.0, density=1.3)
+    add_trainings(tmp_path, "x2ctgan", 19.0, density=1.0)
+    add_run(tmp_path, "mednerf", 19.0, density=2.0)
+    for seed, density in enumerate((0.9, 1.2, 1.6)):
+        add_run(tmp_path, "ccx_raynet", 19.0, density=density, seed=seed)
+    assert "; higher than real cases: CodeDiff3D. A high density" in line_of(findings(tmp_path), "- **Density:**")
 
 
 @pytest.mark.parametrize(("blurred", "warned"), [(1.7, True), (1.0, False)])
@@ -96,11 +149,17 @@ def test_another_definition_that_turns_the_order_is_shown(tmp_path: Path) -> Non
         add_run(tmp_path, method, theirs, protocol="paper-2023")
     line = line_of(findings(tmp_path), "| PSNR")
     assert "paper-2023" in line
-    assert "CodeDiff3D > X2CT-GAN" in line
-    assert "X2CT-GAN > CodeDiff3D" in line
-    assert "25.9" in line or "26.0" in line
+    assert line.index("CodeDiff3D > X2CT-GAN") < line.index("X2CT-GAN > CodeDiff3D")
     add_run(tmp_path, "codediff", 19.0, seed=1)  # no longer the same predictions under both
     assert "paper-2023" not in findings(tmp_path)
+
+
+def test_what_is_scored_against_its_own_encoding_has_no_place_in_an_order(tmp_path: Path) -> None:
+    for method, truth in (("x2ctgan", TRUTH_CT), ("ccx_raynet", TRUTH_CT), ("codediff", TRUTH_ENCODED)):
+        add_run(tmp_path, method, 20.0 + len(method))
+        add_run(tmp_path, method, 30.0 - len(method), protocol="paper-2023", note=truth)
+    line = line_of(findings(tmp_path), "| PSNR")
+    assert "| X2CT-GAN > CCX-rayNet | CCX-rayNet > X2CT-GAN | CodeDiff3D 2" in line
 
 
 @pytest.mark.parametrize("given", ["0" * 8, "f" * 8], ids=["before", "after"])
@@ -108,11 +167,11 @@ def test_pretrained_weights_do_not_stand_for_what_was_trained(given: str, tmp_pa
     for seed in (0, 1):
         weights = {"run_id": f"x2ctgan-lidc-tiny-s{seed}-{given}", "origin": "pretrained"}
         add_run(tmp_path, "x2ctgan", 40.0, seed=seed, **weights)
-    add_run(tmp_path, "x2ctgan", 21.0)
+    add_trainings(tmp_path, "x2ctgan", 21.0)
     add_run(tmp_path, "codediff", 19.0)
     add_run(tmp_path, "mean", 30.0)
     line = line_of(findings(tmp_path), "- **PSNR of volumes")
-    assert "X2CT-GAN (-9." in line.partition("worse:")[2]
+    assert "X2CT-GAN (-9." in line.partition("worse:")[2].partition("no verdict")[0]
 
 
 def test_results_of_another_preset_are_never_mixed_in(tmp_path: Path) -> None:
@@ -159,3 +218,13 @@ def test_one_seed_says_nothing_of_seeds(tmp_path: Path) -> None:
     add_run(tmp_path, "x2ctgan", 21.0)
     add_run(tmp_path, "codediff", 19.0)
     assert "**Seeds:**" not in findings(tmp_path)
+
+
+def test_equal_and_single_cases_make_no_sentence_nan(tmp_path: Path) -> None:
+    for method in ("codediff", "x2ctgan", "mean"):
+        for seed in (0, 1):
+            cases = {"psnr": dict.fromkeys(CASES, 20.0), "mae": {CASES[0]: 0.1}}
+            add(tmp_path, method, seed, cases=cases, protocol_hash=get_protocol("ct3d-1").sha256())
+    text = findings(tmp_path)
+    assert not re.search(r"\b(nan|inf|None)\b", text)
+    assert "cannot be told apart: CodeDiff3D (+0.00 [+0.00, +0.00], p = 1.000, detectable 0.00 dB)" in text

@@ -1,18 +1,19 @@
-"""The leaderboard: sorted, with intervals over cases, floors apart, and stale files are found."""
+"""The leaderboard: sorted, with intervals and tests over cases and seeds, floors apart, and stale files are found."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from bench.cli import run_command
 from bench.errors import UsageError
-from bench.metrics.stats import mean_intervals
+from bench.metrics.stats import estimate_mean
 from bench.results.leaderboard import build_leaderboard, write_document
 from bench.results.model import read_results
 from bench.results.table_model import Table, TableBlock
 
-from ..helpers.table_rows import add, cards, draw  # noqa: F401 - cards is a fixture
+from ..helpers.table_rows import CASES, add, cards, draw  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
 
@@ -47,18 +48,36 @@ def test_methods_that_look_equal_share_a_place(tmp_path: Path) -> None:
     assert "| 3. c " in write_document(board(tmp_path), "psnr")
 
 
-def test_intervals_are_over_cases_of_the_mean_of_seeds(tmp_path: Path) -> None:
-    runs = [draw(seed, 20.0 + seed) for seed in (0, 1)]
+def test_intervals_are_over_cases_and_seeds_and_stay_in_the_range_of_their_metric(tmp_path: Path) -> None:
+    runs = [draw(seed, 20.0 + seed) for seed in (0, 1, 2)]
     for seed, values in enumerate(runs):
-        add(tmp_path, "a", seed, cases={"psnr": values})
+        errors = dict.fromkeys(CASES, 0.001 + 0.002 * seed)
+        add(tmp_path, "a", seed, cases={"psnr": values, "mae": errors})
     (row,) = volumes(tmp_path).methods
     by_run = np.array([list(values.values()) for values in runs])
-    expected = mean_intervals(by_run.mean(0)[:, None])
-    assert row.cells[0].value == pytest.approx(expected.mean[0])
-    assert row.cells[0].interval == pytest.approx((expected.low[0], expected.high[0]))
-    text = write_document(board(tmp_path), "psnr")
+    expected = estimate_mean(by_run)
     spread = np.std(by_run.mean(1), ddof=1)
-    assert f"{expected.mean[0]:.2f} ± {spread:.2f} [{expected.low[0]:.2f}, {expected.high[0]:.2f}]" in text
+    assert row.cells[0].value == pytest.approx(by_run.mean())
+    assert row.cells[0].interval == pytest.approx(expected.interval)
+    text = write_document(board(tmp_path), "psnr")
+    assert f"{by_run.mean():.2f} ± {spread:.2f} [{expected.interval[0]:.2f}, {expected.interval[1]:.2f}]" in text
+    (of_mae,) = (cell for cell in row.cells if cell.metric == "mae")
+    assert of_mae.interval == (0.0, pytest.approx(0.003 + 0.002 / 3**0.5 * t.isf(0.025, 2)))
+
+
+def test_what_tests_say_of_the_order_stands_under_the_table(tmp_path: Path) -> None:
+    for method, first in (("a", 30.0), ("b", 29.9), ("c", 20.0)):
+        for seed in range(3):
+            add(tmp_path, method, seed, cases={"psnr": draw(0, first + 0.1 * seed)})
+    add(tmp_path, "d", cases={"psnr": draw(0, 19.0)})
+    add(tmp_path, "floor", cases={"psnr": draw(0, 40.0)})
+    said = volumes(tmp_path).tested
+    assert said.startswith("First by PSNR: a. It is better than c. It cannot be told apart")
+    detectable = float(said.partition("from b (")[2].partition(" dB)")[0])
+    assert 0.1 < detectable < 1.0
+    assert said.endswith("Without a verdict, for one of the two was trained once: d.")
+    assert said in write_document(board(tmp_path), "psnr")
+    assert volumes(tmp_path, "ssim").tested == ""  # nothing has it
 
 
 def test_floors_stand_apart_and_partial_runs_have_no_place(tmp_path: Path) -> None:
@@ -99,7 +118,7 @@ def test_presets_and_datasets_never_share_a_block_and_the_largest_comes_first(tm
 
 def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: Path, capsys) -> None:
     out, readme = tmp_path / "board.md", tmp_path / "README.md"
-    readme.write_text("# Title\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nafter\n")
+    readme.write_text("# Title\n\n<!-- leaderboard -->\nstale\n<!-- /leaderboard -->\n\nafter\n")
     base = ["leaderboard", "--out", str(out), "--readme", str(readme), "--results-dir", str(tmp_path)]
     assert run_command([*base, "--check"]) == 1
     assert not out.exists()
@@ -117,7 +136,7 @@ def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: P
     assert text.startswith("# Title\n\n<!-- leaderboard -->\n")
     assert text.endswith("<!-- /leaderboard -->\n\nafter\n")
     assert "1. a" in text
-    assert "old" not in text
+    assert "stale" not in text
     readme.write_text(text.replace("1. a", "1. b"))
     assert run_command([*base, "--check"]) == 1
     assert run_command([*base, "--by", "ssim", "--check"]) == 1
@@ -126,9 +145,9 @@ def test_the_command_writes_checks_and_names_the_command_that_renews(tmp_path: P
 def test_a_readme_is_touched_only_when_it_is_named_and_needs_its_marks(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     readme = tmp_path / "README.md"
-    readme.write_text("<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n")
+    readme.write_text("<!-- leaderboard -->\nstale\n<!-- /leaderboard -->\n")
     assert run_command(["leaderboard"]) == 0
-    assert "old" in readme.read_text()
+    assert "stale" in readme.read_text()
     readme.write_text("# Title\n<!-- leaderboard -->\n")
     assert run_command(["leaderboard", "--readme", "README.md"]) == 2
     assert "needs one line <!-- leaderboard -->" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.metrics import METRICS, Metric
+from bench.plugins.registry import discover_methods
 from bench.results.audit import list_lines
 from bench.results.compare import compare_methods
 from bench.results.leaderboard import build_leaderboard
@@ -23,8 +24,9 @@ def test_a_metric_that_is_registered_appears_wherever_people_read(
 ) -> None:
     monkeypatch.setitem(METRICS, SHARPNESS.key, SHARPNESS)
     for method, mean in (("codediff", 8.0), ("x2ctgan", 6.0)):
-        cases = {"sharpness": draw(ord(method[0]), mean, 0.1), "psnr": draw(0, 20.0)}
-        add(tmp_path, method, cases=cases)
+        for seed in (0, 1):
+            cases = {"sharpness": draw(ord(method[0]), mean + 0.01 * seed, 0.1), "psnr": draw(0, 20.0)}
+            add(tmp_path, method, seed, cases=cases)
     results = read_results(tmp_path)
     (volumes,) = build_tables("2", results)
     assert volumes.columns[-1] == "↑ Sharpness, lp/mm"
@@ -43,3 +45,28 @@ def test_a_metric_that_is_registered_appears_wherever_people_read(
 def test_every_column_is_of_a_metric_that_has_values_there() -> None:
     for metric in METRICS.values():
         assert set(metric.tables) <= set(metric.spaces) & set(SPACES), metric.key
+
+
+@pytest.mark.parametrize(("kind", "deterministic"), [("floor", True), ("method", False)])
+def test_cards_say_of_floors_and_of_no_trained_method_that_no_seed_matters(kind: str, deterministic: bool) -> None:
+    """A trained method that said so would be compared as if all its trainings were equal."""
+    cards_of_kind = [plugin.card for plugin in discover_methods()[0].values() if plugin.card.kind == kind]
+    assert {card.deterministic for card in cards_of_kind} == {deterministic}
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("method", "origin", "deterministic"),
+    [
+        ("floor", "builtin", True),
+        ("floor", "external", False),
+        ("x2ctgan", "builtin", False),
+        ("mine", "plugin", False),
+    ],
+)
+def test_what_is_not_known_to_be_deterministic_is_taken_for_trained(
+    method: str, origin: str, deterministic: bool, tmp_path: Path
+) -> None:
+    add(tmp_path, method, origin=origin)
+    ((entry,),) = (block.entries for block in read_results(tmp_path).blocks)
+    assert entry.deterministic is deterministic
