@@ -17,6 +17,10 @@ Source = Annotated[
 ]
 Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")]
 Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")]
+Samples = Annotated[
+    int,
+    typer.Option(min=1, help="Reconstructions of each case by a method that draws; scored one, as mean and as best."),
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
 Unit = Annotated[

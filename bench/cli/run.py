@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Seeds, Source, parse_list, parse_numbers
+from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Samples, Seeds, Source, parse_list, parse_numbers
 from bench.cli.usage import check_choices
 
 
@@ -24,6 +24,7 @@ def run(
     ] = None,
     source: Source = "auto",
     protocol: Protocol = "ct3d-1",
+    samples: Samples = 1,
     device: Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
@@ -67,6 +68,7 @@ def run(
             runs_dir=runs_dir,
             results_dir=results_dir,
             from_pretrained=from_pretrained,
+            samples=samples,
         )
         try:
             run_one(request, progress)

@@ -11,6 +11,7 @@ from bench.cli.options import (
     Protocol,
     ResultsDir,
     RunsDir,
+    Samples,
     Seeds,
     Source,
     make_console,
@@ -34,6 +35,7 @@ def sweep(
     ] = [],  # noqa: B006
     source: Source = "auto",
     protocol: Protocol = "ct3d-1",
+    samples: Samples = 1,
     device: Device = "auto",
     runs_dir: RunsDir = Path("runs"),
     results_dir: ResultsDir = Path("results"),
@@ -89,6 +91,7 @@ def sweep(
             varied=tuple(vary),
             protocol=protocol,
             source=source,
+            samples=samples,
             device=device,
             runs_dir=runs_dir,
             results_dir=results_dir,

@@ -10,7 +10,7 @@ from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "code", "time"]
-Family = Literal["distortion", "likelihood", "fidelity", "cost"]
+Family = Literal["distortion", "samples", "likelihood", "fidelity", "cost"]
 Axis = Literal["d", "h", "w"]
 AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
@@ -38,7 +38,7 @@ class Metric:
     @property
     def sortable(self) -> bool:
         """Whether a leaderboard may be sorted by it."""
-        return self.family == "distortion" and bool(self.tables)
+        return self.family in ("distortion", "samples") and bool(self.tables)
 
 
 _3D: tuple[Space, ...] = ("3d",)
@@ -56,11 +56,22 @@ BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases 
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
+SAMPLED = ("ssim", "psnr", "mse", "mae")  # what the mean and the best of K samples of a case are scored by
+MEAN_OF_K, BEST_OF_K = "_mean_of_k", "_best_of_k"  # `psnr_mean_of_k` is the PSNR of the mean volume of K samples
+OF_K = {MEAN_OF_K: "mean of K", BEST_OF_K: "best of K"}  # suffix → what is scored in place of one sample
+INTERVAL_COVERAGE = "interval_coverage"
 
 
 def _controls_of(metric: Metric) -> Iterator[Metric]:
     for suffix, control in CONTROLS.items():
         yield replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}", tables=())
+
+
+def _of_samples(metric: Metric) -> Iterator[Metric]:
+    for suffix, what in OF_K.items():
+        shown = _3D if metric.key + suffix == "psnr" + MEAN_OF_K else ()
+        label = f"{metric.label}, {what}"
+        yield replace(metric, key=metric.key + suffix, label=label, spaces=_3D, tables=shown, family="samples")
 
 
 METRICS: dict[str, Metric] = {  # columns of tables stand in this order
@@ -81,6 +92,9 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
         Metric(
+            INTERVAL_COVERAGE, "Truth inside K samples", "toward_baseline", "", (0.0, 1.0), "case", _3D, 3, "samples"
+        ),
+        Metric(
             "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
         ),
         Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
@@ -89,6 +103,14 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
 }
 
 
+METRICS |= {entry.key: entry for key in SAMPLED for entry in _of_samples(METRICS[key])}
+
+
 def metrics_shown(space: Space) -> tuple[str, ...]:
-    """Return the metrics that the tables of `space` show, in the order of their columns."""
-    return tuple(key for key, metric in METRICS.items() if space in metric.tables)
+    """Return the metrics that the tables of `space` show, measured or not, in the order of their columns."""
+    return tuple(key for key, metric in METRICS.items() if space in metric.tables and metric.family != "samples")
+
+
+def sample_metrics_shown(space: Space) -> tuple[str, ...]:
+    """Return the metrics of several samples that the tables of `space` show where something has them."""
+    return tuple(key for key, metric in METRICS.items() if space in metric.tables and metric.family == "samples")

@@ -9,7 +9,7 @@ from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import Difference, compare_entries
-from bench.results.model import BLOCK_KEYS, Column, Entry, Results, columns_shown
+from bench.results.model import BLOCK_KEYS, FAIR, Column, Entry, Results, columns_shown, draws
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring.protocols import DEFAULT, say_version
 
@@ -35,6 +35,25 @@ class Comparison:
     cases: int  # that both have
     differences: tuple[Difference, ...]
     most: int  # cases of the one that has more
+
+    @property
+    def remark(self) -> str:
+        """What to know where one of the two draws one of many volumes and the other none; empty of two of a kind."""
+        sides = {"A": self.first, "B": self.second}
+        drawing = [side for side, entry in sides.items() if draws(entry.method)]
+        counts = {side: "/".join(map(str, entry.samples)) for side, entry in sides.items() if entry.samples}
+        if any((d.space, d.metric) == FAIR for d in self.differences):
+            of = {side: f"{count} samples" if count != "1" else "its one volume" for side, count in counts.items()}
+            told = " and ".join(f"{side} that of {many}" for side, many in of.items())
+            return f"Mean of K: {told}." if drawing else ""
+        if len(drawing) != 1:
+            return ""
+        lacking = [side for side in sides if side not in counts]
+        return (
+            f"{drawing[0]} draws one of many possible volumes, the other method none: one sample has a lower PSNR than "
+            f"the mean of several, which compares. {' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no "
+            "mean of K; `bench run --samples K` makes it."
+        )
 
     @property
     def header(self) -> str:

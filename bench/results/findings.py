@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import kendalltau
 
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, NLL, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import LEVEL
 from bench.results.inference import Difference, compare_entries, estimate_means
 from bench.results.model import (
@@ -23,6 +23,7 @@ from bench.results.model import (
     Results,
     belongs,
     columns_shown,
+    draws,
     place_of,
     title_and_kind,
 )
@@ -93,7 +94,7 @@ def write_findings(results: Results) -> str:
         cases = max(len(entry.by_case) for entry in field.methods)
         parts.append(f"## {facts['dataset']}, {facts['source']} data, preset {facts['preset']}")
         parts.append(f"{cases} {facts['split']} cases, protocol {field.protocol}; seeds: {seeds}.")
-        bullets = [*_floors(field), *_ceilings(field), *_seeds(field), *_controls(field), *_likelihood(field)]
+        bullets = [line for say in BULLETS for line in say(field)]
         parts += [*_printed_order(field), *(["\n".join(f"- {line}" for line in bullets)] if bullets else [])]
         parts += _redefined(field, others)
     return "\n\n".join(parts) or NOTHING
@@ -179,6 +180,24 @@ def _seeds(field: Field) -> Iterator[str]:
     if len(orders) > 1:
         verdict = f"; the {len(common)} seeds give {len(orders)} different orders"
     yield f"**Seeds:** {_label(FIRST)}, mean ± sd over seeds: {spreads}{verdict}."
+
+
+def _samples(field: Field) -> Iterator[str]:
+    """State what one sample, the mean and the best of several score, and how often they enclose the CT."""
+    for entry in field.methods:
+        if draws(entry.method) and entry.samples:
+            parts = [f"one sample {_mean(entry, FIRST)}"]
+            for suffix, what in OF_K.items():
+                column: Column = (FIRST[0], FIRST[1] + suffix)
+                if entry.values([column]).notna().any(axis=None):
+                    parts.append(f"{what} {_mean(entry, column)}")
+            enclosed: Column = (FIRST[0], INTERVAL_COVERAGE)
+            if entry.values([enclosed]).notna().any(axis=None):
+                parts.append(f"the lowest and the highest enclose the CT in {_mean(entry, enclosed)} of the voxels")
+            counts = ", ".join(map(str, entry.samples))
+            yield f"**Samples:** {_label(FIRST)}, {_title(entry.method)}, K = {counts}: {'; '.join(parts)}."
+        elif draws(entry.method):
+            yield f"**Samples:** {_title(entry.method)} draws one of many volumes; no mean of several was measured."
 
 
 def _controls(field: Field) -> Iterator[str]:
@@ -317,3 +336,6 @@ def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _title(method: str) -> str:
     return title_and_kind(method)[0]
+
+
+BULLETS = (_floors, _ceilings, _seeds, _samples, _controls, _likelihood)  # in the order they are read

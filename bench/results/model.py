@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, MEAN_OF_K, METRICS, Space, metrics_shown, sample_metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
@@ -24,6 +24,8 @@ from bench.scoring.store import load_results, read_runs
 Kind = Literal["method", "floor", "ceiling"]
 Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
+FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
+"""What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
 ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
@@ -134,6 +136,12 @@ class Entry:
         rows = rows[(rows["space"] == column[0]) & (rows["metric"] == column[1] + suffix) & rows["value"].notna()]
         return rows["value"].groupby(rows["rep"].str.split(".").str[0]).mean()
 
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Of how many samples its means are, ascending: 1 of a method that draws nothing; empty without any."""
+        mine = self.rows[_is_of_case(self.rows) & (self.rows["metric"] == FAIR[1]) & self.rows["value"].notna()]
+        return tuple(sorted(map(int, mine["n"].unique())))
+
     def distance(self, column: Column) -> float | None:
         """Return the mean over runs of a value less the same run's control of real cases; None without one."""
         real = {s.run_id: s.value for s in self.summaries.get((column[0], column[1] + BASELINE_SUFFIX), ())}
@@ -230,7 +238,8 @@ def read_results(results_dir: Path) -> Results:
 
 def columns_shown() -> list[Column]:
     """Return every column of single cases that tables show."""
-    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space))
+    of_space = {space: (*metrics_shown(space), *sample_metrics_shown(space)) for space in SPACES}
+    shown = ((space, metric) for space, metrics in of_space.items() for metric in metrics)
     return [column for column in shown if METRICS[column[1]].level == "case"]
 
 
@@ -258,6 +267,12 @@ def can_measure(method: str, metric: str) -> bool:
     """Return whether a method can have a value of a metric, as far as its card is known."""
     card = method_card(method)
     return card is None or METRICS[metric].family != "likelihood" or "likelihood" in card.capabilities
+
+
+def draws(method: str) -> bool:
+    """Return whether a method's card says that it draws one of many possible volumes."""
+    card = method_card(method)
+    return card is not None and "samples" in card.capabilities
 
 
 def place_of(facts: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import unknown_name
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown, sample_metrics_shown
 from bench.results.model import (
     SPACES,
     Block,
@@ -22,6 +22,7 @@ from bench.results.model import (
     Summary,
     belongs,
     can_measure,
+    draws,
     title_and_kind,
     truth_of,
 )
@@ -29,6 +30,11 @@ from bench.results.published import PRINTED_TITLES, Published, find_doubts, list
 from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.scoring.protocols import PROTOCOLS, say_version
 
+ONE_SAMPLE: Column = ("3d", "psnr")
+UNFAIR = (
+    "PSNR of one sample of many; that of the mean of several, which compares with methods that draw nothing, was not "
+    "measured (`bench run --samples K`)"
+)
 TIME_TABLE = "4"
 NO_RUN = "no run yet; published numbers alone"
 TIME_STEPS = 100_000  # the paper states training times for this many
@@ -51,11 +57,12 @@ class TableSpec:
     dataset: str  # with its variants: lidc-x2ct belongs to lidc
     space: Space
     by: str = ""  # the metric that comes first
+    more: tuple[str, ...] = ()  # metrics of several samples, which come last
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
-        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space)))))
+        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space), *self.more))))
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -102,7 +109,10 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
 def build_table(spec: TableSpec, results: Results) -> Table:
     """Return one table of means over cases, the largest grid first."""
     notes = Footnotes()
-    mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
+    mine = [block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset)]
+    found = (item for block in mine for entry in block.entries for item in entry.summaries.items())
+    known = {column for column, summaries in found if any(summary.known for summary in summaries)}
+    spec = replace(spec, more=tuple(m for m in sample_metrics_shown(spec.space) if (spec.space, m) in known))
     blocks = [made for block in mine if (made := _build_block(spec, notes, block))]
     if not blocks:
         rows = (_build_row(spec, notes, method, None) for method in list_methods(spec.printed))
@@ -174,6 +184,8 @@ def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, ent
     measured = entry and entry.summaries.get((spec.space, metric))
     if entry and measured:
         cell = _summarise((spec.space, metric), measured, entry, notes)
+        if (spec.space, metric) == ONE_SAMPLE and draws(method) and not entry.samples:
+            cell = replace(cell, marks=cell.marks + notes.mark(f"{entry.name}: {UNFAIR}"))
     else:
         cell = Cell(metric, "not_run" if can_measure(method, metric) else "cannot")
     if (method, metric) not in spec.printed or (entry and entry.origin == "external"):

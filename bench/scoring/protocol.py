@@ -4,6 +4,7 @@ Each field is read by the function that makes the numbers, and enters the hash. 
 is covered by the version of its function: a protocol's hash changes with either. The protocols stand in protocols.py.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -26,6 +27,8 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "released X2CT-GAN": 1,  # released_x2ct.py
     "X-ray images": 1,  # xrays.py
     "bits": 1,  # bits.py
+    "samples": 1,  # samples.py
+    "ranks": 1,  # metrics/ensembles.py
     "sets": 1,  # sets.py
     "features": 1,  # fidelity.py: encode
     "blur": 1,
@@ -51,8 +54,18 @@ USED = {  # part of a protocol → the versions that its numbers depend on
     "projections": ("projections", *_WHOLE),
     "turn": ("X-ray images", "projector", *_WHOLE),
     "likelihood": ("bits", "1-HU bins"),
+    "samples": ("samples", "ranks", *_WHOLE),
     "fidelity": ("sets", "features", "encoder", "stretch", "blur", "baseline", "neighbours"),
 }
+
+
+TISSUES = (
+    ("air", -math.inf, -950.0),
+    ("lung", -950.0, -500.0),
+    ("fat", -500.0, -30.0),
+    ("soft", -30.0, 200.0),
+    ("bone", 200.0, math.inf),
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,14 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """What several samples of a case say together, where its predictions hold them."""
+
+    scores: WholeArrays = WholeArrays()  # of their mean volume, and of each of them
+    tissues: tuple[tuple[str, float, float], ...] = TISSUES  # name, least and first HU beyond, of the CT's voxels
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """How density, coverage, precision and recall are computed."""
 
@@ -134,13 +155,15 @@ class Protocol:
     projections: WholeArrays | None = None  # of maximum-intensity projections along each axis
     turn: Turn | None = None
     likelihood: Literal["1-hu-bins"] | None = None
+    samples: Samples | None = None
     fidelity: Fidelity | None = None
     quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash
 
     def versions(self) -> dict[str, int]:
         """Return the versions of the functions that make the numbers."""
         parts = ["every", type(self.distortion).__name__]
-        parts += [part for part in ("projections", "turn", "likelihood", "fidelity") if getattr(self, part) is not None]
+        optional = ("projections", "turn", "likelihood", "samples", "fidelity")
+        parts += [part for part in optional if getattr(self, part) is not None]
         return {name: VERSIONS[name] for part in parts for name in USED[part]}
 
     def sha256(self) -> str:
@@ -167,6 +190,7 @@ class CaseScore:
     metric: str
     value: float | None
     note: str = ""
+    n: int = 1  # samples of the case behind it
 
 
 @dataclass(frozen=True)
