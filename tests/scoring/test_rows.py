@@ -157,9 +157,12 @@ def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
         low, high = metric.range
         assert low is None or high is None or low < high
     assert {m.key for m in METRICS.values() if m.direction == "toward_baseline"} == {
-        f"{name}{suffix}"
-        for name in ("density", "coverage", "precision", "recall")
-        for suffix in ("", "_baseline", "_blurred")
+        "interval_coverage",
+        *(
+            f"{name}{suffix}"
+            for name in ("density", "coverage", "precision", "recall")
+            for suffix in ("", "_baseline", "_blurred")
+        ),
     }
 
 
