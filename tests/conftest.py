@@ -12,7 +12,8 @@ import pytest
 
 from bench.cases import Cases
 from bench.cli import run_command
-from bench.scoring.protocols import DEFAULT, PROTOCOLS
+from bench.scoring import DEFAULT
+from bench.scoring.protocols import PROTOCOLS
 from bench.system.files import locked
 
 from .helpers import toy_data

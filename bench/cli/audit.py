@@ -81,7 +81,7 @@ def _scored(
     from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
     from bench.results.audit import compare_protocols, compare_protocols_on_case, read_case
-    from bench.scoring.protocols import PROTOCOLS
+    from bench.scoring.protocols import list_definitions
     from bench.scoring.score import external_run, score_predictions
     from bench.system.progress import Progress
 
@@ -102,12 +102,12 @@ def _scored(
         return compare_protocols_on_case(f"{name}, {card.source} data, case {case}", volumes)
     if run is not None:
         with run.folder.locked():
-            rows = {protocol.id: run.score(protocol, progress, target) for protocol in PROTOCOLS.values()}
+            rows = {protocol.id: run.score(protocol, progress, target) for protocol in list_definitions()}
     else:
         facts = external_run(predictions, cases, "audited", preset, split, None)
         rows = {
             protocol.id: score_predictions(facts, cases, predictions, protocol, unit=unit, device=target)
-            for protocol in PROTOCOLS.values()
+            for protocol in list_definitions()
         }
     return compare_protocols(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
 

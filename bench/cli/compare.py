@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from bench.cli.options import OnlyDataset, OnlyPreset, OnlyProtocol, OnlySource, OnlySplit, ResultsDir, make_console
+from bench.scoring import DEFAULT
 
 
 def compare(
@@ -34,7 +35,10 @@ def compare(
     from bench.results.renderers import draw_markdown, draw_rich
 
     asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
-    comparisons, left_out = compare_methods(read_results(results_dir), first, second, metric, **asked)
+    results = read_results(results_dir)
+    comparisons, left_out = compare_methods(results, first, second, metric, **asked)
+    if protocol is None and (lack := results.tell_lack(DEFAULT)):
+        typer.echo(lack, err=True)
     for reason in left_out:
         typer.echo(f"left out: {reason}", err=True)
     if form == "csv":

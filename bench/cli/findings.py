@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, ResultsDir
+from bench.cli.options import Check, Published, ResultsDir
+from bench.scoring import PUBLISHED
 
 
 def findings(
     out: Annotated[
         Path, typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> is renewed.")
     ] = Path("results/FINDINGS.md"),
+    protocol: Published = PUBLISHED,
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
@@ -20,5 +22,5 @@ def findings(
     from bench.results.model import read_results
     from bench.system.generated import refresh
 
-    renew = f"bench findings --out {out} --results-dir {results_dir}"
-    typer.echo(refresh(generate_findings(read_results(results_dir), out), renew, check=check))
+    renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
+    typer.echo(refresh(generate_findings(read_results(results_dir), out, protocol), renew, check=check))

@@ -16,12 +16,13 @@ Source = Annotated[
     typer.Option(help="auto takes real scans where enough are prepared, else the embedded phantom."),
 ]
 Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")]
-Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-1`.")]
+Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-2`.")]
 Samples = Annotated[
     int,
     typer.Option(min=1, help="Reconstructions of each case by a method that draws; scored one, as mean and as best."),
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+Published = Annotated[str, typer.Option("--protocol", help="Protocol whose numbers the findings are of.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
 Unit = Annotated[
     Literal["hu", "unit"], typer.Option(help="hu: Hounsfield units; unit: [0, 1] over the dataset's window.")

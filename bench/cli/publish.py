@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, ResultsDir
+from bench.cli.options import Check, Published, ResultsDir
+from bench.scoring import PUBLISHED
 
 
 def publish(
@@ -16,6 +17,7 @@ def publish(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that is written to; left out, the one that is read.")
     ] = None,
+    protocol: Published = PUBLISHED,
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
@@ -30,5 +32,5 @@ def publish(
     folder = out or results_dir
     if not check:
         draw_picture(results_dir, folder)
-    renew = f"bench publish --readme {readme} --out {folder} --results-dir {results_dir}"
-    typer.echo(refresh(generate_all(results_dir, folder, readme), renew, check=check))
+    renew = f"bench publish --readme {readme} --out {folder} --protocol {protocol} --results-dir {results_dir}"
+    typer.echo(refresh(generate_all(results_dir, folder, readme, protocol), renew, check=check))

@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Samples, Seeds, Source, parse_list, parse_numbers
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 
 def run(
@@ -23,7 +24,7 @@ def run(
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
     source: Source = "auto",
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     samples: Samples = 1,
     device: Device = "auto",
     from_pretrained: Annotated[

@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 
 def score(
@@ -24,7 +25,7 @@ def score(
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
     preset: GridPreset = "tiny",
     unit: Unit = "hu",
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     split: Split = "test",
     source: Source = "auto",
     seed: Annotated[

@@ -19,6 +19,7 @@ from bench.cli.options import (
     parse_numbers,
 )
 from bench.cli.usage import check_choices
+from bench.scoring import DEFAULT
 
 
 def sweep(
@@ -34,7 +35,7 @@ def sweep(
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
     source: Source = "auto",
-    protocol: Protocol = "ct3d-1",
+    protocol: Protocol = DEFAULT,
     samples: Samples = 1,
     device: Device = "auto",
     runs_dir: RunsDir = Path("runs"),

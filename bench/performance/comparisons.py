@@ -41,7 +41,7 @@ from bench.pipeline.microbatch import to_device
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
 from bench.scoring.fidelity import calling_prdc, encode
-from bench.scoring.protocols import DEFAULT, get_protocol
+from bench.scoring.protocols import get_protocol
 from bench.study.runs import StudyRequest, find_runs, take_first
 from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
@@ -262,6 +262,6 @@ def cover(real: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 def encode_volumes(volumes: Sequence[torch.Tensor], cases: Cases) -> np.ndarray:
     """Return features (encoders, cases, features) of volumes under the default protocol."""
-    settings = get_protocol(DEFAULT).fidelity
+    settings = get_protocol().fidelity
     assert settings is not None
     return encode(volumes, cases.card.size, settings, torch.device("cpu"))["3d"]

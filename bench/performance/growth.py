@@ -19,9 +19,10 @@ from bench.performance.subjects import Request, Subject, find_offer, make_subjec
 from bench.pictures.drawing import colour_of, log_ticks, looks_of, marker_of
 from bench.plugins.registry import get_dataset
 from bench.projector import project
+from bench.scoring import DEFAULT
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseVolumes
-from bench.scoring.protocols import DEFAULT, get_protocol
+from bench.scoring.protocols import get_protocol
 
 SIDE, TOKENS, CASES, VIEWS = "volume side", "tokens", "cases", "views"
 AMOUNTS = {SIDE: (32, 64, 128, 256), TOKENS: (64, 256, 1024, 4096), CASES: (1, 2, 4, 8, 16), VIEWS: (1, 2, 4, 8, 16)}
@@ -88,7 +89,7 @@ def _project(spec: DatasetSpec, side: int, views: int) -> Work:
 
 def _score(side: int) -> Work:
     """All per-case numbers of the default protocol, for a volume and one that is a voxel off."""
-    protocol, truth = get_protocol(DEFAULT), _make_volume(side).astype(np.float64)
+    protocol, truth = get_protocol(), _make_volume(side).astype(np.float64)
     volumes = CaseVolumes(truth, np.roll(truth, 1, 0))
     return partial(score_case, volumes, protocol)
 

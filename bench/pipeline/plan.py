@@ -13,7 +13,9 @@ from bench.plugins.registry import get_dataset, get_method
 from bench.plugins.shipped_weights import Pretrained, find_pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
-from bench.scoring.protocols import DEFAULT, PROTOCOLS, Protocol, get_protocol
+from bench.scoring import DEFAULT
+from bench.scoring.protocol import Protocol
+from bench.scoring.protocols import PROTOCOLS, get_protocol
 
 Phase = Literal["fit", "predict", "score"]
 MOST_SAMPLES = 1000  # whose folders have names of three digits

@@ -8,19 +8,20 @@ from bench.results.findings import generate_findings
 from bench.results.leaderboard import BLOCK as LEADERBOARD
 from bench.results.leaderboard import DEFAULT_BY, generate_leaderboard
 from bench.results.model import read_results
+from bench.scoring import PUBLISHED
 from bench.system.generated import Generated, has_block
 
 
-def generate_all(results_dir: Path, out: Path, readme: Path) -> list[Generated]:
+def generate_all(results_dir: Path, out: Path, readme: Path, protocol: str = PUBLISHED) -> list[Generated]:
     """Return every text that is made from a folder of results alone, for the folder `out` and the blocks of a README.
 
-    A block the README lacks is left out.
+    A block the README lacks is left out. `protocol` is the one that the findings are of.
     The audit's block is not among them: it is made from a run's predictions, by `bench audit RUN --readme README`.
     """
     results = read_results(results_dir)
     return [
         *generate_leaderboard(results, DEFAULT_BY, out / "leaderboard.md", _if_marked(readme, LEADERBOARD)),
-        *generate_findings(results, out / "FINDINGS.md"),
+        *generate_findings(results, out / "FINDINGS.md", protocol),
         *generate_performance(results_dir, out, _if_marked(readme, PERFORMANCE)),
     ]
 

@@ -18,7 +18,7 @@ from bench.results.renderers import Sheet
 from bench.runs.predictions import Unit, encoded_truth, find_predictions, read_prediction
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, list_definitions
 from bench.scoring.rows import Score
 
 Place = tuple[Space, str, str]
@@ -51,7 +51,7 @@ def compare_protocols(title: str, rows_of: Mapping[str, Sequence[Score]]) -> She
 
 def compare_protocols_on_case(title: str, volumes: CaseVolumes) -> Sheet:
     """Return the numbers of one prediction under every protocol; those of whole sets have none."""
-    return _sheet(title, {p.id: score_case(volumes, p) for p in PROTOCOLS.values()})
+    return _sheet(title, {p.id: score_case(volumes, p) for p in list_definitions()})
 
 
 def read_case(folder: Path, cases: Cases, name: str, unit: Unit = "hu") -> CaseVolumes:

@@ -11,7 +11,8 @@ from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import Difference, compare_entries
 from bench.results.model import BLOCK_KEYS, FAIR, Column, Entry, Results, columns_shown, draws
 from bench.results.renderers import Sheet, draw_csv
-from bench.scoring.protocols import DEFAULT, say_version
+from bench.scoring import DEFAULT, PUBLISHED
+from bench.scoring.protocols import say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
 CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better")
@@ -71,9 +72,10 @@ def compare_methods(
 ) -> tuple[list[Comparison], list[str]]:
     """Compare two methods, configurations or runs wherever both were measured, the largest grid first.
 
-    Under the default protocol, if both were scored by it and none is asked for; by default in all metrics of single
-    cases that tables show. Returns also, in a sentence each, why a place where both were measured is left out: it is
-    not clear which of several results is meant, or there are fewer than three cases in common.
+    Where none is asked for, under the default protocol, or else that of the committed results, if both were scored by
+    it; by default in all metrics of single cases that tables show. Returns also, in a sentence each, why a place where
+    both were measured is left out: it is not clear which of several results is meant, or there are fewer than three
+    cases in common.
 
     Raises UsageError, in one line, where nothing is left or nothing was measured in the same way on the same data.
     """
@@ -82,7 +84,10 @@ def compare_methods(
         raise UsageError(f"{results.whose} has no scores of single cases to compare; run `bench run` first")
     left, right = (_find_entries(results, name, asked) for name in (first, second))
     comparisons, left_out = [], []
-    for ones, others in _pair(first, left, second, right, usual=asked.get("protocol") is None):
+    places = _pair(first, left, second, right)
+    if asked.get("protocol") is None:
+        places = _choose_protocol(places)
+    for ones, others in places:
         if len(ones) > 1 or len(others) > 1:
             left_out.append(_tell_several(results, (first, ones), (second, others)))
             continue
@@ -154,8 +159,8 @@ def _find_entries(results: Results, name: str, asked: Mapping[str, str | None]) 
     return found
 
 
-def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry], *, usual: bool) -> list[Place]:
-    """The entries of both that share all facts; with `usual` of the default protocol alone, where there are such."""
+def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]) -> list[Place]:
+    """The entries of both that share all facts."""
     places: dict[tuple[str, ...], Place] = {}
     for side, entries in enumerate((left, right)):
         for entry in entries:
@@ -164,9 +169,16 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
     if not shared:
         differing = min((_list_differing(a, b) for a in left for b in right), key=len)
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
-    default = [place for place in shared if place[0][0].facts["protocol"] == DEFAULT]
-    shared = default if usual and default else shared
     return sorted(shared, key=lambda place: (-place[0][0].runs["size"].fillna(0).iloc[0], _locate(place[0][0])))
+
+
+def _choose_protocol(places: Sequence[Place]) -> list[Place]:
+    """The places of the default protocol, or else of the published one; all, where neither has any."""
+    for protocol in (DEFAULT, PUBLISHED):
+        chosen = [place for place in places if place[0][0].facts["protocol"] == protocol]
+        if chosen:
+            return chosen
+    return list(places)
 
 
 def _compare(first: Entry, second: Entry, columns: Sequence[Column]) -> Comparison:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import kendalltau
 
+from bench.errors import UsageError
 from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import LEVEL
 from bench.results.inference import Difference, compare_entries, estimate_means
@@ -29,7 +30,8 @@ from bench.results.model import (
 )
 from bench.results.renderers import Sheet, draw_markdown
 from bench.results.tables import SPECS
-from bench.scoring.protocols import DEFAULT, say_version
+from bench.scoring import PUBLISHED
+from bench.scoring.protocols import say_version
 from bench.system.generated import Generated
 
 BLOCK = "findings"
@@ -42,7 +44,7 @@ AGAINST_FLOORS: tuple[Column, ...] = (FIRST, ("3d", "mae"), ("mip", "psnr"))
 REDEFINED = ("psnr", "ssim", "mae", "density", "coverage")  # of volumes, held against the published definitions
 ORDER_HEADS = ("Of", "Metric", "Printed order", "Order here", "Kendall τ", "Printed first − first here")
 REDEFINED_HEADS = (
-    *("Metric", "Protocol", "Order there", f"Order under {DEFAULT}"),
+    *("Metric", "Protocol", "Order there", "Order under {protocol}"),
     *("Value of the first there", "of the same here"),
 )
 ORDER_NOTE = (
@@ -76,20 +78,25 @@ class Field:
         return [entry for entry in self.entries if entry.kind == kind]
 
 
-def generate_findings(results: Results, out: Path) -> list[Generated]:
-    """Return the block of FINDINGS.md, which is begun where there is none."""
-    return [Generated(out, write_findings(results), BLOCK, EMPTY)]
+def generate_findings(results: Results, out: Path, protocol: str = PUBLISHED) -> list[Generated]:
+    """Return the block of FINDINGS.md, which is begun where there is none. Raises UsageError as `write_findings`."""
+    return [Generated(out, write_findings(results, protocol), BLOCK, EMPTY)]
 
 
-def write_findings(results: Results) -> str:
-    """Return the text of the block, in Markdown."""
+def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
+    """Return the text of the block, in Markdown: of what was measured under `protocol`, and how others order it.
+
+    Raises UsageError where there are results and none of this protocol.
+    """
+    if lack := results.tell_lack(protocol):
+        raise UsageError(lack)
     fields = [field for field in map(_choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
     parts = []
     for field in fields:
         facts, place = field.block.facts, place_of(field.block.facts)
-        if facts["protocol"] != DEFAULT:
+        if facts["protocol"] != protocol:
             continue
-        others = [f for f in fields if place_of(f.block.facts) == place and f.block.facts["protocol"] != DEFAULT]
+        others = [f for f in fields if place_of(f.block.facts) == place and f.block.facts["protocol"] != protocol]
         seeds = ", ".join(f"{_title(entry.method)} {len(entry.run_ids)}" for entry in field.methods)
         cases = max(len(entry.by_case) for entry in field.methods)
         parts.append(f"## {facts['dataset']}, {facts['source']} data, preset {facts['preset']}")
@@ -247,7 +254,8 @@ def _redefined(field: Field, others: Sequence[Field]) -> list[str]:
             ours = _order({m: here[m][1] for m in common})
             lines.append((METRICS[metric].label, other.protocol, _join(order), _join(ours), *values))
     title = "**The same predictions under the published definitions:**"
-    return [title, _draw(REDEFINED_HEADS, lines)] if lines else []
+    heads = [head.format(protocol=field.block.facts["protocol"]) for head in REDEFINED_HEADS]
+    return [title, _draw(heads, lines)] if lines else []
 
 
 def _scores(field: Field, column: Column) -> dict[str, tuple[float, float]]:

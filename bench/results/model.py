@@ -209,6 +209,13 @@ class Results:
             raise UsageError(f"{self.whose} has no rows of {missing}; it has {offers}")
         return Results(rows, self.runs, self.whose)
 
+    def tell_lack(self, protocol: str) -> str:
+        """Return, in one line, which protocols there are in place of this one, and what to type; else nothing."""
+        known = sorted(self.rows["protocol"].unique())
+        if not known or protocol in known:
+            return ""
+        return f"{self.whose} has no rows of {protocol}, but of {', '.join(known)}: type --protocol {known[0]}"
+
     def of(self, name: str) -> "Results":
         """Return what belongs to a method, to a run, or to the seeds that share the variant `name`."""
         rows = self.rows

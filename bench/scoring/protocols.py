@@ -3,14 +3,18 @@
 To add one, append to PROTOCOLS. To change one, give it a new id: results that carry the old one must stay true.
 """
 
+import math
+
 from bench.errors import unknown_name
 from bench.metrics import AXES
 from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
     Fidelity,
     Protocol,
     ReleasedCodediff,
     ReleasedX2ct,
+    Samples,
     Stretch,
     Turn,
     WholeArrays,
@@ -53,18 +57,27 @@ CCX_QUIRKS = (
     "the first two axes are swapped first, so that its printed 1, 2, 3 are the slices across H, D and W",
 )
 
-DEFAULT = "ct3d-1"
 RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
 PROTOCOLS: dict[str, Protocol] = {
     protocol.id: protocol
     for protocol in (
         Protocol(
-            id=DEFAULT,
+            id="ct3d-1",
             truth="ct",
             distortion=WholeArrays(),
             projections=WholeArrays(),
             turn=RENDERED,
             likelihood="1-hu-bins",
+            fidelity=Fidelity(),
+        ),
+        Protocol(
+            id="ct3d-2",
+            truth="ct",
+            distortion=WholeArrays(),
+            projections=WholeArrays(),
+            turn=Turn(images=8),
+            likelihood="1-hu-bins",
+            samples=Samples(),
             fidelity=Fidelity(),
         ),
         Protocol(
@@ -125,11 +138,19 @@ _LIKELIHOODS = {
 }
 
 
-def get_protocol(name: str) -> Protocol:
+def get_protocol(name: str = DEFAULT) -> Protocol:
     """Return the protocol called `name`. Raises UsageError, with the nearest names, when there is none."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, list(PROTOCOLS))
     return PROTOCOLS[name]
+
+
+def list_definitions() -> list[Protocol]:
+    """Return one protocol a definition of the numbers that all have: that of the published results, and others' own.
+
+    The later ones of ours add numbers and leave these as they are.
+    """
+    return [protocol for protocol in PROTOCOLS.values() if protocol.id == PUBLISHED or protocol.quirks]
 
 
 def carry_hash(protocol_hash: str) -> str:
@@ -175,6 +196,12 @@ def describe(protocol: Protocol) -> str:
             f"{_describe_images(protocol.turn.scores)}; mean over those at angles not given to the method; those given "
             "are kept apart"
         )
+    if protocol.samples:
+        tissues = ", ".join(f"{name} {_describe_band(low, high)}" for name, low, high in protocol.samples.tissues)
+        lines["samples"] = (
+            f"mean volume and best of K, each metric for itself: {_describe_images(protocol.samples.scores, 3)}; share "
+            f"of voxels of the CT between the lowest and the highest sample, of all and by HU: {tissues}"
+        )
     lines |= _describe_fidelity(protocol.fidelity) if protocol.fidelity else {"density, coverage": "none"}
     lines["versions"] = ", ".join(f"{name} {version}" for name, version in protocol.versions().items())
     lines |= {f"quirk {number}": text for number, text in enumerate(protocol.quirks, start=1)}
@@ -202,8 +229,12 @@ def _describe_distortion(
             )
 
 
-def _describe_images(settings: WholeArrays) -> str:
-    return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, 2-D)"
+def _describe_images(settings: WholeArrays, dimensions: int = 2) -> str:
+    return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, {dimensions}-D)"
+
+
+def _describe_band(low: float, high: float) -> str:
+    return " ".join([*([f"≥ {low:g}"] if low > -math.inf else []), *([f"< {high:g}"] if high < math.inf else [])])
 
 
 def _describe_gaussian(ssim: GaussianSsim) -> str:

@@ -30,7 +30,8 @@ from bench.runs.predictions import (
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
-from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore, Turn
+from bench.scoring.protocols import RENDERED
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.samples import no_sample_scores, score_alone, score_samples
 from bench.scoring.sets import plan_set, score_set
@@ -215,11 +216,19 @@ def _case_rows(
     elif protocol.samples and make.facts.draws is False:
         rows += [make.of_case(case, score) for score in score_alone(scores)]
     if protocol.turn:
-        card = truth.card
-        shape = (len(turn_angles(protocol.turn, card.angles)), card.image_size, card.image_size)
-        own = read_renders(paths[0].parent, case, shape)
-        rows += [make.of_case(case, score) for score in score_xrays(exact, volume, card, protocol.turn, own, device)]
+        own = _read_own_images(paths[0].parent, truth, case, protocol.turn)
+        images = score_xrays(exact, volume, truth.card, protocol.turn, own, device)
+        rows += [make.of_case(case, score) for score in images]
     return rows
+
+
+def _read_own_images(folder: Path, truth: Cases, case: str, turn: Turn) -> np.ndarray | None:
+    """The images (A, h, w) at the angles of a turn that the method itself rendered; None where it made none."""
+    card = truth.card
+    rendered = turn_angles(RENDERED, card.angles)
+    images = read_renders(folder, case, (len(rendered), card.image_size, card.image_size))
+    wanted = turn_angles(turn, card.angles)
+    return None if images is None else images[[rendered.index(angle) for angle in wanted]]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:

@@ -13,6 +13,7 @@ from bench.errors import BenchError, UsageError
 from bench.pipeline.plan import RunRequest, plan
 from bench.plugins.config import parse_variations
 from bench.runs.folder import RunFolder
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import get_protocol
 from bench.system.files import digest_of, read_json, write_json
 
@@ -28,7 +29,7 @@ class Grid(Settings):
     seeds: tuple[int, ...] = (0,)
     overrides: tuple[str, ...] = ()  # key=value, of every job
     varied: tuple[str, ...] = ()  # key=[first, second], one job for each
-    protocol: str = "ct3d-1"
+    protocol: str = DEFAULT
     source: Literal["auto", "real", "phantom"] = "auto"
     samples: int = Field(default=1, exclude_if=lambda samples: samples == 1)  # so that older sweeps keep their names
     device: Literal["auto", "cpu", "cuda"] = "auto"
