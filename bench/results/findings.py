@@ -35,7 +35,7 @@ from bench.scoring.protocols import say_version
 from bench.system.generated import Generated
 
 BLOCK = "findings"
-EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
+EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n\n## Studies\n\n<!-- studies -->\n<!-- /studies -->\n"
 NOTHING = "Nothing has been measured yet: `bench run --method codediff --dataset lidc` is a start."
 TEST = f"Wilcoxon signed-rank test, adjusted (Holm) for the metrics shown, at {1 - LEVEL:.0%}"
 FEWEST_FOR_ORDER = 2

@@ -47,6 +47,7 @@ class StudyRequest:
     device: str = "auto"
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
+    sites: Path | None = None  # where `lesion` plants nodules, a CSV; phantoms need none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class TrainedRun(Run):
     config: RunConfig
     spec: DatasetSpec
     method: Method
+    floor: bool = False  # fitted by the study itself, beside the runs it was asked of
 
     @property
     def facts(self) -> dict[str, str]:
