@@ -191,20 +191,20 @@ def _seeds(field: Field) -> Iterator[str]:
 
 def _samples(field: Field) -> Iterator[str]:
     """State what one sample, the mean and the best of several score, and how often they enclose the CT."""
-    for entry in field.methods:
-        if draws(entry.method) and entry.samples:
-            parts = [f"one sample {_mean(entry, FIRST)}"]
-            for suffix, what in OF_K.items():
-                column: Column = (FIRST[0], FIRST[1] + suffix)
-                if entry.values([column]).notna().any(axis=None):
-                    parts.append(f"{what} {_mean(entry, column)}")
-            enclosed: Column = (FIRST[0], INTERVAL_COVERAGE)
-            if entry.values([enclosed]).notna().any(axis=None):
-                parts.append(f"the lowest and the highest enclose the CT in {_mean(entry, enclosed)} of the voxels")
-            counts = ", ".join(map(str, entry.samples))
-            yield f"**Samples:** {_label(FIRST)}, {_title(entry.method)}, K = {counts}: {'; '.join(parts)}."
-        elif draws(entry.method):
-            yield f"**Samples:** {_title(entry.method)} draws one of many volumes; no mean of several was measured."
+    drawing = [entry for entry in field.methods if draws(entry.method)]
+    for entry in (entry for entry in drawing if entry.samples):
+        parts = [f"one sample {_mean(entry, FIRST)}"]
+        for suffix, what in OF_K.items():
+            column: Column = (FIRST[0], FIRST[1] + suffix)
+            if entry.values([column]).notna().any(axis=None):
+                parts.append(f"{what} {_mean(entry, column)}")
+        enclosed: Column = (FIRST[0], INTERVAL_COVERAGE)
+        if entry.values([enclosed]).notna().any(axis=None):
+            parts.append(f"the lowest and the highest enclose the CT in {_mean(entry, enclosed)} of the voxels")
+        counts = ", ".join(map(str, entry.samples))
+        yield f"**Samples:** {_label(FIRST)}, {_title(entry.method)}, K = {counts}: {'; '.join(parts)}."
+    if lacking := [_title(entry.method) for entry in drawing if not entry.samples]:
+        yield f"**Samples:** of {' and '.join(lacking)} one of many volumes was scored, and no mean of several."
 
 
 def _controls(field: Field) -> Iterator[str]:

@@ -9,6 +9,7 @@ without it, given the same seeds. The change of the truth on the preset's grid, 
                   (non-prewhitening; Barrett and Myers, Foundations of Image Science, 2004, chapter 13)
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,8 @@ def cover_ellipsoid(
     box, squares = [], []
     for centre, radius in zip(centre_mm, radii_mm, strict=True):
         place = centre / voxel_mm + size / 2  # in voxels from the first face
-        low, high = max(0, int(place - radius / voxel_mm)), min(size, int(place + radius / voxel_mm) + 1)
+        low = max(0, math.floor(place - radius / voxel_mm))
+        high = min(size, math.ceil(place + radius / voxel_mm))
         if low >= high:
             raise ValueError(f"an ellipsoid at {centre_mm} mm lies outside of the cube")
         points = low + (np.arange((high - low) * PARTS) + 0.5) / PARTS

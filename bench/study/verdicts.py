@@ -4,6 +4,7 @@ A method that ignores its views loses nothing, whatever is done to them. So a st
 something only where the method stays above the mean volume, and says so where it does not.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -50,9 +51,9 @@ def describe_study(recorded: Recorded) -> str:
     head = f"**{study.question if study else recorded.study}** ({facts}, {recorded.cases} cases)"
     if recorded.study not in SENTENCES:
         return f"{head} See its table."
-    if not any(summary.method == MEAN for summary in recorded.summaries):
+    if recorded.study in NEEDS_FLOORS and not any(summary.method == MEAN for summary in recorded.summaries):
         return (
-            f"{head} Not shown: it was measured without floors, and what ignores its views would lose nothing. "
+            f"{head} Nothing is shown: it was measured without floors, and what ignores its views would lose nothing. "
             f"`bench study {recorded.study}` measures both."
         )
     return " ".join([head, *SENTENCES[recorded.study](recorded)])
@@ -64,7 +65,7 @@ def _tell_alignment(recorded: Recorded) -> Iterator[str]:
         known = [summary for summary in summaries if summary.over == summary.over]
         if not known:
             continue
-        aligned, worst = known[0], min(known, key=lambda summary: summary.over_low)
+        aligned, worst = known[0], min(known, key=_least)
         shown = f"{name} is {_over(aligned)} over the mean volume as the views should be"
         at = f"{_over(worst)} at {worst.setting} ({worst.parameter})"
         if not aligned.over_low > 0:
@@ -140,6 +141,10 @@ def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
     return "at no size" if last == len(shown) - 1 else f"from {summaries[last + 1].setting} mm on"
 
 
+def _least(summary: Summary) -> float:
+    return summary.over_low if summary.over_low == summary.over_low else -math.inf
+
+
 def _over(summary: Summary) -> str:
     return f"{summary.over:+.2f} {_ends(summary.over_low, summary.over_high, 2, '+')}"
 
@@ -167,3 +172,4 @@ SENTENCES: dict[str, Sentences] = {
     "train-size": _tell_trainings,
     "lesion": _tell_lesion,
 }
+NEEDS_FLOORS = [name for name, tell in SENTENCES.items() if tell in (_tell_alignment, _tell_extreme)]
