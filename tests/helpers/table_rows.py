@@ -50,10 +50,13 @@ def add(
     variant: str = "aaaaaaaa",
     fingerprint: str = "f0",
     note: str = "",
+    samples: int = 1,
     run: Mapping[str, Any] | None = None,
     **other: Any,
 ) -> str:
     """Enter one run and return its id; a number of None is a row that is na.
+
+    Metrics of several samples are of as many `samples`.
 
     `numbers` are metric → mean of the set, by default those of `cases` (metric → case → value) and of `encoders`
     (metric → value by encoder), and without any NUMBERS.
@@ -61,7 +64,7 @@ def add(
     status = other.pop("status", "ok")
     facts = run_facts(method, variant, **{"seed": seed, **other})
     rows = [
-        _row(facts, metric, value, level="case", case=case, stat="value", n=1)
+        _row(facts, metric, value, level="case", case=case, stat="value", n=samples if "_of_k" in metric else 1)
         for metric, values in (cases or {}).items()
         for case, value in values.items()
     ]

@@ -30,7 +30,7 @@ GEOMETRY = Geometry(541.0, 949.0, 500.0)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run of the mean volume, which has no settings and ignores its views."""
+    """A folder with a run of back-projection, which learns nothing and does look at its views."""
     root = tmp_path_factory.mktemp("lesion")
     request = RunRequest("backprojection", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
     run_one(replace(request, only="fit"), Progress())
