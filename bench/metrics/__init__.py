@@ -101,16 +101,17 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),
     )
 }
+METRICS = {  # those of several samples stand behind their own
+    entry.key: entry
+    for metric in METRICS.values()
+    for entry in (metric, *(_of_samples(metric) if metric.key in SAMPLED else ()))
+}
 
 
-METRICS |= {entry.key: entry for key in SAMPLED for entry in _of_samples(METRICS[key])}
+def metrics_shown(space: Space, *, of_samples: bool = False) -> tuple[str, ...]:
+    """Return the metrics that the tables of `space` show, in the order of their columns.
 
-
-def metrics_shown(space: Space) -> tuple[str, ...]:
-    """Return the metrics that the tables of `space` show, measured or not, in the order of their columns."""
-    return tuple(key for key, metric in METRICS.items() if space in metric.tables and metric.family != "samples")
-
-
-def sample_metrics_shown(space: Space) -> tuple[str, ...]:
-    """Return the metrics of several samples that the tables of `space` show where something has them."""
-    return tuple(key for key, metric in METRICS.items() if space in metric.tables and metric.family == "samples")
+    With `of_samples` also those of several samples of a case, which tables show where something has them.
+    """
+    shown = (metric for metric in METRICS.values() if space in metric.tables)
+    return tuple(metric.key for metric in shown if of_samples or metric.family != "samples")

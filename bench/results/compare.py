@@ -138,7 +138,7 @@ def _columns(metrics: Sequence[str]) -> list[Column]:
     if unknown:
         raise unknown_name("metric of single cases", unknown[0], of_cases)
     asked: list[Column] = [("3d", metric) for metric in metrics]
-    wanted = dict.fromkeys([*columns_shown(), *asked])
+    wanted = dict.fromkeys([*columns_shown(of_samples=True), *asked])
     return [column for column in wanted if not metrics or column[1] in metrics]
 
 
@@ -183,6 +183,8 @@ def _choose_protocol(places: Sequence[Place]) -> list[Place]:
 
 def _compare(first: Entry, second: Entry, columns: Sequence[Column]) -> Comparison:
     one, other = (set(entry.by_run.index.get_level_values("case")) for entry in (first, second))
+    if first.samples == second.samples == (1,) and len(columns) > 1:  # neither draws: it is their PSNR once more
+        columns = [column for column in columns if column != FAIR]
     differences = tuple(compare_entries(first, second, columns))
     return Comparison(first, second, len(one & other), differences, max(len(one), len(other)))
 

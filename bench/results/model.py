@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, MEAN_OF_K, METRICS, Space, metrics_shown, sample_metrics_shown
+from bench.metrics import BASELINE_SUFFIX, MEAN_OF_K, METRICS, Space, metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
@@ -136,7 +136,7 @@ class Entry:
         rows = rows[(rows["space"] == column[0]) & (rows["metric"] == column[1] + suffix) & rows["value"].notna()]
         return rows["value"].groupby(rows["rep"].str.split(".").str[0]).mean()
 
-    @property
+    @cached_property
     def samples(self) -> tuple[int, ...]:
         """Of how many samples its means are, ascending: 1 of a method that draws nothing; empty without any."""
         mine = self.rows[_is_of_case(self.rows) & (self.rows["metric"] == FAIR[1]) & self.rows["value"].notna()]
@@ -243,10 +243,9 @@ def read_results(results_dir: Path) -> Results:
     return Results(rows, tuple(read_runs(results_dir)), str(results_dir))
 
 
-def columns_shown() -> list[Column]:
-    """Return every column of single cases that tables show."""
-    of_space = {space: (*metrics_shown(space), *sample_metrics_shown(space)) for space in SPACES}
-    shown = ((space, metric) for space, metrics in of_space.items() for metric in metrics)
+def columns_shown(*, of_samples: bool = False) -> list[Column]:
+    """Return every column of single cases that tables show, with those of several samples where asked."""
+    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space, of_samples=of_samples))
     return [column for column in shown if METRICS[column[1]].level == "case"]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import unknown_name
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown, sample_metrics_shown
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown
 from bench.results.model import (
     SPACES,
     Block,
@@ -57,12 +57,12 @@ class TableSpec:
     dataset: str  # with its variants: lidc-x2ct belongs to lidc
     space: Space
     by: str = ""  # the metric that comes first
-    more: tuple[str, ...] = ()  # metrics of several samples, which come last
+    of_samples: bool = False  # whether something has metrics of several samples
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
-        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space), *self.more))))
+        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space, of_samples=self.of_samples)))))
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -110,9 +110,7 @@ def build_table(spec: TableSpec, results: Results) -> Table:
     """Return one table of means over cases, the largest grid first."""
     notes = Footnotes()
     mine = [block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset)]
-    found = (item for block in mine for entry in block.entries for item in entry.summaries.items())
-    known = {column for column, summaries in found if any(summary.known for summary in summaries)}
-    spec = replace(spec, more=tuple(m for m in sample_metrics_shown(spec.space) if (spec.space, m) in known))
+    spec = replace(spec, of_samples=any(max(entry.samples, default=1) > 1 for block in mine for entry in block.entries))
     blocks = [made for block in mine if (made := _build_block(spec, notes, block))]
     if not blocks:
         rows = (_build_row(spec, notes, method, None) for method in list_methods(spec.printed))

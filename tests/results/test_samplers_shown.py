@@ -72,6 +72,8 @@ def test_two_of_a_kind_need_no_remark(tmp_path: Path) -> None:
         add(tmp_path / "more", method, cases={"psnr": draw(0, 20.0), MEAN: draw(0, 20.0)})
     ((found,), _) = compare_methods(read_results(tmp_path / "more"), "a", "b")
     assert found.remark == ""
+    assert [d.metric for d in found.differences] == ["psnr"]
+    assert len(table(tmp_path / "more").columns) == len(table(tmp_path).columns)
 
 
 def test_the_command_prints_the_remark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -84,7 +86,8 @@ def test_the_command_prints_the_remark(tmp_path: Path, capsys: pytest.CaptureFix
 def test_tables_have_a_column_of_its_own_for_the_mean_of_k(tmp_path: Path) -> None:
     both(tmp_path, sampled=True, alone=True)
     shown = table(tmp_path)
-    assert shown.columns[-1] == "↑ PSNR, mean of K, dB"
+    place = shown.columns.index("↑ PSNR, dB")
+    assert shown.columns[place : place + 2] == ("↑ PSNR, dB", "↑ PSNR, mean of K, dB")
     (block,) = (block for block in shown.blocks if block.facts)
     one, mean = (cell_of(block, "CodeDiff3D", metric) for metric in ("psnr", MEAN))
     assert mean.value - one.value == pytest.approx(3.0)
