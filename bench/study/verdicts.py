@@ -116,9 +116,9 @@ def _tell_lesion(recorded: Recorded) -> Iterator[str]:
     """Of each training: how much contrast is kept of the smallest and the largest nodule, and from which size on."""
     for name, kept in _by_training(recorded, "contrast_kept"):
         detected = dict(_by_training(recorded, "auroc_nodule"))[name]
-        smallest, largest = (f"{s.mean:.0%} {_ends(s.low, s.high, 2)} at {s.setting} mm" for s in (kept[0], kept[-1]))
+        smallest, largest = (f"{s.mean:.2f} {_ends(s.low, s.high, 2)} at {s.setting} mm" for s in (kept[0], kept[-1]))
         yield (
-            f"{name} keeps {smallest} and {largest}; kept contrast is shown {_from([s.low > 0 for s in kept], kept)}, "
+            f"{name} keeps {smallest} and {largest} of the contrast; that any is kept is shown {_from([s.low > 0 for s in kept], kept)}, "
             f"detection {_from([s.low > CHANCE for s in detected], detected)}."
         )
     truth = [s for s in recorded.summaries if s.method == TRUTH and s.metric == "auroc_nodule"]
