@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 Split = Literal["train", "validation", "test"]
+Subject = Literal["patient", "bag"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PA_ANGLE = 270.0
 LEFT_LATERAL_ANGLE = 0.0
@@ -113,7 +114,7 @@ class DatasetSpec:
     phantom_version: int  # raised whenever `phantom` draws something else
     assign_splits: Callable[[Sequence[PreparedCase]], dict[str, Split]]  # case → split; a case left out is unused
     citation: str  # how to cite and under which licence the real data come
-    subject: Literal["patient", "bag"] = "patient"  # what preparing centres the cube on; a patient lies on a table
+    subject: Subject = "patient"  # what preparing centres the cube on, and what HU mean; a patient lies on a table
     # What is known of real scans alone:
     series: Callable[[], Sequence[Series]] | None = None  # all that can be downloaded, patient by patient
     sample: SampleScan | None = None
@@ -140,6 +141,7 @@ class DatasetCard:
     geometry: Geometry
     counts: dict[str, int]  # cases in each split
     fingerprint: str  # SHA-256 of everything the numbers depend on
+    subject: Subject = "patient"  # what HU mean in it, and which masks there are to find
 
     @property
     def views(self) -> int:

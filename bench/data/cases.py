@@ -199,6 +199,7 @@ def _open(
         geometry=replace(spec.geometry, grey_scale=manifest["grey_scale"]),
         counts={split: sum(source.split == split for source in sources) for split in SPLITS},
         fingerprint=data.fingerprint,
+        subject=spec.subject,
     )
     volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     integrals = np.load(folder / "integrals.npy", mmap_mode="r")

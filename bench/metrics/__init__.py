@@ -1,16 +1,17 @@
 """What is measured: one entry a metric, so that direction, range and unit are written once.
 
-The functions of arrays live beside this table: distortion.py, ssim.py, slices.py, encoder.py. Which of them a result
+The functions of arrays live beside this table, e.g. in distortion.py and anatomy.py. Which of them a result
 uses, and with which settings, is decided by its protocol (bench/scoring/protocols.py).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
-Space = Literal["3d", "mip", "drr", "code", "time"]
-Family = Literal["distortion", "samples", "likelihood", "fidelity", "cost"]
+Space = Literal["3d", "mip", "drr", "anatomy", "tissue", "code", "time"]
+Family = Literal["distortion", "samples", "likelihood", "fidelity", "anatomy", "cost"]
 Axis = Literal["d", "h", "w"]
 AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
@@ -26,19 +27,28 @@ class Metric:
     range: tuple[float | None, float | None]  # closed; None = unbounded
     level: Literal["case", "set", "run"]  # what one value is computed from
     spaces: tuple[Space, ...]
-    decimals: int  # digits after the point in tables
+    decimals: int  # digits after the point in tables, at least
     family: Family = "distortion"
     tables: tuple[Space, ...] = ()  # the spaces whose tables, leaderboard and comparisons show it
+    significant: int = 0  # digits shown of a value, however small; 0: its decimals alone
+    baseline: float | None = None  # that a distance is taken from, where it is the same for all cases
 
     @property
     def name(self) -> str:
         """The label with its unit."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
+    def digits(self, value: float) -> int:
+        """Return how many digits after the point show a value, and what stands beside it: its spread, its interval."""
+        if not (self.significant and math.isfinite(value) and value):
+            return self.decimals
+        return max(self.decimals, self.significant - 1 - math.floor(math.log10(abs(value))))
+
     @property
     def sortable(self) -> bool:
         """Whether a leaderboard may be sorted by it."""
-        return self.family in ("distortion", "samples") and bool(self.tables)
+        ranked = self.direction != "toward_baseline"
+        return ranked and self.family in ("distortion", "samples") and bool(self.tables)
 
 
 _3D: tuple[Space, ...] = ("3d",)
@@ -53,13 +63,20 @@ _FIDELITY = (
 )
 FIDELITY = tuple(metric.key for metric in _FIDELITY)  # the keys of the package prdc
 BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases score in place of predictions
+TRUTH_SUFFIX = "_truth"  # `psnr_views_truth` is what the truth itself scores in place of a prediction
+OTHER_SUFFIX = "_other"  # `psnr_views_other` is what the views of another case score in place of its projections
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
 SAMPLED = ("ssim", "psnr", "mse", "mae")  # what the mean and the best of K samples of a case are scored by
 MEAN_OF_K, BEST_OF_K = "_mean_of_k", "_best_of_k"  # `psnr_mean_of_k` is the PSNR of the mean volume of K samples
 OF_K = {MEAN_OF_K: "mean of K", BEST_OF_K: "best of K"}  # suffix → what is scored in place of one sample
-INTERVAL_COVERAGE = "interval_coverage"
+INTERVAL_COVERAGE = "interval_coverage"  # share of voxels whose CT lies from the lowest to the highest of K samples
+ORGANS = ("body", "lung", "bone")  # of which there are masks; of a bag the body is the bag
+CLASSES = {  # of voxels by the truth's HU, in bags and in patients
+    **{"soft": "soft tissue", "lung": "lung", "fat": "fat", "bone": "bone"},
+    **{"organic": "organic matter", "cloth": "cloth", "mineral": "minerals", "metal": "metal", "air": "air"},
+}
 
 
 def _controls_of(metric: Metric) -> Iterator[Metric]:
@@ -74,6 +91,48 @@ def _of_samples(metric: Metric) -> Iterator[Metric]:
         yield replace(metric, key=metric.key + suffix, label=label, spaces=_3D, tables=shown, family="samples")
 
 
+def _list_anatomy() -> Iterator[Metric]:
+    """Yield what is measured of structures, with the masks that tables show where they say something of a method."""
+    space: tuple[Space, ...] = ("anatomy",)
+    views = Metric("psnr_views", "PSNR of given views", "up", "dB", (0.0, None), "case", space, 2, "anatomy", space)
+    yield views
+    yield replace(views, key=views.key + TRUTH_SUFFIX, label=f"{views.label}, truth", tables=())
+    yield replace(views, key=views.key + OTHER_SUFFIX, label=f"{views.label}, other case", tables=())
+    yield Metric("psnr_body", "PSNR in the body", "up", "dB", (0.0, None), "case", space, 2, "anatomy", space)
+    power = Metric(
+        "high_frequency", "High-frequency power", "toward_baseline", "", (0.0, None), "case", space, 2, "anatomy", space
+    )
+    yield replace(power, baseline=1.0)
+    for key, label, direction, unit, ends, decimals, shown in _OF_MASKS:
+        for organ in ORGANS:
+            tables = space if organ in shown else ()
+            yield Metric(
+                f"{key}_{organ}", f"{label}, {organ}", direction, unit, ends, "case", space, decimals, "anatomy", tables
+            )
+
+
+def _list_tissue() -> Iterator[Metric]:
+    """Yield errors by class of voxel, and the share of the volume that is of it."""
+    space: tuple[Space, ...] = ("tissue",)
+    for key, name in CLASSES.items():
+        yield Metric(f"mae_hu_{key}", f"MAE, {name}", "down", "HU", (0.0, None), "case", space, 1, "anatomy", space)
+    for key, name in CLASSES.items():
+        label = f"Bias, {name}"
+        yield Metric(f"bias_hu_{key}", label, "toward_baseline", "HU", (None, None), "case", space, 1, "anatomy", space)
+    for key, name in CLASSES.items():
+        yield Metric(f"share_{key}", f"Share of {name}", "toward_baseline", "", (0.0, 1.0), "case", space, 3, "anatomy")
+    for key, name in CLASSES.items():
+        inside = replace(_INSIDE, key=f"{_INSIDE.key}_{key}", label=f"{_INSIDE.label}, {name}")
+        yield replace(inside, spaces=space, tables=space)
+
+
+_INSIDE = Metric(INTERVAL_COVERAGE, "Inside K samples", "toward_baseline", "", (0.0, 1.0), "case", _3D, 3, "samples")
+_OF_MASKS: tuple[tuple[str, str, Direction, str, tuple[float | None, float | None], int, tuple[str, ...]], ...] = (
+    ("dice", "Dice", "up", "", (0.0, 1.0), 3, ORGANS),
+    ("assd", "ASSD", "down", "mm", (0.0, None), 1, ("lung", "bone")),
+    ("volume_error", "Volume error", "toward_baseline", "%", (-100.0, None), 1, ("lung", "bone")),
+    ("detection", "Detected", "up", "", (0.0, 1.0), 2, ("lung", "bone")),
+)
 METRICS: dict[str, Metric] = {  # columns of tables stand in this order
     metric.key: metric
     for metric in (
@@ -83,20 +142,20 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2, tables=_ALL),
         Metric("psnr_volume", "PSNR of the volume", "up", "dB", (0.0, None), "case", _3D, 2),
         Metric("psnr_slices", "PSNR of slices", "up", "dB", (0.0, None), "case", _3D, 2),
-        Metric("mse", "MSE", "down", "", (0.0, None), "case", _ALL, 4, tables=_DRAWN),
+        Metric("mse", "MSE", "down", "", (0.0, None), "case", _ALL, 4, tables=_DRAWN, significant=3),
         Metric("mae", "MAE", "down", "", (0.0, None), "case", _ALL, 4, tables=_DRAWN),
-        Metric("mse_x4", "MSE on [-1, 1]", "down", "", (0.0, None), "case", _3D, 4),
+        Metric("mse_x4", "MSE on [-1, 1]", "down", "", (0.0, None), "case", _3D, 4, significant=3),
         Metric("mae_x2", "MAE on [-1, 1]", "down", "", (0.0, None), "case", _3D, 4),
         Metric("mse_int", "MSE of integers", "down", "", (0.0, None), "case", _3D, 0),
         Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", _3D, 1),
         Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
-        Metric(
-            INTERVAL_COVERAGE, "Truth inside K samples", "toward_baseline", "", (0.0, 1.0), "case", _3D, 3, "samples"
-        ),
+        _INSIDE,
         Metric(
             "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
         ),
+        *_list_anatomy(),
+        *_list_tissue(),
         Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
         Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),
     )

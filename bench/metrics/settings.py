@@ -65,6 +65,63 @@ class EncoderSettings:
         return self.head_side * 2**self.halvings
 
 
+@dataclass(frozen=True)
+class Band:
+    """Voxels of one class: low ≤ HU < high."""
+
+    name: str  # of bench.metrics.CLASSES
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LungSettings:
+    """How lungs are found: the two largest parts of what is thin inside the body."""
+
+    below: float = -400.0  # HU; half way between aerated lung and soft tissue
+    least_share: float = 0.1  # of the larger part, under which the other is no lung but gas
+
+
+@dataclass(frozen=True)
+class BoneSettings:
+    """How bone is found: what is dense inside the body."""
+
+    above: float = 200.0  # HU; most spongy bone lies above, most vessels with contrast agent below
+    least_ml: float = 1.0  # of a connected part
+
+
+@dataclass(frozen=True)
+class SubjectSettings:
+    """What HU mean in one kind of subject: classes of voxels, and the masks that are looked for."""
+
+    bands: tuple[Band, ...]  # with gaps where a voxel may be either of two
+    body_above: float  # HU
+    lung: LungSettings | None = None
+    bone: BoneSettings | None = None
+
+
 WANG_2004 = GaussianSsim()  # Wang et al., Image Quality Assessment, 2004
 SCIKIT_IMAGE = SliceSsim()  # the default of scikit-image for images
 NAEEM_2020 = EncoderSettings()  # Naeem et al., Reliable Fidelity and Diversity Metrics, 2020, as CodeDiff3D built it
+PATIENT = SubjectSettings(  # bands of Fredy-Zhang/TF-PRDiT, utils/metrics.py, 2026
+    bands=(
+        Band("air", -1024.0, -900.0),
+        Band("lung", -900.0, -500.0),
+        Band("fat", -150.0, -50.0),
+        Band("soft", -50.0, 100.0),
+        Band("bone", 200.0, 3072.0),  # from 300 there; coarse grids have little of that, and the mask begins here too
+    ),
+    body_above=-500.0,  # half way between air and water
+    lung=LungSettings(),
+    bone=BoneSettings(),
+)
+BAG = SubjectSettings(  # bands between the groups of materials in datasets/baggage/materials.py
+    bands=(
+        Band("air", -1024.0, -950.0),
+        Band("cloth", -950.0, -400.0),
+        Band("organic", -400.0, 300.0),
+        Band("mineral", 300.0, 2500.0),
+        Band("metal", 2500.0, 3096.0),
+    ),
+    body_above=-900.0,  # thin shells and loosely packed cloth
+)

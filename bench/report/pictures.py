@@ -157,7 +157,7 @@ def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
     """Return what a run scores on a case, in words, under the first protocol."""
     values = subject.entry.by_run.reindex([(run_id, case)], columns=[("3d", metric) for metric in CHARTED])
     known = [(METRICS[name], value) for name, value in zip(CHARTED, values.to_numpy()[0], strict=True)]
-    return ", ".join(f"{m.label} {value:.{m.decimals}f} {m.unit}".strip() for m, value in known if value == value)
+    return ", ".join(f"{m.label} {value:.{m.digits(value)}f} {m.unit}".strip() for m, value in known if value == value)
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -117,7 +117,7 @@ def _text(line: Place, values: Mapping[Place, float | None]) -> str:
     if line not in values:
         return NOTHING
     value = values[line]
-    return UNDEFINED if value is None else f"{value:.{METRICS[line[2]].decimals}f}"
+    return UNDEFINED if value is None else f"{value:.{METRICS[line[2]].digits(value)}f}"
 
 
 def _name_truth(notes: Iterable[str]) -> str:

@@ -116,7 +116,7 @@ def sheet_of(comparison: Comparison) -> Sheet:
     heads = ["Space", "Metric", "n", "A", "B", "Δ", f"{LEVEL:.0%} interval", "p", "p (Holm)", "Smallest", "Better"]
     lines = []
     for d in comparison.differences:
-        digits = METRICS[d.metric].decimals + 1
+        digits = max(METRICS[d.metric].decimals + 1, METRICS[d.metric].digits(d.first))
         lines.append(
             [
                 *(d.space, METRICS[d.metric].label, str(d.n)),

@@ -303,7 +303,7 @@ def _by_column(first: Entry, second: Entry) -> dict[tuple[str, str], Difference]
 
 
 def _describe(d: Difference) -> str:
-    digits = METRICS[d.metric].decimals
+    digits = METRICS[d.metric].digits(d.first)
     p = f"p = {d.p_holm:.3f}" if d.p_holm >= 0.001 else "p < 0.001"
     return f"{d.difference:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}], {p}"
 

@@ -16,7 +16,7 @@ from bench.results.inference import estimate_means
 from bench.results.model import SPACES, Results, belongs
 from bench.results.renderers import render
 from bench.results.table_model import Row, Table, TableBlock, number_rows
-from bench.results.tables import TableSpec, build_table
+from bench.results.tables import TableSpec, build_table, narrow
 from bench.system.generated import Generated
 
 DEFAULT_BY = "psnr"
@@ -38,7 +38,10 @@ def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
         if any(belongs(dataset, other) for other in names if other != dataset):
             continue
         for space, shown in SPACES.items():
-            spec = TableSpec(f"L{len(tables) + 1}", f"{dataset}, {shown.heading}", dataset, space, by)
+            spec = narrow(TableSpec(f"L{len(tables) + 1}", f"{dataset}, {shown.heading}", dataset, space), results)
+            if not spec.metrics:
+                continue
+            spec = replace(spec, by=by if space in METRICS[by].spaces else spec.metrics[0])
             table = build_table(spec, results)
             blocks = tuple(_sort_block(block, spec) for block in table.blocks if block.facts)
             if blocks:

@@ -40,12 +40,15 @@ class ShownSpace:
     title: str  # of its tables in the paper
     heading: str  # in the leaderboard
     noun: str  # in sentences
+    sparse: bool = False  # tables leave out what nothing was measured of: not every data set has it
 
 
 SPACES: dict[Space, ShownSpace] = {
     "3d": ShownSpace("all", "3-D fidelity and distortion", "volumes", "volumes"),
     "mip": ShownSpace("mean", "Maximum-intensity projections", "maximum-intensity projections", "projections"),
     "drr": ShownSpace("heldout", *("X-ray images at angles not given",) * 2, "X-ray images"),
+    "anatomy": ShownSpace("all", "Structures, and agreement with the given views", *("structures",) * 2, sparse=True),
+    "tissue": ShownSpace("all", "Errors by class of voxel", *("errors by class of voxel",) * 2, sparse=True),
 }
 
 
@@ -143,7 +146,13 @@ class Entry:
         return tuple(sorted(map(int, mine["n"].unique())))
 
     def distance(self, column: Column) -> float | None:
-        """Return the mean over runs of a value less the same run's control of real cases; None without one."""
+        """Return the mean over runs of a value less its baseline, if need be the same run's control of real cases.
+
+        None without one.
+        """
+        if (fixed := METRICS[column[1]].baseline) is not None:
+            known = [s.value - fixed for s in self.summaries.get(column, ()) if s.known]
+            return float(np.mean(known)) if known else None
         real = {s.run_id: s.value for s in self.summaries.get((column[0], column[1] + BASELINE_SUFFIX), ())}
         apart = [s.value - real[s.run_id] for s in self.summaries.get(column, ()) if s.known and s.run_id in real]
         apart = [value for value in apart if value == value]

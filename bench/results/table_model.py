@@ -46,7 +46,9 @@ class Cell:
     @property
     def shown(self) -> float | None:
         """The value as its digits show it, where it may be compared with others."""
-        return round(self.value, METRICS[self.metric].decimals) if self.comparable and self.value is not None else None
+        if not self.comparable or self.value is None:
+            return None
+        return round(self.value, METRICS[self.metric].digits(self.value))
 
     @property
     def texts(self) -> CellTexts:
@@ -56,7 +58,7 @@ class Cell:
         published = f"({self.published})" if self.published else ""
         if self.value is None:
             return CellTexts(WITHOUT_VALUE.get(self.state, ""), published=published)
-        digits = METRICS[self.metric].decimals
+        digits = METRICS[self.metric].digits(self.value)
         value, *ends = (f"{round(v, digits) + 0.0:.{digits}f}" for v in (self.value, *(self.interval or ())))
         return CellTexts(
             value,  # + 0.0: no negative zero
@@ -113,6 +115,11 @@ class Table:
     name_column: str = "Method"
     space: Space | None = None  # None of times
     numbered: bool = False  # methods have their place before their name, or a dash
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything stands in it."""
+        return any(block.rows for block in self.blocks)
 
 
 @dataclass

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bench.errors import unknown_name
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, Space, metrics_shown
+from bench.errors import UsageError, unknown_name
+from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, OTHER_SUFFIX, TRUTH_SUFFIX, Space, metrics_shown
 from bench.results.model import (
     SPACES,
     Block,
@@ -28,6 +28,7 @@ from bench.results.model import (
 )
 from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
 from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS, say_version
 
 ONE_SAMPLE: Column = ("3d", "psnr")
@@ -35,6 +36,12 @@ UNFAIR = (
     "PSNR of one sample of many; that of the mean of several, which compares with methods that draw nothing, was not "
     "measured (`bench run --samples K`)"
 )
+CONTROLS = {  # suffix → what stands in place of predictions; nothing where the note of the numbers says it
+    BASELINE_SUFFIX: "real training cases",
+    BLURRED_SUFFIX: "",
+    TRUTH_SUFFIX: "the truth, projected as the predictions are",
+    OTHER_SUFFIX: "the views of another case",
+}
 TIME_TABLE = "4"
 NO_RUN = "no run yet; published numbers alone"
 TIME_STEPS = 100_000  # the paper states training times for this many
@@ -58,11 +65,13 @@ class TableSpec:
     space: Space
     by: str = ""  # the metric that comes first
     of_samples: bool = False  # whether something has metrics of several samples
+    without: frozenset[str] = frozenset()  # metrics of the space that nothing was measured of
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
-        return tuple(dict.fromkeys(filter(None, (self.by, *metrics_shown(self.space, of_samples=self.of_samples)))))
+        columns = (self.by, *metrics_shown(self.space, of_samples=self.of_samples))
+        return tuple(dict.fromkeys(metric for metric in columns if metric and metric not in self.without))
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -81,12 +90,17 @@ SPECS = (
     _spec("3b", "lidc", "mip", "chest (LIDC-IDRI)"),
     _spec("5a", "baggage", "drr", "baggage (not in the paper)"),
     _spec("5b", "lidc", "drr", "chest (not in the paper)"),
+    _spec("6a", "baggage", "anatomy", "baggage (not in the paper)"),
+    _spec("6b", "lidc", "anatomy", "chest (not in the paper)"),
+    _spec("7a", "baggage", "tissue", "baggage (not in the paper)"),
+    _spec("7b", "lidc", "tissue", "chest (not in the paper)"),
 )
-GROUPS = {"3": ("3a", "3b"), "5": ("5a", "5b"), "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
+PAIRS = {number: (f"{number}a", f"{number}b") for number in "3567"}  # bags and chests
+GROUPS = {**PAIRS, "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
 
 
 def build_tables(which: str, results: Results, **asked: str | None) -> list[Table]:
-    """Return the tables called `which`: 1, 2, 3a, 3b, 4, 5a, 5b, 3 or 5 for both, or all.
+    """Return the tables called `which`: 1, 2, 4, 3a, 3b and so on up to 7b, 3, 5, 6 or 7 for both, or all.
 
     All include those of data sets the paper does not have, and none that has nothing measured or printed. Raises
     UsageError for an unknown table, or where no row has what is asked for.
@@ -100,7 +114,12 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
     tables = [build_table(spec, results) for spec in of_dataset if spec.id in wanted]
     if which == "all":
         tables += [build_table(spec, results) for spec in _other_specs(results)]
-        tables = [table for table in tables if any(block.rows for block in table.blocks)]
+        tables = [table for table in tables if table.has_rows]
+    lacking = [table for table in tables if table.space and SPACES[table.space].sparse and not table.has_rows]
+    if lacking and len(lacking) == len(tables):
+        told = f"type bench score RUN --protocol {DEFAULT}"
+        raise UsageError(f"{results.whose} has no numbers of table {which}, which {DEFAULT} has: {told}")
+    tables = [table for table in tables if table not in lacking]
     if TIME_TABLE in wanted:
         tables.append(build_time_table(results.rows))
     return sorted(tables, key=lambda table: table.id)
@@ -108,15 +127,28 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
 
 def build_table(spec: TableSpec, results: Results) -> Table:
     """Return one table of means over cases, the largest grid first."""
-    notes = Footnotes()
-    mine = [block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset)]
-    spec = replace(spec, of_samples=any(max(entry.samples, default=1) > 1 for block in mine for entry in block.entries))
+    notes, spec = Footnotes(), narrow(spec, results)
+    mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
     blocks = [made for block in mine if (made := _build_block(spec, notes, block))]
     if not blocks:
         rows = (_build_row(spec, notes, method, None) for method in list_methods(spec.printed))
         blocks = [TableBlock({}, NO_RUN, tuple(rows))]
     columns = tuple(label_of(metric) for metric in spec.metrics)
     return Table(spec.id, spec.title, columns, tuple(blocks), tuple(notes.texts), space=spec.space)
+
+
+def narrow(spec: TableSpec, results: Results) -> TableSpec:
+    """Return a spec with metrics of several samples where something has them.
+
+    In a space where not every data set has all metrics it is without those that nothing was measured of.
+    """
+    mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
+    entries = [entry for block in mine for entry in block.entries]
+    spec = replace(spec, of_samples=any(max(entry.samples, default=1) > 1 for entry in entries))
+    if not SPACES[spec.space].sparse:
+        return spec
+    measured = {metric for entry in entries for space, metric in entry.summaries if space == spec.space}
+    return replace(spec, without=frozenset(spec.metrics) - measured)
 
 
 def build_time_table(rows: pd.DataFrame) -> Table:
@@ -220,7 +252,7 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
 
 def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
     """Yield what known sets score in the place of predictions."""
-    for suffix, title in ((BASELINE_SUFFIX, "real training cases"), (BLURRED_SUFFIX, "")):
+    for suffix, title in CONTROLS.items():
         found = {metric: block.control((spec.space, metric), suffix) for metric in spec.metrics}
         known = [control for control in found.values() if control]
         if known:

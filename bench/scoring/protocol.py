@@ -4,15 +4,26 @@ Each field is read by the function that makes the numbers, and enters the hash. 
 is covered by the version of its function: a protocol's hash changes with either. The protocols stand in protocols.py.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from bench.dataset import Subject
 from bench.metrics import Space
-from bench.metrics.settings import NAEEM_2020, SCIKIT_IMAGE, WANG_2004, EncoderSettings, GaussianSsim, SliceSsim
+from bench.metrics.settings import (
+    BAG,
+    NAEEM_2020,
+    PATIENT,
+    SCIKIT_IMAGE,
+    WANG_2004,
+    Band,
+    EncoderSettings,
+    GaussianSsim,
+    SliceSsim,
+    SubjectSettings,
+)
 from bench.system.files import digest_of
 
 TRUTH_CT, TRUTH_ENCODED = "truth: the CT", "truth: the method's own encoding of the CT"  # notes of rows
@@ -26,6 +37,8 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "stretch": 1,
     "released X2CT-GAN": 1,  # released_x2ct.py
     "X-ray images": 1,  # xrays.py
+    "given views": 1,
+    "anatomy": 1,  # anatomy.py
     "bits": 1,  # bits.py
     "samples": 1,  # samples.py
     "ranks": 1,  # metrics/ensembles.py
@@ -41,6 +54,10 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "psnr of slices": 1,  # metrics/slices.py
     "ssim of slices": 1,
     "encoder": 1,  # metrics/encoder.py
+    "masks": 1,  # metrics/anatomy.py
+    "mask agreement": 1,
+    "class errors": 1,
+    "high frequencies": 1,  # metrics/spectrum.py
     "projector": 1,  # projector.py
     "1-HU bins": 1,  # likelihood.py
 }
@@ -53,19 +70,15 @@ USED = {  # part of a protocol → the versions that its numbers depend on
     "ReleasedX2ct": ("released X2CT-GAN", *_SLICES),
     "projections": ("projections", *_WHOLE),
     "turn": ("X-ray images", "projector", *_WHOLE),
+    "reprojection": ("given views", "X-ray images", "projector", "psnr"),
+    "anatomy": ("anatomy", "masks", "mask agreement", "class errors", "high frequencies", "psnr"),
     "likelihood": ("bits", "1-HU bins"),
     "samples": ("samples", "ranks", *_WHOLE),
     "fidelity": ("sets", "features", "encoder", "stretch", "blur", "baseline", "neighbours"),
 }
 
 
-TISSUES = (
-    ("air", -math.inf, -950.0),
-    ("lung", -950.0, -500.0),
-    ("fat", -500.0, -30.0),
-    ("soft", -30.0, 200.0),
-    ("bone", 200.0, math.inf),
-)
+PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "samples", "fidelity")  # that may be missing
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,33 @@ class Samples:
     """What several samples of a case say together, where its predictions hold them."""
 
     scores: WholeArrays = WholeArrays()  # of their mean volume, and of each of them
-    tissues: tuple[tuple[str, float, float], ...] = TISSUES  # name, least and first HU beyond, of the CT's voxels
+    patient: tuple[Band, ...] = PATIENT.bands  # classes of the CT's voxels, each counted by itself
+    bag: tuple[Band, ...] = BAG.bands
+
+    def of(self, subject: Subject) -> tuple[Band, ...]:
+        """Return the classes of voxels of a subject."""
+        return self.bag if subject == "bag" else self.patient
+
+
+@dataclass(frozen=True)
+class Reprojection:
+    """Predictions projected as the given views were, against these views as the method saw them."""
+
+    peak: float = 1.0  # largest value that PSNR assumes
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Masks, errors by class of voxel, and fine detail, by what the dataset's card says its subjects are."""
+
+    patient: SubjectSettings = PATIENT
+    bag: SubjectSettings = BAG
+    peak: float = 1.0  # largest value that PSNR in the body assumes
+    high_from: float = 1 / 3  # of the Nyquist frequency: where high frequencies begin
+
+    def of(self, subject: Subject) -> SubjectSettings:
+        """Return what is looked for in a subject."""
+        return self.bag if subject == "bag" else self.patient
 
 
 @dataclass(frozen=True)
@@ -154,6 +193,8 @@ class Protocol:
     distortion: WholeArrays | ReleasedCodediff | ReleasedX2ct  # of volumes
     projections: WholeArrays | None = None  # of maximum-intensity projections along each axis
     turn: Turn | None = None
+    reprojection: Reprojection | None = None
+    anatomy: Anatomy | None = None
     likelihood: Literal["1-hu-bins"] | None = None
     samples: Samples | None = None
     fidelity: Fidelity | None = None
@@ -162,8 +203,7 @@ class Protocol:
     def versions(self) -> dict[str, int]:
         """Return the versions of the functions that make the numbers."""
         parts = ["every", type(self.distortion).__name__]
-        optional = ("projections", "turn", "likelihood", "samples", "fidelity")
-        parts += [part for part in optional if getattr(self, part) is not None]
+        parts += [part for part in PARTS if getattr(self, part) is not None]
         return {name: VERSIONS[name] for part in parts for name in USED[part]}
 
     def sha256(self) -> str:

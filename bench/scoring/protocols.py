@@ -3,17 +3,19 @@
 To add one, append to PROTOCOLS. To change one, give it a new id: results that carry the old one must stay true.
 """
 
-import math
+from collections.abc import Sequence
 
 from bench.errors import unknown_name
 from bench.metrics import AXES
-from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.metrics.settings import Band, EncoderSettings, GaussianSsim, SliceSsim
 from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
+    Anatomy,
     Fidelity,
     Protocol,
     ReleasedCodediff,
     ReleasedX2ct,
+    Reprojection,
     Samples,
     Stretch,
     Turn,
@@ -76,6 +78,8 @@ PROTOCOLS: dict[str, Protocol] = {
             distortion=WholeArrays(),
             projections=WholeArrays(),
             turn=Turn(images=8),
+            reprojection=Reprojection(),
+            anatomy=Anatomy(),
             likelihood="1-hu-bins",
             samples=Samples(),
             fidelity=Fidelity(),
@@ -197,11 +201,19 @@ def describe(protocol: Protocol) -> str:
             "are kept apart"
         )
     if protocol.samples:
-        tissues = ", ".join(f"{name} {_describe_band(low, high)}" for name, low, high in protocol.samples.tissues)
+        of = protocol.samples
         lines["samples"] = (
-            f"mean volume and best of K, each metric for itself: {_describe_images(protocol.samples.scores, 3)}; share "
-            f"of voxels of the CT between the lowest and the highest sample, of all and by HU: {tissues}"
+            f"mean volume and best of K, each metric for itself: {_describe_images(of.scores, 3)}; share of voxels "
+            "whose CT lies from the lowest to the highest sample, of all and by class (patients: "
+            f"{_describe_bands(of.patient)}; bags: {_describe_bands(of.bag)})"
         )
+    if protocol.reprojection:
+        lines["given views"] = (
+            "PSNR of the prediction, projected at the given angles, against the views that the method was given, over "
+            f"all pixels of a case; peak {protocol.reprojection.peak:g}; beside it the same of the truth itself and of "
+            "the views of the split's next case"
+        )
+    lines |= _describe_anatomy(protocol.anatomy) if protocol.anatomy else {}
     lines |= _describe_fidelity(protocol.fidelity) if protocol.fidelity else {"density, coverage": "none"}
     lines["versions"] = ", ".join(f"{name} {version}" for name, version in protocol.versions().items())
     lines |= {f"quirk {number}": text for number, text in enumerate(protocol.quirks, start=1)}
@@ -233,8 +245,8 @@ def _describe_images(settings: WholeArrays, dimensions: int = 2) -> str:
     return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, {dimensions}-D)"
 
 
-def _describe_band(low: float, high: float) -> str:
-    return " ".join([*([f"≥ {low:g}"] if low > -math.inf else []), *([f"< {high:g}"] if high < math.inf else [])])
+def _describe_bands(bands: Sequence[Band]) -> str:
+    return ", ".join(f"{band.name} [{band.low:g}, {band.high:g})" for band in bands)
 
 
 def _describe_gaussian(ssim: GaussianSsim) -> str:
@@ -253,6 +265,26 @@ def _describe_slices(ssim: SliceSsim) -> str:
 def _describe_stretch(stretch: Stretch) -> str:
     share = f"{stretch.added_hu:g} HU in {stretch.window_hu:g}"
     return f"stretched to [0, 1] by the minimum and maximum of each CT, whose distance is widened by {share}"
+
+
+def _describe_anatomy(a: Anatomy) -> dict[str, str]:
+    lines = {
+        "PSNR in the body": f"of the voxels that are body in the truth; peak {a.peak:g}",
+        "high frequencies": f"power from {a.high_from:.4g} of the Nyquist frequency, over that of the truth",
+        "masks": "Dice, average symmetric surface distance (ASSD) in mm, signed volume error, and whether anything was "
+        "found, of truth and prediction by the same rules; Dice and detection of what is missed are 0",
+    }
+    for name, subject in (("patients", a.patient), ("bags", a.bag)):
+        masks = [f"body: largest part above {subject.body_above:g} HU, filled by slice across D"]
+        if lung := subject.lung:
+            masks.append(f"lung: two largest parts below {lung.below:g} HU in it, the second ≥ {lung.least_share:g} of")
+            masks[-1] += " the first"
+        if bone := subject.bone:
+            masks.append(f"bone: parts above {bone.above:g} HU in it of ≥ {bone.least_ml:g} ml")
+        bands = _describe_bands(subject.bands)
+        lines[f"masks of {name}"] = "; ".join(masks)
+        lines[f"classes, {name}"] = f"MAE and bias in HU by the truth's HU: {bands}"
+    return lines
 
 
 def _describe_fidelity(f: Fidelity) -> dict[str, str]:

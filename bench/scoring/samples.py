@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.dataset import to_hounsfield
-from bench.metrics import BEST_OF_K, INTERVAL_COVERAGE, MEAN_OF_K, METRICS, SAMPLED
+from bench.dataset import DatasetCard, to_hounsfield
+from bench.metrics import BEST_OF_K, INTERVAL_COVERAGE, MEAN_OF_K, METRICS, SAMPLED, Space
 from bench.metrics.ensembles import interval_shares, truth_ranks
+from bench.scoring.anatomy import DECIMALS
 from bench.scoring.cases import score_pair
 from bench.scoring.protocol import CaseScore, Samples, SetScore
 from bench.system.seeding import derive_seed
@@ -21,13 +22,13 @@ ONE_SAMPLE = "one sample a case; `--samples K` takes several"
 
 
 def score_samples(
-    case: str, truth: np.ndarray, drawn: Sequence[np.ndarray], window: tuple[float, float], settings: Samples
+    case: str, truth: np.ndarray, drawn: Sequence[np.ndarray], card: DatasetCard, settings: Samples
 ) -> list[CaseScore]:
     """Return the scores of the mean of K samples, the best sample in each score, and the share of voxels they enclose.
 
     `truth` and the K ≥ 2 samples are volumes (D, H, W) in [0, 1]. The best is chosen with the CT at hand, so it is no
-    score that a method could reach. Shares are of all voxels and by the tissue that the CT shows; samples that tie with
-    the CT count by lot, the same at every call. Equal samples enclose nothing, which their note says.
+    score that a method could reach. Shares are of all voxels and by class, by the CT's HU; samples that tie with the CT
+    count by lot, the same at every call. Equal samples enclose nothing, which their note says.
     """
     count, volumes = len(drawn), np.stack(drawn)
     equal = all(np.array_equal(volumes[0], volume) for volume in volumes[1:])
@@ -36,7 +37,7 @@ def score_samples(
     mean = volumes[0] if equal else volumes.mean(0)
     scores = [_of_k(s, MEAN_OF_K, note, count) for s in score_pair("3d", "all", truth, mean, settings.scores)]
     scores += [_of_k(_best([one[metric] for one in single]), BEST_OF_K, note, count) for metric in SAMPLED]
-    return scores + list(_coverage(case, truth, volumes, window, settings, equal))
+    return scores + list(_coverage(case, truth, volumes, card, settings, equal))
 
 
 def score_alone(scores: Sequence[CaseScore]) -> list[CaseScore]:
@@ -65,18 +66,21 @@ def _best(scores: Sequence[CaseScore]) -> CaseScore:
 
 
 def _coverage(
-    case: str, truth: np.ndarray, volumes: np.ndarray, window: tuple[float, float], settings: Samples, equal: bool
+    case: str, truth: np.ndarray, volumes: np.ndarray, card: DatasetCard, settings: Samples, equal: bool
 ) -> Iterator[CaseScore]:
-    """Yield the share of voxels between the lowest and the highest sample, of all and of each tissue."""
+    """Yield the share of voxels between the lowest and the highest sample, of all and of each class."""
     count = len(volumes)
     ranks = truth_ranks(volumes, truth, np.random.default_rng(derive_seed("ties", case)))
-    hounsfield = to_hounsfield(truth, window)
-    within = {name: (hounsfield >= low) & (hounsfield < high) for name, low, high in settings.tissues}
-    for name, chosen in (("all", np.ones_like(hounsfield, dtype=bool)), *within.items()):
-        if equal or not chosen.any():
-            reason = f"{EQUAL} ({count})" if equal else f"the CT shows no {name}"
-            yield CaseScore("3d", name, INTERVAL_COVERAGE, None, reason, count)
+    hounsfield = np.round(to_hounsfield(truth, card.window), DECIMALS)
+    chosen = {INTERVAL_COVERAGE: np.ones_like(hounsfield, dtype=bool)}
+    for band in settings.of(card.subject):
+        chosen[f"{INTERVAL_COVERAGE}_{band.name}"] = (hounsfield >= band.low) & (hounsfield < band.high)
+    for metric, voxels in chosen.items():
+        space: Space = "3d" if metric == INTERVAL_COVERAGE else "tissue"
+        if equal or not voxels.any():
+            reason = f"{EQUAL} ({count})" if equal else "the truth has no such voxel"
+            yield CaseScore(space, "all", metric, None, reason, count)
             continue
-        stated, share = max(interval_shares(ranks[chosen], count).items())
+        stated, share = max(interval_shares(ranks[voxels], count).items())
         note = f"from the lowest to the highest of {count} samples, which holds {stated:.1%} of draws like them"
-        yield CaseScore("3d", name, INTERVAL_COVERAGE, share, note, count)
+        yield CaseScore(space, "all", metric, share, note, count)

@@ -24,18 +24,17 @@ from bench.runs.predictions import (
     find_predictions,
     find_samples,
     read_prediction,
-    read_renders,
     sample_folder,
 )
 from bench.runs.record import Origin, RunRecord
+from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
-from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore, Turn
-from bench.scoring.protocols import RENDERED
+from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.samples import no_sample_scores, score_alone, score_samples
 from bench.scoring.sets import plan_set, score_set
-from bench.scoring.xrays import score_xrays, turn_angles
+from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
@@ -209,26 +208,15 @@ def _case_rows(
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
     scores = score_case(volumes, protocol)
     rows = [make.of_case(case, score, note) for score in scores]
+    more = score_anatomy(exact, volume, truth.card, protocol.anatomy) if protocol.anatomy else []
+    if protocol.turn or protocol.reprojection:
+        more += score_images(volumes, truth, case, protocol, paths[0].parent, device)
     if protocol.samples and len(paths) > 1:
         drawn = [volume, *(read_prediction(path, truth, case, unit)[0] for path in paths[1:])]
-        of_samples = score_samples(case, exact, drawn, truth.card.window, protocol.samples)
-        rows += [make.of_case(case, score) for score in of_samples]
+        more += score_samples(case, exact, drawn, truth.card, protocol.samples)
     elif protocol.samples and make.facts.draws is False:
-        rows += [make.of_case(case, score) for score in score_alone(scores)]
-    if protocol.turn:
-        own = _read_own_images(paths[0].parent, truth, case, protocol.turn)
-        images = score_xrays(exact, volume, truth.card, protocol.turn, own, device)
-        rows += [make.of_case(case, score) for score in images]
-    return rows
-
-
-def _read_own_images(folder: Path, truth: Cases, case: str, turn: Turn) -> np.ndarray | None:
-    """The images (A, h, w) at the angles of a turn that the method itself rendered; None where it made none."""
-    card = truth.card
-    rendered = turn_angles(RENDERED, card.angles)
-    images = read_renders(folder, case, (len(rendered), card.image_size, card.image_size))
-    wanted = turn_angles(turn, card.angles)
-    return None if images is None else images[[rendered.index(angle) for angle in wanted]]
+        more += score_alone(scores)
+    return rows + [make.of_case(case, score) for score in more]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:

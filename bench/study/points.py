@@ -124,7 +124,7 @@ class Summary:
     @property
     def digits(self) -> int:
         """Digits shown after the point."""
-        return OWN_METRICS[self.metric][1] if self.metric in OWN_METRICS else METRICS[self.metric].decimals
+        return OWN_METRICS[self.metric][1] if self.metric in OWN_METRICS else METRICS[self.metric].digits(self.mean)
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,10 @@ def _tell_lesion(recorded: Recorded) -> Iterator[str]:
     for name, kept in _by_training(recorded, "contrast_kept"):
         detected = dict(_by_training(recorded, "auroc_nodule"))[name]
         smallest, largest = (f"{s.mean:.2f} {_ends(s.low, s.high, 2)} at {s.setting} mm" for s in (kept[0], kept[-1]))
+        parts = [s.low > 0 for s in kept], [s.low > CHANCE for s in detected]
         yield (
-            f"{name} keeps {smallest} and {largest} of the contrast; that any is kept is shown {_from([s.low > 0 for s in kept], kept)}, "
-            f"detection {_from([s.low > CHANCE for s in detected], detected)}."
+            f"{name} keeps {smallest} and {largest} of the contrast; that any is kept is shown "
+            f"{_from(parts[0], kept)}, detection {_from(parts[1], detected)}."
         )
     truth = [s for s in recorded.summaries if s.method == TRUTH and s.metric == "auroc_nodule"]
     if truth:

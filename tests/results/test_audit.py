@@ -26,7 +26,7 @@ from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.runs.record import DataRecord, StageRecord
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Fidelity
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import PROTOCOLS, list_definitions
 from bench.scoring.rows import read_scores
 from bench.scoring.store import load_results
 from bench.system.generated import replace_block
@@ -175,7 +175,7 @@ def test_audit_puts_the_protocols_side_by_side_and_writes_the_readme(run: RunFol
     }
     truth = to_unit(data["test"].hounsfield[4].astype(np.float64), (-1000.0, 1000.0))
     volumes = CaseVolumes(truth, predicted(truth), encoded(truth))
-    for column, protocol in enumerate(PROTOCOLS.values()):
+    for column, protocol in enumerate(list_definitions()):
         (psnr,) = [
             s.value for s in score_case(volumes, protocol) if (s.space, s.axis, s.metric) == ("3d", "all", "psnr")
         ]

@@ -242,7 +242,8 @@ def test_a_place_that_is_not_clear_is_left_out_and_said(several: Path, capsys: p
     for form in ("rich", "md", "csv"):
         assert run_command(["compare", "a", "b", "--format", form, "--results-dir", str(several)]) == 0
         captured = capsys.readouterr()
-        assert captured.err.strip() == f"left out: {reason}"
+        lack = f"{several} has no rows of ct3d-2, but of ct3d-1, paper-2023: type --protocol ct3d-1"
+        assert captured.err.splitlines() == [lack, f"left out: {reason}"]
         assert "left out" not in captured.out
     lines = list(csv.DictReader(io.StringIO(captured.out)))
     assert [(line["dataset"], line["preset"]) for line in lines] == [("lidc", "small"), ("baggage", "tiny")]

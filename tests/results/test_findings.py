@@ -159,3 +159,17 @@ def test_one_seed_says_nothing_of_seeds(tmp_path: Path) -> None:
     add_run(tmp_path, "x2ctgan", 21.0)
     add_run(tmp_path, "codediff", 19.0)
     assert "**Seeds:**" not in findings(tmp_path)
+
+
+def test_another_protocol_than_the_published_one_is_asked_for_by_name(tmp_path: Path, capsys) -> None:
+    for method, psnr in (("a", 20.0), ("bb", 25.0)):
+        add_run(tmp_path, method, psnr, protocol="ct3d-2")
+    results = read_results(tmp_path)
+    with pytest.raises(UsageError, match=r"no rows of ct3d-1, but of ct3d-2: type --protocol ct3d-2"):
+        write_findings(results)
+    assert "protocol ct3d-2; seeds" in write_findings(results, "ct3d-2")
+    command = ["findings", "--out", str(tmp_path / "FINDINGS.md"), "--results-dir", str(tmp_path)]
+    assert run_command(command) == 2
+    assert "type --protocol ct3d-2" in capsys.readouterr().err
+    assert run_command([*command, "--protocol", "ct3d-2"]) == 0
+    assert "type --protocol" not in write_findings(read_results(tmp_path / "nothing"))

@@ -38,7 +38,7 @@ def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
     assert "**25.50 ± 0.71** (25.05)" in lines["CodeDiff3D"]
     assert "<u>22.00</u> (19.68)" in lines["X2CT-GAN"]
     assert "0.80 Δ−0.20 (0.87)" in lines["X2CT-GAN"]
-    assert "**0.0050 ± 0.0000** (0.048)<sup>2</sup>" in lines["CodeDiff3D"]
+    assert "**0.00500 ± 0.00000** (0.048)<sup>2</sup>" in lines["CodeDiff3D"]
     assert "18.00" in lines["*Mean volume*"]
     assert "1.00" in lines["*real training cases*"]
     assert len({line.count("|") for line in lines.values()}) == 1
@@ -104,5 +104,5 @@ def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> No
         assert out.read_text().startswith(start)
     assert run_command(["table", "2", "--format", "md", "--results-dir", str(tmp_path)]) == 0
     assert "| CodeDiff3D" in capsys.readouterr().out
-    assert run_command(["table", "7", "--results-dir", str(tmp_path)]) == 2
-    assert "unknown table '7'" in capsys.readouterr().err
+    assert run_command(["table", "8", "--results-dir", str(tmp_path)]) == 2
+    assert "unknown table '8'" in capsys.readouterr().err

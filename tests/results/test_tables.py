@@ -8,6 +8,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
+from bench.results.leaderboard import build_leaderboard
 from bench.results.model import read_results
 from bench.results.renderers import render
 from bench.results.table_model import Cell, Row, rank_rows
@@ -37,8 +38,68 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
 def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
     assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
     assert [t.id for t in build_tables("all", read_results(tmp_path), dataset="lidc")] == ["2", "3b", "4"]
-    with pytest.raises(UsageError, match="unknown table '6'"):
-        build_tables("6", read_results(tmp_path))
+    with pytest.raises(UsageError, match="unknown table '8'"):
+        build_tables("8", read_results(tmp_path))
+
+
+# --- structures and classes of voxels
+
+
+def add_structures(results: Path, method: str, dataset: str = "lidc", **numbers: float) -> None:
+    """Enter means of a whole set in the spaces that the metrics have."""
+    facts = run_facts(method, dataset=dataset, protocol="ct3d-2", protocol_hash=PROTOCOLS["ct3d-2"].sha256())
+    shared = {**facts, "level": "set", "stat": "mean", "n": 48}
+    spaces = {metric: METRICS[metric].spaces[0] for metric in numbers}
+    enter_rows(results, [{**shared, "space": spaces[m], "metric": m, "value": value} for m, value in numbers.items()])
+
+
+def test_tables_of_structures_show_what_the_data_set_has_and_what_stands_beside(tmp_path: Path) -> None:
+    views = {"psnr_views_truth": 33.9, "psnr_views_other": 15.4}
+    ours = {"psnr_views": 20.7, "dice_lung": 0.5, "high_frequency": 0.4, "bias_hu_bone": -250.0}
+    theirs = {"psnr_views": 24.9, "dice_lung": 0.7, "high_frequency": 1.2, "bias_hu_bone": -200.0}
+    add_structures(tmp_path, "codediff", **ours, **views)
+    add_structures(tmp_path, "x2ctgan", **theirs, **views)
+    add_structures(tmp_path, "x2ctgan", "baggage", psnr_views=30.0, mae_hu_cloth=20.0)
+    results = read_results(tmp_path)
+    bags, chests = build_tables("6", results)
+    assert bags.columns == ("↑ PSNR of given views, dB",)
+    assert chests.columns == ("↑ PSNR of given views, dB", "High-frequency power", "↑ Dice, lung")
+    (block,) = chests.blocks
+    power = cell_of(block, "CodeDiff3D", "high_frequency")
+    assert power.rank is None  # neither more nor less is better
+    assert power.distance == pytest.approx(-0.6)
+    assert cell_of(block, "X2CT-GAN", "dice_lung").rank == 1
+    shown = {row.title: row.cells[0].value for row in block.references}
+    assert shown == {"the truth, projected as the predictions are": 33.9, "the views of another case": 15.4}
+    assert build_tables("7b", results)[0].columns == ("Bias, bone, HU",)
+    assert {"6a", "6b", "7a", "7b"} <= {table.id for table in build_tables("all", results)}
+    sheets = build_leaderboard(results)
+    heads = {table.title: [block.header.split(" · ")[0] for block in table.blocks] for table in sheets}
+    assert heads["lidc, structures"] == ["sorted by PSNR of given views"]
+    assert [row.method for row in sheets[-2].blocks[0].methods] == ["x2ctgan", "codediff"]
+
+
+def test_a_table_that_nothing_was_measured_for_says_what_to_type(tmp_path: Path) -> None:
+    add(tmp_path, "codediff")
+    for which in ("6", "7b"):
+        with pytest.raises(UsageError, match=r"no numbers of table .*type bench score RUN --protocol ct3d-2"):
+            build_tables(which, read_results(tmp_path))
+    assert not {"6a", "6b", "7a", "7b"} & {table.id for table in build_tables("all", read_results(tmp_path))}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0784, "0.0784"), (0.00784, "0.00784"), (0.0003123, "0.000312"), (0.0, "0.0000")]
+)
+def test_mse_has_three_significant_digits(value: float, text: str) -> None:
+    assert Cell("mse", "value", value).texts.value == text
+    assert Cell("mae", "value", value).texts.value == f"{value:.4f}"
+
+
+def test_small_errors_are_ranked_by_the_digits_that_are_shown(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", 0, {**NUMBERS, "mse": 0.000312, "mae": 0.01})
+    add(tmp_path, "x2ctgan", 0, {**NUMBERS, "mse": 0.000324, "mae": 0.01})
+    (block,) = build_tables("2", read_results(tmp_path))[0].blocks
+    assert [cell_of(block, name, "mse").rank for name in ("CodeDiff3D", "X2CT-GAN")] == [1, 2]
 
 
 # --- what stands together

@@ -13,18 +13,21 @@ import torch
 
 from bench.dataset import DatasetCard
 from bench.likelihood import discretised_gaussian_nll
+from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, likelihood_scores
 from bench.scoring.cases import score_case
 from bench.scoring.fidelity import blur, bring_to_scale, draw_baseline, encode, prdc_by_encoder
-from bench.scoring.protocol import VERSIONS, CaseVolumes, Turn
+from bench.scoring.protocol import VERSIONS, Anatomy, CaseVolumes, Reprojection, Samples, Turn
 from bench.scoring.protocols import PROTOCOLS
-from bench.scoring.xrays import score_xrays
+from bench.scoring.samples import score_samples
+from bench.scoring.xrays import draw_images, score_given_views, score_turn, turn_angles
 
 from ..helpers.toy_data import GEOMETRY
 
 FILE = Path(__file__).parents[1] / "helpers" / "frozen_scores.json"
 FROZEN = json.loads(FILE.read_text())
 CPU = torch.device("cpu")
+CARD = DatasetCard("toy", "phantom", 24, 13.0, (-1000.0, 1000.0), 24, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
 
 
 def wave(shape: tuple[int, ...], step: float, phase: float = 0.0) -> np.ndarray:
@@ -49,9 +52,22 @@ def numbers_of_cases() -> dict[str, float | None]:
 
 
 def numbers_of_xrays() -> dict[str, float | None]:
-    card = DatasetCard("toy", "phantom", 24, 13.0, (-1000.0, 1000.0), 24, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
-    scores = score_xrays(*pair((24, 24, 24)), card, Turn(images=8))
+    turn = Turn(images=8)
+    drawn = draw_images(CaseVolumes(*pair((24, 24, 24))), CARD, turn_angles(turn, CARD.angles))
+    views = wave((2, 24, 24), 0.02)
+    scores = [*score_turn(drawn, CARD, turn), *score_given_views(drawn[:, [6, 0]], views, views[::-1], Reprojection())]
     return {f"{score.space}/{score.axis} {score.metric}": score.value for score in scores}
+
+
+def numbers_of_anatomy() -> dict[str, float | None]:
+    truth, prediction = pair((24, 24, 24))
+    truth, prediction = (v * (np.abs(np.arange(24) - 11.5) < 9)[:, None] for v in (truth, prediction))  # air in front
+    numbers = {}
+    for subject, high in (("patient", 1000.0), ("bag", 3095.0)):
+        card = replace(CARD, window=(-1000.0, high), subject=subject)
+        for score in score_anatomy(truth, prediction, card, Anatomy()):
+            numbers[f"{subject} {score.space}/{score.axis} {score.metric}"] = score.value
+    return numbers
 
 
 def numbers_of_features() -> dict[str, float]:
@@ -91,9 +107,18 @@ def numbers_of_likelihoods() -> dict[str, float | None]:
     return {s.metric: s.value for s in scores} | {f"nats of voxel {i}": v for i, v in enumerate(nats.tolist())}
 
 
+def numbers_of_samples() -> dict[str, float | None]:
+    card = DatasetCard("toy", "phantom", 16, 20.0, (-1000.0, 1000.0), 16, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
+    truth = wave((16, 16, 16), 0.01)
+    drawn = [np.clip(truth + 0.1 * wave((16, 16, 16), 0.013, phase) - 0.06, 0.0, 1.0) for phase in (0.5, 1.5, 2.5)]
+    return {f"{s.space} {s.metric}": s.value for s in score_samples("one", truth, drawn, card, Samples())}
+
+
 NUMBERS = {
+    "samples": (numbers_of_samples, 1e-9),
     "cases": (numbers_of_cases, 1e-9),
     "xrays": (numbers_of_xrays, 1e-5),
+    "anatomy": (numbers_of_anatomy, 1e-9),
     "features": (numbers_of_features, 1e-3),
     "neighbours": (numbers_of_neighbours, 1e-9),
     "likelihoods": (numbers_of_likelihoods, 1e-5),

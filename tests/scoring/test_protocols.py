@@ -13,6 +13,7 @@ import pytest
 from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.metrics import METRICS
+from bench.metrics.settings import Band
 from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.cases import score_case
@@ -25,7 +26,7 @@ from ..helpers.score_rows import run_line, score
 
 FROZEN = {
     "ct3d-1": "e979df53a593",
-    "ct3d-2": "3a05312c1e03",
+    "ct3d-2": "82c739fd58a7",
     "paper-2023": "7e77801fc416",
     "x2ct-2019": "b3e817c60b6e",
     "ccx-2021": "4dad81ffb004",
@@ -43,6 +44,7 @@ OTHERS = {  # another value of a setting that is no number, or for which not eve
     "interpolation": ("nearest", "nearest"),
     "stretch": Stretch(),
     "batch": 5,
+    "bands": (Band("fat", -200.0, 0.0),),
 }
 TAKEN = {"truth": "ct", "psnr": "integers", "spectral_norm": "exact", "batch": 8}  # OTHERS are these where they differ
 
@@ -101,7 +103,7 @@ def test_show_prints_the_definition_with_its_hash_and_every_quirk(name: str, cap
 
 
 def test_released_protocols_name_a_source_for_what_a_reader_would_not_expect() -> None:
-    assert PROTOCOLS["ct3d-1"].quirks == ()
+    assert PROTOCOLS["ct3d-1"].quirks == PROTOCOLS["ct3d-2"].quirks == ()
     for name in ("paper-2023", "x2ct-2019", "ccx-2021"):
         quirks = PROTOCOLS[name].quirks
         assert len(quirks) >= 4
@@ -112,6 +114,7 @@ def test_released_protocols_name_a_source_for_what_a_reader_would_not_expect() -
     ("name", "facts"),
     [
         ("ct3d-1", ("peak 1;", "na, not infinity", "k = 5", "exact spectral norm", "σ 1 voxels", "1-HU")),
+        ("ct3d-2", ("8 angles", "next case", "0.3333 of the Nyquist", "ASSD", "-400 HU", "fat [-150, -50)", "cloth")),
         ("paper-2023", ("own encoding of the CT", "W, W and H", "batches of 8", "k = 3", "100 dB", "l1_sample")),
         ("x2ct-2019", ("4095", "× 2500 truncated", "D, H and W", "cosine")),
         ("ccx-2021", ("1.6384", "4096", "across H, D and W")),
@@ -142,9 +145,9 @@ def test_every_setting_enters_the_hash_and_the_description(name: str, path: tupl
     assert texts[0] != texts[1]
 
 
-@pytest.mark.parametrize("part", ["projections", "turn", "likelihood", "fidelity"])
+@pytest.mark.parametrize("part", ["projections", "turn", "reprojection", "anatomy", "likelihood", "fidelity"])
 def test_every_part_enters_the_hash(part: str) -> None:
-    protocol = PROTOCOLS["ct3d-1"]
+    protocol = PROTOCOLS["ct3d-2"]
     assert replace(protocol, **{part: None}).sha256() != protocol.sha256()
 
 

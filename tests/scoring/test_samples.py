@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.dataset import to_unit
+from bench.dataset import DatasetCard, to_unit
 from bench.errors import BenchError
 from bench.metrics import MEAN_OF_K, METRICS, SAMPLED
 from bench.runs.predictions import count_samples, sample_folder, write_prediction
@@ -21,7 +21,10 @@ from bench.scoring.rows import Score, score_key
 from bench.scoring.samples import no_sample_scores, score_alone, score_samples
 from bench.scoring.score import RunFacts, score_predictions
 
+from ..helpers.toy_data import GEOMETRY
+
 WINDOW = (-1000.0, 1000.0)
+CARD = DatasetCard("toy", "phantom", 16, 20.0, WINDOW, 16, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
 FACTS = RunFacts("toy-s0", "toy", "external", "tiny", 0, "0")
 
 
@@ -65,7 +68,7 @@ def of(rows: Sequence[Score], metric: str, axis: str = "all", stat: str = "value
 
 def test_mean_and_best_of_offsets_are_their_closed_forms() -> None:
     truth, offsets = np.full((12, 12, 12), 0.5), (0.3, -0.1, 0.2, 0.0)
-    found = values(score_samples("a", truth, [truth + offset + 0.01 for offset in offsets], WINDOW, Samples()))
+    found = values(score_samples("a", truth, [truth + offset + 0.01 for offset in offsets], CARD, Samples()))
     mean = np.mean(offsets) + 0.01
     assert found["all", "mse_mean_of_k"] == pytest.approx(mean**2)
     assert found["all", "mae_mean_of_k"] == pytest.approx(mean)
@@ -79,7 +82,7 @@ def test_the_mean_of_independent_errors_gains_ten_log_k_decibels() -> None:
     random = np.random.default_rng(0)
     truth = np.full((24, 24, 24), 0.5)
     samples = truth + random.normal(0, 0.05, (8, *truth.shape))
-    found = values(score_samples("a", truth, list(samples), WINDOW, Samples()))
+    found = values(score_samples("a", truth, list(samples), CARD, Samples()))
     one = -10 * np.log10(np.mean((samples[0] - truth) ** 2))
     assert found["all", "psnr_mean_of_k"] - one == pytest.approx(10 * np.log10(8), abs=0.1)
 
@@ -89,9 +92,14 @@ def test_voxels_inside_are_counted_by_the_tissue_of_the_ct() -> None:
     low = np.array([0.5, -0.1, 0.1, -0.1, -0.1, -0.1, -0.1, 0.1, 0.1]).reshape(1, 3, 3)  # of the lowest sample, off
     truth = to_unit(hounsfield, WINDOW)
     samples = [truth + low, truth + 0.2, truth + 0.15]
-    found = values(score_samples("a", truth, samples, WINDOW, Samples()))
-    shares = {axis: value for (axis, metric), value in found.items() if metric == "interval_coverage"}
-    assert shares == {"all": 5 / 9, "air": 0.0, "lung": 0.5, "fat": 1.0, "soft": 0.75, "bone": 0.0}
+    scores = score_samples("a", truth, samples, CARD, Samples())
+    shares = {score.metric: score.value for score in scores if score.metric.startswith("interval_coverage")}
+    of_classes = {"air": 0.0, "lung": 0.5, "fat": 1.0, "soft": 0.75, "bone": 0.0}
+    assert shares == {
+        "interval_coverage": 5 / 9,
+        **{f"interval_coverage_{name}": share for name, share in of_classes.items()},
+    }
+    assert {score.space for score in scores if score.metric == "interval_coverage_fat"} == {"tissue"}
 
 
 @pytest.mark.parametrize(("spread", "share"), [(1.0, 7 / 9), (0.2, None)])
@@ -100,7 +108,7 @@ def test_draws_like_the_truth_are_enclosed_as_stated_and_narrow_ones_less(spread
     centre = np.full((30, 30, 30), 0.5)
     truth = centre + random.normal(0, 0.05, centre.shape)
     samples = [centre + spread * random.normal(0, 0.05, centre.shape) for _ in range(8)]
-    scores = score_samples("a", truth, samples, WINDOW, Samples())
+    scores = score_samples("a", truth, samples, CARD, Samples())
     (found,) = (score for score in scores if (score.metric, score.axis) == ("interval_coverage", "all"))
     assert "77.8%" in found.note
     assert found.n == 8
@@ -111,26 +119,26 @@ def test_draws_like_the_truth_are_enclosed_as_stated_and_narrow_ones_less(spread
 def test_ties_count_alike_at_every_call() -> None:
     truth = np.zeros((12, 12, 12))
     samples = [truth, truth, np.where(np.arange(12) < 6, 0.0, 0.1) + truth]
-    first, second = (values(score_samples("a", truth, samples, WINDOW, Samples())) for _ in range(2))
+    first, second = (values(score_samples("a", truth, samples, CARD, Samples())) for _ in range(2))
     assert first == second
-    assert 0 < first["air", "interval_coverage"] < 1
+    assert 0 < first["all", "interval_coverage_air"] < 1
 
 
 def test_equal_samples_are_said_to_be_equal_and_enclose_nothing() -> None:
     truth = np.linspace(0, 1, 12**3).reshape(12, 12, 12)
-    scores = score_samples("a", truth, [0.9 * truth] * 3, WINDOW, Samples())
+    scores = score_samples("a", truth, [0.9 * truth] * 3, CARD, Samples())
     assert all("all samples are equal (3)" in score.note for score in scores)
     found = values(scores)
     assert found["all", "mae_mean_of_k"] == found["all", "mae_best_of_k"] == pytest.approx(np.mean(0.1 * truth))
-    assert found["lung", "interval_coverage"] is None
+    assert found["all", "interval_coverage_lung"] is None
 
 
 def test_what_is_not_there_is_undefined_with_the_reason() -> None:
     truth = np.full((12, 12, 12), 0.5)
-    scores = score_samples("a", truth, [truth, truth - 0.1], WINDOW, Samples())
+    scores = score_samples("a", truth, [truth, truth - 0.1], CARD, Samples())
     assert all(score.value is None or np.isfinite(score.value) for score in scores)
     notes = {(score.axis, score.metric): score.note for score in scores if score.value is None}
-    assert notes["bone", "interval_coverage"] == "the CT shows no bone"
+    assert notes["all", "interval_coverage_bone"] == "the truth has no such voxel"
     assert "PSNR is infinite" in notes["all", "psnr_best_of_k"]
     assert {score.value for score in no_sample_scores()} == {None}
 
@@ -147,7 +155,8 @@ def test_samples_have_rows_of_their_own_and_change_no_other(tmp_path: Path, case
     assert (count_samples(tmp_path / "one"), count_samples(tmp_path / "three")) == (1, 3)
     one, three = scored(cases, tmp_path / "one", protocol), scored(cases, tmp_path / "three", protocol, samples=3)
     own = {metric for metric, entry in METRICS.items() if entry.family == "samples"}
-    assert {row.metric for row in three} & own == own
+    missing = own - {row.metric for row in three}
+    assert missing == {f"interval_coverage_{name}" for name in ("organic", "cloth", "mineral", "metal")}  # of bags
     assert [row for row in three if row.metric not in own] == [row for row in one if row.metric not in own]
     for index, name in enumerate(cases["test"].names):
         error = np.mean((volumes[:, index].mean(0) - cases["test"].truth(name)) ** 2)

@@ -9,17 +9,28 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from bench.dataset import DatasetCard
 from bench.errors import BenchError
 from bench.metrics.settings import GaussianSsim
 from bench.projector import project
 from bench.runs.manifest import find_intact, renders_file
 from bench.runs.predictions import read_renders, write_prediction
-from bench.scoring.protocol import Turn, WholeArrays
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.cases import EXACT
+from bench.scoring.protocol import CaseScore, CaseVolumes, Reprojection, Turn, WholeArrays
+from bench.scoring.protocols import PROTOCOLS, RENDERED
 from bench.scoring.score import RunFacts, score_predictions
-from bench.scoring.xrays import OWN, score_xrays, turn_angles
+from bench.scoring.xrays import ALONE, OWN, draw_images, score_given_views, score_images, score_turn, turn_angles
+
+from ..helpers.toy_data import GEOMETRY
 
 TURN = Turn(images=8)
+
+
+def score_xrays(
+    truth: np.ndarray, made: np.ndarray, card: DatasetCard, turn: Turn, own: np.ndarray | None = None
+) -> list[CaseScore]:
+    """The numbers of a turn round a truth and a prediction."""
+    return score_turn(draw_images(CaseVolumes(truth, made), card, turn_angles(turn, card.angles)), card, turn, own)
 
 
 def by_place(scores: list) -> dict[tuple[str, str], float]:
@@ -127,3 +138,71 @@ def test_rows_say_whose_images_were_scored(make_data: Callable[..., dict], tmp_p
         (axis, metric) for axis in ("heldout", "input") for metric in ("mse", "mae", "psnr", "ssim")
     }
     assert all(row.note == OWN for row in means)
+
+
+def test_images_of_the_method_are_taken_at_the_angles_of_the_protocol(
+    make_data: Callable[..., dict], tmp_path: Path
+) -> None:
+    """They were rendered at every 5°; a protocol with fewer images picks its own among them."""
+    cases, protocol = make_data()["test"], replace(PROTOCOLS["ct3d-2"], anatomy=None, reprojection=None)
+    volumes = CaseVolumes(cases.truth("test-000"), cases.truth("test-001"))
+    assert protocol.turn is not None
+    angles = turn_angles(protocol.turn, cases.card.angles)
+    at_its_angles = draw_images(volumes, cases.card, angles)[1]
+    at_all = draw_images(volumes, cases.card, turn_angles(RENDERED, cases.card.angles))[1]
+    write_prediction(tmp_path, "test-000", volumes.prediction, cases, seconds=1, seed=0, renders=at_all)
+    scores = by_place(score_images(volumes, cases, "test-000", protocol, tmp_path))
+    expected = by_place(score_xrays(volumes.ct, volumes.prediction, cases.card, protocol.turn, at_its_angles))
+    assert scores == {key: pytest.approx(value, abs=1e-6) for key, value in expected.items()}
+
+
+# --- given views
+
+
+def test_projections_are_scored_against_the_views_themselves(make_data: Callable[..., dict], tmp_path: Path) -> None:
+    cases = make_data(size=24)["test"]
+    card, protocol = cases.card, replace(PROTOCOLS["ct3d-2"], turn=None)
+    volumes = CaseVolumes(cases.truth("test-000"), cases.truth("test-001"))
+    scores = {s.metric: s.value for s in score_images(volumes, cases, "test-000", protocol, tmp_path)}
+    views, other = (cases.images([index])[0].numpy() for index in (0, 1))
+    for metric, index in (("psnr_views", 1), ("psnr_views_truth", 0)):
+        drawn = [
+            project(
+                torch.from_numpy(np.asarray(cases.hounsfield[index]).clip(-1000, 1000)[None]).float(),
+                card.voxel_mm,
+                card.geometry,
+                [angle],
+                24,
+                mirrored=[mirrored],
+            )[0, 0].numpy()
+            for angle, mirrored in zip(card.angles, card.mirrored, strict=True)
+        ]
+        expected = peak_signal_noise_ratio(views, np.clip(np.stack(drawn) / 4, 0, 1), data_range=1.0)
+        assert scores[metric] == pytest.approx(expected, abs=1e-4)
+    assert scores["psnr_views_other"] == pytest.approx(peak_signal_noise_ratio(views, other, data_range=1.0), abs=1e-6)
+    with_turn = score_images(volumes, cases, "test-000", replace(protocol, turn=TURN), tmp_path)
+    assert {s.metric: s.value for s in with_turn if s.space == "anatomy"} == pytest.approx(scores)
+
+
+def test_a_mirrored_prediction_agrees_less_with_the_views() -> None:
+    """The first view follows W, so that left and right are told apart."""
+    volume = np.zeros((16, 16, 16))
+    volume[4:12, 4:12, 3:7] = 0.8
+    card = DatasetCard("t", "phantom", 16, 20.0, (-1000.0, 1000.0), 16, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
+    views = draw_images(CaseVolumes(volume, volume), card, card.angles)[0]
+    assert views[0][:, :8].sum() > 2 * views[0][:, 8:].sum()
+    right, wrong = (
+        score_given_views(draw_images(CaseVolumes(volume, made), card, card.angles), views, None, Reprojection())
+        for made in (0.9 * volume, 0.9 * volume[:, :, ::-1])
+    )
+    assert (right[0].value or 0) > (wrong[0].value or 0) + 5
+
+
+def test_agreement_with_the_views_is_bounded_by_the_truth_and_says_why_it_has_no_value() -> None:
+    views = np.random.default_rng(0).random((2, 8, 8))
+    prediction, truth, other = score_given_views(np.stack([views, views + 0.1]), views, None, Reprojection())
+    assert prediction.value == pytest.approx(20.0)
+    assert (truth.value, truth.note) == (None, EXACT)
+    assert (other.value, other.note) == (None, ALONE)
+    doubled, *_ = score_given_views(np.stack([views, views + 0.1]), views, None, Reprojection(peak=2.0))
+    assert doubled.value == pytest.approx(20.0 + 20 * np.log10(2))
