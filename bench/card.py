@@ -26,7 +26,8 @@ from pydantic import (
 from bench.errors import PluginError
 from bench.system.files import sha256_of
 
-Capability = Literal["volume", "mip", "likelihood", "oracle"]
+Capability = Literal["volume", "mip", "likelihood", "oracle", "samples"]
+"""What a method can give; samples: the seeds of a case decide what it reconstructs, so that several volumes differ."""
 
 
 class Settings(BaseModel):

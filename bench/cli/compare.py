@@ -47,11 +47,14 @@ def compare(
         return
     if form == "md":
         for comparison in comparisons:
-            typer.echo(f"{comparison.header}\n\n{draw_markdown(sheet_of(comparison))}\n")
+            remark = f"\n{comparison.remark}\n" if comparison.remark else ""
+            typer.echo(f"{comparison.header}\n\n{draw_markdown(sheet_of(comparison))}\n{remark}")
         typer.echo(NOTE)
         return
     console = make_console()
     for comparison in comparisons:
         console.print(comparison.header, highlight=False, markup=False)
         console.print(draw_rich(sheet_of(comparison)))
+        if comparison.remark:
+            console.print(comparison.remark, highlight=False, markup=False)
     console.print(NOTE, style="dim", highlight=False, markup=False)

@@ -11,7 +11,8 @@ from bench.scoring import PUBLISHED
 
 def findings(
     out: Annotated[
-        Path, typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> is renewed.")
+        Path,
+        typer.Option(help="File whose blocks <!-- findings --> and, where it has it, <!-- studies --> are renewed."),
     ] = Path("results/FINDINGS.md"),
     readme: Annotated[
         Path | None,
@@ -21,11 +22,14 @@ def findings(
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
-    """Write what the results say: printed order against ours, floors, ceilings, controls, other definitions."""
+    """Write what results and studies say: printed order against ours, floors, ceilings, controls, other definitions."""
     from bench.results.findings import generate_findings
     from bench.results.model import read_results
+    from bench.study.verdicts import generate_verdicts
     from bench.system.generated import refresh
 
     renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
-    typer.echo(refresh(generate_findings(read_results(results_dir), out, readme, protocol), renew, check=check))
+    results = read_results(results_dir)
+    parts = [*generate_findings(results, out, readme, protocol), *generate_verdicts(results_dir, out)]
+    typer.echo(refresh(parts, renew, check=check))

@@ -17,6 +17,10 @@ Source = Annotated[
 ]
 Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")]
 Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-2`.")]
+Samples = Annotated[
+    int,
+    typer.Option(min=1, help="Reconstructions of each case by a method that draws; scored one, as mean and as best."),
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 Published = Annotated[str, typer.Option("--protocol", help="Protocol whose numbers the findings are of.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]

@@ -12,6 +12,7 @@ from bench.cli.options import (
     Protocol,
     ResultsDir,
     RunsDir,
+    Samples,
     Seeds,
     Source,
     choose_device,
@@ -35,6 +36,7 @@ def run(
     ] = None,
     source: Source = "auto",
     protocol: Protocol = DEFAULT,
+    samples: Samples = 1,
     device: Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
@@ -79,6 +81,7 @@ def run(
             runs_dir=runs_dir,
             results_dir=results_dir,
             from_pretrained=from_pretrained,
+            samples=samples,
         )
         try:
             run_one(request, progress)

@@ -36,6 +36,12 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
     ] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Samples of a case to take, the first from DIR, others from DIR/samples/001/ …; all by default."
+        ),
+    ] = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
     ] = False,
@@ -75,6 +81,11 @@ def score(
     elif check:
         raise UsageError("--check looks at a folder of predictions made elsewhere; a run of ours needs no check")
 
+    elif samples is not None:
+        raise UsageError("a run knows how many samples it has; `bench run --samples K` takes more")
+
+    from dataclasses import replace
+
     from bench.data.cases import load_preset
     from bench.dataset import format_views
     from bench.pipeline.reopen import open_stored
@@ -82,7 +93,7 @@ def score(
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
     from bench.runs.prediction_card import describe
-    from bench.runs.predictions import find_predictions
+    from bench.runs.predictions import count_samples, find_predictions, sample_folder
     from bench.runs.record import RunLine
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
@@ -104,6 +115,11 @@ def score(
     spec, directory, how = get_dataset(dataset), Path(subject), describe(Path(subject), unit)
     cases = load_preset(spec, preset, source, progress)
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
+    there = count_samples(directory)
+    if samples is not None and samples > there:
+        missing = sample_folder(directory, there)
+        raise UsageError(f"{directory} has {there} samples of a case, not {samples}: there is no {missing}")
+    facts = replace(facts, samples=samples or there)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
     if check:
         _look_over(directory, files, cases[split], how, progress)
@@ -112,6 +128,9 @@ def score(
     if resample:
         aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
         moved = resample_predictions(directory, aligned, cases[split], how, allow_missing=allow_missing)
+        for index in range(1, facts.samples):
+            source_of, target_of = (sample_folder(root, index) for root in (directory, aligned))
+            resample_predictions(source_of, target_of, cases[split], how, allow_missing=allow_missing)
         progress.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
         directory, how = aligned, "hu"
         files = find_predictions(directory, cases[split].names, allow_missing=True)

@@ -13,7 +13,8 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="views, shuffle, misalign, noise, steps, samples, calibration, ood or train-size."
+            metavar="NAME",
+            help="views, shuffle, misalign, angle, lesion, noise, steps, samples, calibration, ood or train-size.",
         ),
     ],
     method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = "",
@@ -22,10 +23,15 @@ def study(
     preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
     seeds: Seeds = "0",
     values: Annotated[
-        str, typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases.")
+        str,
+        typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases, diameters."),
     ] = "",
     setting: Annotated[str, typer.Option(help="Setting that the study `steps` varies.")] = "sampling.steps",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting of the runs: key=value.")] = [],  # noqa: B006
+    sites: Annotated[
+        Path | None,
+        typer.Option(help="CSV with case, x_mm, y_mm, z_mm (RAS): where `lesion` plants nodules; phantoms need none."),
+    ] = None,
     source: Source = "auto",
     limit: Annotated[int | None, typer.Option(min=3, help="Take only the first cases of the test split.")] = None,
     device: Device = "auto",
@@ -35,7 +41,8 @@ def study(
     """Ask one question of trained methods; write results/studies/NAME-….csv and .png.
 
     views and train-size train runs of their own; the others load finished ones and change nothing but the test views
-    (shuffle, misalign, noise), the test cases (ood) or the sampling (steps, samples, calibration).
+    (shuffle, misalign, angle, lesion, noise), the test cases (ood) or the sampling (steps, samples, calibration). The
+    mean training volume and the nearest training case stand beside them all, fitted by the study itself.
     """
     methods, numbers, chosen_values = (
         parse_list(method),
@@ -51,7 +58,7 @@ def study(
 
     from bench.results.renderers import draw_rich
     from bench.study.catalogue import STUDIES, run_study
-    from bench.study.points import draw_sheet, summarise
+    from bench.study.points import draw_sheet, say_trainings, summarise
     from bench.study.runs import StudyRequest
     from bench.system.progress import Progress
 
@@ -70,11 +77,15 @@ def study(
         device=device,
         runs_dir=runs_dir,
         results_dir=results_dir,
+        sites=sites,
     )
     answer = run_study(name, request, progress)
     sheet = draw_sheet(summarise(answer.points), STUDIES[name].metrics)
     make_console().print(draw_rich(replace(sheet, title=STUDIES[name].question)))
     progress.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
+    progress.say("Minus mean volume: the same cases under the mean training volume, which ignores its views.")
+    if STUDIES[name].trains:
+        progress.say(say_trainings(len(numbers)))
     for point in answer.points:
         if point.measured and point.note:
             progress.say(f"{point.facts['method']}, {point.setting}: {point.note}")

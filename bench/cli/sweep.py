@@ -11,6 +11,7 @@ from bench.cli.options import (
     Protocol,
     ResultsDir,
     RunsDir,
+    Samples,
     Seeds,
     Source,
     make_console,
@@ -35,6 +36,7 @@ def sweep(
     ] = [],  # noqa: B006
     source: Source = "auto",
     protocol: Protocol = DEFAULT,
+    samples: Samples = 1,
     device: Device = "auto",
     runs_dir: RunsDir = Path("runs"),
     results_dir: ResultsDir = Path("results"),
@@ -90,6 +92,7 @@ def sweep(
             varied=tuple(vary),
             protocol=protocol,
             source=source,
+            samples=samples,
             device=device,
             runs_dir=runs_dir,
             results_dir=results_dir,

@@ -11,7 +11,7 @@ from typing import Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "anatomy", "tissue", "code", "time"]
-Family = Literal["distortion", "likelihood", "fidelity", "anatomy", "cost"]
+Family = Literal["distortion", "samples", "likelihood", "fidelity", "anatomy", "cost"]
 Axis = Literal["d", "h", "w"]
 AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
@@ -47,7 +47,8 @@ class Metric:
     @property
     def sortable(self) -> bool:
         """Whether a leaderboard may be sorted by it."""
-        return self.family == "distortion" and bool(self.tables)
+        ranked = self.direction != "toward_baseline"
+        return ranked and self.family in ("distortion", "samples") and bool(self.tables)
 
 
 _3D: tuple[Space, ...] = ("3d",)
@@ -67,6 +68,10 @@ OTHER_SUFFIX = "_other"  # `psnr_views_other` is what the views of another case 
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
+SAMPLED = ("ssim", "psnr", "mse", "mae")  # what the mean and the best of K samples of a case are scored by
+MEAN_OF_K, BEST_OF_K = "_mean_of_k", "_best_of_k"  # `psnr_mean_of_k` is the PSNR of the mean volume of K samples
+OF_K = {MEAN_OF_K: "mean of K", BEST_OF_K: "best of K"}  # suffix → what is scored in place of one sample
+INTERVAL_COVERAGE = "interval_coverage"  # share of voxels whose CT lies from the lowest to the highest of K samples
 ORGANS = ("body", "lung", "bone")  # of which there are masks; of a bag the body is the bag
 CLASSES = {  # of voxels by the truth's HU, in bags and in patients
     **{"soft": "soft tissue", "lung": "lung", "fat": "fat", "bone": "bone"},
@@ -77,6 +82,13 @@ CLASSES = {  # of voxels by the truth's HU, in bags and in patients
 def _controls_of(metric: Metric) -> Iterator[Metric]:
     for suffix, control in CONTROLS.items():
         yield replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}", tables=())
+
+
+def _of_samples(metric: Metric) -> Iterator[Metric]:
+    for suffix, what in OF_K.items():
+        shown = _3D if metric.key + suffix == "psnr" + MEAN_OF_K else ()
+        label = f"{metric.label}, {what}"
+        yield replace(metric, key=metric.key + suffix, label=label, spaces=_3D, tables=shown, family="samples")
 
 
 def _list_anatomy() -> Iterator[Metric]:
@@ -109,8 +121,12 @@ def _list_tissue() -> Iterator[Metric]:
         yield Metric(f"bias_hu_{key}", label, "toward_baseline", "HU", (None, None), "case", space, 1, "anatomy", space)
     for key, name in CLASSES.items():
         yield Metric(f"share_{key}", f"Share of {name}", "toward_baseline", "", (0.0, 1.0), "case", space, 3, "anatomy")
+    for key, name in CLASSES.items():
+        inside = replace(_INSIDE, key=f"{_INSIDE.key}_{key}", label=f"{_INSIDE.label}, {name}")
+        yield replace(inside, spaces=space, tables=space)
 
 
+_INSIDE = Metric(INTERVAL_COVERAGE, "Inside K samples", "toward_baseline", "", (0.0, 1.0), "case", _3D, 3, "samples")
 _OF_MASKS: tuple[tuple[str, str, Direction, str, tuple[float | None, float | None], int, tuple[str, ...]], ...] = (
     ("dice", "Dice", "up", "", (0.0, 1.0), 3, ORGANS),
     ("assd", "ASSD", "down", "mm", (0.0, None), 1, ("lung", "bone")),
@@ -134,6 +150,7 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", _3D, 1),
         Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
+        _INSIDE,
         Metric(
             "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
         ),
@@ -143,8 +160,17 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),
     )
 }
+METRICS = {  # those of several samples stand behind their own
+    entry.key: entry
+    for metric in METRICS.values()
+    for entry in (metric, *(_of_samples(metric) if metric.key in SAMPLED else ()))
+}
 
 
-def metrics_shown(space: Space) -> tuple[str, ...]:
-    """Return the metrics that the tables of `space` show, in the order of their columns."""
-    return tuple(key for key, metric in METRICS.items() if space in metric.tables)
+def metrics_shown(space: Space, *, of_samples: bool = False) -> tuple[str, ...]:
+    """Return the metrics that the tables of `space` show, in the order of their columns.
+
+    With `of_samples` also those of several samples of a case, which tables show where something has them.
+    """
+    shown = (metric for metric in METRICS.values() if space in metric.tables)
+    return tuple(metric.key for metric in shown if of_samples or metric.family != "samples")

@@ -39,7 +39,8 @@ INDEX = "index.json"  # {"version", "run_id", "files": {name: sha256}}
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 MEMBERS = re.compile(
     rf"run\.json|scores\.csv|train\.csv|checkpoints/{NAME}\.safetensors"
-    rf"|predictions/(train|validation|test)/(encoded_truth/)?({NAME}\.nii\.gz|{NAME}\.renders\.npy|manifest\.csv)"
+    r"|predictions/(train|validation|test)/(encoded_truth/|samples/[0-9]{3}/)?"
+    rf"({NAME}\.nii\.gz|{NAME}\.renders\.npy|manifest\.csv)"
     r"|predictions/(train|validation|test)/likelihood\.csv"
 )
 MOST_MEMBERS = 100_000
@@ -236,6 +237,6 @@ def _check_cell(text: str, file: Path, name: str) -> None:
 def _hold_same_run(folder: RunFolder, target: RunFolder) -> bool:
     """Return whether two folders hold the same run: predictions, weights and configuration (times may differ)."""
     one, other = folder.finished_record(), target.finished_record()
-    parts = ("config_sha256", "predictions_sha256", "plugin_sha256")
+    parts = ("config_sha256", "predictions_sha256", "samples_sha256", "plugin_sha256")
     weights = [{name: stage.sha256 for name, stage in record.stages.items()} for record in (one, other)]
     return weights[0] == weights[1] and all(getattr(one, part) == getattr(other, part) for part in parts)

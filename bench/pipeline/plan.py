@@ -7,6 +7,7 @@ from typing import Literal
 from bench.card import MethodPlugin, Settings
 from bench.data.sources import ChosenData, choose_data
 from bench.dataset import DatasetSpec, Split
+from bench.errors import UsageError
 from bench.plugins.config import RunConfig, resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.plugins.shipped_weights import Pretrained, find_pretrained
@@ -14,9 +15,10 @@ from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
 from bench.scoring import DEFAULT
 from bench.scoring.protocol import Protocol
-from bench.scoring.protocols import get_protocol
+from bench.scoring.protocols import PROTOCOLS, get_protocol
 
 Phase = Literal["fit", "predict", "score"]
+MOST_SAMPLES = 1000  # whose folders have names of three digits
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class RunRequest:
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
     from_pretrained: bool = False  # take the weights that come with the method in place of training
+    samples: int = 1  # of a case; of a method that draws nothing one is all there is
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,17 @@ class Plan:
         return run_name(self.config, request.seed, request.split, self.data.fingerprint, self.code_sha256, weights)
 
     @property
+    def draws(self) -> bool:
+        """Whether the method says that several samples of a case differ."""
+        return "samples" in self.method.card.capabilities
+
+    @property
+    def samples(self) -> int:
+        """How many samples of a case the run gets; those that it has stay."""
+        record = self.folder.record()
+        return max(self.request.samples if self.draws else 1, record.samples if record else 1)
+
+    @property
     def folder(self) -> RunFolder:
         """Where the run lies, whether or not it is there."""
         return RunFolder(self.request.runs_dir / self.config.dataset / self.config.method / self.run_id)
@@ -74,6 +88,7 @@ def plan(request: RunRequest) -> Plan:
     method, spec = get_method(request.method), get_dataset(request.dataset)
     config, settings = resolve(method, spec, request.preset, request.overrides)
     protocol = get_protocol(request.protocol)
+    _check_samples(request.samples, protocol)
     data = choose_data(spec, config.data, request.source)
     weights = None
     if request.from_pretrained and not method.card.deterministic:
@@ -89,3 +104,12 @@ def plan(request: RunRequest) -> Plan:
         weights=weights,
         code_sha256=method.sha256,
     )
+
+
+def _check_samples(samples: int, protocol: Protocol) -> None:
+    """Raise UsageError for a number of samples that cannot be, or that the protocol does not score."""
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise UsageError(f"--samples takes 1 to {MOST_SAMPLES} samples of a case, not {samples}")
+    if samples > 1 and protocol.samples is None:
+        having = ", ".join(other.id for other in PROTOCOLS.values() if other.samples) or "none"
+        raise UsageError(f"{protocol.id} scores one sample of a case; --samples is for protocols {having}")

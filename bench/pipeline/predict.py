@@ -14,25 +14,37 @@ from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.fit import Run
 from bench.runs.manifest import MANIFEST, find_intact
-from bench.runs.predictions import ENCODED_TRUTH, write_prediction
+from bench.runs.predictions import ENCODED_TRUTH, sample_folder, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.system.seeding import derive_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
 
 
-def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
+def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1) -> int:
     """Reconstruct every case of the run's split that has no intact prediction yet; return how many were made.
 
-    `angles` are those at which the method's own X-ray images are wanted, where it can render any.
+    `angles` are those at which the method's own X-ray images are wanted, where it can render any. Images, likelihood
+    and encoded truth are of the first of several samples.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output of the wrong shape or with values that are not finite.
     """
-    cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
-    likely = "likelihood" in method.card.capabilities
+    return sum(_predict_sample(method, run, angles if index == 0 else (), index) for index in range(samples))
+
+
+def sample_seeds(seed: int, names: Sequence[str], sample: int = 0) -> list[int]:
+    """Return what decides all that is random about one sample of some cases, in a run of this seed."""
+    own = ("sample",) if sample == 0 else ("sample", sample)
+    return [derive_seed(seed, *own, name) for name in names]
+
+
+def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: int) -> int:
+    cases, accelerator, first = run.test, run.accelerator, sample == 0
+    target = sample_folder(run.folder.predictions(run.split), sample)
+    likely = first and "likelihood" in method.card.capabilities
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
     present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
-    if _encodes_truth(method):
+    if first and _encodes_truth(method):
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
@@ -42,9 +54,10 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
         ]
     )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
-    with run.progress.task(f"reconstruct {cases.split}", len(mine)) as task:
+    what = f"reconstruct {cases.split}" + ("" if first else f", sample {sample + 1}")
+    with run.progress.task(what, len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            made = _predict_group(method, run, group, angles)
+            made = _predict_group(method, run, group, angles, sample)
             if made:
                 _keep_likelihoods(target, made)
             task.advance(done)
@@ -61,12 +74,15 @@ def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
 
 
 @torch.inference_mode()
-def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Sequence[float]) -> list[CaseLikelihood]:
-    """Write the predictions of some cases; return their likelihoods, none of a method without."""
-    cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
+def _predict_group(
+    method: Method, run: Run, group: Sequence[int], angles: Sequence[float], sample: int
+) -> list[CaseLikelihood]:
+    """Write one sample of some cases; return their likelihoods, none of a further sample or a method without."""
+    cases, device = run.test, run.accelerator.device
+    target = sample_folder(run.folder.predictions(run.split), sample)
     names = [cases.names[i] for i in group]
     views = cases.views(group).to(device)
-    seeds = [derive_seed(run.seed, "sample", name) for name in names]
+    seeds = sample_seeds(run.seed, names, sample)
     began = time.perf_counter()
     if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
         made = method.reconstruct_truth(cases.volumes(group).to(device))
@@ -81,6 +97,8 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
+    if sample:
+        return []
     if _encodes_truth(method):
         encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
         for name, volume in zip(names, encoded, strict=True):

@@ -94,4 +94,6 @@ def facts_of(record: RunRecord) -> RunFacts:
         code_version=code_version(),
         split=record.split,
         seconds=part_seconds(record),
+        samples=record.samples,
+        draws=record.draws,
     )

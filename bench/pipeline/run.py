@@ -19,7 +19,7 @@ from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import place_pretrained
 from bench.pipeline.reopen import facts_of
 from bench.runs.manifest import find_intact, folder_sha256
-from bench.runs.predictions import read_prediction
+from bench.runs.predictions import read_prediction, sample_folder, samples_sha256
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import RENDERED, carry_hash
@@ -114,8 +114,11 @@ def _is_done(planned: Plan, run: Run) -> bool:
         return False
     if read_run(planned.request.results_dir, planned.run_id) is None:
         return False
+    if record.samples < planned.samples:
+        return False
     weights = all(weights_intact(run.folder, name, stage.sha256) for name, stage in record.stages.items())
-    return weights and set(find_intact(run.folder.predictions(run.split))) >= set(run.test.names)
+    folders = (sample_folder(run.folder.predictions(run.split), index) for index in range(record.samples))
+    return weights and all(set(find_intact(folder)) >= set(run.test.names) for folder in folders)
 
 
 def _begin(planned: Plan, run: Run, method: Method) -> None:
@@ -145,9 +148,12 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         pretrained_sha256=weights.sha256 if weights else None,
         pretrained_of=weights.facts["run_id"] if weights else None,
         remark=method.remark or None,
+        samples=planned.samples,
+        draws=planned.draws,
     )
     if earlier:
-        carried = ("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "predictions_sha256", "finished")
+        hashes = ("predictions_sha256", "samples_sha256")
+        carried = ("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "finished", *hashes)
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
     if weights:
@@ -166,7 +172,8 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
         for network in _networks(method):
             network.to(run.accelerator.device).eval()
         began = time.monotonic()
-        made = predict(method, run, turn_angles(RENDERED, run.test.card.angles))
+        record = run.folder.record()
+        made = predict(method, run, turn_angles(RENDERED, run.test.card.angles), record.samples if record else 1)
         if made and main:
             _add_seconds(run, predict=time.monotonic() - began)
             run.folder.update(infer_seconds=method.seconds_by_part())
@@ -196,6 +203,7 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
             "status": "done",
             "scored": {**record.scored, protocol.id: protocol.sha256()},
             "predictions_sha256": folder_sha256(predictions),
+            "samples_sha256": samples_sha256(predictions, record.samples),
             "finished": _now(),
         }
     )

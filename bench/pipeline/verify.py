@@ -1,7 +1,7 @@
 """Is a run what it says it is: its name, the hashes of weights and predictions, and its numbers, scored again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from bench.metrics import FIDELITY
 from bench.pipeline.reopen import open_stored
 from bench.runs.folder import RunFolder
 from bench.runs.manifest import MANIFEST, find_intact, folder_sha256, read_manifest
-from bench.runs.predictions import ENCODED_TRUTH
+from bench.runs.predictions import ENCODED_TRUTH, sample_folder, samples_sha256
 from bench.runs.record import RunRecord, StageRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
@@ -58,6 +58,8 @@ def check_files(folder: RunFolder) -> list[Finding]:
     findings += _check_predictions(target, record.predictions_sha256)
     if (target / ENCODED_TRUTH).is_dir():
         findings += _check_predictions(target / ENCODED_TRUTH, None)
+    if record.samples > 1:
+        findings += _check_samples(target, record)
     return findings
 
 
@@ -145,6 +147,18 @@ def _check_predictions(folder: Path, stated: str | None) -> list[Finding]:
     if stated is not None and folder_sha256(folder) != stated:
         return [Finding(what, False, "the manifest is not the one that was scored")]
     return [Finding(what, True, f"{len(manifest)} files as stated")]
+
+
+def _check_samples(folder: Path, record: RunRecord) -> list[Finding]:
+    findings = []
+    for index in range(1, record.samples):
+        found = _check_predictions(sample_folder(folder, index), None)
+        findings += [replace(finding, what=f"sample {index + 1}") for finding in found]
+    if all(finding.good for finding in findings) and record.samples_sha256 is not None:
+        good = samples_sha256(folder, record.samples) == record.samples_sha256
+        text = f"{record.samples - 1} beside the first" if good else "they are not those that were scored"
+        findings.append(Finding("samples", good, text))
+    return findings
 
 
 def _check_results(folder: RunFolder, results_dir: Path) -> Finding:

@@ -16,7 +16,7 @@ from bench.metrics import METRICS
 from bench.pictures.preview import DIFFERENCE_RANGE, panels
 from bench.report.collect import CHARTED, Group, Subject
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import nifti_bytes, read_prediction
+from bench.runs.predictions import nifti_bytes, read_prediction, sample_folder
 
 SLICES = 3  # of PANELS; the others are projections
 WHITE_PERCENTILE = 99.95  # of a case's truth: drawn white, so that a wide window does not make all of it black
@@ -166,9 +166,13 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def _read_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.ndarray]:
+    """Yield the samples that the run itself holds of a case or, where it holds one, those that a study kept."""
+    split = group.facts["split"]
+    predictions = folder.predictions(split)
     assert group.cases is not None
+    several = sample_folder(predictions, 1).is_dir()
     for index in count():
-        path = folder.samples(group.facts["split"], index) / f"{case}.nii.gz"
+        path = (sample_folder(predictions, index) if several else folder.samples(split, index)) / f"{case}.nii.gz"
         if not path.is_file():
             return
         try:

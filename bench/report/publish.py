@@ -10,6 +10,7 @@ from bench.results.leaderboard import BLOCK as LEADERBOARD
 from bench.results.leaderboard import DEFAULT_BY, generate_leaderboard
 from bench.results.model import read_results
 from bench.scoring import PUBLISHED
+from bench.study.verdicts import generate_verdicts
 from bench.system.generated import Generated, has_block
 
 
@@ -23,6 +24,7 @@ def generate_all(results_dir: Path, out: Path, readme: Path, protocol: str = PUB
     return [
         *generate_leaderboard(results, DEFAULT_BY, out / "leaderboard.md", _if_marked(readme, LEADERBOARD)),
         *generate_findings(results, out / "FINDINGS.md", _if_marked(readme, FINDINGS), protocol),
+        *generate_verdicts(results_dir, out / "FINDINGS.md"),
         *generate_performance(results_dir, out, _if_marked(readme, PERFORMANCE)),
     ]
 

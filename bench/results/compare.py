@@ -9,7 +9,7 @@ from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, compare_entries, sample_of
-from bench.results.model import BLOCK_KEYS, SPACES, Column, Entry, Results, columns_shown
+from bench.results.model import BLOCK_KEYS, FAIR, SPACES, Column, Entry, Results, columns_shown, draws
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocols import say_version
@@ -36,6 +36,25 @@ class Comparison:
     cases: int  # that both have
     differences: tuple[Difference, ...]
     most: int  # cases of the one that has more
+
+    @property
+    def remark(self) -> str:
+        """What to know where one of the two draws one of many volumes and the other none; empty of two of a kind."""
+        sides = {"A": self.first, "B": self.second}
+        drawing = [side for side, entry in sides.items() if draws(entry.method)]
+        counts = {side: "/".join(map(str, entry.samples)) for side, entry in sides.items() if entry.samples}
+        if any((d.space, d.metric) == FAIR for d in self.differences):
+            of = {side: f"{count} samples" if count != "1" else "its one volume" for side, count in counts.items()}
+            told = " and ".join(f"{side} that of {many}" for side, many in of.items())
+            return f"Mean of K: {told}." if drawing else ""
+        if len(drawing) != 1:
+            return ""
+        lacking = [side for side in sides if side not in counts]
+        return (
+            f"{drawing[0]} draws one of many possible volumes, the other method none: one sample has a lower PSNR than "
+            f"the mean of several, which compares. {' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no "
+            "mean of K; `bench run --samples K` makes it."
+        )
 
     @property
     def header(self) -> str:
@@ -124,7 +143,7 @@ def _columns(metrics: Sequence[str]) -> list[Column]:
     if unknown:
         raise unknown_name("metric of single cases", unknown[0], of_cases)
     asked: list[Column] = [("3d", metric) for metric in metrics]
-    wanted = dict.fromkeys([*columns_shown(), *asked])
+    wanted = dict.fromkeys([*columns_shown(of_samples=True), *asked])
     return [column for column in wanted if not metrics or column[1] in metrics]
 
 
@@ -169,12 +188,16 @@ def _choose_protocol(places: Sequence[Place]) -> list[Place]:
 
 def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:
     """Return all comparisons, whose p values are adjusted together, and what cannot be compared, and why."""
-    alike = [[column for column in columns if a.has_own_truth(column) == b.has_own_truth(column)] for a, b in chosen]
+    wanted = [_leave_out_fair(columns) if a.samples == b.samples == (1,) else columns for a, b in chosen]
+    alike = [
+        [column for column in asked if a.has_own_truth(column) == b.has_own_truth(column)]
+        for asked, (a, b) in zip(wanted, chosen, strict=True)
+    ]
     pairs = [(column, *entries) for entries, own in zip(chosen, alike, strict=True) for column in own]
     differences = iter(compare_entries(pairs))
     comparisons, incomparable = [], []
-    for (first, second), own in zip(chosen, alike, strict=True):
-        if apart := [METRICS[metric].label for space, metric in columns if (space, metric) not in own]:
+    for (first, second), asked, own in zip(chosen, wanted, alike, strict=True):
+        if apart := [METRICS[metric].label for space, metric in asked if (space, metric) not in own]:
             incomparable.append(f"{', '.join(apart)} on {_locate(first)}: scored against different truths")
         of_column = dict(zip(own, differences, strict=False))
         known = tuple(difference for difference in of_column.values() if difference)
@@ -186,6 +209,11 @@ def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -
                 what = f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
                 incomparable.append(f"{what} is na on {_locate(first)}: fewer than {LEAST} cases have it in all runs")
     return comparisons, incomparable
+
+
+def _leave_out_fair(columns: Sequence[Column]) -> Sequence[Column]:
+    """Return columns without the mean of K where others are asked for: of methods that do not draw it is their PSNR."""
+    return [column for column in columns if column != FAIR] if len(columns) > 1 else columns
 
 
 def _cases_of(entry: Entry) -> set[str]:

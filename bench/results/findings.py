@@ -10,10 +10,10 @@ from pathlib import Path
 from scipy.stats import kendalltau
 
 from bench.errors import UsageError
-from bench.metrics import METRICS, NLL, metrics_shown
+from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, place_of, title_and_kind
+from bench.results.model import SPACES, Column, Entry, Results, draws, place_of, title_and_kind
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -32,7 +32,7 @@ from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
 
 BLOCK = "findings"
-EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n"
+EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n\n## Studies\n\n<!-- studies -->\n<!-- /studies -->\n"
 NOTHING = "Nothing has been measured yet: `bench run --method codediff --dataset lidc` is a start."
 REDEFINED = ("psnr", "ssim", "mae", "density", "coverage")  # of volumes, held against the published definitions
 ORDER_HEADS = ("Of", "Metric", "Printed order", "Order here", "Kendall τ", "Printed first − first here")
@@ -79,7 +79,7 @@ def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
         cases = max(len(entry.by_case) for entry in own.methods)
         parts.append(f"## {_name(own)}")
         parts.append(f"{cases} {facts['split']} cases, protocol {own.protocol}; seeds: {seeds}.")
-        bullets = [*_floors(own), *_ceilings(own), *_seeds(own), *_controls(own), *_likelihood(own)]
+        bullets = [line for say in BULLETS for line in say(own)]
         parts += [*_printed_order(own), *(["\n".join(f"- {line}" for line in bullets)] if bullets else [])]
         parts += _redefined(own, [other for other in others if place_of(other.block.facts) == place])
     return "\n\n".join(parts) if ours else NOTHING
@@ -200,6 +200,24 @@ def _seeds(own: Field) -> Iterator[str]:
     yield f"**Seeds:** {_label(FIRST)}, mean ± sd over seeds: {spreads}{verdict}."
 
 
+def _samples(own: Field) -> Iterator[str]:
+    """State what one sample, the mean and the best of several score, and how often they enclose the CT."""
+    drawing = [entry for entry in own.methods if draws(entry.method)]
+    for entry in (entry for entry in drawing if entry.samples):
+        parts = [f"one sample {_mean(entry, FIRST)}"]
+        for suffix, what in OF_K.items():
+            column: Column = (FIRST[0], FIRST[1] + suffix)
+            if entry.values([column]).notna().any(axis=None):
+                parts.append(f"{what} {_mean(entry, column)}")
+        enclosed: Column = (FIRST[0], INTERVAL_COVERAGE)
+        if entry.values([enclosed]).notna().any(axis=None):
+            parts.append(f"the lowest and the highest enclose the CT in {_mean(entry, enclosed)} of the voxels")
+        counts = ", ".join(map(str, entry.samples))
+        yield f"**Samples:** {_label(FIRST)}, {_title(entry.method)}, K = {counts}: {'; '.join(parts)}."
+    if lacking := [_title(entry.method) for entry in drawing if not entry.samples]:
+        yield f"**Samples:** of {' and '.join(lacking)} one of many volumes was scored, and no mean of several."
+
+
 def _controls(own: Field) -> Iterator[str]:
     """State what fidelity metrics say of sets that are known."""
     for metric in metrics_shown("3d"):
@@ -287,3 +305,6 @@ def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _title(method: str) -> str:
     return title_and_kind(method)[0]
+
+
+BULLETS = (_floors, _ceilings, _seeds, _samples, _controls, _likelihood)  # in the order they are read

@@ -114,7 +114,7 @@ def _sort_block(block: TableBlock, spec: TableSpec) -> TableBlock:
 def _add_intervals(row: Row, spec: TableSpec) -> Row:
     if row.entry is None:
         return row
-    means = estimate_means(row.entry, [(spec.space, metric) for metric in spec.metrics])
+    means = estimate_means(row.entry, [(spec.space, cell.metric) for cell in row.cells])
     cells = (
         replace(cell, interval=mean.interval if cell.value is not None else None)
         for cell, mean in zip(row.cells, means, strict=True)

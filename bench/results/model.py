@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, MEAN_OF_K, METRICS, Space, metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
@@ -24,6 +24,8 @@ from bench.scoring.store import load_results, read_runs
 Kind = Literal["method", "floor", "ceiling"]
 Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
+FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
+"""What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
 ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
@@ -149,6 +151,12 @@ class Entry:
         encoder = rows["rep"].str.split(".").str[0].rename("encoder")
         return rows["value"].astype("float64").groupby([rows["run_id"], encoder]).mean().unstack()
 
+    @cached_property
+    def samples(self) -> tuple[int, ...]:
+        """Of how many samples its means are, ascending: 1 of a method that draws nothing; empty without any."""
+        mine = self.rows[_is_of_case(self.rows) & (self.rows["metric"] == FAIR[1]) & self.rows["value"].notna()]
+        return tuple(sorted(map(int, mine["n"].unique())))
+
     def distance(self, column: Column) -> float | None:
         """Return the mean over runs of a value less its baseline, if need be the same run's control of real cases.
 
@@ -256,9 +264,9 @@ def read_results(results_dir: Path) -> Results:
     return Results(rows, tuple(read_runs(results_dir)), str(results_dir))
 
 
-def columns_shown() -> list[Column]:
-    """Return every column of single cases that tables show."""
-    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space))
+def columns_shown(*, of_samples: bool = False) -> list[Column]:
+    """Return every column of single cases that tables show, with those of several samples where asked."""
+    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space, of_samples=of_samples))
     return [column for column in shown if METRICS[column[1]].level == "case"]
 
 
@@ -286,6 +294,12 @@ def can_measure(method: str, metric: str) -> bool:
     """Return whether a method can have a value of a metric, as far as its card is known."""
     card = method_card(method)
     return card is None or METRICS[metric].family != "likelihood" or "likelihood" in card.capabilities
+
+
+def draws(method: str) -> bool:
+    """Return whether a method's card says that it draws one of many possible volumes."""
+    card = method_card(method)
+    return card is not None and "samples" in card.capabilities
 
 
 def place_of(facts: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from bench.results.model import (
     Summary,
     belongs,
     can_measure,
+    draws,
     title_and_kind,
     truth_of,
 )
@@ -30,6 +31,11 @@ from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, l
 from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS, say_version
 
+ONE_SAMPLE: Column = ("3d", "psnr")
+UNFAIR = (
+    "PSNR of one sample of many; that of the mean of several, which compares with methods that draw nothing, was not "
+    "measured (`bench run --samples K`)"
+)
 CONTROLS = {  # suffix → what stands in place of predictions; nothing where the note of the numbers says it
     BASELINE_SUFFIX: "real training cases",
     BLURRED_SUFFIX: "",
@@ -58,13 +64,14 @@ class TableSpec:
     dataset: str  # with its variants: lidc-x2ct belongs to lidc
     space: Space
     by: str = ""  # the metric that comes first
+    of_samples: bool = False  # whether something has metrics of several samples
     without: frozenset[str] = frozenset()  # metrics of the space that nothing was measured of
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
-        shown = (metric for metric in metrics_shown(self.space) if metric not in self.without)
-        return tuple(dict.fromkeys(filter(None, (self.by, *shown))))
+        columns = (self.by, *metrics_shown(self.space, of_samples=self.of_samples))
+        return tuple(dict.fromkeys(metric for metric in columns if metric and metric not in self.without))
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -131,13 +138,17 @@ def build_table(spec: TableSpec, results: Results) -> Table:
 
 
 def narrow(spec: TableSpec, results: Results) -> TableSpec:
-    """Return a spec without the columns that nothing was measured of, in a space where not every data set has all."""
+    """Return a spec with metrics of several samples where something has them.
+
+    In a space where not every data set has all metrics it is without those that nothing was measured of.
+    """
+    mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
+    entries = [entry for block in mine for entry in block.entries]
+    spec = replace(spec, of_samples=any(max(entry.samples, default=1) > 1 for entry in entries))
     if not SPACES[spec.space].sparse:
         return spec
-    blocks = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
-    columns = {column for block in blocks for entry in block.entries for column in entry.summaries}
-    measured = {metric for space, metric in columns if space == spec.space}
-    return replace(spec, without=frozenset(metrics_shown(spec.space)) - measured)
+    measured = {metric for entry in entries for space, metric in entry.summaries if space == spec.space}
+    return replace(spec, without=frozenset(spec.metrics) - measured)
 
 
 def build_time_table(rows: pd.DataFrame) -> Table:
@@ -203,6 +214,8 @@ def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, ent
     measured = entry and entry.summaries.get((spec.space, metric))
     if entry and measured:
         cell = _summarise((spec.space, metric), measured, entry, notes)
+        if (spec.space, metric) == ONE_SAMPLE and draws(method) and not entry.samples:
+            cell = replace(cell, marks=cell.marks + notes.mark(f"{entry.name}: {UNFAIR}"))
     else:
         cell = Cell(metric, "not_run" if can_measure(method, metric) else "cannot")
     if (method, metric) not in spec.printed or (entry and entry.origin == "external"):

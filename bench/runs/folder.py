@@ -5,6 +5,7 @@ runs/<dataset>/<method>/<run_id>/
   train.csv         stage, step, name, value
   checkpoints/      <stage>.safetensors, and while a stage trains <stage>.<step>.<sha>.pt
   predictions/<split>/<case>.nii.gz, manifest.csv, likelihood.csv
+  predictions/<split>/samples/<index>/<case>.nii.gz, manifest.csv, of further samples of all cases
   samples/<split>/<index>/<case>.nii.gz, manifest.csv, of a few cases after `bench study samples`
   previews/  scores.csv  cache/
 """

@@ -1,15 +1,18 @@
 """Predictions as files: one float32 NIfTI a case, in HU, on the case's own grid; and folders that others made.
 
 Our own folder holds <case>.nii.gz, manifest.csv and, of a method that renders X-ray images, <case>.renders.npy; of a
-method that can encode and decode the truth, also encoded_truth/<case>.nii.gz with a manifest of their own.
+method that can encode and decode the truth, also encoded_truth/<case>.nii.gz with a manifest of their own. Of several
+samples of a case the first lies there and the others in samples/001/, samples/002/ and so on, each with its manifest.
 An outside folder holds one file a case in a format of bench.runs.volume_files, in any axis order and orientation its
-affine describes, in a unit of bench.runs.prediction_card; a card beside it says what files cannot.
+affine describes, in a unit of bench.runs.prediction_card; a card beside it says what files cannot. Further samples lie
+in folders of the same names.
 """
 
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,21 @@ from nibabel.orientations import io_orientation, ornt_transform
 from bench.cases import Cases
 from bench.dataset import to_hounsfield
 from bench.errors import BenchError, UsageError
-from bench.runs.manifest import Prediction, add_to_manifest, has_sha256, read_manifest, renders_file
+from bench.runs.manifest import (
+    Prediction,
+    add_to_manifest,
+    folder_sha256,
+    has_sha256,
+    predictions_sha256,
+    read_manifest,
+    renders_file,
+)
 from bench.runs.prediction_card import ENDS, OFFSETS, UNITS, PredictionCard, Unit, card_of
 from bench.runs.volume_files import SUFFIXES, case_of, open_volume
 from bench.system.files import write_atomic
 
 ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
+SAMPLES = "samples"  # likewise, of the folders of further samples
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 AIR_BELOW = -500  # HU
 SLACK = 0.25  # of the width of a unit's range, which a network without a last bound may leave …
@@ -126,6 +138,38 @@ def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool 
             "add them or pass --allow-missing"
         )
     return {case: found[case] for case in names if case in found}
+
+
+def sample_folder(folder: Path, index: int) -> Path:
+    """Return where sample `index` of each case lies, below a folder of predictions, which holds sample 0 itself."""
+    return folder if index == 0 else folder / SAMPLES / f"{index:03d}"
+
+
+def count_samples(folder: Path) -> int:
+    """Return how many samples of a case a folder of predictions has room for: one, and a folder for each further."""
+    return next(index for index in count(1) if not sample_folder(folder, index).is_dir())
+
+
+def samples_sha256(folder: Path, samples: int) -> str | None:
+    """Return one hash of all further samples below a folder of predictions of ours; None where there is none."""
+    further = {f"{index}": folder_sha256(sample_folder(folder, index)) for index in range(1, samples)}
+    return predictions_sha256(further) if further else None
+
+
+def find_samples(folder: Path, files: Mapping[str, Path], cases: Cases, samples: int) -> list[dict[str, Path]]:
+    """Return the files of each of some samples by case, the first those in `files`.
+
+    Raises BenchError, naming folder and case, for a sample that is missing.
+    """
+    found = [dict(files)]
+    for index in range(1, samples):
+        inner = sample_folder(folder, index)
+        mine = find_predictions(inner, cases.names, allow_missing=True)
+        missing = [case for case in files if case not in mine]
+        if missing:
+            raise BenchError(f"{inner}: no sample of {_join_names(missing)}; reconstruct it, or take {index} samples")
+        found.append({case: mine[case] for case in files})
+    return found
 
 
 def encoded_truth(folder: Path, cases: Cases, names: Sequence[str]) -> dict[str, Path]:

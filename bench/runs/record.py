@@ -75,6 +75,9 @@ class RunRecord(BaseModel):
     peak_memory_mib: float | None = None
     scored: dict[str, str] = {}  # protocol → its hash
     predictions_sha256: str | None = None
+    samples: int = 1  # of a case, of which predictions_sha256 is of the first …
+    samples_sha256: str | None = None  # … and this of the others; None without
+    draws: bool | None = None  # whether the method says that its samples differ
     finished: str | None = None
 
     @property

@@ -18,6 +18,7 @@ from bench.metrics.settings import (
     PATIENT,
     SCIKIT_IMAGE,
     WANG_2004,
+    Band,
     EncoderSettings,
     GaussianSsim,
     SliceSsim,
@@ -39,6 +40,8 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "given views": 1,
     "anatomy": 1,  # anatomy.py
     "bits": 1,  # bits.py
+    "samples": 1,  # samples.py
+    "ranks": 1,  # metrics/ensembles.py
     "sets": 1,  # sets.py
     "features": 1,  # fidelity.py: encode
     "blur": 1,
@@ -70,11 +73,12 @@ USED = {  # part of a protocol → the versions that its numbers depend on
     "reprojection": ("given views", "X-ray images", "projector", "psnr"),
     "anatomy": ("anatomy", "masks", "mask agreement", "class errors", "high frequencies", "psnr"),
     "likelihood": ("bits", "1-HU bins"),
+    "samples": ("samples", "ranks", *_WHOLE),
     "fidelity": ("sets", "features", "encoder", "stretch", "blur", "baseline", "neighbours"),
 }
 
 
-PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "fidelity")  # that a protocol may lack
+PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "samples", "fidelity")  # that may be missing
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,19 @@ class Turn:
 
     images: int = 72  # at equal steps from gantry angle 0
     scores: WholeArrays = WholeArrays()  # of each image
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What several samples of a case say together, where its predictions hold them."""
+
+    scores: WholeArrays = WholeArrays()  # of their mean volume, and of each of them
+    patient: tuple[Band, ...] = PATIENT.bands  # classes of the CT's voxels, each counted by itself
+    bag: tuple[Band, ...] = BAG.bands
+
+    def of(self, subject: Subject) -> tuple[Band, ...]:
+        """Return the classes of voxels of a subject."""
+        return self.bag if subject == "bag" else self.patient
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,7 @@ class Protocol:
     reprojection: Reprojection | None = None
     anatomy: Anatomy | None = None
     likelihood: Literal["1-hu-bins"] | None = None
+    samples: Samples | None = None
     fidelity: Fidelity | None = None
     quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash
     title: str | None = None  # the head of its column where its id alone would puzzle; enters no hash
@@ -213,6 +231,7 @@ class CaseScore:
     metric: str
     value: float | None
     note: str = ""
+    n: int = 1  # samples of the case behind it
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 To add one, append to PROTOCOLS. To change one, give it a new id: results that carry the old one must stay true.
 """
 
+from collections.abc import Sequence
+
 from bench.errors import unknown_name
 from bench.metrics import AXES
-from bench.metrics.settings import EncoderSettings, GaussianSsim, SliceSsim
+from bench.metrics.settings import Band, EncoderSettings, GaussianSsim, SliceSsim
 from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
     Anatomy,
@@ -14,6 +16,7 @@ from bench.scoring.protocol import (
     ReleasedCodediff,
     ReleasedX2ct,
     Reprojection,
+    Samples,
     Stretch,
     Turn,
     WholeArrays,
@@ -97,6 +100,7 @@ PROTOCOLS: dict[str, Protocol] = {
             reprojection=Reprojection(),
             anatomy=Anatomy(),
             likelihood="1-hu-bins",
+            samples=Samples(),
             fidelity=Fidelity(),
         ),
         PAPER,
@@ -209,6 +213,13 @@ def describe(protocol: Protocol) -> str:
             f"{_describe_images(protocol.turn.scores)}; mean over those at angles not given to the method; those given "
             "are kept apart"
         )
+    if protocol.samples:
+        of = protocol.samples
+        lines["samples"] = (
+            f"mean volume and best of K, each metric for itself: {_describe_images(of.scores, 3)}; share of voxels "
+            "whose CT lies from the lowest to the highest sample, of all and by class (patients: "
+            f"{_describe_bands(of.patient)}; bags: {_describe_bands(of.bag)})"
+        )
     if protocol.reprojection:
         lines["given views"] = (
             "PSNR of the prediction, projected at the given angles, against the views that the method was given, over "
@@ -243,8 +254,12 @@ def _describe_distortion(
             )
 
 
-def _describe_images(settings: WholeArrays) -> str:
-    return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, 2-D)"
+def _describe_images(settings: WholeArrays, dimensions: int = 2) -> str:
+    return f"PSNR (peak {settings.peak:g}) and SSIM ({_describe_gaussian(settings.ssim)}, {dimensions}-D)"
+
+
+def _describe_bands(bands: Sequence[Band]) -> str:
+    return ", ".join(f"{band.name} [{band.low:g}, {band.high:g})" for band in bands)
 
 
 def _describe_gaussian(ssim: GaussianSsim) -> str:
@@ -279,7 +294,7 @@ def _describe_anatomy(a: Anatomy) -> dict[str, str]:
             masks[-1] += " the first"
         if bone := subject.bone:
             masks.append(f"bone: parts above {bone.above:g} HU in it of ≥ {bone.least_ml:g} ml")
-        bands = ", ".join(f"{band.name} [{band.low:g}, {band.high:g})" for band in subject.bands)
+        bands = _describe_bands(subject.bands)
         lines[f"masks of {name}"] = "; ".join(masks)
         lines[f"classes, {name}"] = f"MAE and bias in HU by the truth's HU: {bands}"
     return lines

@@ -23,7 +23,9 @@ from bench.runs.predictions import (
     check_prediction,
     encoded_truth,
     find_predictions,
+    find_samples,
     read_prediction,
+    sample_folder,
 )
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.anatomy import score_anatomy
@@ -31,6 +33,7 @@ from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_score
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
+from bench.scoring.samples import no_sample_scores, score_alone, score_samples
 from bench.scoring.sets import plan_set, score_set
 from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
@@ -65,6 +68,8 @@ class RunFacts:
     code_version: str
     split: Split = "test"
     seconds: tuple[PartSeconds, ...] = ()
+    samples: int = 1  # of a case, among its predictions
+    draws: bool | None = None  # whether its samples differ; None where that is not known
 
 
 def score_predictions(
@@ -91,6 +96,11 @@ def score_predictions(
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
+    drawn = find_samples(predictions, files, truth, facts.samples if protocol.samples else 1)
+    for index, further in enumerate(drawn[1:], start=1):
+        inner = sample_folder(predictions, index)
+        for case, own in check_and_hash(further, inner, truth, unit if facts.origin == "external" else None).items():
+            hashes[case] += own
     plan = None
     if protocol.fidelity:
         plan = plan_set(truth, cases["train"], files, protocol.fidelity, device or torch.device("cpu"))
@@ -98,15 +108,17 @@ def score_predictions(
     make = _RowMaker(facts, truth, protocol, unit, partial=len(files) < len(truth))
     kept = _KeptRows(scores_csv, make)
     rows: list[Score] = []
-    for index, (case, path) in enumerate(files.items(), start=1):
-        known = kept.of_case(case, hashes[case])
-        rows += known or _case_rows(make, path, truth, case, protocol, unit, device, encoded.get(case))
+    for index, case in enumerate(files, start=1):
+        known, paths = kept.of_case(case, hashes[case]), [sample[case] for sample in drawn]
+        rows += known or _case_rows(make, paths, truth, case, protocol, unit, device, encoded.get(case))
         if not known and index % SAVE_EVERY == 0:
             kept.save(rows, hashes)
         advance()
     if protocol.likelihood:
         rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
     rows += _mean_rows(make, rows, len(truth))
+    if protocol.samples and facts.samples == 1 and facts.draws is not False:
+        rows += map(make.of_set, no_sample_scores())
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
         rows += [make.of_set(s) for s in score_set(plan, (torch.from_numpy(v).float() for v in read), advance)]
@@ -186,7 +198,7 @@ def check_and_hash(
 
 def _case_rows(
     make: "_RowMaker",
-    path: Path,
+    paths: Sequence[Path],  # of its samples; what is not of several samples is of the first
     truth: Cases,
     case: str,
     protocol: Protocol,
@@ -194,14 +206,20 @@ def _case_rows(
     device: torch.device | None,
     encoded: Path | None,
 ) -> list[Score]:
-    volume, note = read_prediction(path, truth, case, unit)
+    volume, note = read_prediction(paths[0], truth, case, unit)
     exact = truth.truth(case)
     volumes = CaseVolumes(exact, volume, read_prediction(encoded, truth, case)[0] if encoded else None)
-    rows = [make.of_case(case, score, note) for score in score_case(volumes, protocol)]
-    scores = score_anatomy(exact, volume, truth.card, protocol.anatomy) if protocol.anatomy else []
+    scores = score_case(volumes, protocol)
+    rows = [make.of_case(case, score, note) for score in scores]
+    more = score_anatomy(exact, volume, truth.card, protocol.anatomy) if protocol.anatomy else []
     if protocol.turn or protocol.reprojection:
-        scores += score_images(volumes, truth, case, protocol, path.parent, device)
-    return rows + [make.of_case(case, score) for score in scores]
+        more += score_images(volumes, truth, case, protocol, paths[0].parent, device)
+    if protocol.samples and len(paths) > 1:
+        drawn = [volume, *(read_prediction(path, truth, case, unit)[0] for path in paths[1:])]
+        more += score_samples(case, exact, drawn, truth.card, protocol.samples)
+    elif protocol.samples and make.facts.draws is False:
+        more += score_alone(scores)
+    return rows + [make.of_case(case, score) for score in more]
 
 
 def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
@@ -273,7 +291,8 @@ class _RowMaker:
             "protocol_hash": protocol.sha256(),
             "code_version": facts.code_version,
         }
-        whose = {"run_id": facts.run_id, "origin": facts.origin, "split": facts.split}
+        whose: dict[str, Any] = {"run_id": facts.run_id, "origin": facts.origin, "split": facts.split}
+        whose |= {"draws": facts.draws} if protocol.samples else {}
         stated = unit.model_dump() if isinstance(unit, PredictionCard) else unit
         self.context = digest_of({**self.shared, **whose, "data": truth.card.fingerprint, "unit": stated})
 
@@ -283,7 +302,7 @@ class _RowMaker:
     def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> Score:
         own = asdict(score) | {"note": "; ".join(part for part in (score.note, extra_note) if part)}
         status = "ok" if score.value is not None else "na"
-        return self(**own, level="case", case=case, stat="value", n=1, status=status)
+        return self(**own, level="case", case=case, stat="value", status=status)
 
     def of_set(self, score: SetScore) -> Score:
         own = asdict(score)

@@ -7,13 +7,16 @@ the test cases themselves, blurred, which shows what over-smooth output scores.
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.cases import Cases
+from bench.data.store import data_root
+from bench.errors import BenchError
 from bench.metrics import AXES, BASELINE_SUFFIX, BLURRED_SUFFIX, CONTROLS, FIDELITY, Space
 from bench.scoring.fidelity import (
     DegenerateFeatures,
@@ -28,7 +31,8 @@ from bench.scoring.fidelity import (
     say_too_few,
     say_what_is_flat,
 )
-from bench.scoring.protocol import Fidelity, SetScore
+from bench.scoring.protocol import USED, VERSIONS, Fidelity, SetScore
+from bench.system.files import digest_of, read_json, write_json
 
 PLACES: tuple[tuple[Space, str, str], ...] = (  # (space, axis, key of the features or of their mean)
     ("3d", "all", "3d"),
@@ -84,11 +88,20 @@ def score_set(plan: SetPlan, volumes: Iterable[Tensor], advance: Callable[[], No
     made = (bring_to_scale(volume, plan.test.volumes([index])[0], stretch) for volume, index in pairs)
     generated = encode(made, plan.test.card.size, plan.settings, plan.device, advance)
     n = n - n % plan.settings.batch if plan.settings.batch else n
-    scores = _summarise("", _compare_encoders(real, generated, plan.settings), n)
+    controls = _read_controls(plan)
+    if controls is None:
+        controls = _score_controls(plan, real, n, advance)
+        lines = [asdict(score) for score in controls]
+        write_json(_controls_path(plan), {"scores": lines, "sha256": digest_of(lines)})
+    return [*_summarise("", _compare_encoders(real, generated, plan.settings), n), *controls]
+
+
+def _score_controls(plan: SetPlan, real: Features, n: int, advance: Callable[[], None]) -> list[SetScore]:
+    """Return the scores of both controls, which are the same for all predictions of these cases."""
     blur = plan.settings.blur_voxels
     blurred = encode_real(plan.test, plan.indices, plan.settings, plan.device, advance, blur)
     stated = f"test cases blurred by a Gaussian of σ {blur:g} voxels"
-    scores += _summarise(BLURRED_SUFFIX, _compare_encoders(real, blurred, plan.settings), n, stated)
+    scores = _summarise(BLURRED_SUFFIX, _compare_encoders(real, blurred, plan.settings), n, stated)
     if plan.draws is None:
         reason = f"{len(plan.train)} training cases; the baseline needs {n}"
         return [*scores, *_refuse(BASELINE_SUFFIX, n, reason)]
@@ -99,6 +112,30 @@ def score_set(plan: SetPlan, volumes: Iterable[Tensor], advance: Callable[[], No
         drawn = {key: features[:, rows] for key, features in training.items()}
         baseline |= {f"{rep}.{index}": entry for rep, entry in _compare_encoders(real, drawn, plan.settings).items()}
     return [*scores, *_summarise(BASELINE_SUFFIX, baseline, n)]
+
+
+def _controls_path(plan: SetPlan) -> Path:
+    """Return the file of the controls' scores; its name holds the hash of all that they depend on."""
+    key = digest_of(
+        {
+            "versions": {name: VERSIONS[name] for name in USED["fidelity"]},
+            "data": plan.test.card.fingerprint,
+            "splits": (plan.test.split, plan.train.split),
+            "cases": [plan.test.names[index] for index in plan.indices.tolist()],
+            "draws": None if plan.draws is None else plan.draws.tolist(),
+            "settings": asdict(plan.settings),
+        }
+    )
+    return data_root() / "features" / f"{plan.test.card.name}-{plan.test.split}-controls-{key[:16]}.json"
+
+
+def _read_controls(plan: SetPlan) -> list[SetScore] | None:
+    """Return the controls' scores as they were computed before; None without a file, or for a damaged one."""
+    try:
+        kept = read_json(_controls_path(plan))
+        return [SetScore(**line) for line in kept["scores"]] if digest_of(kept["scores"]) == kept["sha256"] else None
+    except (BenchError, OSError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.metrics import NLL
-from bench.study import calibration, inputs, ood, sampling, training
+from bench.study import calibration, inputs, lesion, ood, sampling, training
+from bench.study.floors import with_floors
 from bench.study.plot import Panel, draw_panels
-from bench.study.points import Point, Recorded, read_study, write_points
+from bench.study.points import REFERENCES, Point, Recorded, read_study, say_trainings, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
 from bench.system.progress import Progress
 
@@ -26,6 +27,7 @@ class Study:
     panels: tuple[Panel, ...]
     trains: bool = False  # trains runs of its own; the others take finished ones
     takes_values: bool = False
+    floors: bool = True  # are given to it among the runs; the others fit them by themselves
     also: tuple[str, ...] = ()  # metrics that its table shows beside those of the panels
 
     @property
@@ -57,6 +59,7 @@ STUDIES = {
             _panels([training.VIEWS]),
             trains=True,
             takes_values=True,
+            floors=False,
         ),
         Study(
             "shuffle",
@@ -69,6 +72,24 @@ STUDIES = {
             "What if the object moves between the views?",
             inputs.misalign_views,
             _panels(list(inputs.MOVEMENTS)),
+        ),
+        Study(
+            "angle",
+            "What if the second view was taken at another angle than stated?",
+            inputs.misstate_angle,
+            _panels([inputs.ANGLE_ERROR]),
+        ),
+        Study(
+            "lesion",
+            "What is left of a nodule that the views show?",
+            lesion.plant_nodules,
+            (
+                Panel(lesion.DIAMETER, "view_signal"),
+                Panel(lesion.DIAMETER, "contrast_kept"),
+                Panel(lesion.DIAMETER, "auroc_nodule", line=0.5, limits=(0.2, 1.04)),
+            ),
+            takes_values=True,
+            also=("contrast_with", "contrast_without"),
         ),
         Study(
             "noise",
@@ -112,6 +133,7 @@ STUDIES = {
             ood.feed_others,
             tuple(Panel(ood.KIND, score, ordered=False, line=0.5, limits=(-0.04, 1.04)) for score in ood.SCORES),
             also=(NLL,),
+            floors=False,
         ),
         Study(
             "train-size",
@@ -120,6 +142,7 @@ STUDIES = {
             (Panel(training.TRAINING_CASES, "psnr"), Panel(training.TRAINING_CASES, NLL)),
             trains=True,
             takes_values=True,
+            floors=False,
         ),
     )
 }
@@ -140,7 +163,7 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
         raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
     runs = [] if study.trains else find_runs(request, progress)
     _require_comparable(runs)
-    points = tuple(study.body(request, runs, progress))
+    points = tuple(study.body(request, with_floors(runs) if study.floors else runs, progress))
     known = [point for point in points if point.measured]
     if not known:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")
@@ -165,7 +188,8 @@ def draw_study(path: Path) -> Path:
 def _entitle(recorded: Recorded) -> str:
     question = STUDIES[recorded.study].question
     where = "{dataset} ({source} data), preset {preset}".format(**recorded.facts)
-    return f"{question}\n{where}, {recorded.cases} cases; intervals 95 %"
+    few = f"\n{say_trainings(recorded.trainings)}" if STUDIES[recorded.study].trains else ""
+    return f"{question}\n{where}, {recorded.cases} cases; intervals 95 %{few}"
 
 
 def _require_comparable(runs: Sequence[TrainedRun]) -> None:
@@ -176,6 +200,7 @@ def _require_comparable(runs: Sequence[TrainedRun]) -> None:
 
 def _name_subject(points: Sequence[Point]) -> str:
     """Return what a file is named after: data set, preset, methods, seeds."""
-    methods = "+".join(dict.fromkeys(point.facts["method"] for point in points))
-    seeds = "+".join(dict.fromkeys(point.facts["seed"] for point in points))
+    asked = [point for point in points if point.facts["method"] not in REFERENCES] or points
+    methods = "+".join(dict.fromkeys(point.facts["method"] for point in asked))
+    seeds = "+".join(dict.fromkeys(point.facts["seed"] for point in asked))
     return f"{points[0].facts['dataset']}-{points[0].facts['preset']}-{methods}-s{seeds}"

@@ -24,6 +24,8 @@ OWN, OTHERS = "own", "all of another's"
 WHOSE = "whose views"
 ROTATION, SHIFT, SCALE = "turn between views, degrees", "shift between views, mm", "change of size between views, %"
 MOVEMENTS: dict[str, tuple[float, ...]] = {ROTATION: (5, 10, 20), SHIFT: (10, 20, 40), SCALE: (5, 10, 20)}
+ANGLE_ERROR = "error of the second view's angle, degrees"
+ANGLE_ERRORS = (-10.0, -5.0, -2.5, -1.0, 1.0, 2.5, 5.0, 10.0)
 PHOTONS, VOLTAGE = "photons a pixel", "tube voltage, kV"
 PHOTON_COUNTS = (1e6, 1e5, 1e4, 1e3)
 VOLTAGES = (120.0, 90.0, 60.0)
@@ -66,6 +68,28 @@ def misalign_views(request: StudyRequest, runs: Sequence[TrainedRun], progress: 
                 )
 
 
+def misstate_angle(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+    """Take the second view at another angle than the one that is stated; the others and the truth stay."""
+    cases = take_first(runs[0].cases["test"], request.limit)
+    card = cases.card
+    if card.views < 2:
+        raise UsageError(f"angle needs at least 2 views; {runs[0].folder.root.name} has one")
+    integrals = {error: np.array(cases.line_integrals) for error in ANGLE_ERRORS}
+    with progress.task("project the second view", len(cases)) as task:
+        for done, (name, volume) in enumerate(fine_cases(runs[0], cases), start=1):
+            hounsfield, voxel_mm = torch.from_numpy(volume)[None], runs[0].spec.cube_mm / volume.shape[0]
+            angles = [card.angles[1] + error for error in ANGLE_ERRORS]
+            mirrored = [card.mirrored[1]] * len(angles)
+            views = project(hounsfield, voxel_mm, card.geometry, angles, card.image_size, mirrored=mirrored)
+            for error, view in zip(ANGLE_ERRORS, views[0].numpy(), strict=True):
+                integrals[error][cases.index(name), 1] = view
+            task.advance(done)
+    for run in runs:
+        yield _point(run, cases, ANGLE_ERROR, "0", progress)
+        for error in ANGLE_ERRORS:
+            yield _point(run, replace_views(cases, integrals[error]), ANGLE_ERROR, f"{error:g}", progress)
+
+
 def degrade_views(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Take few photons, or the whole spectrum of a tube without scatter, in all views."""
     for run in runs:
@@ -92,6 +116,18 @@ def pair_cases(count: int, seed: int) -> np.ndarray:
     return partner
 
 
+def fine_cases(run: TrainedRun, cases: Cases) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and volume (n, n, n) float32 in HU, from which the views were projected, of some cases of a split."""
+    wanted = set(cases.names)
+    fine = fine_volumes(run.spec, run.config.data, cases.card.source, cases.split)
+    for name, volume in zip(run.cases[cases.split].names, fine, strict=False):
+        if name in wanted:
+            wanted.remove(name)
+            yield name, volume.astype(np.float32)
+        if not wanted:  # the others would be drawn for nothing
+            return
+
+
 def _move_views(
     run: TrainedRun,
     cases: Cases,
@@ -102,9 +138,8 @@ def _move_views(
     card = cases.card
     wanted = [(parameter, strength) for parameter, strengths in movements.items() for strength in strengths]
     integrals = {movement: np.array(cases.line_integrals) for movement in wanted}
-    fine = fine_volumes(run.spec, run.config.data, card.source, cases.split)
-    for index, (name, volume) in enumerate(zip(cases.names, fine, strict=False)):
-        hounsfield, voxel_mm = torch.from_numpy(volume.astype(np.float32))[None], run.spec.cube_mm / volume.shape[0]
+    for index, (name, volume) in enumerate(fine_cases(run, cases)):
+        hounsfield, voxel_mm = torch.from_numpy(volume)[None], run.spec.cube_mm / volume.shape[0]
         for movement in wanted:
             after = _after(hounsfield, voxel_mm, name, *movement)
             views = project(

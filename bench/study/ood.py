@@ -8,7 +8,7 @@ not an error of the study.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,15 +18,16 @@ from scipy.ndimage import gaussian_filter
 from bench.cases import Cases
 from bench.data.cases import downsample, fine_volumes
 from bench.data.sources import choose_source
-from bench.dataset import DatasetSpec, to_unit
+from bench.dataset import DatasetSpec
 from bench.errors import BenchError, UsageError
 from bench.metrics.stats import Estimate, auroc
 from bench.pipeline.predict import CASES_AT_ONCE
 from bench.plugins.registry import discover_datasets, discover_methods
 from bench.projector import AIR_BELOW_HU, project
 from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
+from bench.study.floors import fit_floors
 from bench.study.inputs import pair_cases, replace_views
-from bench.study.points import Point, Values
+from bench.study.points import MEAN, NEAREST, Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, bound_cases, take_first
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
@@ -41,6 +42,7 @@ SCORES = {  # AUROC → the values of cases that it ranks
     "auroc_codes": "nll_bits_per_code",
     "auroc_decoder": "decoder_bits_per_voxel",
     "auroc_floor": "distance",
+    "auroc_nearest": "nearest_distance",
 }
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A changed volume (n, n, n) in HU from a volume and what is drawn for its case."""
@@ -55,13 +57,13 @@ def feed_others(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
         _require_likelihood(run)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
-        mean = _mean_volume(run.cases["train"])
-        own = _bits(run, cases, mean, progress, TEST_CASES)
+        floors = {floor.config.method: floor for floor in fit_floors(run)}
+        own = _bits(run, cases, floors, progress, TEST_CASES)
         yield Point(run.facts, KIND, TEST_CASES, own)
         for kind, change in _changes(run).items():
-            yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), mean, progress, kind))
+            yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), floors, progress, kind))
         strangers = replace_views(cases, cases.line_integrals[pair_cases(len(cases), run.seed)])
-        yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, mean, progress, OTHERS_VIEWS))
+        yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, floors, progress, OTHERS_VIEWS))
         for spec in _other_datasets(run):
             try:
                 foreign = _of_dataset(run, cases, spec)
@@ -69,7 +71,7 @@ def feed_others(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
                 progress.say(f"left out: {spec.name}: {error}")
                 yield Point(run.facts, KIND, spec.name, {}, note=str(error))
                 continue
-            yield _against(run, own, spec.name, _bits(run, foreign, mean, progress, spec.name))
+            yield _against(run, own, spec.name, _bits(run, foreign, floors, progress, spec.name))
 
 
 def insert_metal(hounsfield: np.ndarray, radius_voxels: float, random: np.random.Generator) -> np.ndarray:
@@ -122,19 +124,23 @@ def _cases_of(run: TrainedRun, cases: Cases, names: tuple[str, ...], fine: Itera
     return replace(cases, names=names, hounsfield=np.stack(coarse), line_integrals=np.stack(integrals), phantoms=None)
 
 
-def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, what: str) -> Values:
-    """By case: bits of the whole and of its two parts, and the distance that needs no method."""
+def _bits(run: TrainedRun, cases: Cases, floors: Mapping[str, TrainedRun], progress: Progress, what: str) -> Values:
+    """By case: bits of the whole and of its two parts, and the distances from the floors, which need no method."""
     values: Values = {metric: {} for metric in SCORES.values()}
     with progress.task(f"{run.config.method}: {what}", len(cases)) as task:
         for start in range(0, len(cases), CASES_AT_ONCE):
             group = range(start, min(start + CASES_AT_ONCE, len(cases)))
-            volumes = cases.volumes(group).numpy()
-            for volume, entry in zip(volumes, bound_cases(run, cases, group), strict=True):
+            volumes, views = cases.volumes(group), cases.views(group).to(run.accelerator.device)
+            seeds = [run.seed] * len(group)
+            made = {name: floor.method.reconstruct(views, seeds=seeds).cpu() for name, floor in floors.items()}
+            away = {name: (floor - volumes).double().square().flatten(1).mean(1) for name, floor in made.items()}
+            for place, entry in enumerate(bound_cases(run, cases, group)):
                 values["nll_bits_per_voxel"][entry.case] = nll_bits_per_voxel(entry)
                 values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry)
                 decoder = entry.volume_given_codes_nats / (entry.voxels * math.log(2.0))
                 values["decoder_bits_per_voxel"][entry.case] = decoder
-                values["distance"][entry.case] = float(((volume - mean) ** 2).mean())
+                values["distance"][entry.case] = float(away[MEAN][place])
+                values["nearest_distance"][entry.case] = float(away[NEAREST][place])
             task.advance(group.stop)
     return values
 
@@ -157,14 +163,6 @@ def describe_finding(kind: str, whole: Estimate) -> str:
     if not whole.low > 0.5:
         return f"{shown} does not exclude 0.5: the likelihood does not tell {kind} from the test cases"
     return ""
-
-
-def _mean_volume(cases: Cases) -> np.ndarray:
-    """The mean (D, H, W) in [0, 1] over a split, case by case."""
-    total = np.zeros(cases.hounsfield.shape[1:])
-    for hounsfield in cases.hounsfield:
-        total += to_unit(hounsfield.astype(np.float64), cases.card.window)
-    return total / len(cases)
 
 
 def _other_datasets(run: TrainedRun) -> list[DatasetSpec]:

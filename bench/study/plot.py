@@ -12,11 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.pictures.drawing import colour_of, looks_of, marker_of, save_figure
-from bench.study.points import Summary, label_of
+from bench.study.points import MEAN, NEAREST, REFERENCES, TRUTH, Summary, label_of
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
 CROWDED = 52  # letters under an axis, beyond which words are slanted
 LINES = {"test": "-", "train": "--"}
+REFERENCE_LINES = {MEAN: "--", NEAREST: "-.", TRUTH: "-"}
+REFERENCE: dict[str, Any] = {"color": "0.45", "linewidth": 1.2}
 GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": ":"}  # what a line has that no method drew
 
 
@@ -44,7 +46,7 @@ def make_figure(title: str, panels: Sequence[Panel], summaries: Sequence[Summary
     figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
-    looks = looks_of(summary.method for summary in summaries)
+    looks = looks_of(summary.method for summary in summaries if summary.method not in REFERENCES)
     for axis, panel in zip(axes.flat, panels, strict=False):
         mine = [s for s in summaries if (s.parameter, s.metric) == (panel.parameter, panel.metric)]
         _draw_panel(axis, panel, mine, looks)
@@ -70,6 +72,10 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
     for index, ((method, seed, _, split), members) in enumerate(every):
         line = sorted(members, key=lambda s: places[s.setting])
         where, means = [places[s.setting] for s in line], [s.mean for s in line]
+        if method in REFERENCES:
+            if split == "test":
+                _draw_reference(axis, panel, where, means, method)
+            continue
         colour, marker = colour_of(looks[method]), marker_of(looks[method])
         label = f"{method}, seed {seed}" + ("" if split == "test" else f", {split}")
         if panel.ordered and len(line) > 1:
@@ -94,6 +100,17 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
     axis.set_ylabel(label_of(panel.metric), fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
+
+
+def _draw_reference(axis: Axes, panel: Panel, where: Sequence[float], means: Sequence[float], method: str) -> None:
+    style: dict[str, Any] = {**REFERENCE, "label": REFERENCES[method]}
+    if panel.ordered and len(where) > 1:
+        axis.plot(where, means, REFERENCE_LINES[method], **style)
+    else:  # settings that are no scale: a short line at each
+        ends = [[place - 0.4, place + 0.4] for place in where]
+        for index, (end, mean) in enumerate(zip(ends, means, strict=True)):
+            own = style if index == 0 else style | {"label": None}
+            axis.plot(end, [mean, mean], REFERENCE_LINES[method], **own)
 
 
 def _number(setting: str) -> float | None:

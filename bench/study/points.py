@@ -29,6 +29,13 @@ OWN_METRICS = {  # beside those of the results: label, digits after the point
     "auroc_floor": ("AUROC of distance to mean", 3),
     "decoder_bits_per_voxel": ("NLL of decoder, bits/voxel", 3),
     "distance": ("MSE to mean volume", 4),
+    "auroc_nearest": ("AUROC of distance to nearest case", 3),
+    "nearest_distance": ("MSE to nearest case", 4),
+    "view_signal": ("Signal in the views, share of the scale", 4),
+    "contrast_kept": ("Contrast kept", 3),
+    "auroc_nodule": ("AUROC of with and without", 3),
+    "contrast_with": ("Contrast with nodule, HU", 1),
+    "contrast_without": ("Contrast without, HU", 1),
     "inside_factors": ("Share of factors inside", 3),
     "excess": ("Cases inside − stated share", 3),
     "rank": ("Mean rank of the truth, 0 to 1", 3),
@@ -37,6 +44,11 @@ OWN_METRICS = {  # beside those of the results: label, digits after the point
     "spread_ratio": ("Sampled spread / left open", 2),
     "spread_skill": ("Sampled spread / error", 2),
 }
+MEAN, NEAREST, TRUTH = "mean", "nearest", "truth"
+FLOORS = {MEAN: "mean volume", NEAREST: "nearest case"}  # method → what pictures and sentences call it
+REFERENCES = {**FLOORS, TRUTH: "truth"}  # what is no method under study
+OVER = (*METRICS, "contrast_kept")  # metrics of which the difference from the mean volume is told
+LEAST_TRAININGS = 3  # of a method at a setting, under which a study says that it shows nothing of methods
 FACTS = ("run_id", "method", "dataset", "source", "preset", "seed")
 NUMBERS = {  # stat of a line → field of Summary, beside the mean or value itself
     "ci_lo": "low",
@@ -44,8 +56,12 @@ NUMBERS = {  # stat of a line → field of Summary, beside the mean or value its
     "change": "change",
     "change_ci_lo": "change_low",
     "change_ci_hi": "change_high",
+    "over_mean": "over",
+    "over_mean_ci_lo": "over_low",
+    "over_mean_ci_hi": "over_high",
 }
-HEADS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric", "n", "Value", f"{LEVEL:.0%} interval", "Change")
+WORDS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric")
+HEADS = (*WORDS, "n", "Value", f"{LEVEL:.0%} interval", "Change", "Minus mean volume")
 NAN = float("nan")
 Key = tuple[str, str, str, str, str, str]
 """Method, seed, parameter, setting, split, metric."""
@@ -72,7 +88,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one point: the mean over cases and its change from the reference, each with an interval."""
+    """One metric of one point: its mean over cases, its change from the reference, and what it is over the mean volume.
+
+    Each with an interval over cases; NaN where there is none.
+    """
 
     method: str
     seed: str
@@ -88,6 +107,9 @@ class Summary:
     change: float = NAN  # NaN at the reference
     change_low: float = NAN
     change_high: float = NAN
+    over: float = NAN  # less the mean training volume's at the same setting
+    over_low: float = NAN
+    over_high: float = NAN
 
     @property
     def series(self) -> tuple[str, str, str, str]:
@@ -143,10 +165,27 @@ class Recorded:
     notes: tuple[str, ...]
     summaries: tuple[Summary, ...]
 
+    @property
+    def trainings(self) -> int:
+        """The fewest trainings that a method was measured with."""
+        seeds: dict[str, set[str]] = {}
+        for summary in self.summaries:
+            if summary.method not in REFERENCES:
+                seeds.setdefault(summary.method, set()).add(summary.seed)
+        return min(map(len, seeds.values()), default=0)
+
 
 def summarise(points: Sequence[Point]) -> list[Summary]:
     """Return all metrics of all points, in their order. Changes are paired over the cases that both have."""
     return [summary for _, summaries in _summarise(points) for summary in summaries]
+
+
+def say_trainings(count: int) -> str:
+    """Return what a study that trains shows of methods, with as many trainings of each at a setting."""
+    many = f"{count} training{'' if count == 1 else 's'} of each method at a setting"
+    if count >= LEAST_TRAININGS:
+        return many
+    return f"{many}: others may differ by more than the settings do; {LEAST_TRAININGS} are needed"
 
 
 def label_of(metric: str) -> str:
@@ -160,12 +199,18 @@ def draw_sheet(summaries: Sequence[Summary], metrics: Sequence[str]) -> Sheet:
         [
             *(s.method, s.seed, s.parameter, s.setting, s.split, s.label, str(s.n), _write(s.mean, s.digits)),
             _write_interval(s.low, s.high, s.digits),
-            f"{_write(s.change, s.digits, '+')} {_write_interval(s.change_low, s.change_high, s.digits, '+')}".strip(),
+            *(
+                f"{_write(value, s.digits, '+')} {_write_interval(low, high, s.digits, '+')}".strip()
+                for value, low, high in (
+                    (s.change, s.change_low, s.change_high),
+                    (s.over, s.over_low, s.over_high),
+                )
+            ),
         ]
         for s in summaries
         if s.metric in metrics
     ]
-    return Sheet(HEADS, lines, words=range(6))
+    return Sheet(HEADS, lines, words=range(len(WORDS)))
 
 
 def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
@@ -199,6 +244,7 @@ def read_study(path: Path) -> Recorded:
 
 def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]:
     references: dict[tuple[str, ...], Point] = {}
+    means = {_where(point): point for point in points if point.facts["method"] == MEAN and point.measured}
     for point in points:
         place = (point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split)
         series = (*place[:3], place[4])
@@ -207,12 +253,23 @@ def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]
         for metric, by_case in point.values.items():
             (n,), ends = _estimate(np.array([[value] for value in by_case.values()]))
             before = reference.values.get(metric, {}) if point.compared and reference is not point else {}
-            both = np.array([[value - before[case]] for case, value in by_case.items() if case in before])
-            changes = _estimate(both)[1] if len(both) else ()
-            summaries.append(Summary(*place, metric, "mean", int(n), *ends, *changes))
+            floor = means.get(_where(point), point) if metric in OVER else point
+            mean = floor.values.get(metric, {}) if floor is not point else {}
+            apart = _differ(by_case, before), _differ(by_case, mean)
+            summaries.append(Summary(*place, metric, "mean", int(n), *ends, *apart[0], *apart[1]))
         for metric, whole in point.of_set.items():
             summaries.append(Summary(*place, metric, "value", whole.n, whole.value, whole.low, whole.high))
         yield point, summaries
+
+
+def _where(point: Point) -> tuple[str, str, str]:
+    return point.parameter, point.setting, point.split
+
+
+def _differ(values: Mapping[str, float], others: Mapping[str, float]) -> tuple[float, float, float]:
+    """The mean difference over the cases that both have, with its interval; NaN without any."""
+    both = np.array([[value - others[case]] for case, value in values.items() if case in others])
+    return _estimate(both)[1] if len(both) else (NAN, NAN, NAN)
 
 
 def _estimate(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:

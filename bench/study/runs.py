@@ -16,7 +16,7 @@ from bench.method import Method
 from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator
 from bench.pipeline.plan import RunRequest, plan
-from bench.pipeline.predict import CASES_AT_ONCE
+from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder, find_run
@@ -47,6 +47,7 @@ class StudyRequest:
     device: str = "auto"
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
+    sites: Path | None = None  # where `lesion` plants nodules, a CSV; phantoms need none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class TrainedRun(Run):
     config: RunConfig
     spec: DatasetSpec
     method: Method
+    floor: bool = False  # fitted by the study itself, beside the runs it was asked of
 
     @property
     def facts(self) -> dict[str, str]:
@@ -168,13 +170,12 @@ def reconstruct_cases(
     run: TrainedRun, cases: Cases, sample: int = 0
 ) -> Iterator[tuple[Sequence[str], np.ndarray, float]]:
     """Yield names, volumes (B, D, H, W) in [0, 1], seconds a case, by group. `bench run` draws sample 0."""
-    own = ("sample",) if sample == 0 else ("sample", sample)
     for start in range(0, len(cases), CASES_AT_ONCE):
         group = range(start, min(start + CASES_AT_ONCE, len(cases)))
         names = [cases.names[index] for index in group]
         views = cases.views(group).to(run.accelerator.device)
         began = time.perf_counter()
-        made = run.method.reconstruct(views, seeds=[derive_seed(run.seed, *own, name) for name in names])
+        made = run.method.reconstruct(views, seeds=sample_seeds(run.seed, names, sample))
         volumes = made.float().cpu().numpy()
         if not np.isfinite(volumes).all():
             raise BenchError(f"{run.config.method} returned values that are not finite for one of {', '.join(names)}")

@@ -25,8 +25,21 @@ BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 def vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     """Measure quality and time at other numbers of sampling steps than the run was configured with.
 
-    A method without the setting is measured once, for comparison, beside methods that have it.
+    A method without the setting is measured once, for comparison, beside methods that have it; floors likewise, and
+    stand at all settings.
     """
+    asked, floors = [run for run in runs if not run.floor], [run for run in runs if run.floor]
+    points = _vary_steps(request, asked, progress)
+    settings: dict[str, None] = {}
+    for point in points:
+        settings[point.setting] = None
+        yield point
+    for floor in floors:
+        found = measure(floor, take_first(floor.cases["test"], request.limit), progress, floor.config.method)
+        yield from (Point(floor.facts, STEPS, setting, found, compared=False) for setting in settings)
+
+
+def _vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
     some = any(request.setting in run.options for run in runs)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
@@ -118,7 +131,7 @@ def _of_samples(
             for metric, value in score_volumes(truth, drawn[:k].mean(0)).items():
                 put(mean[str(k)], metric, name, value)
         put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
-        if name in cases.names[:KEPT]:
+        if name in cases.names[:KEPT] and not run.floor:
             for index, volume in enumerate(drawn):
                 write_prediction(run.folder.samples(cases.split, index), name, volume, cases, seconds=0.0, seed=None)
     return best, mean, spread

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from bench.data.sources import choose_source
 from bench.dataset import Split
@@ -11,6 +12,7 @@ from bench.pipeline.run import run_one
 from bench.plugins.config import resolve
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
+from bench.study.floors import fit_floors
 from bench.study.points import FACTS, Point
 from bench.study.runs import FITTED, StudyRequest, TrainedRun, make_request, measure, open_run, take_first
 from bench.system.progress import Progress
@@ -27,11 +29,12 @@ def vary_views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progres
     for count in counts:
         if not 1 <= count <= len(ANGLES):
             raise UsageError(f"views takes 1 to {len(ANGLES)} views, not {count}")
+    grounded: set[str] = set()
     for method in request.methods:
         for seed in request.seeds:
             for count in counts:
                 override = f"data.angles={json.dumps(list(ANGLES[:count]))}"
-                yield from _train(request, method, seed, override, VIEWS, str(count), ("test",), progress)
+                yield from _train(request, method, seed, override, VIEWS, str(count), ("test",), grounded, progress)
 
 
 def vary_training_size(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
@@ -42,6 +45,7 @@ def vary_training_size(request: StudyRequest, _: Sequence[TrainedRun], progress:
         raise UsageError(f"train-size sets the number of phantoms ({reason}); use `--source phantom`")
     config = resolve(get_method(request.methods[0]), spec, request.preset, request.overrides)[0]
     train, validation, test = config.data.phantoms
+    grounded: set[str] = set()
     for size in request.values or [train // share for share in SHARES]:
         if size < 1:
             raise UsageError(f"train-size takes at least one training case, not {size}")
@@ -49,7 +53,8 @@ def vary_training_size(request: StudyRequest, _: Sequence[TrainedRun], progress:
         for method in request.methods:
             for seed in request.seeds:
                 splits: tuple[Split, ...] = ("test", "train")
-                yield from _train(request, method, seed, override, TRAINING_CASES, str(size), splits, progress)
+                setting = str(size)
+                yield from _train(request, method, seed, override, TRAINING_CASES, setting, splits, grounded, progress)
 
 
 def _train(
@@ -60,20 +65,23 @@ def _train(
     parameter: str,
     setting: str,
     splits: Sequence[Split],
+    grounded: set[str],  # settings whose floors are measured; the floors are fitted on what the first run trained on
     progress: Progress,
 ) -> Iterator[Point]:
-    """Train one run unless it is there, and measure it on some splits."""
+    """Train one run unless it is there, and measure it and, once a setting, the floors on some splits."""
     wanted = make_request(request, method, seed, [override])
     try:
         folder = plan(wanted).folder
         if folder.status not in FITTED:
             folder = RunFolder(run_one(wanted, progress))
         run = open_run(folder, request, progress, method)
-        for split in splits:
-            cases = take_first(run.cases[split], request.limit or len(run.cases["test"]))
-            what = f"{method}, {setting} {parameter}, {split}"
-            likely = parameter == TRAINING_CASES and "likelihood" in run.method.card.capabilities
-            yield Point(run.facts, parameter, setting, measure(run, cases, progress, what, likelihood=likely), split)
+        floors = [] if setting in grounded else list(fit_floors(run))
+        grounded.add(setting)
+        for one, split in product((run, *floors), splits):
+            cases = take_first(one.cases[split], request.limit or len(one.cases["test"]))
+            what = f"{one.config.method}, {setting} {parameter}, {split}"
+            likely = parameter == TRAINING_CASES and "likelihood" in one.method.card.capabilities and not one.floor
+            yield Point(one.facts, parameter, setting, measure(one, cases, progress, what, likelihood=likely), split)
     except StoppedError:
         raise
     except BenchError as error:

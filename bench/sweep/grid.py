@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from bench.card import Settings
 from bench.errors import BenchError, UsageError
 from bench.pipeline.plan import RunRequest, plan
@@ -29,6 +31,7 @@ class Grid(Settings):
     varied: tuple[str, ...] = ()  # key=[first, second], one job for each
     protocol: str = DEFAULT
     source: Literal["auto", "real", "phantom"] = "auto"
+    samples: int = Field(default=1, exclude_if=lambda samples: samples == 1)  # so that older sweeps keep their names
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
@@ -70,7 +73,7 @@ class Job:
         chosen += ["--seed", str(request.seed)]
         for override in request.overrides:
             chosen += ["--set", override]
-        for option in ("protocol", "source", "device", "runs_dir", "results_dir"):
+        for option in ("protocol", "source", "samples", "device", "runs_dir", "results_dir"):
             if getattr(request, option) != getattr(usual, option):
                 chosen += [f"--{option.replace('_', '-')}", str(getattr(request, option))]
         return ("run", *chosen)
@@ -99,6 +102,7 @@ def expand(grid: Grid) -> list[Job]:
                 overrides=(*grid.overrides, *settings),
                 protocol=grid.protocol,
                 source=grid.source,
+                samples=grid.samples,
                 device=grid.device,
                 runs_dir=grid.runs_dir,
                 results_dir=grid.results_dir,

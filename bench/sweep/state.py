@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from bench.pipeline.plan import RunRequest
 from bench.runs.folder import RunFolder
 from bench.runs.manifest import find_intact, folder_sha256, read_manifest
+from bench.runs.predictions import sample_folder, samples_sha256
 from bench.runs.record import RunRecord
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import carry_hash, is_current
@@ -40,12 +42,14 @@ def is_finished(job: Job) -> bool:
     """Return whether a job is done and all its files are what they were, so that it need not be run."""
     folder, request = job.folder, job.request
     record = None if folder is None else folder.record()
-    if folder is None or record is None or not _is_scored(record, request.protocol):
+    if folder is None or record is None or not _is_scored(record, request):
         return False
     predictions = folder.predictions(request.split)
     weights = all(weights_intact(folder, name, stage.sha256) for name, stage in record.stages.items())
     whole = record.predictions_sha256 == folder_sha256(predictions)
-    return weights and whole and find_intact(predictions).keys() == read_manifest(predictions).keys()
+    whole &= record.samples_sha256 == samples_sha256(predictions, record.samples)
+    folders = [sample_folder(predictions, index) for index in range(record.samples)]
+    return weights and whole and all(find_intact(one).keys() == read_manifest(one).keys() for one in folders)
 
 
 def describe_counts(found: Sequence[State]) -> str:
@@ -61,7 +65,7 @@ def _judge(grid: Grid, job: Job, queued: str | None) -> State:
     if is_alive(log) or in_use(job.folder.root):
         return State(job, "running", _describe_progress(job.folder))
     record = job.folder.record()
-    if _is_scored(record, job.request.protocol):
+    if _is_scored(record, job.request):
         return State(job, "done")
     if queued is not None:
         return State(job, "queued", queued)
@@ -83,9 +87,10 @@ def log_of(grid: Grid, job: Job) -> Path:
     return grid.folder / "logs" / f"{job.label}.log"
 
 
-def _is_scored(record: RunRecord | None, protocol_id: str) -> bool:
-    if record is None or record.status != "done":
+def _is_scored(record: RunRecord | None, request: RunRequest) -> bool:
+    if record is None or record.status != "done" or (record.draws and record.samples < request.samples):
         return False
+    protocol_id = request.protocol
     return is_current(protocol_id, carry_hash(record.scored.get(protocol_id, "")))
 
 

@@ -188,7 +188,7 @@ CARD = MethodCard(
   year = {2023}
 }""",
     licence_of_original="none stated in the released repository",
-    capabilities=frozenset({"volume", "mip", "likelihood", "oracle"}),
+    capabilities=frozenset({"volume", "mip", "likelihood", "oracle", "samples"}),
     deviations=(
         "log-sigma head has one channel and is fitted; the released one has 256 and is never trained",
         "the likelihood bound sees the views; the released function cannot take them",

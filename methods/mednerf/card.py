@@ -148,7 +148,7 @@ CARD = MethodCard(
   year = {2022}
 }""",
     licence_of_original="MIT",
-    capabilities=frozenset({"volume", "mip"}),
+    capabilities=frozenset({"volume", "mip", "samples"}),
     deviations=(
         "the method gives no volume: density is read out on the voxel grid through one monotone map fitted on "
         "training cases",

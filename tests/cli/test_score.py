@@ -11,7 +11,8 @@ from bench.cases import Cases
 from bench.cli import run_command
 from bench.results.model import read_results
 from bench.results.tables import build_tables
-from bench.runs.predictions import write_prediction
+from bench.runs.predictions import sample_folder, write_prediction
+from bench.scoring.protocol import Samples
 from bench.scoring.protocols import get_protocol
 from bench.scoring.store import load_results
 
@@ -116,3 +117,32 @@ def test_check_draws_a_picture_and_scores_nothing(tmp_path: Path, toy, capsys, m
     assert "doubtful: the volumes fit the truth better flipped along D" in said.out + said.err
     assert (tmp_path / "p-overlay.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"p", "p-overlay.png"}
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_further_samples_of_a_folder_are_scored_apart(
+    tmp_path: Path, toy, capsys, monkeypatch, resampled: bool
+) -> None:
+    from bench.scoring import protocols
+
+    monkeypatch.chdir(tmp_path)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None, projections=None, samples=Samples())
+    monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
+    cases = toy["test"]
+    truth = np.stack([cases.truth(name) for name in cases.names])
+    for index, factor in enumerate((0.9, 0.8)):
+        for case, volume in zip(cases.names, factor * truth, strict=True):
+            write_prediction(sample_folder(tmp_path / "p", index), case, volume, cases, seconds=0.0, seed=None)
+    command = ["score", "p", "--dataset", "toy", "--method", "mine", *(["--resample"] if resampled else [])]
+    assert run_command(command) == 0
+    rows = load_results(tmp_path / "results").query("level == 'case' and space == '3d'")
+    found = rows[rows["metric"] == "mae_mean_of_k"].set_index("case")
+    for name, volume in zip(cases.names, truth, strict=True):
+        assert found.loc[name, "value"] == pytest.approx(0.15 * volume.mean(), rel=1e-4)
+    assert set(found["n"]) == {2}
+    assert run_command([*command, "--samples", "1"]) == 0
+    rows = load_results(tmp_path / "results")
+    assert set(rows[rows["metric"] == "mae_mean_of_k"]["status"]) == {"na"}
+    capsys.readouterr()
+    assert run_command([*command, "--samples", "3"]) == 2
+    assert "p has 2 samples of a case, not 3: there is no p/samples/002" in capsys.readouterr().err

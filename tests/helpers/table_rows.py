@@ -52,10 +52,13 @@ def add(
     fingerprint: str = "f0",
     note: str = "",
     truths: Mapping[str, str] | None = None,
+    samples: int = 1,
     run: Mapping[str, Any] | None = None,
     **other: Any,
 ) -> str:
     """Enter one run and return its id; a number of None is a row that is na.
+
+    Metrics of several samples are of as many `samples`.
 
     `numbers` are metric → mean of the set, by default those of `cases` (metric → case → value) and of `encoders`
     (metric → value by encoder), and without any NUMBERS. `truths` are the notes of single cases, by metric.
@@ -63,7 +66,11 @@ def add(
     status = other.pop("status", "ok")
     facts = run_facts(method, variant, **{"seed": seed, **other})
     rows = [
-        _row(facts, metric, value, level="case", case=case, stat="value", n=1, note=(truths or {}).get(metric, ""))
+        _row(
+            *(facts, metric, value),
+            **{"level": "case", "case": case, "stat": "value", "n": samples if "_of_k" in metric else 1},
+            note=(truths or {}).get(metric, ""),
+        )
         for metric, values in (cases or {}).items()
         for case, value in values.items()
     ]

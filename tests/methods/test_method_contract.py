@@ -109,6 +109,18 @@ def test_a_second_fit_with_the_same_seed_gives_the_same_output(
     assert torch.equal(output(again, data), output(restored(name, data, folder), data))
 
 
+def test_seeds_decide_a_reconstruction_where_the_card_says_that_it_draws(
+    name: str, data: Mapping[Split, Cases], folder: RunFolder
+) -> None:
+    method = restored(name, data, folder)
+    if method.card.kind == "ceiling":
+        pytest.skip("it takes no seeds")
+    views = data["test"].views([0])
+    with torch.inference_mode():
+        first, second = (method.reconstruct(views, seeds=[seed]) for seed in SEEDS[:2])
+    assert torch.equal(first, second) == ("samples" not in method.card.capabilities)
+
+
 @pytest.mark.trains
 def test_a_case_does_not_depend_on_its_company(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
     method = restored(name, data, folder)

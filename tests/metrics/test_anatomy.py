@@ -1,6 +1,7 @@
 """Masks, their agreement, errors by class of voxel and fine detail: against MONAI, closed forms and known phantoms."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from bench.metrics.anatomy import (
 from bench.metrics.settings import BAG, PATIENT, Band, BoneSettings, LungSettings
 from bench.metrics.spectrum import high_frequency_power
 
+README = Path(__file__).parents[2] / "datasets" / "README.md"
 THIRD = 1 / 3
 
 
@@ -131,21 +133,29 @@ def test_air_alone_has_no_masks() -> None:
     assert not any(mask.any() for mask in masks.values())
 
 
-@pytest.mark.parametrize(("grid", "body", "lung"), [(24, 0.98, 0.93), (64, 0.99, 0.97)])
-def test_masks_of_chest_phantoms_agree_with_what_was_painted(grid: int, body: float, lung: float) -> None:
-    """Measured over twelve chests at 24³ and four at 64³: body 0.996 and 1.000, lung 0.957 and 0.985 in the mean.
+def overlap_with_labels(seed: int, grid: int) -> dict[str, float]:
+    """Dice of the masks of a chest phantom with what was painted."""
+    labels = chest_labels(seed, grid)["organs"]
+    masks = find_masks(np.clip(chest_phantom(seed, grid), -1000, 1000), 320 / grid, PATIENT)
+    painted = {"body": [*Organ][1:], "lung": [Organ.RIGHT_LUNG, Organ.LEFT_LUNG], "bone": [Organ.BONE]}
+    return {name: dice(np.isin(labels, organs), masks[name]) or 0.0 for name, organs in painted.items()}
 
-    Bone at 64³ has 0.54: half of what is painted as bone is marrow or cartilage that CT does not tell from the rest.
-    """
+
+@pytest.mark.parametrize(("grid", "least"), [(24, (0.98, 0.93, 0.0)), (64, (0.99, 0.97, 0.42))])
+def test_masks_of_chest_phantoms_agree_with_what_was_painted(grid: int, least: tuple[float, ...]) -> None:
     for seed in (0, 1):
-        labels = chest_labels(seed, grid)["organs"]
-        masks = find_masks(np.clip(chest_phantom(seed, grid), -1000, 1000), 320 / grid, PATIENT)
-        assert dice(labels != Organ.OUTSIDE, masks["body"]) > body
-        assert dice(np.isin(labels, (Organ.RIGHT_LUNG, Organ.LEFT_LUNG)), masks["lung"]) > lung
-        if grid == 64:
-            bone = labels == Organ.BONE
-            assert dice(bone, masks["bone"]) > 0.42
-            assert abs(volume_error(bone, masks["bone"]) or 0.0) < 100
+        found = overlap_with_labels(seed, grid)
+        assert all(value >= bound for value, bound in zip(found.values(), least, strict=True)), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("grid", "count"), [(24, 12), (64, 4), (128, 2)])
+def test_the_readme_shows_how_well_masks_agree(grid: int, count: int) -> None:
+    section = README.read_text().partition("## Masks")[2].partition("\n## ")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| {grid}³")]
+    shown = [float(cell) for cell in line.split("|")[2:-1]]
+    measured = np.mean([[*overlap_with_labels(seed, grid).values()] for seed in range(count)], axis=0)
+    assert measured == pytest.approx(shown, abs=0.006)
 
 
 def test_the_mask_of_a_bag_holds_what_was_packed() -> None:

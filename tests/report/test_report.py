@@ -27,7 +27,7 @@ from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, 
 from bench.report.page import ReportRequest, make_environment, script_text, write_report
 from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
-from bench.runs.predictions import write_prediction
+from bench.runs.predictions import read_prediction, sample_folder, write_prediction
 from bench.runs.record import DataRecord
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
@@ -350,6 +350,22 @@ def test_spread_is_that_of_seeds_and_of_kept_samples(cases: Cases, tmp_path: Pat
     ]
     expected = (np.clip(np.stack(made), -1000, 1000) / 2000).std(0, ddof=1).mean()
     assert f"3 runs with different seeds, trained anew; standard deviation of a voxel {expected:.4f}" in text
+
+
+def test_spread_of_a_run_with_samples_is_that_of_its_own(
+    cases: Cases, tmp_path: Path, page: Callable[..., Read]
+) -> None:
+    add_run(tmp_path, cases, "mine", 0.1)
+    folder = RunFolder(tmp_path / "runs/toy/mine/mine-toy-tiny-s0-aaaaaaaa")
+    for index in (1, 2):
+        inner = sample_folder(folder.predictions("test"), index)
+        volume = np.full(cases.hounsfield.shape[1:], index / 4)
+        write_prediction(inner, cases.names[1], volume, cases, seconds=0, seed=0)
+        write_prediction(folder.samples("test", index), cases.names[1], 1 - volume, cases, seconds=0, seed=0)
+    first, _ = read_prediction(folder.predictions("test") / f"{cases.names[1]}.nii.gz", cases, cases.names[1])
+    expected = np.stack([first, np.full_like(first, 0.25), np.full_like(first, 0.5)]).std(0, ddof=1).mean()
+    text = " ".join(page(viewer_mib=0).text.split())
+    assert f"3 samples of one trained model; standard deviation of a voxel {expected:.4f}" in text
 
 
 def test_curves_are_what_the_training_log_wrote(tmp_path: Path) -> None:

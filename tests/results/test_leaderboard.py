@@ -37,7 +37,7 @@ def test_methods_are_sorted_in_the_direction_of_the_metric(tmp_path: Path) -> No
     by_mae = volumes(tmp_path, "mae")
     assert places(by_mae) == [(1, "a"), (2, "c"), (3, "b")]
     assert by_mae.methods[0].cells[0].metric == "mae"
-    with pytest.raises(UsageError, match="sorts by ssim, psnr, mse, mae; not by 'density'"):
+    with pytest.raises(UsageError, match="sorts by ssim, psnr, psnr_mean_of_k, mse, mae; not by 'density'"):
         board(tmp_path, "density")
 
 

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from bench.metrics import FIDELITY
 from bench.metrics.settings import EncoderSettings
-from bench.scoring import fidelity
+from bench.scoring import fidelity, sets
 from bench.scoring.fidelity import (
     DegenerateFeatures,
     count_uncached,
@@ -351,3 +351,33 @@ def test_equal_predictions_are_scored_with_a_note_and_without_a_warning(make_dat
     (recall,) = [s for s in scores if (s.space, s.metric, s.stat) == ("3d", "recall", "mean")]
     assert recall.value == 0.0
     assert recall.note == "all generated features are equal"
+
+
+def test_controls_are_compared_once_for_all_predictions_and_again_when_damaged(
+    make_data, data_folder: Path, monkeypatch
+) -> None:
+    """They hold no prediction, so that those of one set of cases are the same for every method."""
+    cases = make_data(train=10, test=8, size=16)
+    plan = plan_set(cases["test"], cases["train"], cases["test"].names, SMALL, CPU)
+    calls: list[int] = []
+    compare = sets._compare_encoders
+    monkeypatch.setattr(sets, "_compare_encoders", lambda *given: calls.append(1) or compare(*given))
+    predictions = [0.5 * cases["test"].volumes([index])[0] for index in range(8)]
+    first = score_set(plan, predictions)
+    assert len(calls) == 1 + 1 + SMALL.baseline_draws
+    calls.clear()
+    assert score_set(plan, predictions) == first
+    assert len(calls) == 1
+    (kept,) = data_folder.glob("features/*controls*.json")
+    text = kept.read_text()
+    for damaged in (text.replace('"density_blurred"', '"density"', 1), text[:-9], "{}", '{"scores": 1, "sha256": "0"}'):
+        calls.clear()
+        kept.write_text(damaged)
+        assert score_set(plan, predictions) == first
+        assert len(calls) == 1 + 1 + SMALL.baseline_draws
+    calls.clear()
+    fewer = plan_set(cases["test"], cases["train"], cases["test"].names[:-1], SMALL, CPU)
+    score_set(fewer, predictions[:-1])
+    other = plan_set(cases["test"], cases["train"], cases["test"].names, replace(SMALL, baseline_seed=1), CPU)
+    score_set(other, predictions)
+    assert len(calls) == 2 * (1 + 1 + SMALL.baseline_draws)

@@ -17,8 +17,9 @@ from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, likelihood_scores
 from bench.scoring.cases import score_case
 from bench.scoring.fidelity import blur, bring_to_scale, draw_baseline, encode, prdc_by_encoder
-from bench.scoring.protocol import VERSIONS, Anatomy, CaseVolumes, Reprojection, Turn
+from bench.scoring.protocol import VERSIONS, Anatomy, CaseVolumes, Reprojection, Samples, Turn
 from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.samples import score_samples
 from bench.scoring.xrays import draw_images, score_given_views, score_turn, turn_angles
 
 from ..helpers.toy_data import GEOMETRY
@@ -106,7 +107,15 @@ def numbers_of_likelihoods() -> dict[str, float | None]:
     return {s.metric: s.value for s in scores} | {f"nats of voxel {i}": v for i, v in enumerate(nats.tolist())}
 
 
+def numbers_of_samples() -> dict[str, float | None]:
+    card = DatasetCard("toy", "phantom", 16, 20.0, (-1000.0, 1000.0), 16, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
+    truth = wave((16, 16, 16), 0.01)
+    drawn = [np.clip(truth + 0.1 * wave((16, 16, 16), 0.013, phase) - 0.06, 0.0, 1.0) for phase in (0.5, 1.5, 2.5)]
+    return {f"{s.space} {s.metric}": s.value for s in score_samples("one", truth, drawn, card, Samples())}
+
+
 NUMBERS = {
+    "samples": (numbers_of_samples, 1e-9),
     "cases": (numbers_of_cases, 1e-9),
     "xrays": (numbers_of_xrays, 1e-5),
     "anatomy": (numbers_of_anatomy, 1e-9),

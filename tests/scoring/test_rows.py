@@ -183,7 +183,7 @@ def test_every_metric_has_a_direction_a_range_and_a_place() -> None:
         assert metric.spaces
         low, high = metric.range
         assert low is None or high is None or low < high
-    assert {m.key for m in METRICS.values() if m.direction == "toward_baseline"} == {
+    assert {m.key for m in METRICS.values() if m.direction == "toward_baseline" and m.level == "set"} == {
         f"{name}{suffix}"
         for name in ("density", "coverage", "precision", "recall")
         for suffix in ("", "_baseline", "_blurred")

@@ -18,7 +18,7 @@ from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study
 from bench.study.inputs import MOVEMENTS, _move_views, pair_cases
-from bench.study.points import Point
+from bench.study.points import FLOORS, Point
 from bench.study.runs import StudyRequest, find_runs
 from bench.system.progress import Progress
 
@@ -87,8 +87,14 @@ def answered(place: Path, name: str, **other) -> Answer:
     return run_study(name, asked(place, **other), Progress())
 
 
-def at(answer: Answer, parameter: str, setting: str, split: str = "test") -> Point:
-    (found,) = [p for p in answer.points if (p.parameter, p.setting, p.split) == (parameter, setting, split)]
+def own(answer: Answer) -> list[Point]:
+    """The points of what the study was asked of, without those of its floors."""
+    return [point for point in answer.points if point.facts["method"] not in FLOORS]
+
+
+def at(answer: Answer, parameter: str, setting: str, split: str = "test", method: str = "toy") -> Point:
+    where = (method, parameter, setting, split)
+    (found,) = [p for p in answer.points if (p.facts["method"], p.parameter, p.setting, p.split) == where]
     return found
 
 
@@ -108,9 +114,9 @@ def test_unchanged_views_give_the_numbers_of_the_run(place: Path) -> None:
 
 def test_shuffling_a_view_that_is_not_used_changes_nothing(place: Path) -> None:
     answer = answered(place, "shuffle")
-    own = at(answer, "whose views", "own").values["psnr"]
-    assert at(answer, "whose views", "another's at 0°").values["psnr"] == own
-    assert at(answer, "whose views", "another's at 270°").values["psnr"] != own
+    single = at(answer, "whose views", "own").values["psnr"]
+    assert at(answer, "whose views", "another's at 0°").values["psnr"] == single
+    assert at(answer, "whose views", "another's at 270°").values["psnr"] != single
     both = at(answer, "whose views", "all of another's").values["psnr"]
     assert at(answer, "whose views", "another's at 270°").values["psnr"] == both
 
@@ -137,7 +143,7 @@ def test_movement_leaves_the_first_view_and_grows_with_its_strength(place: Path)
 def test_misalign_and_noise_measure_all_their_settings(place: Path) -> None:
     moved = answered(place, "misalign")
     for parameter in MOVEMENTS:
-        of_parameter = [p for p in moved.points if p.parameter == parameter]
+        of_parameter = [p for p in own(moved) if p.parameter == parameter]
         assert of_parameter[0].setting == "0"
         assert len(of_parameter) == 4
         for point in of_parameter[1:]:  # the toy looks at the first view only
@@ -152,11 +158,12 @@ def test_misalign_and_noise_measure_all_their_settings(place: Path) -> None:
 
 def test_steps_vary_one_setting_up_to_what_the_method_takes(place: Path) -> None:
     answer = answered(place, "steps")
-    assert [point.setting for point in answer.points] == ["4", "8", "2", "1"]
-    errors = {point.setting: np.mean(list(point.values["mse"].values())) for point in answer.points}
+    assert [point.setting for point in own(answer)] == ["4", "8", "2", "1"]
+    errors = {point.setting: np.mean(list(point.values["mse"].values())) for point in own(answer)}
     assert errors["1"] > errors["2"] > errors["4"] > errors["8"]
     chosen = answered(place, "steps", values=(2,), limit=4)
-    assert [point.setting for point in chosen.points] == ["4", "2"]
+    assert [point.setting for point in own(chosen)] == ["4", "2"]
+    assert [point.setting for point in chosen.points if point.facts["method"] == "mean"] == ["4", "2"]
     assert len(at(chosen, "sampling steps", "2").values["psnr"]) == 4
     with pytest.raises(UsageError, match=r"toy has no setting speed; name one with --setting: sampling.steps"):
         answered(place, "steps", setting="speed")
@@ -165,32 +172,32 @@ def test_steps_vary_one_setting_up_to_what_the_method_takes(place: Path) -> None
 
 
 def test_a_method_without_steps_is_measured_once_beside_one_that_has_them(place: Path, tmp_path: Path) -> None:
-    mean = RunRequest("mean", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=tmp_path, only="fit")
-    folder = run_one(mean, Progress())
+    other = RunRequest("backprojection", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=tmp_path, only="fit")
+    folder = run_one(other, Progress())
     (toy,) = find_runs(asked(place), Progress())
     shutil.copytree(toy.folder.root, tmp_path / "lidc" / "toy" / toy.folder.root.name)
     runs = (folder.name, toy.folder.root.name)
     answer = answered(place, "steps", run_ids=runs, values=(2,), limit=3, runs_dir=tmp_path)
-    assert [(point.facts["method"], point.setting) for point in answer.points] == [
-        ("mean", "none"),
+    assert [(point.facts["method"], point.setting) for point in own(answer)] == [
+        ("backprojection", "none"),
         ("toy", "4"),
         ("toy", "2"),
     ]
     assert answer.points[0].note == "has no sampling.steps"
     assert len(answer.points[0].values["psnr"]) == 3
-    with pytest.raises(UsageError, match=r"mean has no setting sampling\.steps"):
+    with pytest.raises(UsageError, match=r"backprojection has no setting sampling\.steps"):
         answered(place, "steps", run_ids=(folder.name,), runs_dir=tmp_path)
 
 
 def test_the_mean_of_samples_is_better_than_one_of_independent_noise(place: Path) -> None:
     answer = answered(place, "samples", values=(4,))
     psnr = {
-        (p.parameter, p.setting): np.mean(list(p.values["psnr"].values())) for p in answer.points if "psnr" in p.values
+        (p.parameter, p.setting): np.mean(list(p.values["psnr"].values())) for p in own(answer) if "psnr" in p.values
     }
     assert psnr["mean of K samples", "4"] > psnr["mean of K samples", "1"]
     assert psnr["best of K samples", "4"] >= psnr["best of K samples", "2"] >= psnr["best of K samples", "1"]
-    own = at(answered(place, "shuffle"), "whose views", "own").values["psnr"]
-    assert at(answer, "mean of K samples", "1").values["psnr"] == pytest.approx(own)
+    single = at(answered(place, "shuffle"), "whose views", "own").values["psnr"]
+    assert at(answer, "mean of K samples", "1").values["psnr"] == pytest.approx(single)
     spread = at(answer, "samples", "4").values["spread"]
     assert 0.7 * 0.05 / 4 < np.mean(list(spread.values())) <= 0.05 / 4
     (run,) = find_runs(asked(place), Progress())
@@ -203,12 +210,12 @@ def test_the_mean_of_samples_is_better_than_one_of_independent_noise(place: Path
 
 def test_views_trains_once_and_notes_what_a_method_refuses(place: Path) -> None:
     answer = answered(place, "views", values=(1, 2, 4))
-    assert [(p.setting, bool(p.values)) for p in answer.points] == [("1", True), ("2", True), ("4", False)]
-    assert "toy takes one or two views" in answer.points[2].note
-    one = RunFolder(next((place / "runs/lidc/toy").glob(f"{answer.points[0].facts['run_id']}"))).record()
+    assert [(p.setting, bool(p.values)) for p in own(answer)] == [("1", True), ("2", True), ("4", False)]
+    assert "toy takes one or two views" in own(answer)[2].note
+    one = RunFolder(next((place / "runs/lidc/toy").glob(f"{own(answer)[0].facts['run_id']}"))).record()
     assert one.config.data.angles == (270.0,)
     (ordinary,) = [path.parent.name for path in (place / "runs").glob("*/*/*/predictions")]
-    assert answer.points[1].facts["run_id"] == ordinary  # two views are what it has anyway
+    assert own(answer)[1].facts["run_id"] == ordinary  # two views are what it has anyway
     assert RunFolder(place / "runs/lidc/toy" / ordinary).status == "predicted"
     before = {path: path.stat().st_mtime_ns for path in (place / "runs").glob("*/*/*/run.json")}
     answered(place, "views", values=(1, 2))
@@ -233,16 +240,16 @@ def test_the_csv_holds_summaries_that_its_cases_give(place: Path) -> None:
     answer = answered(place, "shuffle")
     assert answer.csv.name == "shuffle-lidc-smoke-toy-s0.csv"
     assert answer.picture.read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader(answer.csv.read_text().splitlines()))
+    toys = [row for row in csv.DictReader(answer.csv.read_text().splitlines()) if row["method"] == "toy"]
 
     def values(setting: str) -> dict[str, float]:
-        mine = [r for r in rows if (r["metric"], r["level"], r["setting"]) == ("psnr", "case", setting)]
+        mine = [r for r in toys if (r["metric"], r["level"], r["setting"]) == ("psnr", "case", setting)]
         return {row["case"]: float(row["value"]) for row in mine}
 
-    stats = {(r["setting"], r["stat"]): float(r["value"]) for r in rows if (r["metric"], r["level"]) == ("psnr", "set")}
-    own, others = values("own"), values("all of another's")
-    assert stats["own", "mean"] == pytest.approx(np.mean(list(own.values())))
-    change = np.mean([others[case] - own[case] for case in own])
+    stats = {(r["setting"], r["stat"]): float(r["value"]) for r in toys if (r["metric"], r["level"]) == ("psnr", "set")}
+    before, others = values("own"), values("all of another's")
+    assert stats["own", "mean"] == pytest.approx(np.mean(list(before.values())))
+    change = np.mean([others[case] - before[case] for case in before])
     assert stats["all of another's", "change"] == pytest.approx(change)
     assert stats["all of another's", "change_ci_lo"] <= change <= stats["all of another's", "change_ci_hi"]
     assert ("own", "change") not in stats
@@ -251,7 +258,7 @@ def test_the_csv_holds_summaries_that_its_cases_give(place: Path) -> None:
 def test_wrong_requests_are_refused_in_one_line(place: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UsageError, match="did you mean shuffle"):
         answered(place, "shufle")
-    with pytest.raises(UsageError, match="--values is for views, steps, samples, calibration, train-size"):
+    with pytest.raises(UsageError, match="--values is for views, lesion, steps, samples, calibration, train-size"):
         answered(place, "misalign", values=(1,))
     with pytest.raises(UsageError, match="name trained methods with --method"):
         answered(place, "noise", methods=())

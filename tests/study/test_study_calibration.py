@@ -12,6 +12,7 @@ from bench.pipeline.run import run_one
 from bench.study.calibration import FACTOR, INSIDE, _verdict, compare_spreads
 from bench.study.catalogue import Answer, run_study
 from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
+from bench.study.points import FLOORS
 from bench.study.runs import StudyRequest
 from bench.system.progress import Progress
 
@@ -62,7 +63,8 @@ def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,), seed:
     run_one(replace(request, only="fit"), Progress())
     shared = {"preset": "smoke", "seeds": (seed,), "source": "phantom", "overrides": chosen, "values": values}
     asked = StudyRequest(methods=(method,), runs_dir=place / "runs", results_dir=place / "results", **shared)
-    return run_study("calibration", asked, Progress())
+    answer = run_study("calibration", asked, Progress())
+    return replace(answer, points=tuple(p for p in answer.points if p.facts["method"] not in FLOORS))
 
 
 def mean(values: dict[str, float]) -> float:

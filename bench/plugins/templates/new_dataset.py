@@ -46,5 +46,6 @@ DATASET = DatasetSpec(
     phantom=phantom,
     phantom_version=1,  # raise it whenever `phantom` draws something else
     assign_splits=assign_splits,
+    subject="patient",  # or "bag": what HU mean, and which masks are looked for
     citation="none yet",
 )

@@ -1,0 +1,176 @@
+"""What studies show, in sentences made from their numbers, and no more than their intervals hold.
+
+A method that ignores its views loses nothing, whatever is done to them. So a study of what a method withstands shows
+something only where the method stays above the mean volume, and says so where it does not.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics.stats import LEVEL
+from bench.results.model import title_and_kind
+from bench.study.catalogue import STUDIES
+from bench.study.inputs import OTHERS
+from bench.study.points import MEAN, REFERENCES, TRUTH, Recorded, Summary, read_study, say_trainings
+from bench.system.generated import Generated, has_block
+
+BLOCK = "studies"  # between <!-- studies --> and <!-- /studies --> in FINDINGS.md
+NOTHING = "No study has been made yet: `bench study misalign --method codediff` is one."
+CHANCE = 0.5  # AUROC of what cannot be told apart
+Sentences = Callable[[Recorded], Iterator[str]]
+
+
+def generate_verdicts(results_dir: Path, out: Path) -> list[Generated]:
+    """Return the block on studies of FINDINGS.md, none where the file is there and lacks it."""
+    return [Generated(out, write_verdicts(results_dir), BLOCK)] if has_block(out, BLOCK) or not out.exists() else []
+
+
+def write_verdicts(results_dir: Path) -> str:
+    """Return the text of the block, in Markdown: a line of each study in the folder, in the order of their names."""
+    lines = []
+    for path in sorted((results_dir / "studies").glob("*.csv")):
+        try:
+            lines.append(describe_study(read_study(path)))
+        except BenchError as error:
+            lines.append(f"`{path.name}` cannot be read: {error}".replace(f"{path.parent}/", ""))
+    if not lines:
+        return NOTHING
+    note = f"Intervals are over cases ({LEVEL:.0%}), of the trainings at hand; PSNR in dB."
+    return "\n".join([note, "", *(f"- {line}" for line in lines)])
+
+
+def describe_study(recorded: Recorded) -> str:
+    """Return what one study asked, of which data, and what it shows."""
+    study = STUDIES.get(recorded.study)
+    facts = "{dataset}, {source} data, preset {preset}".format(**recorded.facts)
+    head = f"**{study.question if study else recorded.study}** ({facts}, {recorded.cases} cases)"
+    if recorded.study not in SENTENCES:
+        return f"{head} See its table."
+    if recorded.study in NEEDS_FLOORS and not any(summary.method == MEAN for summary in recorded.summaries):
+        return (
+            f"{head} Nothing is shown: it was measured without floors, and what ignores its views would lose nothing. "
+            f"`bench study {recorded.study}` measures both."
+        )
+    return " ".join([head, *SENTENCES[recorded.study](recorded)])
+
+
+def _tell_alignment(recorded: Recorded) -> Iterator[str]:
+    """Of each training: is it above the mean volume at every strength?"""
+    for name, summaries in _by_training(recorded):
+        known = [summary for summary in summaries if summary.over == summary.over]
+        if not known:
+            continue
+        aligned, worst = known[0], min(known, key=_least)
+        shown = f"{name} is {_over(aligned)} over the mean volume as the views should be"
+        at = f"{_over(worst)} at {worst.setting} ({worst.parameter})"
+        if not aligned.over_low > 0:
+            yield f"{shown}: not above it to begin with, so that it withstands unaligned views is not shown."
+        elif worst.over_low > 0:
+            yield f"{shown} and at worst {at}: it withstands unaligned views as far as they were tried."
+        else:
+            yield f"{shown} and {at}, where what ignores its views loses nothing: the claim is not shown."
+
+
+def _tell_use(recorded: Recorded) -> Iterator[str]:
+    """Of each training: does it lose anything with another's views?"""
+    for name, summaries in _by_training(recorded):
+        for summary in summaries:
+            if summary.setting != OTHERS:
+                continue
+            change = f"{name} changes by {_change(summary)} with another's views"
+            loses = summary.change_high < 0
+            yield f"{change}: it uses them." if loses else f"{change}: that it uses its views is not shown."
+
+
+def _tell_extreme(recorded: Recorded) -> Iterator[str]:
+    """Of each training and parameter: what the last setting changes, and what is left over the mean volume."""
+    for name, summaries in _by_training(recorded):
+        for parameter, own in groupby(summaries, key=lambda summary: summary.parameter):
+            *_, last = own
+            if last.change == last.change and last.over == last.over:
+                above = "above" if last.over_low > 0 else "below" if last.over_high < 0 else "not told from"
+                yield (
+                    f"{name} changes by {_change(last)} at {last.setting} ({parameter}) and is then {above} the mean "
+                    f"volume ({_over(last)})."
+                )
+
+
+def _tell_trainings(recorded: Recorded) -> Iterator[str]:
+    """Of each method and setting: mean and spread over trainings; and whether these are enough."""
+    chosen = [s for s in recorded.summaries if s.metric == "psnr" and s.split == "test" and s.method not in REFERENCES]
+    for method, own in groupby(sorted(chosen, key=lambda s: s.method), key=lambda s: s.method):
+        settings: dict[str, list[float]] = {}
+        for summary in own:
+            settings.setdefault(summary.setting, []).append(summary.mean)
+        parts = [f"{np.mean(v):.2f}{_spread(v)} with {setting}" for setting, v in settings.items()]
+        yield f"{title_and_kind(method)[0]}: {', '.join(parts)} ({chosen[0].parameter})."
+    yield f"{say_trainings(recorded.trainings)}."
+
+
+def _tell_lesion(recorded: Recorded) -> Iterator[str]:
+    """Of each training: how much contrast is kept of the smallest and the largest nodule, and from which size on."""
+    for name, kept in _by_training(recorded, "contrast_kept"):
+        detected = dict(_by_training(recorded, "auroc_nodule"))[name]
+        smallest, largest = (f"{s.mean:.2f} {_ends(s.low, s.high, 2)} at {s.setting} mm" for s in (kept[0], kept[-1]))
+        parts = [s.low > 0 for s in kept], [s.low > CHANCE for s in detected]
+        yield (
+            f"{name} keeps {smallest} and {largest} of the contrast; that any is kept is shown "
+            f"{_from(parts[0], kept)}, detection {_from(parts[1], detected)}."
+        )
+    truth = [s for s in recorded.summaries if s.method == TRUTH and s.metric == "auroc_nodule"]
+    if truth:
+        yield f"The truth on this grid: detection {_from([s.low > CHANCE for s in truth], truth)}."
+
+
+def _by_training(recorded: Recorded, metric: str = "psnr") -> list[tuple[str, list[Summary]]]:
+    """Each training by its name, and its summaries on test cases in their order."""
+    chosen = [s for s in recorded.summaries if s.metric == metric and s.split == "test" and s.method not in REFERENCES]
+    found: dict[tuple[str, str], list[Summary]] = {}
+    for summary in chosen:
+        found.setdefault((summary.method, summary.seed), []).append(summary)
+    return [(f"{title_and_kind(method)[0]} (seed {seed})", own) for (method, seed), own in found.items()]
+
+
+def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
+    """From which setting on all are shown, in words."""
+    last = max((index for index, good in enumerate(shown) if not good), default=-1)
+    return "at no size" if last == len(shown) - 1 else f"from {summaries[last + 1].setting} mm on"
+
+
+def _least(summary: Summary) -> float:
+    return summary.over_low if summary.over_low == summary.over_low else -math.inf
+
+
+def _over(summary: Summary) -> str:
+    return f"{summary.over:+.2f} {_ends(summary.over_low, summary.over_high, 2, '+')}"
+
+
+def _change(summary: Summary) -> str:
+    return f"{summary.change:+.2f} {_ends(summary.change_low, summary.change_high, 2, '+')}"
+
+
+def _ends(low: float, high: float, digits: int, sign: str = "") -> str:
+    return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if low == low else "(too few cases for an interval)"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+
+
+SENTENCES: dict[str, Sentences] = {
+    "misalign": _tell_alignment,
+    "angle": _tell_alignment,
+    "shuffle": _tell_use,
+    "noise": _tell_extreme,
+    "steps": _tell_extreme,
+    "samples": _tell_extreme,
+    "views": _tell_trainings,
+    "train-size": _tell_trainings,
+    "lesion": _tell_lesion,
+}
+NEEDS_FLOORS = [name for name, tell in SENTENCES.items() if tell in (_tell_alignment, _tell_extreme)]
