@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.cases import Cases
-from bench.runs.prediction_card import ENDS, UNITS, PredictionCard, Unit, card_of
+from bench.runs.prediction_card import FAR, UNITS, PredictionCard, Unit, card_of, errors_by_unit, name_unit
 from bench.runs.predictions import read_prediction, read_values
 
 AXES = ("D", "H", "W")
 LOOKED_AT = 8  # cases
 CLEARLY = 0.8  # share of the error that another orientation may leave before it is worth a word
 
-FAR = 0.5  # the same, of another unit
-RANGES = ((-1000.0, 1500.0), (-1024.0, 1476.0))  # HU of 0 and 1 as X2CT-GAN has them
 
 Turn = tuple[tuple[int, ...], tuple[bool, ...]]
 """Order of the axes, and which of them are flipped after that."""
@@ -51,27 +49,24 @@ def find_better_unit(files: Mapping[str, Path], cases: Cases, unit: Unit | Predi
 
     Looks at the first cases. Raises BenchError as `read_values`.
     """
-    own, window = card_of(unit), cases.card.window
-    others = [own.model_copy(update={"unit": name, "range": None}) for name in UNITS]
-    others += [own.model_copy(update={"unit": name, "range": ends}) for name in ENDS for ends in RANGES]
-    errors = dict.fromkeys((own, *others), 0.0)
+    own = card_of(unit)
+    errors: dict[PredictionCard, float] = {}
     chosen = list(files.items())[:LOOKED_AT]
     for case, path in chosen:
         values = read_values(path, cases, case, unit).astype(np.float64)
         truth = cases.volumes([cases.index(case)])[0].double().numpy()
-        for card in errors:
-            errors[card] += float(np.mean((card.to_unit(values, window)[0] - truth) ** 2))
+        for card, error in errors_by_unit(values, truth, own, cases.card.window).items():
+            errors[card] = errors.get(card, 0.0) + error
+    if not errors:
+        return ""
     best = min(errors, key=errors.__getitem__)
-    if not chosen or errors[best] >= FAR * errors[own]:
+    if errors[best] >= FAR * errors[own]:
         return ""
     before, after = (errors[card] / len(chosen) for card in (own, best))
-    name = best.unit or "hu"
-    how = f"--unit {name}"
-    if best.range:
-        how = f'unit = "{name}", range = [{best.range[0]:g}, {best.range[1]:g}] in a card'
+    what = UNITS[best.unit or "hu"] if best.range is None else "another range"
     return (
-        f"the values fit the truth far better as {UNITS[name] if not best.range else 'another range'} ({how}): mean "
-        f"squared error {after:.4f} in place of {before:.4f} on {len(chosen)} cases. Is the unit right?"
+        f"the values fit the truth far better as {what} ({name_unit(best)}): mean squared error {after:.4f} in place "
+        f"of {before:.4f} on {len(chosen)} cases. Is the unit right?"
     )
 
 

@@ -32,6 +32,8 @@ UNITS: dict[str, str] = {
 }
 OFFSETS = {"hu": 0.0, "hu+1024": 1024.0, "mhu": 1000.0}
 ENDS = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0), "byte": (0.0, 255.0)}
+RANGES = ((-1000.0, 1500.0), (-1024.0, 1476.0))  # HU of 0 and 1 as X2CT-GAN has them
+FAR = 0.5  # of the error that the right unit may leave of that of a wrong one
 AXES = ("D", "H", "W")
 CLIPPED = re.compile(r"(?:; )?(\S+) % of voxels clipped to (\S+)$")  # ends a note
 Axis = Literal["D", "H", "W"]
@@ -97,6 +99,23 @@ class PredictionCard(BaseModel):
             ends, made, values = window, to_unit(hounsfield, window), hounsfield
         outside = float(np.mean((values < ends[0]) | (values > ends[1])))
         return made, f"{100 * outside:.3g} % of voxels clipped to {ends[0]:g}..{ends[1]:g}" if outside else ""
+
+
+def errors_by_unit(
+    values: np.ndarray, truth: np.ndarray, card: PredictionCard, window: tuple[float, float]
+) -> dict[PredictionCard, float]:
+    """Return the mean squared error in [0, 1] of stored values in the unit of a card, and in all that are known."""
+    others = [card.model_copy(update={"unit": name, "range": None}) for name in UNITS]
+    others += [card.model_copy(update={"unit": name, "range": ends}) for name in ENDS for ends in RANGES]
+    cards = dict.fromkeys((card, *others))
+    return {one: float(np.mean((one.to_unit(values, window)[0] - truth) ** 2)) for one in cards}
+
+
+def name_unit(card: PredictionCard) -> str:
+    """Return how to ask for the unit of a card."""
+    if card.range is None:
+        return f"--unit {card.unit or 'hu'}"
+    return f'unit = "{card.unit}", range = [{card.range[0]:g}, {card.range[1]:g}] in a card'
 
 
 def join_clipping(notes: Sequence[str]) -> tuple[list[str], str]:

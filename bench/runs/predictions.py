@@ -32,7 +32,17 @@ from bench.runs.manifest import (
     read_manifest,
     renders_file,
 )
-from bench.runs.prediction_card import ENDS, OFFSETS, UNITS, PredictionCard, Unit, card_of
+from bench.runs.prediction_card import (
+    ENDS,
+    FAR,
+    OFFSETS,
+    UNITS,
+    PredictionCard,
+    Unit,
+    card_of,
+    errors_by_unit,
+    name_unit,
+)
 from bench.runs.volume_files import SUFFIXES, case_of, open_volume
 from bench.system.files import write_atomic
 
@@ -40,6 +50,7 @@ ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 SAMPLES = "samples"  # likewise, of the folders of further samples
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 AIR_BELOW = -500  # HU
+MOST_HU = 1e5  # lead and gold have 2e5 to 3e5, and no scanner shows them
 SLACK = 0.25  # of the width of a unit's range, which a network without a last bound may leave …
 MOST_OUTSIDE = 0.01  # … in this share of the voxels
 SHOWN = 5  # names in a message before "and N more"
@@ -218,20 +229,24 @@ def read_values(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard
 
 
 def check_prediction(path: Path, cases: Cases, case: str, unit: Unit | PredictionCard) -> None:
-    """Raise BenchError as `read_prediction` does, and for values that are not of the unit, as its truth shows.
+    """Raise BenchError as `read_prediction` does, and for HU that cannot be HU, as the truth shows.
 
-    A prediction may be as bad as it likes, but where the truth holds air, HU that are all above 0 are of another unit,
-    unless a card states them.
+    A prediction may be as bad as it likes. But where the truth holds air and it holds none, it is of another unit when
+    all of it lies above 0, or fits the truth far better in another; unless a card states it to be HU.
     """
-    values = read_values(path, cases, case, unit)
+    values, card = read_values(path, cases, case, unit), card_of(unit)
     low, high = float(values.min()), float(values.max())
-    air = float(cases.hounsfield[cases.index(case)].min()) < AIR_BELOW
-    stated = isinstance(unit, PredictionCard) and unit.unit is not None
-    if (card_of(unit).unit or "hu") == "hu" and not stated and air and 0 <= low < high:
-        others = ", ".join(f"{name} ({UNITS[name]})" for name in ("byte", "hu+1024", "mhu"))
-        raise BenchError(
-            f"{path}: all values lie in {low:g}..{high:g} and none is air, which is not HU; pass --unit {others}"
-        )
+    if (card.unit or "hu") in OFFSETS and max(-low, high) > MOST_HU:
+        raise BenchError(f"{path}: values reach from {low:g} to {high:g}, which no HU do; correct their scale")
+    stated = isinstance(unit, PredictionCard) and card.unit is not None
+    air = float(cases.hounsfield[cases.index(case)].min()) < AIR_BELOW < low < high
+    if (card.unit or "hu") != "hu" or stated or not air:
+        return
+    errors = errors_by_unit(values.astype(np.float64), cases.truth(case), card, cases.card.window)
+    best = min(errors, key=errors.__getitem__)
+    advice = f"pass {name_unit(best)}" if errors[best] < FAR * errors[card] else "state their unit with --unit"
+    if low >= 0 or advice.startswith("pass"):
+        raise BenchError(f"{path}: all values lie in {low:g}..{high:g} and none is air, which is not HU; {advice}")
 
 
 def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:

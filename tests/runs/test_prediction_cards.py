@@ -37,6 +37,8 @@ WRITTEN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # [0, 1] → what pe
     "mhu": lambda unit: hounsfield(unit) + 1000,
     "signed": lambda unit: 2 * unit - 1,
     "byte": lambda unit: np.rint(255 * unit),
+    "hu+1024, unclipped": lambda unit: hounsfield(unit) + 1024 + NOISE.normal(0, 30, unit.shape),
+    "byte, unclipped": lambda unit: 255 * unit + NOISE.normal(0, 4, unit.shape),
     "range": lambda unit: (hounsfield(unit) + 1000) / 2500,
 }
 
@@ -55,8 +57,10 @@ def write(folder: Path, cases: Cases, store: Callable[[np.ndarray], np.ndarray])
         ("unit", "hu", "--unit unit"),
         ("signed", "hu", "--unit signed"),
         ("byte", "hu", "--unit byte"),
-        ("hu+1024", "hu", r"hu\+1024"),
-        ("mhu", "hu", "mhu"),
+        ("hu+1024", "hu", r"--unit hu\+1024"),
+        ("mhu", "hu", "--unit mhu"),
+        ("hu+1024, unclipped", "hu", r"--unit hu\+1024"),
+        ("byte, unclipped", "hu", "--unit byte"),
         ("range", "hu", "--unit unit"),
         ("signed", "unit", "--unit signed"),
         ("byte", "unit", "--unit byte"),
@@ -98,6 +102,13 @@ def test_what_fits_far_better_in_another_unit_is_doubted(
 ) -> None:
     files = write(tmp_path / "p", cases, WRITTEN[stored])
     assert says in find_better_unit(files, cases, PredictionCard(unit=unit))
+
+
+@pytest.mark.parametrize("unit", ["hu", "hu+1024"])
+def test_values_beyond_all_matter_are_refused(tmp_path: Path, cases: Cases, unit: str) -> None:
+    files = write(tmp_path / "p", cases, lambda values: hounsfield(values) * 1e30)
+    with pytest.raises(BenchError, match="which no HU do"):
+        check_prediction(files[cases.names[0]], cases, cases.names[0], unit)
 
 
 @pytest.mark.parametrize("change", [lambda v: np.full_like(v, 0.5), lambda v: 0.5 + 0.4 * (v - 0.5)])

@@ -68,6 +68,13 @@ def test_two_acquisitions_that_mix_are_told_apart(tmp_path: Path, numbered: str)
         np.testing.assert_array_equal(source.read().hounsfield, expected)
 
 
+def test_a_missing_end_of_a_concatenation_is_refused(tmp_path: Path) -> None:
+    """Half a chest would be read without a gap."""
+    whole = {"ConcatenationUID": "1.2.9.7", "InConcatenationTotalNumber": 2, "InConcatenationNumber": 1}
+    write_frames(tmp_path / "a.dcm", chest(88), np.arange(44), **whole)
+    assert "1 of the 2 files" in refusal(tmp_path)
+
+
 def test_turns_of_a_scanner_that_follow_one_another_are_one_volume(tmp_path: Path) -> None:
     write(tmp_path, chest(), change=lambda dataset, index: setattr(dataset, "AcquisitionNumber", 1 + index // 4))
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())

@@ -13,7 +13,7 @@ import numpy as np
 from . import multiframe
 from .multiframe import FrameFile
 from .pixels import decoding_errors, syntax_of
-from .scan import EMPTY, Rejected, ScanError, ScanSource, first_line, library
+from .scan import EMPTY, Rejected, ScanError, ScanSource, first_line, library, merge_faults
 from .slices import Header, Slice, numbers, read, read_header
 from .stacking import split_acquisitions
 
@@ -41,14 +41,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
     packages to read them are missing.
     """
     series: dict[str, _Series] = {}
-    faults: dict[tuple[Path, str], list[Path]] = {}
-    for path in paths:
-        fault = _add(path, series)
-        if fault:
-            faults.setdefault((path.parent, fault), []).append(path)
-    for (folder, fault), files in faults.items():
-        several = f"{len(files)} files, such as {files[0].name}: "
-        yield Rejected(files[0], fault) if len(files) == 1 else Rejected(folder, several + fault)
+    yield from merge_faults((path, fault) for path in paths if (fault := _add(path, series)))
     found = [item for uid, one in series.items() for item in one.sources(uid)]
     usable = {item.patient for item in found if isinstance(item, ScanSource)}
     for item in found:
@@ -141,8 +134,8 @@ class _Series:
             return
         patient = next(iter(self.patients), "") or uid
         if self.frames:
-            for source in multiframe.sources_of(list(self.frames.values()), patient, uid):
-                yield replace(source, study=self.study)
+            for found in multiframe.sources_of(list(self.frames.values()), patient, uid):
+                yield replace(found, study=self.study) if isinstance(found, ScanSource) else found
         if self.slices:
             yield from self._slice_sources(patient, uid)
 

@@ -4,6 +4,7 @@ A file holds many frames or one, and a series many files; what belongs together 
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .pixels import NATIVE, UNPACKED, check_syntax, decode_pixels, decoding_errors, read_dataset, syntax_of, words_of
-from .scan import AIR_HU, ScanError, ScanSource, Stored, check_size, first_line, library
+from .scan import AIR_HU, Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
 from .side_file import OFFSETS, Unit
 from .slices import LOWEST_HU
 from .stacking import affine_of, order_slices, split_acquisitions
@@ -34,6 +35,8 @@ class FrameFile:
     orientation: np.ndarray  # (6,) of the first frame
     positions: np.ndarray  # (n, 3) of the frames
     labels: tuple[tuple[str, ...], ...]  # of the frames: what tells acquisitions apart
+    whole: str  # ConcatenationUID, of files that are parts of one
+    parts: int  # how many of them there are, 0 when that is not stated
 
 
 def is_one(dataset: Any) -> bool:
@@ -57,12 +60,22 @@ def inspect(path: Path) -> FrameFile:
         np.array(_read_shared(dataset, "ImageOrientationPatient", UPRIGHT), float),
         _positions(dataset, count),
         tuple((whole, str(number), str(time)) for number, time in zip(numbers, times, strict=True)),
+        str(dataset.get("ConcatenationUID") or ""),
+        int(dataset.get("InConcatenationTotalNumber") or 0),
     )
 
 
-def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterator[ScanSource]:
-    """Yield a source for each volume that the files of one series hold."""
+def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterator[ScanSource | Rejected]:
+    """Yield a source for each volume that the files of one series hold, or what of it is missing."""
     files = sorted(files, key=lambda file: (file.number, file.path))
+    there = Counter(file.whole for file in files)
+    for file in files:
+        if file.whole and there[file.whole] < file.parts:
+            text = (
+                f"{there[file.whole]} of the {file.parts} files that its frames lie in are there; copy the series again"
+            )
+            yield Rejected(file.path.parent, text)
+            return
     frames = [(file, index) for file in files for index in range(len(file.positions))]
     positions = np.concatenate([file.positions for file in files])
     volumes = [np.arange(len(frames))]

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ MIN_VOXELS = 16  # fewer along an axis is a picture or a slab
 STRAIGHT_DEGREES = 0.5  # axes nearer than this to the scanner's count as parallel to them: 1.4 mm over 160 mm
 
 MAX_LABEL = 255
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 OTHER_UNIT = "if it is HU + 1024 or another unit, state it in a side file"
 EMPTY = "the file is empty; copy it again"
 
@@ -107,6 +109,16 @@ class Rejected:
     path: Path
     reason: str
     expected: bool = False  # no CT at all (a segmentation, a radiograph, a scout): passed over, not a failure
+
+
+def merge_faults(faults: Iterable[tuple[Path, str]]) -> Iterator[Rejected]:
+    """Yield what is wrong with the files of stacks and series, once where many of a folder have the same fault."""
+    groups: dict[tuple[Path, str], list[tuple[Path, str]]] = {}
+    for path, fault in faults:
+        groups.setdefault((path.parent, NUMBER.sub("#", fault)), []).append((path, fault))
+    for (folder, _), ((path, fault), *others) in groups.items():
+        several = f"{len(others) + 1} files, such as {printable(path.name)}: {fault}"
+        yield Rejected(folder, several) if others else Rejected(path, fault)
 
 
 def inspect_each(

@@ -16,7 +16,18 @@ from typing import Any
 import numpy as np
 
 from .names import name_of, patient_of
-from .scan import EMPTY, MIN_VOXELS, Rejected, ScanError, ScanSource, Stored, check_size, first_line, library
+from .scan import (
+    EMPTY,
+    MIN_VOXELS,
+    Rejected,
+    ScanError,
+    ScanSource,
+    Stored,
+    check_size,
+    first_line,
+    library,
+    merge_faults,
+)
 
 SUFFIXES = (".tif", ".tiff")
 LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
@@ -24,6 +35,7 @@ LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
     """Yield every TIFF among `paths` with several pages, and every stack of such with one."""
+    faults: list[tuple[Path, str]] = []
     stacks: dict[tuple[Path, str], list[tuple[int, Path]]] = defaultdict(list)
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
@@ -31,7 +43,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
         try:
             shape = _shape(path)[0]
         except ScanError as error:
-            yield Rejected(path, str(error))
+            faults.append((path, str(error)))
             continue
         number = LAST_NUMBER.search(path.stem)
         if len(shape) == 3:
@@ -42,6 +54,7 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
             stacks[path.parent, rest].append((int(number.group()), path))
         else:
             yield Rejected(path, "no CT: a single picture, or one in colours", expected=True)
+    yield from merge_faults(faults)
     for (folder, rest), numbered in stacks.items():
         numbered.sort()
         several = sum(parent == folder for parent, _ in stacks) > 1
