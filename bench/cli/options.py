@@ -50,6 +50,9 @@ def choose_device(name: str) -> Any:
     """Return the torch device of a --device option. Raises UsageError for CUDA where there is none."""
     import torch
 
+    from bench.system.device import forbid_tf32
+
+    forbid_tf32()
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no CUDA device is available")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

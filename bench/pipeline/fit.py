@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -30,7 +30,7 @@ from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import Batch, FittedStage, Stage
-from bench.pipeline.microbatch import Steps, autocast, batch_length, recompute, to_device
+from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -42,6 +42,7 @@ from bench.runs.weights import (
     save_checkpoint,
     save_weights,
 )
+from bench.system.device import forbid_tf32, set_precision
 from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder, derive_seed, seed_everything
 from bench.system.signals import WARNINGS
@@ -67,6 +68,11 @@ class Run:
     def test(self) -> Cases:
         """The cases that are reconstructed and scored."""
         return self.cases[self.split]
+
+    @property
+    def precision(self) -> AbstractContextManager[None]:
+        """Within it networks compute in the precision of the run's settings."""
+        return set_precision(self.accelerator.device, self.settings.precision)
 
 
 def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, StageRecord]:
@@ -127,7 +133,8 @@ def _restore(stage: Stage | FittedStage, run: Run, record: StageRecord) -> bool:
         return False
     load_networks(stage, tensors)
     if isinstance(stage, FittedStage):
-        stage.recall(run.cases)
+        with run.precision:
+            stage.recall(run.cases)
     return True
 
 
@@ -144,13 +151,13 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
     for network in stage.networks.values():
         network.to(accelerator.device)
     if isinstance(stage, FittedStage):
-        with run.progress.task(f"fit {stage.name}", 1) as task:
+        with run.progress.task(f"fit {stage.name}", 1) as task, run.precision:
             stage.fit(run.cases, run.folder.cache)
             stage.recall(run.cases)
             task.advance(1)
         steps, parts = 0, 1
     else:
-        with accelerator.main_process_first():
+        with accelerator.main_process_first(), run.precision:
             stage.prepare(run.cases, run.folder.cache, accelerator.device)
         before, parts = train(stage, run, after)
         began, steps = began - before, stage.loop.steps
@@ -233,6 +240,7 @@ def make_accelerator(device: str) -> Accelerator:
         raise BenchError(f"unknown device '{device}'; known: auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise BenchError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
+    forbid_tf32()
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
@@ -263,7 +271,7 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
     seed_everything(run.seed, stage.name, "validation")
     total, count = 0.0, 0
     for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
-        with autocast(run.accelerator.device, run.settings.precision):
+        with run.precision:
             loss = stage.validation_loss(to_device(batch, run.accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")

@@ -116,6 +116,7 @@ class RunRecord(BaseModel):
             pretrained_of=self.pretrained_of or "",
             pretrained_sha256=self.pretrained_sha256 or "",
             remark=self.remark or "",
+            precision=self.config.fit.precision,
         )
 
 
@@ -156,6 +157,7 @@ class RunLine(BaseModel):
     resampled: str = ""
     remark: str = ""
     error: str = ""
+    precision: str = ""  # fp32, tf32 or bf16, of training and prediction
 
 
 def run_name(
