@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from bench.cases import Cases
 from bench.dataset import Split
+from bench.distributed import from_main, is_main
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 
@@ -107,8 +108,12 @@ class AutoencoderStage(Stage):
         items = self.batches("train")
         count = len(items)  # type: ignore[arg-type]
         chosen = torch.randperm(count, generator=torch.Generator().manual_seed(step))[:CLUSTERED_CASES].tolist()
-        latents = [self.autoencoder.encoder(items[i][None].to(device)) for i in chosen]
-        self.autoencoder.quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
+        quantiser = self.autoencoder.quantiser
+        if is_main():
+            latents = [self.autoencoder.encoder(items[i][None].to(device)) for i in chosen]
+            quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
+        # of all processes: each would round, and then cluster, in its own way
+        quantiser.codebook.copy_(from_main(quantiser.codebook.detach().cpu()))
 
     def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
         self.discriminator.requires_grad_(True)
