@@ -29,7 +29,8 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
-from bench.method import Batch, FittedStage, Stage
+from bench.method import FittedStage, Stage
+from bench.pipeline.loading import load_training
 from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
@@ -44,7 +45,7 @@ from bench.runs.weights import (
 )
 from bench.system.device import forbid_tf32, set_precision
 from bench.system.progress import Progress
-from bench.system.seeding import BatchOrder, derive_seed, seed_everything
+from bench.system.seeding import seed_everything
 from bench.system.signals import WARNINGS
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
@@ -191,7 +192,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
 
     steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
     memory = recompute(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
-    batches = _training_batches(stage, run, start)
+    batches = load_training(stage, seed, start, accelerator, settings.workers)
     _set_training(stage, True)
     began = saved = time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
@@ -244,21 +245,6 @@ def make_accelerator(device: str) -> Accelerator:
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
-
-
-def _training_batches(stage: Stage, run: Run, start: int) -> Iterator[Batch]:
-    items, accelerator = stage.batches("train"), run.accelerator
-    order = BatchOrder(
-        length=len(items),  # type: ignore[arg-type]
-        batch=stage.loop.batch_size // accelerator.num_processes,
-        seed=derive_seed(run.seed, stage.name, "order"),
-        start=start,
-        steps=stage.loop.steps,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-    )
-    pinned = accelerator.device.type == "cuda"
-    return iter(DataLoader(items, batch_sampler=order, num_workers=run.settings.workers, pin_memory=pinned))
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ def _draw_images(volumes: np.ndarray, card: DatasetCard, angles: Sequence[float]
     hounsfield = torch.from_numpy(to_hounsfield(volumes, card.window)).float().to(device)
     with torch.inference_mode():
         integrals = project(hounsfield, card.voxel_mm, card.geometry, angles, card.image_size)
-    return (integrals / card.geometry.grey_scale).clamp(0.0, 1.0).double().cpu().numpy()
+    return (integrals / card.geometry.grey_scale).clamp(0.0, 1.0).cpu().double().numpy()
 
 
 def _average(scores: Sequence[CaseScore], own: bool) -> CaseScore:

@@ -61,9 +61,9 @@ class AutoencoderStage(Stage):
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         cases = self.cases[split]
         if self.name == "vqvae3d":
-            return Items(len(cases), lambda i: cases.volumes([i]))
+            return Items(len(cases), lambda i: cases.volumes([i]), ahead=True)
         views = cases.card.views
-        return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None])
+        return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None], ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.learning_rate

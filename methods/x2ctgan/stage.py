@@ -4,7 +4,6 @@ Each step the generator is updated first; the discriminator then sees the volume
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -79,11 +78,13 @@ class GeneratorStage(Stage):
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         cases, smaller = self.cases[split], self.smaller.get(split)
         if smaller is None:
-            return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]))
-        unit = partial(to_unit, window=cases.card.window)
-        return Items(
-            len(cases), lambda i: (cases.images([i])[0], torch.from_numpy(unit(np.asarray(smaller[i], np.float32))))
-        )
+            return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]), ahead=True)
+
+        def take(index: int) -> Batch:
+            unit = to_unit(np.asarray(smaller[index], np.float32), cases.card.window)
+            return cases.images([index])[0], torch.from_numpy(unit)
+
+        return Items(len(cases), take, ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
