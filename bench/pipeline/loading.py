@@ -22,10 +22,9 @@ def load_training(stage: Stage, seed: int, start: int, accelerator: Accelerator,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
-    device = accelerator.device.type
-    loaded = iter(DataLoader(items, batch_sampler=order, num_workers=workers, pin_memory=device == "cuda"))
-    # a CPU would only share its cores with the thread
-    return load_ahead(loaded) if device != "cpu" and isinstance(items, Items) and items.ahead else loaded
+    loaded = iter(DataLoader(items, batch_sampler=order, num_workers=workers))
+    waits = accelerator.device.type != "cpu"  # a CPU would only share its cores with the thread
+    return load_ahead(loaded) if waits and isinstance(items, Items) and items.ahead else loaded
 
 
 def load_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

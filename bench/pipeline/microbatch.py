@@ -120,9 +120,10 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch's tensors on a device."""
+    """The batch's tensors on a device; a GPU fetches them from pinned memory while it computes."""
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        here = batch.pin_memory() if device.type == "cuda" and batch.device.type == "cpu" else batch
+        return here.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
