@@ -1,9 +1,9 @@
 """The cases of a split as tensors, and the views that a method is given. Conventions stand in bench/dataset.py."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,25 @@ def cache_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
         array = make()
         write_atomic(path, lambda file: np.save(file, array))
     return np.load(path, mmap_mode="r")
+
+
+def cache_rows(path: Path, shape: Sequence[int], dtype: type[np.generic], rows: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the array of this shape in a cache file as `cache_array` does; rows are written as they come."""
+
+    def write(file: BinaryIO) -> None:
+        write_header(file, shape, dtype)
+        for row in rows:
+            file.write(np.ascontiguousarray(row, dtype).data)
+
+    if not path.exists():
+        write_atomic(path, write)
+    return np.load(path, mmap_mode="r")
+
+
+def write_header(file: BinaryIO, shape: Sequence[int], dtype: type[np.generic]) -> None:
+    """Begin a .npy file whose values follow row by row, so that nobody holds an array that is larger than memory."""
+    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(file, about)
 
 
 @dataclass(frozen=True)

@@ -141,10 +141,13 @@ class Method(ABC):
 
 
 class Items(Dataset):
-    """A map-style data set from a length and a function of the index."""
+    """A map-style data set from a length and a function of the index.
 
-    def __init__(self, length: int, item: Callable[[int], Batch]) -> None:
-        self.length, self.item = length, item
+    `ahead` lets a thread load the next batch while a GPU computes: for items that draw no random numbers.
+    """
+
+    def __init__(self, length: int, item: Callable[[int], Batch], *, ahead: bool = False) -> None:
+        self.length, self.item, self.ahead = length, item, ahead
 
     def __len__(self) -> int:
         return self.length

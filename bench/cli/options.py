@@ -60,6 +60,9 @@ def choose_device(name: str) -> Any:
     """Return the torch device of a --device option. Raises UsageError for CUDA where there is none."""
     import torch
 
+    from bench.system.device import forbid_tf32
+
+    forbid_tf32()
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

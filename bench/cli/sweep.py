@@ -73,6 +73,11 @@ def sweep(
             raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
         check_choices(methods, datasets, presets, protocol, [(*set_, *varied) for varied in parse_variations(vary)])
 
+    if launcher == "slurm" and gpus:
+        if processes > gpus:
+            raise UsageError(f"{processes} processes cannot have a GPU each of {gpus}; set --processes or --gpus")
+        device = "cuda" if device == "auto" else device  # a job without its GPU fails, in place of computing for days
+
     from bench.sweep.grid import Grid, expand, find_newest_grid, keep_grid
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue

@@ -7,18 +7,19 @@ factors and label maps of phantoms lie beside them (bench.data.phantoms).
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from joblib import Parallel, cpu_count, delayed
 from torch.nn import functional as F
 
-from bench.cases import Cases
+from bench.cases import Cases, write_header
 from bench.data.phantoms import Described, Phantoms, describe, keep
 from bench.data.sources import CaseSource, ChosenData, choose_data, choose_source, list_cases
 from bench.data.store import data_root, load_volume
@@ -26,7 +27,7 @@ from bench.data.stored_views import load_stored_views
 from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, Split, centred_affine, is_mirrored
 from bench.errors import BenchError, unknown_name
 from bench.projector import project
-from bench.system.files import drop_partial, locked, read_json, sha256_of, write_atomic, write_json
+from bench.system.files import drop_partial, is_intact, locked, read_json, write_atomic, write_json
 from bench.system.progress import Progress
 
 GREY_PERCENTILE = 99.9
@@ -78,34 +79,34 @@ def _build(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource], folder: Path, on_progress: OnProgress | None
 ) -> dict[str, Any]:
     count = len(sources)
-    volumes = np.empty((count, *(config.size,) * 3), dtype=np.int16)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
+    beside: dict[str, str] = {}
 
-    def fill() -> Iterator[tuple[str, Described]]:
+    def fill(volumes: BinaryIO) -> Iterator[tuple[str, Described]]:
+        """Volumes and label maps are written as they come: all of them would fill the memory."""
+        write_header(volumes, (count, *(config.size,) * 3), np.int16)
         for index, (volume, views, described) in enumerate(_compute_cases(spec, config, sources)):
-            volumes[index], integrals[index] = volume, views
+            volumes.write(np.ascontiguousarray(volume, np.int16).data)
+            integrals[index] = views
             if on_progress:
                 on_progress(index + 1, count)
             yield sources[index].name, described
 
-    if any(source.seed is not None for source in sources):
-        beside = keep(folder, fill())  # label maps are written as they come: all of them would fill the memory
-    else:
-        beside = {}
-        for _ in fill():
-            pass
+    def write(volumes: BinaryIO) -> None:
+        if any(source.seed is not None for source in sources):
+            beside.update(keep(folder, fill(volumes)))
+        else:
+            deque(fill(volumes), maxlen=0)
+
+    hashes = {"volumes": write_atomic(folder / "volumes.npy", write)}
     training = integrals[[source.split == "train" for source in sources]]
     grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
     if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
         for index, source in enumerate(sources):
             images = load_stored_views(spec.name, source.name, config.angles, config.image_size)
             integrals[index] = grey_scale * images
-    manifest = {
-        "volumes": write_atomic(folder / "volumes.npy", lambda file: np.save(file, volumes)),
-        "integrals": write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals)),
-        "grey_scale": grey_scale,
-        "beside": beside,
-    }
+    hashes["integrals"] = write_atomic(folder / "integrals.npy", lambda file: np.save(file, integrals))
+    manifest = {**hashes, "grey_scale": grey_scale, "beside": beside}
     write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -172,7 +173,7 @@ def _intact_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = read_json(folder / "manifest.json")
-        intact = all(sha256_of(folder / f"{name}.npy") == manifest[name] for name in ("volumes", "integrals"))
+        intact = all(is_intact(folder / f"{name}.npy", manifest[name]) for name in ("volumes", "integrals"))
         return manifest if intact and "grey_scale" in manifest else None
     except (BenchError, OSError, KeyError, TypeError):
         return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.dataset import DatasetSpec
 from bench.errors import UsageError
-from bench.system.files import read_json, sha256_of, write_atomic, write_text
+from bench.system.files import is_intact, read_json, write_atomic, write_text
 
 FACTORS, LABELS = "factors.json", "labels.npz"
 Described = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -66,7 +66,7 @@ class Phantoms:
 
     def _intact(self, name: str) -> bool:
         path = self.folder / name
-        return name in self.hashes and path.exists() and sha256_of(path) == self.hashes[name]
+        return name in self.hashes and path.exists() and is_intact(path, self.hashes[name])
 
 
 def describe(spec: DatasetSpec, seed: int, size: int) -> Described:

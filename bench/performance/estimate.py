@@ -15,6 +15,7 @@ from statistics import median
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import UsageError
 from bench.method import Batch, Stage
@@ -22,6 +23,7 @@ from bench.performance.measuring import Bench, Row, read_memory
 from bench.performance.subjects import SEED, Request, find_last_step, prepare_stage, set_training, without_dropout
 from bench.pipeline.fit import make_accelerator
 from bench.pipeline.microbatch import Steps, recompute
+from bench.plugins.registry import get_dataset
 from bench.system.progress import Progress
 
 LIMIT_GIB = 12.0  # of the GPU that the paper names
@@ -161,12 +163,16 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
 
     Steps are those of a run, at the end of the stage's training, when all its parts have begun. A whole batch is
     measured where it fits into memory and a step into `bench.seconds`; elsewhere one case is, and as many as do, and a
-    straight line leads to the batch. Preparing data, validation, averages and checkpoints are left out.
+    straight line leads to the batch. Preparing data, validation, averages and checkpoints are left out. A row before
+    them tells what the data and the predictions of a run take on disk.
     """
+    yield _estimate_disk(request, bench)
     for label, stage, make_batch in _prepare_stages(request, bench):
         batch, steps = stage.loop.batch_size, stage.loop.steps
+        counter = FlopCounterMode(display=False)
         with recompute(stage.recomputable()) if stage.loop.checkpoint_activations else nullcontext():
-            memory = count_memory(stage, make_batch(1))
+            with counter:
+                memory = count_memory(stage, make_batch(1))
             seconds, n, how = _estimate_step(stage, make_batch, memory, bench)
         yield bench.row(
             f"estimate/{label}, {request.preset}",
@@ -175,8 +181,21 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
             n=n,
             peak_mib=memory.total(-(-batch // stage.loop.accumulate)) / MIB,
             size=f"{request.preset}, batch {batch}",
-            note=f"{steps:,} steps take {_format_hours(seconds * steps)}; seconds {how}; memory counted in float32",
+            note=f"{steps:,} steps take {_format_hours(seconds * steps)}; seconds {how}; memory counted in float32; "
+            f"{batch * counter.get_total_flops() / 1e12:.3g} TFLOP a step, of products of matrices and convolutions",
         )
+
+
+def _estimate_disk(request: Request, bench: Bench) -> Row:
+    config = get_dataset(request.dataset).presets[request.preset]
+    voxels, pixels = config.size**3, config.image_size**2
+    count, tested = sum(config.phantoms), config.phantoms[2]
+    cases = count * (2 * voxels + 4 * pixels * len(config.angles))  # int16 and float32
+    note = (
+        f"{count:,} cases take {cases / GIB:.1f} GiB of disk, once for all methods and runs; a run's predictions of "
+        f"{tested} cases take {4 * tested * voxels / GIB:.1f} GiB at most"
+    )
+    return bench.row(f"estimate/{request.dataset}/disk, {request.preset}", size=request.preset, note=note)
 
 
 def _format_hours(seconds: float) -> str:
@@ -206,7 +225,7 @@ def _estimate_step(
 def _time_steps(stage: Stage, batch: Batch, bench: Bench) -> list[float]:
     """Seconds, as they pass, of a run's own steps on a batch; of the first alone where it takes too long."""
     accelerator = make_accelerator(bench.device.type)
-    steps = Steps(stage, stage.optimizers(), accelerator, "auto", Progress(), stage.loop.accumulate)
+    steps = Steps(stage, stage.optimizers(), accelerator, "fp32", Progress(), stage.loop.accumulate)
     set_training(stage)
     times: list[float] = []
     while len(times) <= REPEATS and sum(times) < bench.seconds:

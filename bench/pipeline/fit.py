@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -29,8 +29,9 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
-from bench.method import Batch, FittedStage, Stage
-from bench.pipeline.microbatch import Steps, autocast, batch_length, recompute, to_device
+from bench.method import FittedStage, Stage
+from bench.pipeline.loading import load_training
+from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -42,8 +43,9 @@ from bench.runs.weights import (
     save_checkpoint,
     save_weights,
 )
+from bench.system.device import forbid_tf32, set_precision
 from bench.system.progress import Progress
-from bench.system.seeding import BatchOrder, derive_seed, seed_everything
+from bench.system.seeding import seed_everything
 from bench.system.signals import WARNINGS
 
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
@@ -67,6 +69,11 @@ class Run:
     def test(self) -> Cases:
         """The cases that are reconstructed and scored."""
         return self.cases[self.split]
+
+    @property
+    def precision(self) -> AbstractContextManager[None]:
+        """Within it networks compute in the precision of the run's settings."""
+        return set_precision(self.accelerator.device, self.settings.precision)
 
 
 def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, StageRecord]:
@@ -127,7 +134,8 @@ def _restore(stage: Stage | FittedStage, run: Run, record: StageRecord) -> bool:
         return False
     load_networks(stage, tensors)
     if isinstance(stage, FittedStage):
-        stage.recall(run.cases)
+        with run.precision:
+            stage.recall(run.cases)
     return True
 
 
@@ -144,13 +152,13 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
     for network in stage.networks.values():
         network.to(accelerator.device)
     if isinstance(stage, FittedStage):
-        with run.progress.task(f"fit {stage.name}", 1) as task:
+        with run.progress.task(f"fit {stage.name}", 1) as task, run.precision:
             stage.fit(run.cases, run.folder.cache)
             stage.recall(run.cases)
             task.advance(1)
         steps, parts = 0, 1
     else:
-        with accelerator.main_process_first():
+        with accelerator.main_process_first(), run.precision:
             stage.prepare(run.cases, run.folder.cache, accelerator.device)
         before, parts = train(stage, run, after)
         began, steps = began - before, stage.loop.steps
@@ -184,7 +192,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
 
     steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
     memory = recompute(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
-    batches = _training_batches(stage, run, start)
+    batches = load_training(stage, seed, start, accelerator, settings.workers)
     _set_training(stage, True)
     began = saved = time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
@@ -233,24 +241,10 @@ def make_accelerator(device: str) -> Accelerator:
         raise UsageError(f"unknown device '{device}'; known: auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
+    forbid_tf32()
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
-
-
-def _training_batches(stage: Stage, run: Run, start: int) -> Iterator[Batch]:
-    items, accelerator = stage.batches("train"), run.accelerator
-    order = BatchOrder(
-        length=len(items),  # type: ignore[arg-type]
-        batch=stage.loop.batch_size // accelerator.num_processes,
-        seed=derive_seed(run.seed, stage.name, "order"),
-        start=start,
-        steps=stage.loop.steps,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-    )
-    pinned = accelerator.device.type == "cuda"
-    return iter(DataLoader(items, batch_sampler=order, num_workers=run.settings.workers, pin_memory=pinned))
 
 
 @torch.no_grad()
@@ -263,7 +257,7 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
     seed_everything(run.seed, stage.name, "validation")
     total, count = 0.0, 0
     for batch in DataLoader(stage.batches("validation"), batch_size=stage.loop.batch_size):
-        with autocast(run.accelerator.device, run.settings.precision):
+        with run.precision:
             loss = stage.validation_loss(to_device(batch, run.accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")

@@ -5,7 +5,7 @@ then uses it, only the last part sees it updated. Layers that look at the whole 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from bench.distributed import average_gradients
 from bench.errors import BenchError
 from bench.method import Batch, Stage
+from bench.system.device import set_precision
 from bench.system.progress import Progress
 
 
@@ -52,7 +53,7 @@ class Steps:
         for index, part in enumerate(parts):
             share = batch_length(part) / total
             update = partial(self._update, stepped, share, index == 0, index == len(parts) - 1)
-            with autocast(self.accelerator.device, self.precision):
+            with set_precision(self.accelerator.device, self.precision):
                 found = self.stage.step(to_device(part, self.accelerator.device), update, step)
             if len(parts) == 1:
                 return found
@@ -106,13 +107,6 @@ def recompute(blocks: Iterable[nn.Module]) -> Iterator[None]:
             del vars(block)["forward"]
 
 
-def autocast(device: torch.device, precision: str) -> Any:
-    """The context a step runs in. `auto` is bf16 on CUDA only: without bf16 units a CPU is faster in fp32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
 def split(batch: Batch, parts: int) -> list[Batch]:
     """The batch in at most so many parts along its first axis, as equal as can be."""
     if parts == 1:
@@ -126,9 +120,10 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch's tensors on a device."""
+    """The batch's tensors on a device; a GPU fetches them from pinned memory while it computes."""
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        here = batch.pin_memory() if device.type == "cuda" and batch.device.type == "cpu" else batch
+        return here.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, list | tuple):

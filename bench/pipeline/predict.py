@@ -1,7 +1,7 @@
 """Reconstruct the cases of a split: one NIfTI and, where the method has one, one line of likelihood a case."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from bench.runs.predictions import ENCODED_TRUTH, sample_folder, write_predictio
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.system.seeding import derive_seed
 
-CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
+CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company; fewer where memory is short
 
 
 def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1) -> int:
@@ -54,10 +54,12 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
         ]
     )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
-    what = f"reconstruct {cases.split}" + ("" if first else f", sample {sample + 1}")
+    what, at_once = f"reconstruct {cases.split}" + ("" if first else f", sample {sample + 1}"), CASES_AT_ONCE
     with run.progress.task(what, len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            made = _predict_group(method, run, group, angles, sample)
+            made, at_once = _predict_parts(
+                lambda part: _predict_group(method, run, part, angles, sample), group, at_once, run
+            )
             if made:
                 _keep_likelihoods(target, made)
             task.advance(done)
@@ -71,6 +73,34 @@ def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
     with FileLock(target / ".lock"):
         known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
         write_likelihoods(target / FILE_NAME, list(known.values()))
+
+
+def _predict_parts(
+    predict_group: Callable[[Sequence[int]], list[CaseLikelihood]], group: Sequence[int], at_once: int, run: Run
+) -> tuple[list[CaseLikelihood], int]:
+    """Predict a group, so many cases at once and half of them whenever memory runs out; return how many went well.
+
+    Raises BenchError when one case alone does not fit.
+    """
+    made: list[CaseLikelihood] = []
+    left = list(group)
+    while left:
+        part = left[:at_once]
+        try:
+            with run.precision:
+                made += predict_group(part)
+            left = left[at_once:]
+            continue
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition(". ")[0]
+        # not in the handler: while the error lives, so does what filled the memory
+        if len(part) == 1:
+            raise BenchError(f"{run.test.names[part[0]]} alone does not fit into memory ({reason})")
+        at_once = len(part) // 2
+        if run.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        run.progress.say(f"out of memory with {len(part)} cases; going on with {at_once} at once")
+    return made, at_once
 
 
 @torch.inference_mode()

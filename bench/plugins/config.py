@@ -21,9 +21,9 @@ EVERY_PRESET = "any"
 
 
 class FitConfig(Settings):
-    """How every stage of a run is trained, whatever the method."""
+    """How every stage of a run is trained and its cases are reconstructed, whatever the method."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"  # auto: of earlier runs, whose device decided
     workers: int = 0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
 
 
@@ -69,6 +69,8 @@ def resolve(
             raise UsageError(
                 f"'{name}' is no setting; known: {', '.join(f'{name}.{key}' for key in model.model_fields)}"
             )
+    if fit.get("precision") == "auto":
+        raise UsageError("fit.precision=auto made numbers depend on the device; choose fp32, tf32 or bf16")
     data = merge(spec.presets[preset].model_dump(), data)
     settings = method_settings(plugin, preset, spec.name, changes)
     config = RunConfig(

@@ -35,6 +35,7 @@ RUN_FACTS = {  # in the unfolded part
     "source": "Source",
     "device": "Device",
     "torch": "PyTorch",
+    "precision": "Precision",
     "code_version": "Code",
     "protocols": "Protocols",
     "data_fingerprint": "Data, SHA-256",

@@ -119,6 +119,7 @@ class RunRecord(BaseModel):
             pretrained_of=self.pretrained_of or "",
             pretrained_sha256=self.pretrained_sha256 or "",
             remark=self.remark or "",
+            precision=self.config.fit.precision,
         )
 
 
@@ -159,6 +160,7 @@ class RunLine(BaseModel):
     resampled: str = ""
     remark: str = ""
     error: str = ""
+    precision: str = ""  # fp32, tf32 or bf16, of training and prediction
 
 
 def run_name(

@@ -63,7 +63,7 @@ def draw_images(
     hounsfield = torch.from_numpy(to_hounsfield(unit, card.window)).float().to(device or torch.device("cpu"))
     with torch.inference_mode():
         integrals = project(hounsfield, card.voxel_mm, card.geometry, angles, card.image_size)
-    return (integrals / card.geometry.grey_scale).clamp(0.0, 1.0).double().cpu().numpy()
+    return (integrals / card.geometry.grey_scale).clamp(0.0, 1.0).cpu().double().numpy()
 
 
 def score_turn(drawn: np.ndarray, card: DatasetCard, turn: Turn, own: np.ndarray | None = None) -> list[CaseScore]:

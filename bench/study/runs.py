@@ -126,7 +126,7 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
     cases = load_dataset(spec, config.data, record.data.source)
     if cases["test"].card.fingerprint != record.data.fingerprint:
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
-    run = Run(cases, folder, record.seed, make_accelerator(request.device), progress)
+    run = Run(cases, folder, record.seed, make_accelerator(request.device), progress, config.fit)
     progress.say(f"run {folder.root.name} on {run.accelerator.device}")
     return _load(run, plugin.load(), config, spec)
 
@@ -175,7 +175,8 @@ def reconstruct_cases(
         names = [cases.names[index] for index in group]
         views = cases.views(group).to(run.accelerator.device)
         began = time.perf_counter()
-        made = run.method.reconstruct(views, seeds=sample_seeds(run.seed, names, sample))
+        with run.precision:
+            made = run.method.reconstruct(views, seeds=sample_seeds(run.seed, names, sample))
         volumes = made.float().cpu().numpy()
         if not np.isfinite(volumes).all():
             raise BenchError(f"{run.config.method} returned values that are not finite for one of {', '.join(names)}")
@@ -188,7 +189,8 @@ def bound_cases(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
     names = [cases.names[index] for index in indices]
     seeds = [derive_seed(run.seed, "bound", name) for name in names]
     volumes, views = cases.volumes(indices).to(run.accelerator.device), cases.views(indices).to(run.accelerator.device)
-    bound = run.method.log_likelihood(volumes, views, seeds=seeds)
+    with run.precision:
+        bound = run.method.log_likelihood(volumes, views, seeds=seeds)
     if bound is None:
         raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
     return per_case(names, bound)

@@ -1,8 +1,10 @@
-"""The device that computes: its model, its threads, and how much of its memory was needed."""
+"""The device that computes: its model, its threads, its precision, and how much of its memory was needed."""
 
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,30 @@ def device_name(device: torch.device) -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or device.type
+
+
+@contextmanager
+def set_precision(device: torch.device, precision: str) -> Iterator[None]:
+    """Within it networks on a device compute in a precision of `bench.plugins.config.FitConfig`; afterwards as before.
+
+    bf16: autocast takes bfloat16 where it deems that safe. tf32: convolutions and matrix products of float32 round
+    their factors to 10 bits. Anything else is float32 throughout, cuDNN's convolutions included.
+    """
+    matrices, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        # without its cache: in older PyTorch weights that were cast while gradients were off got none when used again
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matrices)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def forbid_tf32() -> None:
+    """Let float32 be float32 wherever nothing else is asked for; cuDNN's convolutions are not, by default."""
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -159,6 +159,23 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_intact(path: Path, sha256: str) -> bool:
+    """Return whether a file has this hash, which is remembered beside it with its size and the time it was changed.
+
+    While those are what they were, the file is not read again: that of a large preset takes minutes.
+    """
+    known, now = path.with_name(f"{path.name}.checked"), path.stat()
+    state = {"sha256": sha256, "size": now.st_size, "changed": now.st_mtime_ns}
+    with suppress(BenchError):
+        if known.exists() and read_json(known) == state:
+            return True
+    intact = sha256_of(path) == sha256
+    if intact:
+        with suppress(BenchError):  # a cache that is read-only is as good
+            write_json(known, state)
+    return intact
+
+
 def digest_of(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -17,6 +17,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 PLAIN_SECONDS = 15.0  # between two lines when the output is not a terminal
+LONG_SECONDS = 86_400.0  # of work that is left, above which a person is warned
+SURE_SECONDS = 30.0  # after which the speed so far is taken for that of the rest
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Task:
     began: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
     bar: TaskID | None = None
+    warned: bool = False
 
     def counted(self, done: int, total: int) -> None:
         """Like `advance`, for work that learns its total on the way."""
@@ -44,11 +47,17 @@ class Task:
         elapsed = max(time.monotonic() - self.began, 1e-9)
         rate = (done - self.start) / elapsed
         text = f"{rate:.1f}/s {note}".strip()
+        left = (self.total - done) / rate if rate > 0 else float("nan")
+        if left > LONG_SECONDS and elapsed > SURE_SECONDS and not self.warned:
+            self.warned = True
+            self.progress.say(
+                f"{self.name}: {left / 3600:.0f} h are left at this speed; `bench performance --only estimate` tells "
+                "what each stage of a preset takes here, Ctrl-C leaves a checkpoint"
+            )
         if self.progress.live is not None and self.bar is not None:
             self.progress.live.update(self.bar, completed=done, note=text)
         elif done == self.total or time.monotonic() - self.shown >= PLAIN_SECONDS:
             self.shown = time.monotonic()
-            left = (self.total - done) / rate if rate > 0 else float("nan")
             eta = f"{elapsed:.0f} s" if done == self.total else f"{left:.0f} s left"
             self.progress.say(f"{self.name}: {done}/{self.total}, {text}, {eta}")
 

@@ -105,7 +105,7 @@ class ClassMasks(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Of the lung masks (B, V, h, w)."""
-        return torch.cat([network(images[:, [i]]) for i, network in enumerate(self.networks)], 1)
+        return torch.cat([network(images[:, i : i + 1]) for i, network in enumerate(self.networks)], 1)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class CcxRayNet(Method):
         check_views(views, self.data, self.card.name)
         images = resample_views(views.images, self.side)
         # one case at a time: the full-resolution features of a published-size volume take gigabytes
-        volumes = [self.generator(self.inputs([view[[i]] for view in images])) for i in range(len(views.images))]
+        volumes = [self.generator(self.inputs([view[i : i + 1] for view in images])) for i in range(len(views.images))]
         return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
 
     def inputs(self, views: list[Tensor]) -> list[Tensor]:

@@ -76,21 +76,22 @@ class AdaptiveProbability:
 
     def __init__(self) -> None:
         self.probability = FIRST
-        self.signs: list[float] = []  # mean sign of real logits, of the passes since the last step
+        self.signs: list[Tensor] = []  # mean sign of real logits, of the passes since the last step
 
     def observe(self, real_logits: Tensor) -> None:
         """Take the logits of one pass over real inputs; every eighth pass moves the probability by a step.
 
         On several devices all take the mean of theirs and keep the same probability.
         """
-        self.signs.append(float(mean_over_processes(real_logits.detach().sign().float().mean())))
-        if len(self.signs) == EVERY:
-            direction = 1 if sum(self.signs) / EVERY > TARGET else -1
+        self.signs.append(mean_over_processes(real_logits.detach().sign().float().mean()))
+        if len(self.signs) == EVERY:  # only now does the device have to be waited for
+            signs = torch.stack([torch.as_tensor(sign).to(real_logits) for sign in self.signs]).tolist()
+            direction = 1 if sum(signs) / EVERY > TARGET else -1
             self.probability = min(max(self.probability + direction * STEP, 0.0), LARGEST)
             self.signs = []
 
     def state(self) -> dict[str, Any]:
-        """Plain values to save."""
+        """What to save."""
         return {"probability": self.probability, "signs": list(self.signs)}
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from .card import AutoencoderConfig
 from .quantiser import Quantised, VectorQuantiser
 
+VOXELS_AT_ONCE = 2**18  # whose full-resolution features are held: one volume of 64³ or more, or eighteen of 24³
+
 
 class Reconstruction(NamedTuple):
     """A forward pass: the output and what the quantiser made of the input."""
@@ -24,6 +26,14 @@ class Reconstruction(NamedTuple):
 def convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
     """The convolution of 2 or 3 dimensions."""
     return {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+
+
+def split_cases(values: Tensor, voxels: int) -> tuple[Tensor, ...]:
+    """Values (B, …) of cases of so many voxels in parts whose full-resolution features can be held together.
+
+    Those of a published-size volume take gigabytes.
+    """
+    return values.split(max(1, VOXELS_AT_ONCE // voxels))
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

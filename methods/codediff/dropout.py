@@ -10,7 +10,7 @@ class Dropout(nn.Dropout):
     """`nn.Dropout`; on a CPU with other random numbers and the probability rounded to 1/65536."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or x.is_cuda:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
             return super().forward(x)
         return x * draw_kept(x.shape, self.p)
 

@@ -19,14 +19,12 @@ from bench.errors import UsageError
 from bench.method import FittedStage, Likelihood, Method, Stage
 
 from . import autoregressive, diffusion
-from .autoencoder import VectorQuantisedAutoencoder
+from .autoencoder import VectorQuantisedAutoencoder, split_cases
 from .card import CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
 from .stage_autoencoder import AutoencoderStage
 from .stage_log_sigma import LogSigmaStage, volume_nll
 from .stage_prior import PriorStage, encode_views, encode_volumes
 from .transformer import CodeTransformer, TransformerConfig
-
-VOXELS_AT_ONCE = 2**18  # decoded together: one volume of 64³, or eighteen of 24³
 
 
 class CodeDiff(Method):
@@ -84,7 +82,11 @@ class CodeDiff(Method):
         context = self._context(views)
         codes = encode_volumes(self.volume_autoencoder, volume)
         hounsfield = to_hounsfield(volume, self.data.window)
-        nats = volume_nll(self.volume_autoencoder, hounsfield, self.data.window).double().flatten(1).sum(1)
+        parts = [
+            volume_nll(self.volume_autoencoder, few, self.data.window).double().flatten(1).sum(1)
+            for few in split_cases(hounsfield, self.data.size**3)
+        ]
+        nats = torch.cat(parts)
         error: Tensor | None = None
         if self.config.transformer.kind == "autoregressive":
             bound = autoregressive.negative_log_likelihood(self.transformer(codes, context), codes).double()
@@ -128,9 +130,8 @@ class CodeDiff(Method):
 
     def _decode(self, codes: Tensor) -> Tensor:
         shaped = codes.unflatten(1, self.volume_autoencoder.config.latent_shape)
-        # the full-resolution features of a published-size volume take gigabytes
-        at_once = max(1, VOXELS_AT_ONCE // self.data.size**3)
-        return torch.cat([self.volume_autoencoder.decode_codes(few)[:, 0] for few in shaped.split(at_once)]).clamp(0, 1)
+        parts = split_cases(shaped, self.data.size**3)
+        return torch.cat([self.volume_autoencoder.decode_codes(few)[:, 0] for few in parts]).clamp(0, 1)
 
     def _check(self, views: Views) -> None:
         if views.images.shape[1] != self.data.views:

@@ -31,7 +31,9 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
     """Scalar exp(entropy) of the histogram of `codes` (any shape) over `size` classes."""
-    share = torch.bincount(codes.flatten(), minlength=size).double() / codes.numel()
+    flat = codes.flatten()
+    counts = flat.new_zeros(size).scatter_add_(0, flat, torch.ones_like(flat))  # bincount makes a GPU wait
+    share = counts.double() / codes.numel()
     return torch.special.entr(share).sum().exp()
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from bench.cases import Cases
 from bench.dataset import Split
+from bench.distributed import from_main, is_main
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 
@@ -60,9 +61,9 @@ class AutoencoderStage(Stage):
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         cases = self.cases[split]
         if self.name == "vqvae3d":
-            return Items(len(cases), lambda i: cases.volumes([i]))
+            return Items(len(cases), lambda i: cases.volumes([i]), ahead=True)
         views = cases.card.views
-        return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None])
+        return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None], ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.learning_rate
@@ -107,8 +108,12 @@ class AutoencoderStage(Stage):
         items = self.batches("train")
         count = len(items)  # type: ignore[arg-type]
         chosen = torch.randperm(count, generator=torch.Generator().manual_seed(step))[:CLUSTERED_CASES].tolist()
-        latents = [self.autoencoder.latents(items[i][None].to(device)) for i in chosen]
-        self.autoencoder.quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
+        quantiser = self.autoencoder.quantiser
+        if is_main():
+            latents = [self.autoencoder.latents(items[i][None].to(device)) for i in chosen]
+            quantiser.start_at(torch.cat(latents).float().movedim(1, -1).flatten(0, -2), step)
+        # of all processes: each would round, and then cluster, in its own way
+        quantiser.codebook.copy_(from_main(quantiser.codebook.detach().cpu()))
 
     def _update_discriminator(self, images: Tensor, made: Tensor, update: Update) -> dict[str, Tensor | float]:
         self.discriminator.requires_grad_(True)

@@ -17,7 +17,7 @@ from bench.dataset import Split
 from bench.method import Items, Stage, Update
 
 from . import autoregressive, diffusion
-from .autoencoder import VectorQuantisedAutoencoder
+from .autoencoder import VectorQuantisedAutoencoder, split_cases
 from .card import PriorConfig
 from .transformer import CodeTransformer
 
@@ -116,7 +116,8 @@ class PriorStage(Stage):
 
 def encode_volumes(autoencoder: VectorQuantisedAutoencoder, volumes: Tensor) -> Tensor:
     """Codes (B, L), row-major in (d, h, w), of volumes (B, D, H, W) in [0, 1]."""
-    return autoencoder.encode(volumes[:, None]).codes.flatten(1)
+    parts = split_cases(volumes[:, None], volumes[0].numel())
+    return torch.cat([autoencoder.encode(few).codes.flatten(1) for few in parts])
 
 
 def encode_views(autoencoder: VectorQuantisedAutoencoder, images: Tensor) -> Tensor:

@@ -178,7 +178,7 @@ class CodeTransformer(nn.Module):
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, chance: float) -> Tensor:
     """Attention with dropout of its probabilities; a CPU has no fused kernel for that and draws masks slowly."""
-    if chance == 0 or query.is_cuda:
+    if chance == 0 or query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=chance)
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
     if allowed is not None:

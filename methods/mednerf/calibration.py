@@ -15,7 +15,6 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.method import FittedStage
 
-from .camera import voxel_centres
 from .card import CalibrationConfig
 from .inversion import Inversion, unmirror
 
@@ -76,12 +75,12 @@ class CalibrationStage(FittedStage):
         device = self.map.densities.device
         self.inversion.field.to(device).eval()
         count = min(self.config.cases, len(train))
-        points = voxel_centres(train.card.size, train.card.voxel_mm, self.inversion.camera.unit_mm)
+        grid = self.inversion.grid(train.card.size, train.card.voxel_mm, device)
         densities, intensities = [], []
         for index in np.linspace(0, len(train) - 1, count).round().astype(int).tolist():
             views = train.views([index])
             tuned = self.inversion.tune(unmirror(views)[0].to(device), views.angles, seed=index)
-            densities.append(self.inversion.read_out(tuned, points).flatten().cpu().numpy())
+            densities.append(self.inversion.read_out(tuned, grid).flatten().cpu().numpy())
             intensities.append(train.volumes([index]).flatten().numpy())
         make = quantile_knots if self.config.map == "quantile" else affine_knots
         knots = make(np.concatenate(densities).astype(np.float64), np.concatenate(intensities).astype(np.float64))

@@ -62,15 +62,19 @@ class Camera:
         pixels = (positions + 1) / 2 * (side - 1) + (0.5 if self.half_pixel else 0.0)
         plane = (pixels - side / 2) / self.focal(side)
         local = torch.stack([plane[..., 0], -plane[..., 1], -torch.ones_like(plane[..., 0])], dim=-1)
-        directions = torch.einsum("bij,bnj->bni", camera_poses[:, :, :3], local)
+        with exactly(local.device):
+            directions = torch.einsum("bij,bnj->bni", camera_poses[:, :, :3], local)
         return camera_poses[:, None, :, 3].expand_as(directions), directions
 
     def seen_share(self, points: Tensor, azimuths: int = 72) -> Tensor:
         """Share (…) of the cameras around the long axis between whose left and right edge points (…, 3) lie."""
-        angles = torch.arange(azimuths, device=points.device) * (2 * math.pi / azimuths)
-        sideways = points[..., 1, None] * angles.cos() - points[..., 0, None] * angles.sin()
-        depth = self.evaluation_radius - points[..., 0, None] * angles.cos() - points[..., 1, None] * angles.sin()
-        return (sideways.abs() <= depth * math.tan(math.radians(self.field_of_view) / 2)).float().mean(-1)
+        x, y, _ = points.unbind(-1)
+        slope, count = math.tan(math.radians(self.field_of_view) / 2), torch.zeros_like(x)
+        for angle in (torch.arange(azimuths) * (2 * math.pi / azimuths)).to(points):  # all at once take gigabytes
+            sideways = y * angle.cos() - x * angle.sin()
+            depth = self.evaluation_radius - x * angle.cos() - y * angle.sin()
+            count += sideways.abs() <= depth * slope
+        return count / azimuths
 
     def bounds(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Near and far depth (B, N) of rays; equal where a ray misses the box."""
@@ -78,6 +82,11 @@ class Camera:
             return box_bounds(origins, directions)
         radius = origins.norm(dim=-1)
         return radius - self.depths[0], radius + self.depths[1]
+
+
+def exactly(device: torch.device) -> torch.autocast:
+    """Within it matrix products stay in float32 under autocast too: in bfloat16 a point is voxels off its place."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def official_camera(geometry: Geometry) -> Camera:

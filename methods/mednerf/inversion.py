@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.cases import Views
 
-from .camera import Camera, turn
+from .camera import Camera, exactly, turn, voxel_centres
 from .card import InversionConfig
 from .field import COLOURS, RadianceField
 from .losses import Distance, latent_nll, psnr
@@ -33,6 +33,14 @@ class Tuned:
     gauge: Tensor  # (1, 3, 3) from the patient's frame to the field's
     psnr: float  # dB, mean of the views tuned on
     steps: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where density is read out."""
+
+    points: Tensor  # (D, H, W, 3) of the patient's frame
+    seen: Tensor  # (D, H, W) whether most cameras of the training look there
 
 
 @dataclass(frozen=True)
@@ -122,17 +130,22 @@ class Inversion:
     @torch.no_grad()
     def density(self, tuned: Tuned, points: Tensor) -> Tensor:
         """Density (D, H, W) of a tuned field at points (D, H, W, 3) of the patient's frame."""
-        flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
+        with exactly(tuned.gauge.device):
+            flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
         parts = [tuned.field.density(part, tuned.latent) for part in flat.split(POINTS_AT_ONCE, dim=1)]
-        return torch.cat(parts, dim=1).view(points.shape[:-1])
+        return torch.cat(parts, dim=1).float().view(points.shape[:-1])
 
-    def read_out(self, tuned: Tuned, points: Tensor) -> Tensor:
+    def grid(self, size: int, voxel_mm: float, device: torch.device) -> Grid:
+        """The grid of a cube of `size` voxels a side."""
+        points = voxel_centres(size, voxel_mm, self.camera.unit_mm).to(device)
+        return Grid(points, self.camera.seen_share(points) >= LEAST_SEEN)
+
+    def read_out(self, tuned: Tuned, grid: Grid) -> Tensor:
         """Density (D, H, W) where most cameras of the training look, and none in the corners that few of them see.
 
         Few views cannot keep the corners empty: what stands there is drawn black, before a black background.
         """
-        seen = self.camera.seen_share(points) >= LEAST_SEEN
-        return self.density(tuned, points) * seen.to(tuned.latent)
+        return self.density(tuned, grid.points) * grid.seen.to(tuned.latent)
 
     @torch.no_grad()
     def views(self, tuned: Tuned, angles: Sequence[float]) -> Tensor:

@@ -20,10 +20,10 @@ from bench.errors import UsageError
 from bench.method import FittedStage, Method, Stage
 
 from .calibration import CalibrationStage, MonotoneMap
-from .camera import camera_for, voxel_centres
+from .camera import camera_for
 from .card import CARD, PRESETS, MedNerfConfig
 from .field import RadianceField
-from .inversion import Inversion, Tuned, unmirror
+from .inversion import Grid, Inversion, Tuned, unmirror
 from .perceptual import perceptual_distance
 from .render import Sampling
 from .stage_field import FieldStage, check_views
@@ -52,6 +52,7 @@ class MedNerf(Method):
             CalibrationStage(self.map, self.inversion, config.calibration),
         ]
         self._tuned: tuple[tuple[int, ...], Tensor, list[Tuned]] | None = None
+        self._grid: Grid | None = None
         self._seconds: dict[str, list[float]] = {}
 
     def stages(self) -> Sequence[Stage | FittedStage]:
@@ -60,10 +61,13 @@ class MedNerf(Method):
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         with _gradients():
             tuned = self._tune(views, seeds)
-            points = voxel_centres(self.data.size, self.data.voxel_mm, self.camera.unit_mm)
+            device = views.images.device
+            if self._grid is None or self._grid.points.device != device:
+                self._grid = self.inversion.grid(self.data.size, self.data.voxel_mm, device)
+            grid = self._grid
 
             def read(one: Tuned) -> Tensor:
-                return self.map(self.inversion.read_out(one, points))
+                return self.map(self.inversion.read_out(one, grid))
 
             return torch.stack([self._time("read-out", read, one) for one in tuned])
 

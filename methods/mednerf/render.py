@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .camera import Camera
+from .camera import Camera, exactly
 from .card import Renderer
 
 Query = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -19,7 +19,7 @@ Query = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LAST_SPACING = 1e10  # the published last sample stands for all that lies behind it
 TRANSPARENT = 1e-10
-RAYS_AT_ONCE = 1 << 14  # with gradients, larger sets are recomputed piece by piece in the backward pass
+POINTS_KEPT = 1 << 19  # with gradients, larger sets are recomputed piece by piece in the backward pass; 5 GiB at most
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def render(
     `gauge` (B, 3, 3) turns the rays into the frame the field has learned. With gradients, long sets of rays are
     computed again in the backward pass instead of being kept.
     """
-    pieces = list(zip(*(part.split(RAYS_AT_ONCE, dim=1) for part in rays), strict=True))
+    rays_at_once = max(1, POINTS_KEPT // (len(latents) * sampling.samples))
+    pieces = list(zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True))
     if len(pieces) == 1 or not torch.is_grad_enabled():
         parts = [_render(query, latents, camera, piece, sampling, gauge) for piece in pieces]
     else:
@@ -112,10 +113,11 @@ def march(
     near, far = camera.bounds(origins, directions)
     depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
     if gauge is not None:
-        origins, directions = origins @ gauge.mT, directions @ gauge.mT
+        with exactly(origins.device):
+            origins, directions = origins @ gauge.mT, directions @ gauge.mT
     norm = directions.norm(dim=-1, keepdim=True)
     points = origins[..., None, :] + directions[..., None, :] * depths[..., None]
-    return query(points, directions / norm, latents), depths, spacing * norm
+    return query(points, directions / norm, latents).float(), depths, spacing * norm
 
 
 def _render(

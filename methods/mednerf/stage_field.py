@@ -61,9 +61,11 @@ class FieldStage(Stage):
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         views = self.images.shape[1]
-        return Items(
-            len(self.images) * views, lambda i: torch.from_numpy(np.array(self.images[i // views, i % views])[None])
-        )
+
+        def take(index: int) -> Tensor:
+            return torch.from_numpy(np.array(self.images[index // views, index % views])[None])
+
+        return Items(len(self.images) * views, take, ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"field": self.config.learning_rate, "discriminator": self.config.discriminator_rate}

@@ -3,16 +3,17 @@
 Each step the generator is updated first; the discriminator then sees the volume made before that update.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases
-from bench.dataset import Split
+from bench.cases import Cases, cache_rows
+from bench.dataset import Split, to_hounsfield, to_unit
 from bench.method import Items, Stage, Update
 
 from . import losses
@@ -35,6 +36,17 @@ def rate_in_epoch(epoch: int) -> float:
     return 1.0 - max(0, epoch - CONSTANT_EPOCHS) / (EPOCHS - CONSTANT_EPOCHS)
 
 
+def average_volumes(cases: Cases, side: int, path: Path, device: torch.device) -> np.ndarray:
+    """Return the volumes (N, side, side, side) of cases averaged down, int16 HU; made once and memory-mapped."""
+
+    def average() -> Iterator[np.ndarray]:
+        for index in range(len(cases)):
+            unit = resample_volumes(cases.volumes([index]).to(device), side)[0, 0].cpu().numpy()
+            yield to_hounsfield(unit, cases.card.window).round()
+
+    return cache_rows(path, (len(cases), side, side, side), np.int16, average())
+
+
 class GeneratorStage(Stage):
     """Trains one generator, with a discriminator unless its weight is 0."""
 
@@ -55,13 +67,24 @@ class GeneratorStage(Stage):
             self.discriminator = PatchDiscriminator(channels, config.discriminator, generator.config.statistics)
             self.networks["discriminator"] = self.discriminator
         self.cases: Mapping[Split, Cases] = {}
+        self.smaller: dict[str, np.ndarray] = {}  # volumes (N, side, side, side) in HU, where the cases are larger
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
         self.cases = cases
+        if cases["train"].card.size > self.side:  # once, and not in every step
+            for split in ("train", "validation"):
+                self.smaller[split] = average_volumes(cases[split], self.side, cache / f"volumes-{split}.npy", device)
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
-        cases = self.cases[split]
-        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]))
+        cases, smaller = self.cases[split], self.smaller.get(split)
+        if smaller is None:
+            return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]), ahead=True)
+
+        def take(index: int) -> Batch:
+            unit = to_unit(np.asarray(smaller[index], np.float32), cases.card.window)
+            return cases.images([index])[0], torch.from_numpy(unit)
+
+        return Items(len(cases), take, ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}

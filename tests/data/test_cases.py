@@ -11,6 +11,7 @@ import pytest
 from bench.data import cases
 from bench.dataset import DataConfig
 from bench.datasets.lidc import DATASET
+from bench.system import files
 
 CONFIG = DataConfig(size=16, image_size=16, phantoms=(3, 1, 1))
 
@@ -44,3 +45,28 @@ def test_worker_processes_rebuild_a_damaged_cache_as_one_process_built_it(
             assert after[split].described(name) == before[split].described(name)
             for key, labels in before[split].labels(name).items():
                 assert np.array_equal(after[split].labels(name)[key], labels)
+
+
+def test_a_cache_is_hashed_once_and_again_when_its_files_are_changed(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def sha256_of(path: Path) -> str:
+        hashed.extend([path.name] if path.suffix == ".npy" else [])
+        return real(path)
+
+    real = files.sha256_of
+    cases.load_dataset(DATASET, CONFIG, "phantom")
+    monkeypatch.setattr(files, "sha256_of", sha256_of)
+    cases.load_dataset(DATASET, CONFIG, "phantom")
+    assert hashed == ["volumes.npy", "integrals.npy"]
+    cases.load_dataset(DATASET, CONFIG, "phantom")
+    assert len(hashed) == 2
+    (volumes,) = data_folder.glob("lidc/presets/*/volumes.npy")
+    content = volumes.read_bytes()
+    volumes.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
+    loaded = cases.load_dataset(DATASET, CONFIG, "phantom")
+    assert volumes.read_bytes() == content
+    assert hashed[2] == "volumes.npy"
+    assert len(loaded["train"]) == 3

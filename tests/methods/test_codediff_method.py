@@ -8,6 +8,7 @@ import torch
 from bench.cases import Views
 from bench.errors import UsageError
 from bench.method import Method
+from bench.methods.codediff import autoencoder, stage_autoencoder
 
 from ..helpers.small_methods import SIZE, FourVolumes, blobs, build, random_views, train
 
@@ -44,9 +45,9 @@ def test_the_likelihood_splits_into_volume_and_codes(method: Method) -> None:
 def test_the_oracle_encodes_and_decodes_the_truth() -> None:
     method = build("codediff")
     volume = torch.rand(1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    autoencoder = method.stages()[1].networks["autoencoder"]
+    network = method.stages()[1].networks["autoencoder"]
     with torch.no_grad():
-        expected = autoencoder(volume[:, None]).image[:, 0].clamp(0, 1)
+        expected = network(volume[:, None]).image[:, 0].clamp(0, 1)
     assert torch.allclose(method.reconstruct_truth(volume), expected, atol=1e-5)
 
 
@@ -110,3 +111,33 @@ def test_volumes_of_little_but_air_are_not_all_encoded_alike(tmp_path: Path, see
         made = method.reconstruct_truth(bags.unit)
     spread, wanted = (volumes.var(0).mean().sqrt() for volumes in (made, bags.unit))
     assert float(spread / wanted) > 0.5  # 0.00 and 0.03 when values are not scaled, 0.98 and 0.92 when they are
+
+
+def test_all_processes_start_their_codes_where_the_first_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each would round, and then cluster, in its own way, and the averaged gradients would belong to no network."""
+    cases = {"train": blobs(), "validation": blobs()}
+    found = {}
+    for first in (True, False):
+        stage = build("codediff", "vqvae3d.codebook_start=1").stages()[1]
+        stage.prepare(cases, tmp_path, torch.device("cpu"))
+        monkeypatch.setattr(stage_autoencoder, "is_main", lambda first=first: first)
+        monkeypatch.setattr(stage_autoencoder, "from_main", lambda value: found.setdefault("sent", value.clone()))
+        stage.step(stage.batches("train")[0][None], lambda name, loss: None, 1)
+        found[first] = stage.networks["autoencoder"].quantiser.codebook.detach()
+    assert torch.equal(found[True], found[False])
+    assert torch.equal(found[True], found["sent"])
+
+
+def test_a_likelihood_is_computed_in_parts_of_the_cases_that_fit_into_memory(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, given = torch.rand(3, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2)), random_views(3)
+    seen: list[int] = []
+    decoder = method.stages()[1].networks["autoencoder"].decoder
+    decoder.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    whole = method.log_likelihood(volume, given, seeds=[1, 2, 3])
+    monkeypatch.setattr(autoencoder, "VOXELS_AT_ONCE", 2 * SIZE**3)
+    parts = method.log_likelihood(volume, given, seeds=[1, 2, 3])
+    assert seen == [3, 2, 1]
+    assert torch.allclose(parts.volume_given_codes, whole.volume_given_codes, rtol=1e-6)
+    assert torch.allclose(parts.codes_given_views, whole.codes_given_views, rtol=1e-6)

@@ -165,7 +165,7 @@ def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypat
         return torch.autograd.grad(drawn.square().sum(), field.trunk[0].weight)[0]
 
     whole = gradient()
-    monkeypatch.setattr(render, "RAYS_AT_ONCE", 10)
+    monkeypatch.setattr(render, "POINTS_KEPT", 40)
     assert torch.allclose(gradient(), whole, rtol=1e-4, atol=1e-6)
 
 

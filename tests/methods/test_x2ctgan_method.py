@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 
 from ..helpers.small_methods import CARD, SIZE, blobs, build, card_of, random_views, train
+from ..helpers.toy_data import make_data
 
 
 @pytest.mark.parametrize("angles", [(270.0, 0.0), (270.0,), (0.0,), (0.0, 270.0)])
@@ -46,6 +48,21 @@ def test_networks_may_be_smaller_than_the_volume() -> None:
     assert method.stages()[0].networks["generator"].first.bridge.shape == (8, 2, 2, 2)
     middle = volume[0, 8:24, 8:24, 8:24]
     assert float(middle.diff(dim=0).abs().max()) < float(volume.max())  # interpolated, not repeated
+
+
+def test_volumes_that_are_larger_than_the_networks_are_averaged_once_and_windowed_first(tmp_path: Path) -> None:
+    cases = make_data(size=32, train=3)
+    cases["train"].hounsfield[0] = np.where(np.indices((32, 32, 32)).sum(0) % 2, 3000, 500)  # half above the window
+    stage = build("x2ctgan", "side=16", card=cases["train"].card).stages()[0]
+    stage.prepare(cases, tmp_path, torch.device("cpu"))
+    made = torch.stack([stage.batches("train")[index][1] for index in range(3)])
+    blocks = cases["train"].volumes(range(3)).reshape(3, 16, 2, 16, 2, 16, 2).mean((2, 4, 6))
+    assert (made - blocks).abs().max() <= 0.5 / 2000 + 1e-6  # whole HU
+    assert made[0].unique().tolist() == pytest.approx([0.875])
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    stage.prepare(cases, tmp_path, torch.device("cpu"))
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert len(written) == 2
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,10 @@ def test_the_command_measures_keeps_and_writes_into_the_readme(tmp_path: Path, c
     places = ["--results-dir", str(tmp_path), "--readme", str(readme)]
     asked = ["--method", "codediff", "--stage", "transformer", "--preset", "smoke", "--device", "cpu"]
     assert run_command(["performance", "--only", "estimate", *asked, *places]) == 0
-    made = read_rows(tmp_path)[-1]
+    disk, made = read_rows(tmp_path)[-2:]
+    assert disk.item == "estimate/lidc/disk, smoke"
+    assert disk.note.startswith("28 cases take 0.0 GiB of disk")
+    assert float(re.search(r"([\d.e-]+) TFLOP a step", made.note).group(1)) > 1e-6  # type: ignore[union-attr]
     assert (made.item, made.clock, made.size) == ("estimate/codediff/transformer, smoke", "wall", "smoke, batch 4")
     steps, hours = re.match(r"([\d,]+) steps take ([\d.]+(?:e-\d+)?) h; seconds measured;", made.note).groups()  # type: ignore[union-attr]
     assert float(hours) == pytest.approx((made.ours_s or 0) * int(steps) / 3600, rel=0.06)
@@ -214,3 +217,11 @@ def test_wrong_usage_is_one_line(
 ) -> None:
     assert run_command(["performance", *arguments, "--results-dir", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_disk_of_a_preset_follows_from_its_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "_prepare_stages", lambda request, bench: iter(()))
+    (row,) = estimate.estimate_training(Request(dataset="baggage", preset="paper"), Bench(CPU, 1, 1.0))
+    gigabytes = 2126 * (2 * 256**3 + 2 * 4 * 256**2) / 2**30
+    assert f"2,126 cases take {gigabytes:.1f} GiB of disk" in row.note
+    assert "213 cases take 13.3 GiB at most" in row.note

@@ -243,6 +243,20 @@ def test_slurm_is_asked_for_only_where_it_is(tmp_path: Path, monkeypatch: pytest
         submit(chosen, expand(chosen), SlurmOptions())
 
 
+def test_processes_on_slurm_have_a_gpu_each_and_no_job_computes_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results"), "--set", SMALL]
+    chosen = ["sweep", "--method", "mean", "--dataset", "lidc", "--preset", "smoke", *places, "--launcher", "slurm"]
+    assert run_command([*chosen, "--gpus", "1", "--processes", "2"]) == 2
+    assert "2 processes cannot have a GPU each of 1" in capsys.readouterr().err
+    submitted: list[Job] = []
+    monkeypatch.setattr("bench.sweep.slurm.submit", lambda grid, jobs, options: submitted.extend(jobs) or {})
+    assert run_command([*chosen, "--gpus", "2", "--processes", "2"]) == 0
+    (job,) = submitted
+    assert job.arguments[job.arguments.index("--device") + 1] == "cuda"
+
+
 def test_a_sweep_on_this_machine_runs_what_is_missing_and_tells_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
