@@ -14,6 +14,7 @@ from bench.cli.options import (
     Samples,
     Seeds,
     Source,
+    choose_device,
     make_console,
     parse_list,
     parse_numbers,
@@ -109,6 +110,8 @@ def sweep(
         _show(before)
         progress.say(f"{grid.name}: {describe_counts(before)}")
         return 0
+    if launcher != "slurm":
+        choose_device(grid.device)  # once, before any run can fail of it
     wanted = [job for job in jobs if job.folder is not None and job.label not in held and not is_finished(job)]
     keep_grid(grid)
     progress.say(f"{grid.name}: {describe_counts(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")

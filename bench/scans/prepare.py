@@ -98,11 +98,13 @@ def prepare(
     owners = {record.source_sha256: record.case for record in read_store(spec.name)}
     if on_progress and jobs:
         on_progress(0, len(jobs), "")
+    scans = 0
     for done, outcome in enumerate(_run_jobs(jobs, workers), start=1):
+        scans += outcome.record is not None
         line = _settle(outcome, spec.name, owners, report)
         if on_progress:
             on_progress(done, len(jobs), line)
-    if not (report.prepared or report.already or report.refused):
+    if not scans and not report.refused:
         raise _no_ct(source, report)
     return report
 

@@ -28,7 +28,12 @@ def test_signs_that_a_terminal_cannot_show_end_no_command(tmp_path: Path, enviro
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 @pytest.mark.parametrize(
-    "command", ["run --method mean --dataset lidc --preset smoke --source phantom", "score nothing"]
+    "command",
+    [
+        "run --method mean --dataset lidc --preset smoke --source phantom",
+        "sweep --method mean --dataset lidc --preset smoke --source phantom",
+        "score nothing",
+    ],
 )
 def test_a_device_that_is_not_there_is_wrong_usage(command: str, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)

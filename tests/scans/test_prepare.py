@@ -104,6 +104,9 @@ def test_the_same_file_under_another_name_is_no_second_patient(tmp_path: Path) -
     report = prepare_chests(tmp_path / "in")
     assert names(report) == (["a"], [], [])
     assert report.skipped[0].reason == "the same scan as a"
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "c.nii.gz").write_bytes(path.read_bytes())
+    assert [item.reason for item in prepare_chests(tmp_path / "later").skipped] == ["the same scan as a"]
 
 
 def test_processes_give_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

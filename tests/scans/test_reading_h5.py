@@ -107,6 +107,13 @@ def test_a_spacing_of_another_cube_is_refused_and_the_stale_one_passed_over(tmp_
         assert read_only(tmp_path).spacing_mm == (5.0, 5.0, 5.0)
 
 
+def test_a_spacing_that_leads_elsewhere_is_passed_over(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", chest(), spacing=None)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["spacing"] = h5py.ExternalLink("/etc/hostname", "spacing")
+    np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
+
+
 def test_values_that_are_no_numbers_are_named_before_the_xrays_are(tmp_path: Path) -> None:
     broken = stored(chest()).astype(np.float32)
     broken[0, 0, 0] = np.nan

@@ -21,6 +21,7 @@ SUFFIXES = (".dcm", ".dicom", ".ima", ".dcs")
 MIN_SLICES = 40
 PIXEL_DATA = 0x7FE00010
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a list of other files, whatever its name
+DIRECTORIES = ("DICOMDIR", "DIRFILE")
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture: a screen, such as a dose report
 COLOURS = "no grey picture"
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # that a file without a preamble begins with
@@ -71,7 +72,7 @@ def _add(path: Path, series: dict[str, "_Series"]) -> str:
         return str(error)
     except decoding_errors() as error:
         return f"its DICOM header cannot be read ({first_line(error)}); copy it again"
-    return "" if path.name.upper() == "DICOMDIR" else "its DICOM header names no series; copy it again"
+    return "" if path.name.upper() in DIRECTORIES else "its DICOM header names no series; copy it again"
 
 
 @dataclass(frozen=True)

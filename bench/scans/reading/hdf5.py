@@ -105,10 +105,11 @@ def _read(source: ScanSource) -> Stored:
 
 def _check_spacing(file: Any, volume: Any) -> None:
     """Raise ScanError for a stated voxel size that is neither that of the cube of 320 mm nor the stale one."""
-    for place in (file.get("spacing"), file.attrs.get("spacing"), volume.attrs.get("spacing")):
-        if place is None:
-            continue
-        spacing = np.ravel(np.asarray(place[()] if hasattr(place, "id") else place, float))
+    h5py = library("h5py")
+    stated = [attributes.get("spacing") for attributes in (file.attrs, volume.attrs)]
+    if isinstance(file.get("spacing", getlink=True), h5py.HardLink) and isinstance(file["spacing"], h5py.Dataset):
+        stated.append(file["spacing"][()] if file["spacing"].size <= 3 and not file["spacing"].external else None)
+    for spacing in (np.ravel(np.asarray(place, float)) for place in stated if place is not None):
         if not (np.allclose(spacing, STALE_MM) or np.allclose(spacing * volume.shape[0], CUBE_MM, rtol=0.02)):
             text = " × ".join(f"{value:g}" for value in spacing)
             raise ScanError(
