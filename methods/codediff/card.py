@@ -198,6 +198,7 @@ CARD = MethodCard(
         "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
         "presets below paper divide values of bags by 0.05 inside the volume autoencoder (value_scale; 1 in paper)",
         "presets below paper start the prior's positions at small random values, not at zeros (position_spread)",
+        "tiny and small always give the views in one order, sample at temperature 1 and in fewer steps than codes",
         "no LPIPS term unless a perceptual network is given: its weights cannot be shipped",
         "the prior that is evaluated is the moving average; the released scripts evaluate the last weights",
     ),

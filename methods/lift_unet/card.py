@@ -46,7 +46,7 @@ class LiftUNetConfig(Settings):
 PRESETS = Path(__file__).with_name("presets.toml")
 CARD = MethodCard(
     name="lift_unet",
-    title="lifting U-Net",
+    title="Lifting U-Net",
     paper="none: a baseline of this harness, after the lifting of Kar et al., Learning a Multi-View Stereo Machine, "
     "NIPS 2017, and the 3-D U-Net of Çiçek et al., MICCAI 2016",
     year=2026,

@@ -14,7 +14,7 @@ CODEDIFF = {"channels", "multipliers", "blocks", "codes", "code_width", "attenti
 CODEDIFF |= {"learning_rate", "discriminator_start", "codebook_start", "quantiser_weight", "steps", "batch_size"}
 CODEDIFF |= {"average_every", "average_decay", "validate_every", "keep", "checkpoint_every", "gradient_clip"}
 CODEDIFF |= {"width", "heads", "layers", "dropout", "warm_up", "weight_decay", "bound_steps"}
-CODEDIFF |= {"value_scale", "position_spread"}
+CODEDIFF |= {"value_scale", "position_spread", "shuffle_views", "temperature"}
 LIFT = {"features", "widths", "value_scale", "learning_rate", "warm_up", "steps", "batch_size"}
 LIFT |= {"checkpoint_every", "checkpoint_activations"}
 
