@@ -113,9 +113,10 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         # dropout and random masks differ between one process and two, and so does the discriminator of codediff,
         # which normalises over the share of the batch that a process holds: the equality is that without them.
         # From the fourth step on x2ctgan's rounding errors grow by tens a step: one process on two threads drifts as
-        # far from itself on one, by 0.014 in the loss of step 8. A wrong gradient shows in the second step.
+        # far from itself on one, by 0.014 in the loss of step 8; ccx_raynet's do so from the third, until which two
+        # processes and one log the same digits. A wrong gradient shows in the second step.
         ("x2ctgan", ["generator.dropout=0"], ["generator"], 3),
-        ("ccx_raynet", ["generator.dropout=0"], ["mask", "generator"], 3),
+        ("ccx_raynet", ["generator.dropout=0"], ["mask", "generator"], 2),
         ("mednerf", [], [], 0),  # each process draws poses and patches of its own
         (
             "codediff",
