@@ -76,8 +76,13 @@ class MethodCard:
     licence_of_original: str
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
-    kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
+    kind: Literal["method", "floor", "ceiling", "reference"] = "method"  # all but methods are shown apart, never ranked
     deterministic: bool = False  # nothing of it depends on a seed, so it has no pretrained weights and one result
+
+    @property
+    def sees_truth(self) -> bool:
+        """Whether it makes its volume of the true one, not of views: a ceiling, or a reference such as a coder."""
+        return self.kind in ("ceiling", "reference")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
     ] = False,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder of predictions of the validation cases, to fit a likelihood around those of DIR."),
+    ] = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
     ] = False,
@@ -74,6 +78,7 @@ def score(
     from bench.runs.manifest import predictions_sha256
     from bench.runs.predictions import find_predictions
     from bench.runs.record import RunLine
+    from bench.scoring.laplace import NO_FIT, LaplaceFit, fit_folder
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run
@@ -81,6 +86,9 @@ def score(
     from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), choose_device(device), Progress()
+    if validation is not None and (folder is not None or chosen_protocol.laplace is None):
+        what = f"protocol {protocol} fits none" if folder is None else "a run of ours has its own"
+        raise UsageError(f"--validation is for a likelihood around the predictions of a folder; {what}")
     if folder is not None:
         with folder.locked():
             run = open_stored(folder, progress, dataset)
@@ -102,6 +110,9 @@ def score(
         progress.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
         directory, unit = aligned, "hu"
         files = find_predictions(directory, cases[split].names, allow_missing=True)
+    laplace: LaplaceFit | str = NO_FIT
+    if validation is not None and chosen_protocol.laplace:
+        laplace = fit_folder(validation, cases["validation"], chosen_protocol.laplace, unit)
     with progress.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,
@@ -112,6 +123,7 @@ def score(
             task.counted,
             unit=unit,
             allow_missing=allow_missing,
+            laplace=laplace,
             device=target,
         )
     if hint := find_better_turn(files, cases[split], unit):

@@ -56,6 +56,9 @@ BASELINE_SUFFIX = "_baseline"  # `density_baseline` is what real training cases 
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
+CODES_SHARE, NLL_OF_CODES = "codes_share", "nll_bits_per_code"  # the codes' part of it
+LAPLACE = "laplace_bits_per_voxel"  # of any method, and never beside NLL in one column: it is fitted on predictions
+LIKELIHOODS = (NLL, CODES_SHARE, NLL_OF_CODES, LAPLACE)  # what their table shows
 
 
 def _controls_of(metric: Metric) -> Iterator[Metric]:
@@ -80,8 +83,10 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("mae_int", "MAE of integers", "down", "", (0.0, None), "case", _3D, 1),
         Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
+        Metric(CODES_SHARE, "Codes of it", "toward_baseline", "%", (0.0, 100.0), "case", ("code",), 2, "likelihood"),
+        Metric(NLL_OF_CODES, "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"),
         Metric(
-            "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
+            LAPLACE, "Laplace around the prediction", "down", "bits/voxel", (0.0, None), "case", _3D, 3, "likelihood"
         ),
         Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
         Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 from torch import Tensor
 
-from bench.cases import Views
+from bench.cases import Views, take_first
 from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
@@ -21,18 +22,20 @@ from bench.system.seeding import derive_seed
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
 
 
-def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
+def predict(method: Method, run: Run, angles: Sequence[float], *, volumes_alone: bool = False) -> int:
     """Reconstruct every case of the run's split that has no intact prediction yet; return how many were made.
 
-    `angles` are those at which the method's own X-ray images are wanted, where it can render any.
+    `angles` are those at which the method's own X-ray images are wanted, where it can render any. With `volumes_alone`
+    neither its likelihood nor its encoding of the truth is computed.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output of the wrong shape or with values that are not finite.
     """
     cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
-    likely = "likelihood" in method.card.capabilities
+    likely = "likelihood" in method.card.capabilities and not volumes_alone
+    encodes = _encodes_truth(method) and not volumes_alone
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
     present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
-    if _encodes_truth(method):
+    if encodes:
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
@@ -44,7 +47,7 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
     mine = missing[accelerator.process_index :: accelerator.num_processes]
     with run.progress.task(f"reconstruct {cases.split}", len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            made = _predict_group(method, run, group, angles)
+            made = _predict_group(method, run, group, angles, encodes=encodes, likely=likely)
             if made:
                 _keep_likelihoods(target, made)
             task.advance(done)
@@ -54,6 +57,18 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
     return sum(len(group) for group in mine)
 
 
+def predict_validation(method: Method, run: Run, limit: int) -> int:
+    """Reconstruct the first `limit` validation cases; return how many were made, none of a method that sees the truth.
+
+    They cost what as many test cases do, and show how a method errs on cases that nothing was trained on.
+    """
+    cases = take_first(run.cases["validation"], limit)
+    if method.card.sees_truth or run.split == "validation" or not len(cases):
+        return 0
+    inner = replace(run, cases={**run.cases, "validation": cases}, split="validation")
+    return predict(method, inner, (), volumes_alone=True)
+
+
 def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
     with FileLock(target / ".lock"):
         known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
@@ -61,14 +76,16 @@ def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
 
 
 @torch.inference_mode()
-def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Sequence[float]) -> list[CaseLikelihood]:
-    """Write the predictions of some cases; return their likelihoods, none of a method without."""
+def _predict_group(
+    method: Method, run: Run, group: Sequence[int], angles: Sequence[float], *, encodes: bool, likely: bool
+) -> list[CaseLikelihood]:
+    """Write the predictions of some cases; return their likelihoods where those are wanted."""
     cases, target, device = run.test, run.folder.predictions(run.split), run.accelerator.device
     names = [cases.names[i] for i in group]
     views = cases.views(group).to(device)
     seeds = [derive_seed(run.seed, "sample", name) for name in names]
     began = time.perf_counter()
-    if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
+    if method.card.sees_truth:
         made = method.reconstruct_truth(cases.volumes(group).to(device))
     else:
         made = method.reconstruct(views, seeds=seeds)
@@ -81,11 +98,11 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
-    if _encodes_truth(method):
+    if encodes:
         encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
         for name, volume in zip(names, encoded, strict=True):
             write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
-    if "likelihood" not in method.card.capabilities:
+    if not likely:
         return []
     bound = method.log_likelihood(
         cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
@@ -102,7 +119,7 @@ def _encodes_truth(method: Method) -> bool:
 
 def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
     """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
-    images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
+    images = method.renders(views, angles, seeds=seeds) if angles and not method.card.sees_truth else None
     if images is None:
         return None
     expected = (len(seeds), len(angles), *views.images.shape[2:])

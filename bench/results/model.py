@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, LAPLACE, METRICS, Space, metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.store import load_results, read_runs
 
-Kind = Literal["method", "floor", "ceiling"]
+Kind = Literal["method", "floor", "ceiling", "reference"]
 Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
@@ -257,7 +257,9 @@ def title_and_kind(method: str) -> tuple[str, Kind]:
 def can_measure(method: str, metric: str) -> bool:
     """Return whether a method can have a value of a metric, as far as its card is known."""
     card = method_card(method)
-    return card is None or METRICS[metric].family != "likelihood" or "likelihood" in card.capabilities
+    if card is None or METRICS[metric].family != "likelihood":
+        return True
+    return not card.sees_truth if metric == LAPLACE else "likelihood" in card.capabilities
 
 
 def place_of(facts: Mapping[str, str]) -> dict[str, str]:

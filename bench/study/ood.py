@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.data.cases import downsample, fine_volumes
 from bench.data.sources import choose_source
 from bench.dataset import DatasetSpec, to_unit
@@ -27,7 +27,7 @@ from bench.projector import AIR_BELOW_HU, project
 from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
 from bench.study.inputs import pair_cases, replace_views
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, bound_cases, take_first
+from bench.study.runs import StudyRequest, TrainedRun, bound_cases
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -131,7 +131,7 @@ def _bits(run: TrainedRun, cases: Cases, mean: np.ndarray, progress: Progress, w
             volumes = cases.volumes(group).numpy()
             for volume, entry in zip(volumes, bound_cases(run, cases, group), strict=True):
                 values["nll_bits_per_voxel"][entry.case] = nll_bits_per_voxel(entry)
-                values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry)
+                values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry) or 0.0  # a method without codes
                 decoder = entry.volume_given_codes_nats / (entry.voxels * math.log(2.0))
                 values["decoder_bits_per_voxel"][entry.case] = decoder
                 values["distance"][entry.case] = float(((volume - mean) ** 2).mean())
