@@ -209,5 +209,5 @@ def _fit_one(truth: np.ndarray, predicted: np.ndarray, window: tuple[float, floa
 
 
 def _nats(truth: np.ndarray, location: np.ndarray, scale: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    value, centre, width = (torch.as_tensor(np.asarray(part, dtype=np.float64)) for part in (truth, location, scale))
+    value, centre, width = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in (truth, location, scale))
     return discretised_laplace_nll(value, centre, width, window).numpy()
