@@ -20,7 +20,9 @@ SUFFIXES = {".md": "md", ".tex": "latex", ".csv": "csv"}
 
 
 def table(
-    which: Annotated[str, typer.Argument(help="1, 2, 3a, 3b, 3, 4, 5a, 5b, 5 (X-ray images) or all.")] = "all",
+    which: Annotated[
+        str, typer.Argument(help="1, 2, 3a, 3b, 3, 4, 5a, 5b, 5 (X-ray images), 6a, 6b, 6 (likelihoods) or all.")
+    ] = "all",
     form: Annotated[
         Literal["rich", "md", "latex", "csv"] | None,
         typer.Option("--format", help="Default: by the suffix of --out, else for a terminal."),
@@ -33,7 +35,7 @@ def table(
     source: OnlySource = None,
     split: OnlySplit = None,
 ) -> None:
-    """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5, which the paper lacks.
+    """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5 and 6, which it lacks.
 
     Without results the published numbers are shown alone. Runs that must not be compared (another protocol, source,
     preset, split, set of views or data) stand in blocks of their own.

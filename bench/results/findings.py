@@ -206,7 +206,16 @@ def _likelihood(field: Field) -> Iterator[str]:
     for entry in field.methods:
         if entry.values([column]).notna().any(axis=None):
             needs = f"{_title(entry.method)} needs {_mean(entry, column)}"
-            yield f"**Likelihood:** {needs} (1-HU bins); no other method has one."
+            yield f"**Likelihood:** {needs} (1-HU bins); no other method has one{_likelihoods_beside(field, column)}."
+
+
+def _likelihoods_beside(field: Field, column: Column) -> str:
+    """Return what is needed without any view, by floors and coders that were measured in the same bins."""
+    beside = [
+        entry for entry in (*field.of("floor"), *field.of("reference")) if entry.values([column]).notna().any(axis=None)
+    ]
+    told = ", ".join(f"{_title(entry.method)} {_mean(entry, column)}" for entry in beside)
+    return f". Without the views: {told}" if told else ""
 
 
 def _redefined(field: Field, others: Sequence[Field]) -> list[str]:

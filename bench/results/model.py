@@ -229,9 +229,9 @@ def read_results(results_dir: Path) -> Results:
 
 
 def columns_shown() -> list[Column]:
-    """Return every column of single cases that tables show."""
-    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space))
-    return [column for column in shown if METRICS[column[1]].level == "case"]
+    """Return every column of single cases that tables show of volumes, projections and images."""
+    shown: list[Column] = [(space, metric) for space in SPACES for metric in metrics_shown(space)]
+    return [column for column in [*shown, ("3d", LAPLACE)] if METRICS[column[1]].level == "case"]
 
 
 def variant_of(run_id: str) -> str:
@@ -288,7 +288,8 @@ def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:
     """Return which rows are of the axis that is shown of their space."""
-    return rows["axis"] == rows["space"].map({str(space): shown.axis for space, shown in SPACES.items()})
+    axes = {str(space): shown.axis for space, shown in SPACES.items()} | {"code": "all"}
+    return rows["axis"] == rows["space"].map(axes)
 
 
 def _is_of_case(rows: pd.DataFrame) -> pd.Series:
