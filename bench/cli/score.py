@@ -104,15 +104,16 @@ def score(
     facts = external_run(directory, cases, method, preset, split, seed, allow_missing=allow_missing)
     files = find_predictions(directory, cases[split].names, allow_missing=True)
     given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
+    laplace: LaplaceFit | str = NO_FIT
+    if validation is not None and chosen_protocol.laplace:
+        known = cases["validation"]
+        laplace = fit_folder(validation, known, chosen_protocol.laplace, unit, allow_missing=allow_missing)
     if resample:
         aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
         moved = resample_predictions(directory, aligned, cases[split], unit, allow_missing=allow_missing)
         progress.say(f"{len(moved)} of {len(files)} volumes interpolated to the grid of {preset}, into {aligned}")
         directory, unit = aligned, "hu"
         files = find_predictions(directory, cases[split].names, allow_missing=True)
-    laplace: LaplaceFit | str = NO_FIT
-    if validation is not None and chosen_protocol.laplace:
-        laplace = fit_folder(validation, cases["validation"], chosen_protocol.laplace, unit)
     with progress.task("score", len(cases[split])) as task:
         rows = score_predictions(
             facts,

@@ -158,7 +158,11 @@ def test_the_probabilities_of_a_histogram_sum_to_one(width: int, make_data: Call
 
 
 @pytest.mark.parametrize("name", ["voxel_laplace", "voxel_histogram"])
-def test_the_validation_cases_choose_and_the_test_cases_do_not(name: str, drawn: dict[Split, Cases], tmp_path) -> None:
+def test_the_validation_cases_choose_and_the_test_cases_do_not(
+    name: str, make_data: Callable[..., dict], tmp_path: Path
+) -> None:
+    drawn = planted_cases(make_data(train=40, test=6, size=8), np.zeros((8, 8, 8)), 3.0)
+
     def buffers(**other: np.ndarray) -> dict[str, torch.Tensor]:
         cases = {
             split: replace(own, hounsfield=other[split]) if split in other else own for split, own in drawn.items()
