@@ -48,20 +48,23 @@ class Loop(Settings):
     average_every: PositiveInt = 1  # steps between two updates of that average
     validate_every: NonNegativeInt = 0  # steps between validations; 0 = never
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest validation loss
+    patience: NonNegativeInt = 0  # validations without a lower loss after which training ends; 0: after `steps` alone
     checkpoint_every: PositiveInt = 1000  # steps between two checkpoints; one is also written every few minutes
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.average_decay is not None and 0 < self.steps < self.average_every:
             raise ValueError(f"{self.steps} steps end before the first update of the average at {self.average_every}")
+        if self.patience and not self.validate_every:
+            raise ValueError("patience counts validations; set validate_every")
         if self.accumulate > self.batch_size:
             raise ValueError(f"a batch of {self.batch_size} cannot be taken in {self.accumulate} parts")
         return self
 
     @model_serializer(mode="wrap")
     def _serialise(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only saves memory where it is not used, so that older runs keep their ids."""
-        unused = {"accumulate": 1, "checkpoint_activations": False}
+        """Leave out what came later where it is not used, so that older runs keep their ids."""
+        unused = {"accumulate": 1, "checkpoint_activations": False, "patience": 0}
         return {key: value for key, value in standard(self).items() if (key, value) not in unused.items()}
 
 
@@ -77,9 +80,14 @@ class MethodCard:
     licence_of_original: str
     capabilities: frozenset[Capability]
     deviations: tuple[str, ...] = ()  # where this code knowingly differs from the published one, and why
-    kind: Literal["method", "floor", "ceiling"] = "method"  # floors and ceilings are shown apart and never ranked
+    kind: Literal["method", "floor", "ceiling", "reference"] = "method"  # all but methods are shown apart, never ranked
     deterministic: bool = False
     """Nothing of it depends on a seed: it has no pretrained weights, one result, and no variance over trainings."""
+
+    @property
+    def sees_truth(self) -> bool:
+        """Whether it makes its volume of the true one, not of views: a ceiling, or a reference such as a coder."""
+        return self.kind in ("ceiling", "reference")
 
 
 @dataclass(frozen=True)

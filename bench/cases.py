@@ -128,3 +128,9 @@ class Cases:
                 f"{what} are known of phantoms alone; these {self.split} cases of {self.card.name} have none"
             )
         return self.phantoms
+
+
+def take_first(cases: Cases, limit: int | None) -> Cases:
+    """Return the first cases of a split, all of them for None."""
+    arrays = ("names", "hounsfield", "line_integrals", "affines")
+    return replace(cases, **{name: getattr(cases, name)[:limit] for name in arrays})

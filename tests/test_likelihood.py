@@ -9,13 +9,21 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_ndtr
-from scipy.stats import norm
+from scipy.stats import laplace, norm
 
 from bench.errors import BenchError
-from bench.likelihood import NARROW, discretised_gaussian_nll, log_normal_cdf, log_probability_of_interval
+from bench.likelihood import (
+    LEAST_SCALE,
+    NARROW,
+    discretised_gaussian_nll,
+    discretised_laplace_nll,
+    log_normal_cdf,
+    log_probability_of_interval,
+)
 from bench.method import Likelihood
 from bench.scoring.bits import (
     CaseLikelihood,
+    codes_share,
     likelihood_scores,
     nll_bits_per_code,
     nll_bits_per_voxel,
@@ -151,7 +159,91 @@ def test_log_normal_cdf_agrees_with_scipy() -> None:
     np.testing.assert_allclose(log_normal_cdf(x).numpy(), log_ndtr(x.numpy()), rtol=1e-12, atol=1e-300)
 
 
+# --- the Laplace distribution
+
+
+def laplace_nll(value, location, scale, window=CHEST, dtype=torch.float64):
+    return discretised_laplace_nll(*(torch.as_tensor(x, dtype=dtype) for x in (value, location, scale)), window)
+
+
+@pytest.mark.parametrize("window", [CHEST, BAGS])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+def test_laplace_probabilities_of_all_bins_sum_to_one(window, dtype, error) -> None:
+    values = torch.arange(window[0], window[1] + 1, dtype=dtype)
+    for location, scale in product((-1500.0, -1000.0, -999.7, 0.5, 812.3, 5000.0), (0.0, 0.05, 0.7, 30.0, 1e4)):
+        total = torch.exp(-laplace_nll(values, location, scale, window, dtype).double()).sum().item()
+        assert total == pytest.approx(1.0, abs=error), (location, scale)
+
+
+@pytest.mark.parametrize("location", [-1003.4, -999.9, -260.0, -259.5, -259.3, 1000.0])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 17.0, 900.0])
+def test_laplace_agrees_with_scipy_where_plain_differences_are_exact_enough(location: float, scale: float) -> None:
+    values = np.arange(CHEST[0], CHEST[1] + 1)
+    below, above = (laplace(location, scale).cdf(values + half) for half in (-0.5, 0.5))
+    beyond = laplace(location, scale).sf(values - 0.5)
+    probability = np.where(values == CHEST[0], above, np.where(values == CHEST[1], beyond, above - below))
+    known = probability > 1e-7
+    ours = laplace_nll(values, location, scale).numpy()
+    np.testing.assert_allclose(ours[known], -np.log(probability[known]), rtol=1e-7, atol=1e-8)
+
+
+def test_the_laplace_distribution_costs_its_entropy() -> None:
+    """−Σ p log p over the bins is log(2e·scale), up to what the bins' width adds, for a scale of many bins."""
+    values = torch.arange(CHEST[0], CHEST[1] + 1, dtype=torch.float64)
+    nats = laplace_nll(values, 0.25, 40.0)
+    assert (torch.exp(-nats) * nats).sum().item() == pytest.approx(math.log(2 * math.e * 40.0), abs=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_laplace_and_its_gradients_are_finite_wherever_it_is_asked(dtype) -> None:
+    values = torch.arange(-1000, 1001, 7)
+    for location, width in product((-1e5, -1000.0, 0.5, 3.0, 1e5), (0.0, 1e-6, LEAST_SCALE, 1.0, 1e6)):
+        centre = torch.full(values.shape, location, dtype=dtype, requires_grad=True)
+        scale = torch.full(values.shape, width, dtype=dtype, requires_grad=True)
+        loss = discretised_laplace_nll(values, centre, scale, CHEST)
+        loss.sum().backward()
+        assert (loss >= -1e-6).all()
+        assert all(torch.isfinite(t).all() for t in (loss, centre.grad, scale.grad)), (location, width)
+
+
+def test_laplace_gradients_agree_with_finite_differences() -> None:
+    torch.manual_seed(0)
+    values = torch.tensor([-1000.0, 1000.0, *torch.randint(-1000, 1001, (20,)).tolist()])
+    location = (torch.rand(22, dtype=torch.float64) * 1900 - 950.03).requires_grad_()
+    scale = (torch.rand(22, dtype=torch.float64) * 200 + 1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, s: discretised_laplace_nll(values, m, s, CHEST), (location, scale))
+
+
+def test_both_distributions_count_the_same_events() -> None:
+    """Values between, or beyond, whole units fall into the same bin under either."""
+    for value, same in ((12.4, 12.0), (5000.0, 1000.0), (-5000.0, -1000.0)):
+        assert laplace_nll(value, 3.0, 20.0).item() == laplace_nll(same, 3.0, 20.0).item()
+        assert nll(value, 0.5, -4.0).item() == nll(same, 0.5, -4.0).item()
+
+
 # --- bits, scores and files
+
+
+def test_the_share_of_the_codes_is_that_of_the_whole_bound() -> None:
+    entry = CaseLikelihood("a", 75.0, 25.0, voxels=1000, codes=10)
+    assert codes_share(entry) == 25.0
+    told = {score.metric: (score.value, score.note) for score in likelihood_scores(entry, share=True)}
+    assert told["codes_share"] == (25.0, "")
+    assert told["nll_bits_per_code"][0] == pytest.approx(2.5 / math.log(2))
+    assert "codes_share" not in {score.metric for score in likelihood_scores(entry)}
+
+
+@pytest.mark.parametrize(
+    ("volume", "codes", "note"),
+    [(5.0, 0, "the method has no codes"), (0.0, 0, "the method has no codes"), (0.0, 4, "no bits that the codes")],
+)
+def test_without_codes_or_bits_there_is_no_share(volume: float, codes: int, note: str) -> None:
+    scores = likelihood_scores(CaseLikelihood("a", volume, 0.0, voxels=8, codes=codes), share=True)
+    told = {score.metric: (score.value, score.note) for score in scores}
+    assert told["nll_bits_per_voxel"][0] == pytest.approx(volume / (8 * math.log(2)))
+    assert told["codes_share"][0] is None
+    assert told["codes_share"][1].startswith(note)
+    assert told["nll_bits_per_code"] == ((None, note) if not codes else (0.0, ""))
 
 
 def test_a_uniform_guess_costs_the_logarithm_of_the_choices() -> None:

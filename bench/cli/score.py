@@ -42,6 +42,10 @@ def score(
             min=1, help="Samples of a case to take, the first from DIR, others from DIR/samples/001/ …; all by default."
         ),
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder of predictions of the validation cases, to fit a likelihood around those of DIR."),
+    ] = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate volumes of DIR on other grids to the preset's.")
     ] = False,
@@ -95,6 +99,7 @@ def score(
     from bench.runs.prediction_card import describe
     from bench.runs.predictions import count_samples, find_predictions, sample_folder
     from bench.runs.record import RunLine
+    from bench.scoring.laplace import NO_FIT, LaplaceFit, fit_folder
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run
@@ -102,6 +107,9 @@ def score(
     from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), choose_device(device), Progress()
+    if validation is not None and (folder is not None or chosen_protocol.laplace is None):
+        what = f"protocol {protocol} fits none" if folder is None else "a run of ours has its own"
+        raise UsageError(f"--validation is for a likelihood around the predictions of a folder; {what}")
     if folder is not None:
         with folder.locked():
             run = open_stored(folder, progress, dataset)
@@ -125,6 +133,10 @@ def score(
         _look_over(directory, files, cases[split], how, progress)
         return
     given = predictions_sha256({case: sha256_of(path) for case, path in files.items()})
+    laplace: LaplaceFit | str = NO_FIT
+    if validation is not None and chosen_protocol.laplace:
+        known = cases["validation"]
+        laplace = fit_folder(validation, known, chosen_protocol.laplace, how, allow_missing=allow_missing)
     if resample:
         aligned = runs_dir / spec.name / method / facts.run_id / "predictions" / split
         moved = resample_predictions(directory, aligned, cases[split], how, allow_missing=allow_missing)
@@ -144,6 +156,7 @@ def score(
             task.counted,
             unit=how,
             allow_missing=allow_missing,
+            laplace=laplace,
             device=target,
         )
     _say_doubts(files, cases[split], how, progress)

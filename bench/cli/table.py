@@ -23,7 +23,8 @@ def table(
     which: Annotated[
         str,
         typer.Argument(
-            help="1, 2, 3, 4, 5 (X-ray images), 6 (structures), 7 (errors by class of voxel), 3a, 3b, …, or all."
+            help="1, 2, 3, 4, 5 (X-ray images), 6 (structures), 7 (errors by class of voxel), 8 (likelihoods), 3a, 3b, "
+            "…, or all."
         ),
     ] = "all",
     form: Annotated[
@@ -38,7 +39,7 @@ def table(
     source: OnlySource = None,
     split: OnlySplit = None,
 ) -> None:
-    """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5-7, which the paper lacks.
+    """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5-8, which the paper lacks.
 
     Without results the published numbers are shown alone. Runs that must not be compared (another protocol, source,
     preset, split, set of views or data) stand in blocks of their own.

@@ -68,6 +68,9 @@ OTHER_SUFFIX = "_other"  # `psnr_views_other` is what the views of another case 
 BLURRED_SUFFIX = "_blurred"  # `density_blurred` is what the test cases themselves score when blurred
 CONTROLS = {BASELINE_SUFFIX: "real", BLURRED_SUFFIX: "blurred"}  # suffix → what stands in place of predictions
 NLL = "nll_bits_per_voxel"
+CODES_SHARE, NLL_OF_CODES = "codes_share", "nll_bits_per_code"  # the codes' part of it
+LAPLACE = "laplace_bits_per_voxel"  # of any method, and never beside NLL in one column: it is fitted on predictions
+LIKELIHOODS = (NLL, CODES_SHARE, NLL_OF_CODES, LAPLACE)  # what their table shows
 SAMPLED = ("ssim", "psnr", "mse", "mae")  # what the mean and the best of K samples of a case are scored by
 MEAN_OF_K, BEST_OF_K = "_mean_of_k", "_best_of_k"  # `psnr_mean_of_k` is the PSNR of the mean volume of K samples
 OF_K = {MEAN_OF_K: "mean of K", BEST_OF_K: "best of K"}  # suffix → what is scored in place of one sample
@@ -151,8 +154,10 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         Metric("cosine", "Cosine similarity", "up", "", (-1.0, 1.0), "case", _3D, 4),
         Metric("l1_sample", "L1 of one sample", "down", "", (0.0, None), "case", _3D, 4),
         _INSIDE,
+        Metric(CODES_SHARE, "Codes of it", "toward_baseline", "%", (0.0, 100.0), "case", ("code",), 2, "likelihood"),
+        Metric(NLL_OF_CODES, "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"),
         Metric(
-            "nll_bits_per_code", "NLL of codes", "down", "bits/code", (0.0, None), "case", ("code",), 3, "likelihood"
+            LAPLACE, "Laplace around the prediction", "down", "bits/voxel", (0.0, None), "case", _3D, 3, "likelihood"
         ),
         *_list_anatomy(),
         *_list_tissue(),

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from bench.card import Loop
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.errors import BenchError, UsageError
 from bench.method import Batch, Method, Stage
 from bench.metrics.distortion import psnr
@@ -42,7 +42,7 @@ from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
 from bench.scoring.fidelity import calling_prdc, encode
 from bench.scoring.protocols import get_protocol
-from bench.study.runs import StudyRequest, find_runs, take_first
+from bench.study.runs import StudyRequest, find_runs
 from bench.system.progress import Progress
 from bench.system.seeding import BatchOrder
 

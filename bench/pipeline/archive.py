@@ -27,6 +27,7 @@ from bench.pipeline.verify import check_files
 from bench.plugins.config import PLAIN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
+from bench.scoring import laplace
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
@@ -41,7 +42,7 @@ MEMBERS = re.compile(
     rf"run\.json|scores\.csv|train\.csv|checkpoints/{NAME}\.safetensors"
     r"|predictions/(train|validation|test)/(encoded_truth/|samples/[0-9]{3}/)?"
     rf"({NAME}\.nii\.gz|{NAME}\.renders\.npy|manifest\.csv)"
-    r"|predictions/(train|validation|test)/likelihood\.csv"
+    r"|predictions/(train|validation|test)/(likelihood\.csv|laplace\.json)"
 )
 MOST_MEMBERS = 100_000
 MOST_TEXT = 64 * 2**20  # bytes of a JSON or CSV file
@@ -208,6 +209,8 @@ def _check_kind(path: Path, name: str, size: int, file: Path) -> None:
             np.load(path, mmap_mode="r", allow_pickle=False)
         elif path.suffix == ".gz":
             _check_nifti(path, NIFTI_HEADER + 4 * size**3)
+        elif path.name == laplace.FILE_NAME:
+            laplace.read_fit(path)
         elif path.suffix == ".csv":
             with path.open(encoding="utf-8", newline="") as lines:
                 for row in csv.reader(lines, strict=True):

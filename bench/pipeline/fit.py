@@ -160,8 +160,8 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
     else:
         with accelerator.main_process_first(), run.precision:
             stage.prepare(run.cases, run.folder.cache, accelerator.device)
-        before, parts = train(stage, run, after)
-        began, steps = began - before, stage.loop.steps
+        before, parts, steps = train(stage, run, after)
+        began -= before
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
@@ -171,12 +171,12 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
     return StageRecord(sha256=digest, after=after, steps=steps, seconds=time.monotonic() - began, parts=parts)
 
 
-def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
+def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    `after` is the hash of the stages before. Returns the seconds spent before that checkpoint and the parts in which
-    batches were taken. Raises StoppedError after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and
-    BenchError when the loss is not finite.
+    `after` is the hash of the stages before. Returns the seconds spent before that checkpoint, the parts in which
+    batches were taken, and the steps made: fewer than set where patience ended. Raises StoppedError after SIGTERM,
+    SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
     """
     folder, settings, seed = run.folder, run.settings, run.seed
     accelerator, progress = run.accelerator, run.progress
@@ -185,7 +185,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
     averages = _begin_averages(stage)
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
-    best: dict[str, Any] = {"loss": float("inf"), "weights": None}
+    best: dict[str, Any] = {"loss": float("inf"), "weights": None, "step": 0}
     training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
     start, seconds_before = training.resume(folder, progress)
     log.start_at(start)
@@ -196,7 +196,11 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     _set_training(stage, True)
     began = saved = time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
+        done = start
         for step in range(start, loop.steps):
+            if loop.patience and step - best["step"] >= loop.patience * loop.validate_every:
+                progress.say(f"{stage.name}: no lower validation loss since step {best['step']}")
+                break
             reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
             reseed()
             batch = next(batches)  # after the seed: an item may draw random numbers too
@@ -212,7 +216,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
                 loss = _validate(stage, averages, run)
                 values["validation_loss"] = loss
                 if loss < best["loss"]:
-                    best.update(loss=loss, weights=_collect_weights(stage, averages))
+                    best.update(loss=loss, weights=_collect_weights(stage, averages), step=done)
             if done % log.every == 0 or "validation_loss" in values or done == loop.steps:
                 numbers = log.write(done, mean_numbers(values, accelerator.device))
                 task.advance(done, f"loss {numbers.get('loss', float('nan')):.4g}")
@@ -232,7 +236,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int]:
     for name, state in weights.items():
         stage.networks[name].load_state_dict(state)
     _set_training(stage, False)
-    return seconds_before, training.parts
+    return seconds_before, training.parts, done
 
 
 def make_accelerator(device: str) -> Accelerator:

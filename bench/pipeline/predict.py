@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 from torch import Tensor
 
-from bench.cases import Views
+from bench.cases import Views, take_first
 from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
@@ -21,15 +22,19 @@ from bench.system.seeding import derive_seed
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company; fewer where memory is short
 
 
-def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1) -> int:
+def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1, *, volumes_alone: bool = False) -> int:
     """Reconstruct every case of the run's split that has no intact prediction yet; return how many were made.
 
     `angles` are those at which the method's own X-ray images are wanted, where it can render any. Images, likelihood
-    and encoded truth are of the first of several samples.
+    and encoded truth are of the first of several samples; with `volumes_alone` the latter two are not computed.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output of the wrong shape or with values that are not finite.
     """
-    return sum(_predict_sample(method, run, angles if index == 0 else (), index) for index in range(samples))
+    counts = (
+        _predict_sample(method, run, angles if index == 0 else (), index, volumes_alone or index > 0)
+        for index in range(samples)
+    )
+    return sum(counts)
 
 
 def sample_seeds(seed: int, names: Sequence[str], sample: int = 0) -> list[int]:
@@ -38,13 +43,14 @@ def sample_seeds(seed: int, names: Sequence[str], sample: int = 0) -> list[int]:
     return [derive_seed(seed, *own, name) for name in names]
 
 
-def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: int) -> int:
-    cases, accelerator, first = run.test, run.accelerator, sample == 0
+def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: int, volumes_alone: bool) -> int:
+    cases, accelerator = run.test, run.accelerator
     target = sample_folder(run.folder.predictions(run.split), sample)
-    likely = first and "likelihood" in method.card.capabilities
+    likely = "likelihood" in method.card.capabilities and not volumes_alone
+    encodes = _encodes_truth(method) and not volumes_alone
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
     present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
-    if first and _encodes_truth(method):
+    if encodes:
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
@@ -54,11 +60,12 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
         ]
     )
     mine = missing[accelerator.process_index :: accelerator.num_processes]
-    what, at_once = f"reconstruct {cases.split}" + ("" if first else f", sample {sample + 1}"), CASES_AT_ONCE
+    what, at_once = f"reconstruct {cases.split}" + ("" if sample == 0 else f", sample {sample + 1}"), CASES_AT_ONCE
     with run.progress.task(what, len(mine)) as task:
         for done, group in enumerate(mine, start=1):
             made, at_once = _predict_parts(
-                lambda part: _predict_group(method, run, part, angles, sample), group, at_once, run
+                lambda part: _predict_group(method, run, part, angles, sample, encodes=encodes, likely=likely),
+                *(group, at_once, run),
             )
             if made:
                 _keep_likelihoods(target, made)
@@ -67,6 +74,18 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
     if accelerator.is_main_process and not (target / MANIFEST).exists():
         raise BenchError(f"{target} holds no predictions: the split {cases.split} is empty")
     return sum(len(group) for group in mine)
+
+
+def predict_validation(method: Method, run: Run, limit: int) -> int:
+    """Reconstruct the first `limit` validation cases; return how many were made, none of a method that sees the truth.
+
+    They cost what as many test cases do, and show how a method errs on cases that nothing was trained on.
+    """
+    cases = take_first(run.cases["validation"], limit)
+    if method.card.sees_truth or run.split == "validation" or not len(cases):
+        return 0
+    inner = replace(run, cases={**run.cases, "validation": cases}, split="validation")
+    return predict(method, inner, (), volumes_alone=True)
 
 
 def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
@@ -105,16 +124,23 @@ def _predict_parts(
 
 @torch.inference_mode()
 def _predict_group(
-    method: Method, run: Run, group: Sequence[int], angles: Sequence[float], sample: int
+    method: Method,
+    run: Run,
+    group: Sequence[int],
+    angles: Sequence[float],
+    sample: int,
+    *,
+    encodes: bool,
+    likely: bool,
 ) -> list[CaseLikelihood]:
-    """Write one sample of some cases; return their likelihoods, none of a further sample or a method without."""
+    """Write one sample of some cases; return their likelihoods where those are wanted."""
     cases, device = run.test, run.accelerator.device
     target = sample_folder(run.folder.predictions(run.split), sample)
     names = [cases.names[i] for i in group]
     views = cases.views(group).to(device)
     seeds = sample_seeds(run.seed, names, sample)
     began = time.perf_counter()
-    if method.card.kind == "ceiling":  # shows the best a method could do, so it sees the truth
+    if method.card.sees_truth:
         made = method.reconstruct_truth(cases.volumes(group).to(device))
     else:
         made = method.reconstruct(views, seeds=seeds)
@@ -127,13 +153,11 @@ def _predict_group(
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
-    if sample:
-        return []
-    if _encodes_truth(method):
+    if encodes:
         encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
         for name, volume in zip(names, encoded, strict=True):
             write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
-    if "likelihood" not in method.card.capabilities:
+    if not likely:
         return []
     bound = method.log_likelihood(
         cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
@@ -150,7 +174,7 @@ def _encodes_truth(method: Method) -> bool:
 
 def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
     """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
-    images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
+    images = method.renders(views, angles, seeds=seeds) if angles and not method.card.sees_truth else None
     if images is None:
         return None
     expected = (len(seeds), len(angles), *views.images.shape[2:])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,8 +16,10 @@ from bench.plugins.shipped_weights import Pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import StageRecord
 from bench.runs.weights import load_weights, save_weights
+from bench.scoring.laplace import FILE_NAME, LaplaceFit, read_fit
 from bench.system.files import write_atomic
 
+LAPLACE = "laplace"  # where a file of weights keeps the distribution around its predictions
 ROUNDING = 1e-3  # of a tensor's largest value; what half precision would change by more stays as it is
 
 
@@ -44,6 +47,18 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
     return records
 
 
+def read_pretrained_fit(weights: Pretrained) -> LaplaceFit | None:
+    """Return the distribution around its predictions that goes with the weights; None where they bring none.
+
+    Raises BenchError for a damaged one.
+    """
+    text = weights.facts.get(LAPLACE)
+    try:
+        return LaplaceFit.model_validate_json(text) if text else None
+    except ValidationError as error:
+        raise BenchError(f"{weights.path} is damaged: {error.errors()[0]['msg']}") from error
+
+
 def write_pretrained(folder: RunFolder, out: Path) -> int:
     """Write the weights of a finished run to `out`; return the size in bytes.
 
@@ -68,6 +83,8 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
         "seed": str(record.seed),
         "steps": json.dumps({stage: stated.steps for stage, stated in record.stages.items()}),
     }
+    if fit := read_fit(folder.predictions(record.split) / FILE_NAME):
+        facts[LAPLACE] = fit.model_dump_json()
     content = save(tensors, metadata=facts)
     write_atomic(out, lambda file: file.write(content))
     return len(content)

@@ -13,9 +13,10 @@ from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.plugins.registry import find_installed_dataset, get_dataset
+from bench.plugins.registry import find_installed_dataset, get_dataset, method_card
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunRecord
+from bench.scoring.laplace import NO_FIT, SEES_TRUTH, LaplaceFit, fit_for
 from bench.scoring.protocol import Protocol
 from bench.scoring.rows import Score
 from bench.scoring.score import RunFacts, part_seconds, score_predictions
@@ -51,6 +52,7 @@ class StoredRun:
                 protocol,
                 self.folder.scores_csv,
                 task.counted,
+                laplace=find_laplace(self.folder, self.record, self.cases, protocol),
                 device=device,
             )
 
@@ -81,6 +83,19 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
             f"now ({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
         )
     return StoredRun(folder, record, facts_of(record), cases)
+
+
+def find_laplace(
+    folder: RunFolder, record: RunRecord, cases: Mapping[Split, Cases], protocol: Protocol, *, again: bool = False
+) -> LaplaceFit | str:
+    """Return the distribution around a run's predictions, or why there is none; `again` as `fit_for` has it."""
+    card = method_card(record.config.method)
+    if card is not None and card.sees_truth:
+        return SEES_TRUTH
+    if protocol.laplace is None or record.split == "validation":
+        return NO_FIT
+    predictions, validation = folder.predictions(record.split), folder.predictions("validation")
+    return fit_for(predictions, validation, cases["validation"], protocol.laplace, again=again)
 
 
 def facts_of(record: RunRecord) -> RunFacts:

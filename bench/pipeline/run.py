@@ -15,14 +15,15 @@ from bench.method import Method
 from bench.metrics.distortion import psnr
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
-from bench.pipeline.predict import predict
-from bench.pipeline.pretrained import place_pretrained
-from bench.pipeline.reopen import facts_of
+from bench.pipeline.predict import predict, predict_validation
+from bench.pipeline.pretrained import place_pretrained, read_pretrained_fit
+from bench.pipeline.reopen import facts_of, find_laplace
 from bench.runs.manifest import find_intact, folder_sha256
 from bench.runs.predictions import read_prediction, sample_folder, samples_sha256
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
 from bench.runs.weights import weights_intact
-from bench.scoring.protocols import RENDERED, carry_hash
+from bench.scoring.laplace import FILE_NAME, is_current, write_fit
+from bench.scoring.protocols import FITTED, RENDERED, carry_hash
 from bench.scoring.score import score_predictions
 from bench.scoring.store import put_run, read_run
 from bench.scoring.xrays import turn_angles
@@ -158,6 +159,8 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
     run.folder.write(record)
     if weights:
         run.folder.update(stages=place_pretrained(weights, run.folder, [stage.name for stage in method.stages()]))
+        if fit := read_pretrained_fit(weights):
+            write_fit(run.folder.predictions(run.split) / FILE_NAME, fit)
 
 
 def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
@@ -177,6 +180,10 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
         if made and main:
             _add_seconds(run, predict=time.monotonic() - began)
             run.folder.update(infer_seconds=method.seconds_by_part())
+        if from_main(not is_current(run.folder.predictions(run.split) / FILE_NAME, FITTED, run.test.card.window)):
+            began = time.monotonic()
+            if predict_validation(method, run, FITTED.cases) and main:
+                _add_seconds(run, predict_validation=time.monotonic() - began)
     if main and (record := run.folder.record()):
         peak = peak_memory_mib(run.accelerator.device)
         run.folder.update(peak_memory_mib=max(record.peak_memory_mib or 0.0, peak))
@@ -195,6 +202,7 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
             protocol,
             run.folder.scores_csv,
             task.counted,
+            laplace=find_laplace(run.folder, run.folder.update(), run.cases, protocol),
             device=run.accelerator.device,
         )
     record = _add_seconds(run, score=time.monotonic() - began)

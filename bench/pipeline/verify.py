@@ -8,7 +8,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.metrics import FIDELITY
-from bench.pipeline.reopen import open_stored
+from bench.pipeline.reopen import find_laplace, open_stored
 from bench.runs.folder import RunFolder
 from bench.runs.manifest import MANIFEST, find_intact, folder_sha256, read_manifest
 from bench.runs.predictions import ENCODED_TRUTH, sample_folder, samples_sha256
@@ -60,6 +60,8 @@ def check_files(folder: RunFolder) -> list[Finding]:
         findings += _check_predictions(target / ENCODED_TRUTH, None)
     if record.samples > 1:
         findings += _check_samples(target, record)
+    if (validation := folder.predictions("validation")) != target and validation.is_dir():
+        findings += _check_predictions(validation, None)
     return findings
 
 
@@ -83,7 +85,13 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
         protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
-                run.facts, run.cases, run.predictions, protocol, on_progress=task.counted, device=device
+                run.facts,
+                run.cases,
+                run.predictions,
+                protocol,
+                on_progress=task.counted,
+                laplace=find_laplace(folder, run.record, run.cases, protocol, again=True),
+                device=device,
             )
         mine = [row for row in kept if row.protocol == name]
         findings.append(compare_rows(f"scores {name}", mine, [row for row in again if row.space != "time"]))

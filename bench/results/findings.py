@@ -240,7 +240,14 @@ def _likelihood(own: Field) -> Iterator[str]:
     needs = [f"{_title(e.method)} {_mean(e, column)}" for e in own.methods if e.values([column]).notna().any(axis=None)]
     if needs:
         none = "; no other method has one" if len(needs) < len(own.methods) else ""
-        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}."
+        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}{_likelihoods_beside(own, column)}."
+
+
+def _likelihoods_beside(own: Field, column: Column) -> str:
+    """Return what is needed without any view, by floors and coders that were measured in the same bins."""
+    beside = [e for e in (*own.of("floor"), *own.of("reference")) if e.values([column]).notna().any(axis=None)]
+    told = ", ".join(f"{_title(entry.method)} {_mean(entry, column)}" for entry in beside)
+    return f". Without the views: {told}" if told else ""
 
 
 def _redefined(own: Field, others: Sequence[Field]) -> list[str]:

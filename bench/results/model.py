@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, MEAN_OF_K, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, LAPLACE, MEAN_OF_K, METRICS, Space, metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.store import load_results, read_runs
 
-Kind = Literal["method", "floor", "ceiling"]
+Kind = Literal["method", "floor", "ceiling", "reference"]
 Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
@@ -266,8 +266,8 @@ def read_results(results_dir: Path) -> Results:
 
 def columns_shown(*, of_samples: bool = False) -> list[Column]:
     """Return every column of single cases that tables show, with those of several samples where asked."""
-    shown = ((space, metric) for space in SPACES for metric in metrics_shown(space, of_samples=of_samples))
-    return [column for column in shown if METRICS[column[1]].level == "case"]
+    shown: list[Column] = [(space, key) for space in SPACES for key in metrics_shown(space, of_samples=of_samples)]
+    return [column for column in [*shown, ("3d", LAPLACE)] if METRICS[column[1]].level == "case"]
 
 
 def variant_of(run_id: str) -> str:
@@ -293,7 +293,9 @@ def title_and_kind(method: str) -> tuple[str, Kind]:
 def can_measure(method: str, metric: str) -> bool:
     """Return whether a method can have a value of a metric, as far as its card is known."""
     card = method_card(method)
-    return card is None or METRICS[metric].family != "likelihood" or "likelihood" in card.capabilities
+    if card is None or METRICS[metric].family != "likelihood":
+        return True
+    return not card.sees_truth if metric == LAPLACE else "likelihood" in card.capabilities
 
 
 def draws(method: str) -> bool:
@@ -328,7 +330,8 @@ def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:
     """Return which rows are of the axis that is shown of their space."""
-    return rows["axis"] == rows["space"].map({str(space): shown.axis for space, shown in SPACES.items()})
+    axes = {str(space): shown.axis for space, shown in SPACES.items()} | {"code": "all"}
+    return rows["axis"] == rows["space"].map(axes)
 
 
 def _is_of_case(rows: pd.DataFrame) -> pd.Series:

@@ -12,7 +12,17 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError, unknown_name
-from bench.metrics import BASELINE_SUFFIX, BLURRED_SUFFIX, METRICS, OTHER_SUFFIX, TRUTH_SUFFIX, Space, metrics_shown
+from bench.metrics import (
+    BASELINE_SUFFIX,
+    BLURRED_SUFFIX,
+    LAPLACE,
+    LIKELIHOODS,
+    METRICS,
+    OTHER_SUFFIX,
+    TRUTH_SUFFIX,
+    Space,
+    metrics_shown,
+)
 from bench.results.model import (
     SPACES,
     Block,
@@ -27,7 +37,7 @@ from bench.results.model import (
     truth_of,
 )
 from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
-from bench.results.table_model import Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
+from bench.results.table_model import CAPTION, Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS, say_version
 
@@ -52,6 +62,12 @@ TIME_CAPTION = (
     "as it passed, whatever else the machine did meanwhile. ± is the standard deviation over seeds. Times are compared "
     "with nothing but the same device."
 )
+LIKELIHOOD_CAPTION = (
+    "Bits in bins of 1 HU; ± is the standard deviation over seeds. NLL is a method's own −log2 p(volume | views), or "
+    "its bound, codes and all; of a coder, the length of its code. The Laplace distribution is put around a method's "
+    "predictions, its width by predicted HU fitted on those of validation cases: another quantity, compared with "
+    "nothing but itself. N/A: there is none; —: not run."
+)
 TIME_KEYS = ("dataset", "source", "preset", "views", "device", "data_fingerprint")  # what must be equal
 
 
@@ -66,12 +82,20 @@ class TableSpec:
     by: str = ""  # the metric that comes first
     of_samples: bool = False  # whether something has metrics of several samples
     without: frozenset[str] = frozenset()  # metrics of the space that nothing was measured of
+    likelihoods: bool = False  # show those in place of what tables of the space show
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns."""
+        if self.likelihoods:
+            return LIKELIHOODS
         columns = (self.by, *metrics_shown(self.space, of_samples=self.of_samples))
         return tuple(dict.fromkeys(metric for metric in columns if metric and metric not in self.without))
+
+    def column(self, metric: str) -> Column:
+        """Return where a metric is measured: in the space of the table, or in the only one it has."""
+        spaces = METRICS[metric].spaces
+        return (self.space if self.space in spaces else spaces[0], metric)
 
     @cached_property
     def printed(self) -> dict[tuple[str, str], Published]:
@@ -81,6 +105,10 @@ class TableSpec:
 
 def _spec(id: str, dataset: str, space: Space, of: str) -> TableSpec:
     return TableSpec(id, f"{SPACES[space].title}, {of}", dataset, space)
+
+
+def _likelihood_spec(id: str, dataset: str, of: str) -> TableSpec:
+    return TableSpec(id, f"Likelihood, {of}", dataset, "3d", likelihoods=True)
 
 
 SPECS = (
@@ -94,13 +122,15 @@ SPECS = (
     _spec("6b", "lidc", "anatomy", "chest (not in the paper)"),
     _spec("7a", "baggage", "tissue", "baggage (not in the paper)"),
     _spec("7b", "lidc", "tissue", "chest (not in the paper)"),
+    _likelihood_spec("8a", "baggage", "baggage (not in the paper)"),
+    _likelihood_spec("8b", "lidc", "chest (not in the paper)"),
 )
-PAIRS = {number: (f"{number}a", f"{number}b") for number in "3567"}  # bags and chests
+PAIRS = {number: (f"{number}a", f"{number}b") for number in "35678"}  # bags and chests
 GROUPS = {**PAIRS, "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
 
 
 def build_tables(which: str, results: Results, **asked: str | None) -> list[Table]:
-    """Return the tables called `which`: 1, 2, 4, 3a, 3b and so on up to 7b, 3, 5, 6 or 7 for both, or all.
+    """Return the tables called `which`: 1, 2, 4, 3a, 3b and so on up to 8b, 3, 5, 6, 7 or 8 for both, or all.
 
     All include those of data sets the paper does not have, and none that has nothing measured or printed. Raises
     UsageError for an unknown table, or where no row has what is asked for.
@@ -134,7 +164,8 @@ def build_table(spec: TableSpec, results: Results) -> Table:
         rows = (_build_row(spec, notes, method, None) for method in list_methods(spec.printed))
         blocks = [TableBlock({}, NO_RUN, tuple(rows))]
     columns = tuple(label_of(metric) for metric in spec.metrics)
-    return Table(spec.id, spec.title, columns, tuple(blocks), tuple(notes.texts), space=spec.space)
+    caption = LIKELIHOOD_CAPTION if spec.likelihoods else CAPTION
+    return Table(spec.id, spec.title, columns, tuple(blocks), tuple(notes.texts), caption, space=spec.space)
 
 
 def narrow(spec: TableSpec, results: Results) -> TableSpec:
@@ -176,7 +207,12 @@ def _other_specs(results: Results) -> Iterator[TableSpec]:
 
 
 def _build_block(spec: TableSpec, notes: Footnotes, block: Block) -> TableBlock | None:
-    """Return what was measured in the space of a table; None where nothing was."""
+    """Return what was measured in the space of a table; None where nothing was.
+
+    A protocol that has no likelihood but CodeDiff3D's has no table of them.
+    """
+    if spec.likelihoods and not any(("3d", LAPLACE) in entry.summaries for entry in block.entries):
+        return None
     measured = {entry: cases for entry in block.entries if (cases := entry.cases_in(spec.space)) is not None}
     if not measured:
         return None
@@ -211,9 +247,9 @@ def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | No
 
 def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, entry: Entry | None) -> Cell:
     """Return what was measured, beside what is printed."""
-    measured = entry and entry.summaries.get((spec.space, metric))
+    measured = entry and entry.summaries.get(spec.column(metric))
     if entry and measured:
-        cell = _summarise((spec.space, metric), measured, entry, notes)
+        cell = _summarise(spec.column(metric), measured, entry, notes)
         if (spec.space, metric) == ONE_SAMPLE and draws(method) and not entry.samples:
             cell = replace(cell, marks=cell.marks + notes.mark(f"{entry.name}: {UNFAIR}"))
     else:
@@ -233,7 +269,8 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
     if all(summary.status == "error" for summary in summaries):
         return Cell(metric.key, "error", marks=notes.mark(*remarks))
     if not known:  # that most methods lack a likelihood needs no note
-        return Cell(metric.key, "cannot", marks=() if metric.family == "likelihood" else notes.mark(*remarks))
+        silent = metric.family == "likelihood" and metric.key != LAPLACE
+        return Cell(metric.key, "cannot", marks=() if silent else notes.mark(*remarks))
     values, fewest = [summary.value for summary in known], min(summary.n for summary in known)
     whole = all(summary.status == "ok" for summary in known)
     shared_truth = not any(truth_of(note) == "encoded" for note in said)

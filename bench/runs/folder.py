@@ -4,7 +4,7 @@ runs/<dataset>/<method>/<run_id>/
   run.json          configuration, data, protocol, provenance, stages, timings, status
   train.csv         stage, step, name, value
   checkpoints/      <stage>.safetensors, and while a stage trains <stage>.<step>.<sha>.pt
-  predictions/<split>/<case>.nii.gz, manifest.csv, likelihood.csv
+  predictions/<split>/<case>.nii.gz, manifest.csv, likelihood.csv, laplace.json
   predictions/<split>/samples/<index>/<case>.nii.gz, manifest.csv, of further samples of all cases
   samples/<split>/<index>/<case>.nii.gz, manifest.csv, of a few cases after `bench study samples`
   previews/  scores.csv  cache/

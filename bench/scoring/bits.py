@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bench.errors import BenchError
 from bench.method import Likelihood
+from bench.metrics import CODES_SHARE, NLL, NLL_OF_CODES
 from bench.scoring.protocol import CaseScore
 from bench.system.csv_files import read_rows, write_rows
 
 FILE_NAME = "likelihood.csv"
 Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NO_LIKELIHOOD = "the method has no likelihood"
+NO_CODES = "the method has no codes"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class CaseLikelihood:
     volume_given_codes_nats: Nats
     codes_given_views_nats: Nats
     voxels: PositiveInt
-    codes: PositiveInt
+    codes: NonNegativeInt  # 0 of a method without
     codes_se: Nats | None = None  # Monte-Carlo standard error of the second part, in nats
 
 
@@ -36,28 +38,45 @@ def nll_bits_per_voxel(likelihood: CaseLikelihood) -> float:
     return nats / (likelihood.voxels * math.log(2.0))
 
 
-def nll_bits_per_code(likelihood: CaseLikelihood) -> float:
-    """−log2 p(codes | views) / codes, ≥ 0, in bits; log2(K) for a uniform guess among K codes."""
+def nll_bits_per_code(likelihood: CaseLikelihood) -> float | None:
+    """−log2 p(codes | views) / codes, ≥ 0, in bits; log2(K) for a uniform guess among K codes. None without codes."""
+    if not likelihood.codes:
+        return None
     return likelihood.codes_given_views_nats / (likelihood.codes * math.log(2.0))
 
 
-def likelihood_scores(likelihood: CaseLikelihood) -> list[CaseScore]:
-    """Return both numbers of one case."""
+def codes_share(likelihood: CaseLikelihood) -> float | None:
+    """−log p(codes | views) in percent of −log p(volume | views), 0 to 100. None without codes, or where nothing costs
+    anything.
+    """
+    nats = likelihood.volume_given_codes_nats + likelihood.codes_given_views_nats
+    return 100 * likelihood.codes_given_views_nats / nats if likelihood.codes and nats else None
+
+
+def likelihood_scores(likelihood: CaseLikelihood, *, share: bool = False) -> list[CaseScore]:
+    """Return the bits of one case a voxel and a code and, with `share`, what percent of them the codes are."""
     note = ""
     if likelihood.codes_se is not None:
         per_voxel = likelihood.codes_se / (likelihood.voxels * math.log(2.0))
         note = f"Monte-Carlo standard error {per_voxel:.3g} bits/voxel"
-    return [
-        CaseScore("3d", "all", "nll_bits_per_voxel", nll_bits_per_voxel(likelihood), note),
-        CaseScore("code", "all", "nll_bits_per_code", nll_bits_per_code(likelihood), note),
+    of_codes = note if likelihood.codes else NO_CODES
+    scores = [
+        CaseScore("3d", "all", NLL, nll_bits_per_voxel(likelihood), note),
+        CaseScore("code", "all", NLL_OF_CODES, nll_bits_per_code(likelihood), of_codes),
     ]
+    if share:
+        percent = codes_share(likelihood)
+        free = "no bits that the codes could have a share of" if likelihood.codes else NO_CODES
+        scores.append(CaseScore("code", "all", CODES_SHARE, percent, free if percent is None else ""))
+    return scores
 
 
-def no_likelihood_scores(reason: str = NO_LIKELIHOOD) -> list[CaseScore]:
-    """Return the same two numbers of a case that has none."""
+def no_likelihood_scores(reason: str = NO_LIKELIHOOD, *, share: bool = False) -> list[CaseScore]:
+    """Return the same numbers of a case that has none."""
+    of_codes = (NLL_OF_CODES, CODES_SHARE) if share else (NLL_OF_CODES,)
     return [
-        CaseScore("3d", "all", "nll_bits_per_voxel", None, reason),
-        CaseScore("code", "all", "nll_bits_per_code", None, reason),
+        CaseScore("3d", "all", NLL, None, reason),
+        *(CaseScore("code", "all", metric, None, reason) for metric in of_codes),
     ]
 
 

@@ -60,6 +60,8 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "high frequencies": 1,  # metrics/spectrum.py
     "projector": 1,  # projector.py
     "1-HU bins": 1,  # likelihood.py
+    "1-HU bins, Laplace": 1,
+    "Laplace fit": 1,  # laplace.py
 }
 _WHOLE = ("mse", "mae", "psnr", "ssim")
 _SLICES = ("mse", "mae", "psnr of slices", "ssim of slices")
@@ -74,11 +76,10 @@ USED = {  # part of a protocol → the versions that its numbers depend on
     "anatomy": ("anatomy", "masks", "mask agreement", "class errors", "high frequencies", "psnr"),
     "likelihood": ("bits", "1-HU bins"),
     "samples": ("samples", "ranks", *_WHOLE),
+    "laplace": ("Laplace fit", "1-HU bins, Laplace"),
     "fidelity": ("sets", "features", "encoder", "stretch", "blur", "baseline", "neighbours"),
 }
-
-
-PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "samples", "fidelity")  # that may be missing
+PARTS = ("projections", "turn", "reprojection", "anatomy", "likelihood", "laplace", "samples", "fidelity")  # or None
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,20 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
+class FittedLaplace:
+    """A Laplace distribution around each predicted voxel, fitted on validation predictions of the same training.
+
+    Location and scale depend on the predicted HU alone, by bins that hold equally many voxels. They are fitted on every
+    second validation case; the number of bins and the least scale are those that give the other cases least bits.
+    """
+
+    bins: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # to choose from
+    cases: int = 24  # the first of the validation split; predicting them is what it costs
+    voxels: int = 2**17  # of each half, spread evenly over it
+    least_scales_hu: tuple[float, ...] = (0.05, 0.25, 1.0, 4.0, 16.0)  # to choose from; no bin is narrower
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """How density, coverage, precision and recall are computed."""
 
@@ -195,7 +210,8 @@ class Protocol:
     turn: Turn | None = None
     reprojection: Reprojection | None = None
     anatomy: Anatomy | None = None
-    likelihood: Literal["1-hu-bins"] | None = None
+    likelihood: Literal["1-hu-bins", "1-hu-bins-and-share"] | None = None  # the latter with the share of the codes
+    laplace: FittedLaplace | None = None
     samples: Samples | None = None
     fidelity: Fidelity | None = None
     quirks: tuple[str, ...] = ()  # what a reader would not expect, a sentence each; explains, and enters no hash

@@ -12,6 +12,7 @@ from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocol import (
     Anatomy,
     Fidelity,
+    FittedLaplace,
     Protocol,
     ReleasedCodediff,
     ReleasedX2ct,
@@ -65,6 +66,7 @@ PAPER_CT_QUIRKS = (
 )
 
 RENDERED = Turn()  # images that methods which render are asked for, whatever protocol their run is first scored under
+FITTED = FittedLaplace()  # for which validation cases are predicted, whatever protocol a run is first scored under
 PAPER = Protocol(
     id="paper-2023",
     truth="encoded",
@@ -99,7 +101,8 @@ PROTOCOLS: dict[str, Protocol] = {
             turn=Turn(images=8),
             reprojection=Reprojection(),
             anatomy=Anatomy(),
-            likelihood="1-hu-bins",
+            likelihood="1-hu-bins-and-share",
+            laplace=FITTED,
             samples=Samples(),
             fidelity=Fidelity(),
         ),
@@ -149,10 +152,11 @@ _TRUTHS = {
     "ct": "the CT",
     "encoded": "the method's own encoding of the CT where its predictions hold one, else the CT; each row says which",
 }
-_LIKELIHOODS = {
-    "1-hu-bins": "−log2 p(volume | views) in 1-HU bins over the window, the outer bins take the tails; per voxel and "
-    "per code, mean over cases"
-}
+_NLL = (
+    "−log2 p(volume | views) in 1-HU bins over the window, the outer bins take the tails; per voxel and per code, mean "
+    "over cases"
+)
+_LIKELIHOODS = {"1-hu-bins": _NLL, "1-hu-bins-and-share": f"{_NLL}; and what percent of it the codes are"}
 
 
 def get_protocol(name: str = DEFAULT) -> Protocol:
@@ -202,6 +206,8 @@ def describe(protocol: Protocol) -> str:
         "NLL": _LIKELIHOODS[protocol.likelihood] if protocol.likelihood else "none",
         **more,
     }
+    if protocol.laplace:
+        lines["Laplace"] = _describe_laplace(protocol.laplace)
     if protocol.projections:
         lines["MIP"] = (
             f"maximum along {', '.join(AXES)} of the volume, each scored as an image: "
@@ -252,6 +258,16 @@ def _describe_distortion(
                 f"{_describe_slices(ssim)}; range {peak:g}",
                 {"psnr_slices": f"{_PSNR} of the integers{_OF_SLICES}; peak {integer_peak:g}"},
             )
+
+
+def _describe_laplace(f: FittedLaplace) -> str:
+    bins, scales = (", ".join(f"{value:g}" for value in values) for values in (f.bins, f.least_scales_hu))
+    return (
+        "−log2 p(volume | prediction) per voxel, in the same bins, of a Laplace distribution around each predicted "
+        "voxel whose location and scale depend on the predicted HU; fitted on every second of the first "
+        f"{f.cases} validation cases ({f.voxels} voxels at most), the number of bins ({bins}) and the least scale "
+        f"({scales} HU) chosen by the others"
+    )
 
 
 def _describe_images(settings: WholeArrays, dimensions: int = 2) -> str:

@@ -16,6 +16,7 @@ import torch
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
+from bench.metrics import METRICS
 from bench.runs.manifest import read_manifest
 from bench.runs.prediction_card import PredictionCard, Unit, join_clipping
 from bench.runs.predictions import (
@@ -31,6 +32,7 @@ from bench.runs.record import Origin, RunRecord
 from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
+from bench.scoring.laplace import NO_FIT, LaplaceFit, no_laplace_score
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.samples import no_sample_scores, score_alone, score_samples
@@ -83,12 +85,14 @@ def score_predictions(
     unit: Unit | PredictionCard = "hu",
     allow_missing: bool = False,
     likelihood_csv: Path | None = None,
+    laplace: LaplaceFit | str = NO_FIT,
     device: torch.device | None = None,
 ) -> list[Score]:
     """Return all rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
-    from `likelihood_csv`, by default the one beside the predictions. Raises BenchError as bench.runs.predictions does.
+    from `likelihood_csv`, by default the one beside the predictions; `laplace` is the distribution around predictions,
+    or why there is none. Raises BenchError as bench.runs.predictions does.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
@@ -115,7 +119,9 @@ def score_predictions(
             kept.save(rows, hashes)
         advance()
     if protocol.likelihood:
-        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
+        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME, protocol)
+    if protocol.laplace:
+        rows += _laplace_rows(make, files, truth, unit, laplace)
     rows += _mean_rows(make, rows, len(truth))
     if protocol.samples and facts.samples == 1 and facts.draws is not False:
         rows += map(make.of_set, no_sample_scores())
@@ -222,15 +228,29 @@ def _case_rows(
     return rows + [make.of_case(case, score) for score in more]
 
 
-def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path) -> list[Score]:
-    likelihoods = read_likelihoods(path)
+def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path, protocol: Protocol) -> list[Score]:
+    likelihoods, share = read_likelihoods(path), protocol.likelihood == "1-hu-bins-and-share"
     missing = [name for name in names if name not in likelihoods]
     if likelihoods and missing:
         raise BenchError(f"{path} has no line for {missing[0]}; it needs one for each predicted case")
     return [
         make.of_case(name, score)
         for name in names
-        for score in (likelihood_scores(likelihoods[name]) if likelihoods else no_likelihood_scores())
+        for score in (
+            likelihood_scores(likelihoods[name], share=share) if likelihoods else no_likelihood_scores(share=share)
+        )
+    ]
+
+
+def _laplace_rows(
+    make: "_RowMaker", files: Mapping[str, Path], truth: Cases, unit: Unit | PredictionCard, fit: LaplaceFit | str
+) -> list[Score]:
+    if isinstance(fit, str):
+        return [make.of_case(name, no_laplace_score(fit)) for name in files]
+    return [
+        make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window))
+        for name, path in files.items()
+        for predicted, _ in (read_prediction(path, truth, name, unit),)
     ]
 
 
@@ -342,7 +362,7 @@ class _KeptRows:
             return  # damaged or of another version: everything is scored anew
         self.others = [row for scope in self.record if scope != self.scope for row in rows[scope]]
         for row in rows[self.scope] if self.scope in self.record else []:
-            if row.level == "case" and not row.metric.startswith("nll_"):
+            if row.level == "case" and METRICS[row.metric].family != "likelihood":
                 self.cases[row.case].append(row)
 
     def of_case(self, case: str, sha256: str) -> list[Score]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.dataset import to_hounsfield, to_unit
 from bench.metrics.ensembles import interval_shares, truth_ranks
 from bench.metrics.stats import LEAST, Estimate, function_of_means
 from bench.projector import AIR_BELOW_HU
 from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, take_first
+from bench.study.runs import StudyRequest, TrainedRun
 from bench.study.sampling import count_samples, draw_samples, put
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed

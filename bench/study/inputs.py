@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.data.cases import fine_volumes
 from bench.errors import UsageError
 from bench.projector import project
 from bench.study.degrade import add_poisson_noise, harden_beam, move_object
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, measure, take_first
+from bench.study.runs import StudyRequest, TrainedRun, measure
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 

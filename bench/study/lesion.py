@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.data.cases import downsample
 from bench.dataset import to_hounsfield
 from bench.errors import UsageError
@@ -24,7 +24,7 @@ from bench.metrics.stats import auroc
 from bench.projector import project
 from bench.study.inputs import fine_cases, replace_views
 from bench.study.points import TRUTH, Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, reconstruct_cases, take_first
+from bench.study.runs import StudyRequest, TrainedRun, reconstruct_cases
 from bench.study.sites import Centre, find_sites, read_sites, take_cases
 from bench.system.progress import Progress
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.data.cases import downsample, fine_volumes
 from bench.data.sources import choose_source
 from bench.dataset import DatasetSpec
@@ -28,7 +28,7 @@ from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
 from bench.study.floors import fit_floors
 from bench.study.inputs import pair_cases, replace_views
 from bench.study.points import MEAN, NEAREST, Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, bound_cases, take_first
+from bench.study.runs import StudyRequest, TrainedRun, bound_cases
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -136,7 +136,7 @@ def _bits(run: TrainedRun, cases: Cases, floors: Mapping[str, TrainedRun], progr
             away = {name: (floor - volumes).double().square().flatten(1).mean(1) for name, floor in made.items()}
             for place, entry in enumerate(bound_cases(run, cases, group)):
                 values["nll_bits_per_voxel"][entry.case] = nll_bits_per_voxel(entry)
-                values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry)
+                values["nll_bits_per_code"][entry.case] = nll_bits_per_code(entry) or 0.0  # a method without codes
                 decoder = entry.volume_given_codes_nats / (entry.voxels * math.log(2.0))
                 values["decoder_bits_per_voxel"][entry.case] = decoder
                 values["distance"][entry.case] = float(away[MEAN][place])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +129,6 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
     run = Run(cases, folder, record.seed, make_accelerator(request.device), progress, config.fit)
     progress.say(f"run {folder.root.name} on {run.accelerator.device}")
     return _load(run, plugin.load(), config, spec)
-
-
-def take_first(cases: Cases, limit: int | None) -> Cases:
-    """Return the first cases of a split."""
-    arrays = ("names", "hounsfield", "line_integrals", "affines")
-    return replace(cases, **{name: getattr(cases, name)[:limit] for name in arrays})
 
 
 def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:

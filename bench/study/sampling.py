@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.cases import Cases
+from bench.cases import Cases, take_first
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.ensembles import expected_best
 from bench.runs.predictions import write_prediction
 from bench.study.points import Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, measure, reconstruct_cases, score_volumes, take_first
+from bench.study.runs import StudyRequest, TrainedRun, measure, reconstruct_cases, score_volumes
 from bench.system.progress import Progress
 
 STEPS = "sampling steps"

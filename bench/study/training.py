@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from bench.cases import take_first
 from bench.data.sources import choose_source
 from bench.dataset import Split
 from bench.errors import BenchError, StoppedError, UsageError
@@ -14,7 +15,7 @@ from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder
 from bench.study.floors import fit_floors
 from bench.study.points import FACTS, Point
-from bench.study.runs import FITTED, StudyRequest, TrainedRun, make_request, measure, open_run, take_first
+from bench.study.runs import FITTED, StudyRequest, TrainedRun, make_request, measure, open_run
 from bench.system.progress import Progress
 
 VIEWS, TRAINING_CASES = "views", "training cases"

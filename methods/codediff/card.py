@@ -130,9 +130,9 @@ class AutoencoderStageConfig(Settings):
 
 
 class LogSigmaConfig(Settings):
-    """Fit of the log-sigma head; the parent work of the released code uses Adam 1e-4 and clips at 0.1."""
+    """Fit of the log-sigma head, `loop.steps` at most; the released code's parent uses Adam 1e-4 and clips at 0.1."""
 
-    loop: Loop = Loop(steps=2000, batch_size=4, gradient_clip=0.1, validate_every=200, keep="best")
+    loop: Loop = Loop(steps=20_000, batch_size=4, gradient_clip=0.1, validate_every=200, keep="best", patience=10)
     learning_rate: PositiveFloat = 1e-4
 
 
@@ -191,7 +191,7 @@ CARD = MethodCard(
     capabilities=frozenset({"volume", "mip", "likelihood", "oracle", "samples"}),
     deviations=(
         "log-sigma head has one channel and is fitted; the released one has 256 and is never trained",
-        "the likelihood bound sees the views; the released function cannot take them",
+        "the likelihood bound sees the views, and is taken at temperature 1; the released function takes no views",
         "one forward pass of the autoencoder serves both updates of a step; the released code repeats it",
         "augmentation never writes into the caller's batch, and its probability follows real logits",
         "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",

@@ -22,7 +22,7 @@ from . import autoregressive, diffusion
 from .autoencoder import VectorQuantisedAutoencoder, split_cases
 from .card import CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
 from .stage_autoencoder import AutoencoderStage
-from .stage_log_sigma import LogSigmaStage, volume_nll
+from .stage_log_sigma import LogSigmaStage, single_precision, volume_nll
 from .stage_prior import PriorStage, encode_views, encode_volumes
 from .transformer import CodeTransformer, TransformerConfig
 
@@ -63,6 +63,10 @@ class CodeDiff(Method):
             LogSigmaStage(self.volume_autoencoder, config.log_sigma, data.window),
             PriorStage(self.transformer, self.volume_autoencoder, self.image_autoencoder, prior),
         ]
+        self.remark = (
+            f"samples are drawn at temperature {config.sampling.temperature:g}; the bound of the likelihood is that of "
+            "temperature 1, and not of the samples"
+        )
         self._seconds: dict[str, list[float]] = {}
 
     def stages(self) -> Sequence[Stage | FittedStage]:
@@ -80,7 +84,8 @@ class CodeDiff(Method):
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
         self._check(views)
         context = self._context(views)
-        codes = encode_volumes(self.volume_autoencoder, volume)
+        with single_precision(volume.device):  # the same codes as those that the volume is given in volume_nll
+            codes = encode_volumes(self.volume_autoencoder, volume)
         hounsfield = to_hounsfield(volume, self.data.window)
         parts = [
             volume_nll(self.volume_autoencoder, few, self.data.window).double().flatten(1).sum(1)

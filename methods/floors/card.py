@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from bench.card import MethodCard, MethodPlugin, Settings
 
@@ -19,6 +19,26 @@ class NearestConfig(Settings):
     """How views are compared."""
 
     compared_side: PositiveInt = 64  # views are averaged down to at most this many pixels a side
+
+
+class VoxelLaplaceConfig(Settings):
+    """What is tried; the validation cases choose."""
+
+    least_scales_hu: tuple[PositiveFloat, ...] = Field(default=(0.25, 1.0, 4.0, 16.0), min_length=1)
+    weights: tuple[NonNegativeFloat, ...] = Field(default=(0.0, 0.25, 1.0, 4.0), min_length=1)
+    """Training cases as many as which the mean over all voxels counts in the scale of each."""
+
+
+class VoxelHistogramConfig(Settings):
+    """What is tried; the validation cases choose."""
+
+    widths_hu: tuple[PositiveInt, ...] = Field(default=(1, 4, 16, 64), min_length=1)  # of a bin
+    weights: tuple[PositiveFloat, ...] = Field(default=(1.0, 4.0, 16.0, 64.0), min_length=1)
+    """Training cases as many as which the values met anywhere count in each histogram."""
+
+
+class XzConfig(Settings):
+    """There is nothing to set."""
 
 
 PRESETS = Path(__file__).with_name("presets.toml")
@@ -55,8 +75,44 @@ NEAREST = MethodCard(
     kind="floor",
     deterministic=True,
 )
+VOXEL_LAPLACE = MethodCard(
+    name="voxel_laplace",
+    title="Laplace a voxel",
+    paper="none: median of the training cases and mean distance from it, voxel by voxel",
+    year=2026,
+    bibtex="",
+    licence_of_original="",
+    capabilities=frozenset({"volume", "mip", "likelihood"}),
+    kind="floor",
+    deterministic=True,
+)
+VOXEL_HISTOGRAM = MethodCard(
+    name="voxel_histogram",
+    title="histogram a voxel",
+    paper="none: what the training cases held, voxel by voxel",
+    year=2026,
+    bibtex="",
+    licence_of_original="",
+    capabilities=frozenset({"volume", "mip", "likelihood"}),
+    kind="floor",
+    deterministic=True,
+)
+XZ = MethodCard(
+    name="xz",
+    title="xz, a lossless coder",
+    paper="none: LZMA2 of the true volume, without any training",
+    year=2026,
+    bibtex="",
+    licence_of_original="",
+    capabilities=frozenset({"volume", "mip", "likelihood", "oracle"}),
+    kind="reference",
+    deterministic=True,
+)
 METHODS = (
     MethodPlugin(BACKPROJECTION, BackProjectionConfig, f"{__package__}.backprojection:BackProjection", PRESETS),
     MethodPlugin(MEAN, MeanConfig, f"{__package__}.mean:MeanVolume", PRESETS),
     MethodPlugin(NEAREST, NearestConfig, f"{__package__}.nearest:NearestCase", PRESETS),
+    MethodPlugin(VOXEL_HISTOGRAM, VoxelHistogramConfig, f"{__package__}.voxelwise:VoxelHistogram", PRESETS),
+    MethodPlugin(VOXEL_LAPLACE, VoxelLaplaceConfig, f"{__package__}.voxelwise:VoxelLaplace", PRESETS),
+    MethodPlugin(XZ, XzConfig, f"{__package__}.coder:Xz", PRESETS),
 )

@@ -58,6 +58,24 @@ class Line(Stage):
         self.seen = state["seen"]
 
 
+class Worsening(Line):
+    """Its validation loss is what is said of each validation."""
+
+    def __init__(self, loop: Loop, losses: list[float], at_step: Callable[[int], None] = lambda step: None) -> None:
+        super().__init__(loop, at_step)
+        self.losses, self.validated = losses, 0
+
+    def validation_loss(self, batch: Tensor) -> Tensor:
+        self.validated += 1
+        return torch.tensor(self.losses[self.validated - 1])
+
+    def state(self) -> dict:
+        return super().state() | {"validated": self.validated}
+
+    def load_state(self, state: dict) -> None:
+        self.seen, self.validated = state["seen"], state["validated"]
+
+
 LOOP = Loop(steps=40, batch_size=3, average_decay=0.9, average_every=2, checkpoint_every=10, gradient_clip=1.0)
 
 
@@ -209,3 +227,38 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
     counts = np.array(list(Counter(epochs).values()))
     assert len(counts) == 24  # all permutations of four cases …
     assert chisquare(counts).pvalue > 1e-3  # … equally often
+
+
+PATIENT = Loop(steps=100, batch_size=7, validate_every=5, keep="best", patience=3, checkpoint_every=1)
+
+
+def test_training_ends_when_validation_stops_falling(tmp_path: Path) -> None:
+    """The lowest of 3, 2, 2, 1, 5, 1, 4 comes fourth, at step 20; three validations later it is over."""
+    losses = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
+    stage = Worsening(PATIENT, losses)
+    record = fit(stage, tmp_path / "whole")["line"]
+    assert record.steps == 35
+    assert stage.validated == len(losses)
+    twenty = Worsening(PATIENT.model_copy(update={"steps": 20}), losses)
+    fit(twenty, tmp_path / "twenty")
+    np.testing.assert_array_equal(weights(stage), weights(twenty))
+
+
+def test_a_resumed_training_ends_where_the_whole_one_does(tmp_path: Path) -> None:
+    def crash(step: int) -> None:
+        if step == 33:
+            raise KeyboardInterrupt
+
+    losses = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
+    with pytest.raises(KeyboardInterrupt):
+        fit(Worsening(PATIENT, losses, crash), tmp_path / "broken")
+    resumed, whole = Worsening(PATIENT, losses), Worsening(PATIENT, losses)
+    assert fit(resumed, tmp_path / "broken")["line"].steps == fit(whole, tmp_path / "whole")["line"].steps == 35
+    np.testing.assert_array_equal(weights(resumed), weights(whole))
+
+
+def test_patience_without_validation_is_refused_and_unused_leaves_hashes_alone() -> None:
+    with pytest.raises(ValueError, match="set validate_every"):
+        Loop(patience=3)
+    assert "patience" not in Loop().model_dump()
+    assert PATIENT.model_dump()["patience"] == 3

@@ -6,23 +6,26 @@ The numbers of version 1 were computed by the code in which settings did not yet
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
 
 from bench.dataset import DatasetCard
-from bench.likelihood import discretised_gaussian_nll
+from bench.likelihood import discretised_gaussian_nll, discretised_laplace_nll
+from bench.runs.predictions import write_prediction
 from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, likelihood_scores
 from bench.scoring.cases import score_case
 from bench.scoring.fidelity import blur, bring_to_scale, draw_baseline, encode, prdc_by_encoder
+from bench.scoring.laplace import LaplaceFit, fit_folder
 from bench.scoring.protocol import VERSIONS, Anatomy, CaseVolumes, Reprojection, Samples, Turn
-from bench.scoring.protocols import PROTOCOLS
+from bench.scoring.protocols import FITTED, PROTOCOLS
 from bench.scoring.samples import score_samples
 from bench.scoring.xrays import draw_images, score_given_views, score_turn, turn_angles
 
-from ..helpers.toy_data import GEOMETRY
+from ..helpers.toy_data import GEOMETRY, make_data
 
 FILE = Path(__file__).parents[1] / "helpers" / "frozen_scores.json"
 FROZEN = json.loads(FILE.read_text())
@@ -104,7 +107,26 @@ def numbers_of_likelihoods() -> dict[str, float | None]:
     scores = likelihood_scores(CaseLikelihood("one", 5000.0, 300.0, voxels=4096, codes=64))
     values, means = torch.tensor([-1000.0, -999.6, 3.4, 1000.0]), torch.tensor([0.02, 0.3, 0.5, 0.97])
     nats = discretised_gaussian_nll(values, means, torch.tensor([-4.0, -9.0, -2.0, 1.0]), (-1000.0, 1000.0))
-    return {s.metric: s.value for s in scores} | {f"nats of voxel {i}": v for i, v in enumerate(nats.tolist())}
+    narrow = discretised_laplace_nll(
+        values, 2000 * means - 1000, torch.tensor([0.3, 7.0, 900.0, 40.0]), (-1000.0, 1000.0)
+    )
+    return {
+        **{score.metric: score.value for score in scores},
+        **{f"nats of voxel {i}": v for i, v in enumerate(nats.tolist())},
+        **{f"nats of voxel {i}, Laplace": v for i, v in enumerate(narrow.tolist())},
+    }
+
+
+def numbers_of_fits() -> dict[str, float | None]:
+    validation = make_data()["validation"]
+    with TemporaryDirectory() as folder:
+        for index, name in enumerate(validation.names):
+            off = 0.9 * validation.truth(name) + 0.1 * wave((16, 16, 16), 0.37, index)
+            write_prediction(Path(folder), name, off, validation, seconds=0.0, seed=0)
+        fit = fit_folder(Path(folder), validation, FITTED, "hu")
+    assert isinstance(fit, LaplaceFit)
+    score = fit.score(validation.hounsfield[0], wave((16, 16, 16), 0.01), validation.card.window)
+    return {score.metric: score.value, **{f"bits of {tried}": bits for tried, bits in fit.bits.items()}}
 
 
 def numbers_of_samples() -> dict[str, float | None]:
@@ -122,6 +144,7 @@ NUMBERS = {
     "features": (numbers_of_features, 1e-3),
     "neighbours": (numbers_of_neighbours, 1e-9),
     "likelihoods": (numbers_of_likelihoods, 1e-5),
+    "fits": (numbers_of_fits, 1e-4),
 }
 
 

@@ -27,7 +27,7 @@ from ..helpers.score_rows import run_line, score
 
 FROZEN = {
     "ct3d-1": "e979df53a593",
-    "ct3d-2": "82c739fd58a7",
+    "ct3d-2": "43a76cccb23d",
     "paper-2023": "7e77801fc416",
     "paper-2023-ct": "32e0a65a5b9f",
     "x2ct-2019": "b3e817c60b6e",
