@@ -1,9 +1,11 @@
 """Organs as masks by threshold and connected components, how two masks agree, and errors by class of voxel."""
 
 import numpy as np
-from scipy.ndimage import binary_erosion, binary_fill_holes, distance_transform_edt, label
+from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects, label
 
 from bench.metrics.settings import Band, BoneSettings, LungSettings, SubjectSettings
+
+IN_SLICE = np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))])  # not across D
 
 
 def find_masks(hounsfield: np.ndarray, voxel_mm: float, settings: SubjectSettings) -> dict[str, np.ndarray]:
@@ -25,7 +27,12 @@ def find_body(hounsfield: np.ndarray, above: float) -> np.ndarray:
 
     Lungs and airways are enclosed, air outside is not.
     """
-    return np.stack([binary_fill_holes(plane) for plane in _largest_parts(hounsfield > above, 1)])
+    part = _largest_parts(hounsfield > above, 1)
+    gaps, _ = label(~part, IN_SLICE)
+    enclosed = np.ones(gaps.max() + 1, bool)  # 0 is the part itself
+    for edge in (gaps[:, 0], gaps[:, -1], gaps[:, :, 0], gaps[:, :, -1]):
+        enclosed[edge[edge > 0]] = False
+    return enclosed[gaps]
 
 
 def find_lungs(hounsfield: np.ndarray, body: np.ndarray, settings: LungSettings) -> np.ndarray:
@@ -41,7 +48,7 @@ def find_lungs(hounsfield: np.ndarray, body: np.ndarray, settings: LungSettings)
 def find_bone(hounsfield: np.ndarray, body: np.ndarray, voxel_mm: float, settings: BoneSettings) -> np.ndarray:
     """The connected parts, of at least `least_ml` (1 ml), of what is denser than `above` HU (200) inside the body."""
     parts, sizes = _label_parts(body & (hounsfield > settings.above))
-    return np.isin(parts, np.flatnonzero(sizes * (voxel_mm / 10) ** 3 >= settings.least_ml))
+    return ((sizes > 0) & (sizes * (voxel_mm / 10) ** 3 >= settings.least_ml))[parts]
 
 
 def class_errors(
@@ -75,7 +82,8 @@ def average_surface_distance(truth: np.ndarray, prediction: np.ndarray, voxel_mm
     """
     if not (truth.any() and prediction.any()):
         return None
-    one, other = (mask & ~binary_erosion(mask) for mask in (truth, prediction))
+    box = find_objects((truth | prediction).astype(np.uint8))[0]
+    one, other = (mask[box] & ~binary_erosion(mask[box]) for mask in (truth, prediction))
     distances = [distance_transform_edt(~to)[of] for of, to in ((one, other), (other, one))]
     return float(np.mean(np.concatenate(distances)) * voxel_mm)
 
@@ -97,5 +105,6 @@ def _label_parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _largest_parts(mask: np.ndarray, count: int, least_share: float = 0.0) -> np.ndarray:
     parts, sizes = _label_parts(mask)
     order = np.argsort(-sizes, kind="stable")[:count]
-    chosen = [number for number in order if sizes[number] and sizes[number] >= least_share * sizes.max()]
-    return np.isin(parts, chosen)
+    chosen = np.zeros(len(sizes), bool)
+    chosen[order] = sizes[order] >= max(1, least_share * sizes.max())
+    return chosen[parts]

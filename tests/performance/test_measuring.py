@@ -26,6 +26,7 @@ from bench.performance.measuring import (
 from bench.performance.report import judge
 from bench.performance.subjects import Request, make_subject
 from bench.plugins.registry import get_dataset
+from bench.scoring import DEFAULT
 from bench.scoring.fidelity import prdc_scores
 from bench.system.csv_files import text_of_rows
 
@@ -171,7 +172,7 @@ def test_curves_grow_until_the_next_point_would_take_too_long(monkeypatch: pytes
     monkeypatch.setattr(measuring, "REPEATS", 3)
     rows = list(measure_growth(Request(), Bench(CPU, 1, 0.1)))
     assert {"growth/project lidc/volume side/32", "growth/project lidc/volume side/64"} <= {row.item for row in rows}
-    assert "growth/score ct3d-1/volume side/256" not in {row.item for row in rows}
+    assert f"growth/score {DEFAULT}/volume side/256" not in {row.item for row in rows}
     assert fit_curves(rows)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bench.cli import run_command
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
@@ -34,11 +35,11 @@ def values(folder: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for all tests; density and coverage by one encoder of small volumes and one draw, to save time."""
-    home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS["ct3d-1"]
+    home, protocol = tmp_path_factory.mktemp("home"), PROTOCOLS[DEFAULT]
     assert protocol.fidelity is not None
     with pytest.MonkeyPatch.context() as patch:
         short = replace(protocol.fidelity, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=32)
-        patch.setitem(PROTOCOLS, "ct3d-1", replace(protocol, fidelity=short))
+        patch.setitem(PROTOCOLS, DEFAULT, replace(protocol, fidelity=short))
         yield home
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from bench.cli import run_command
 from bench.runs.folder import RunFolder
 from bench.runs.manifest import MANIFEST
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import CARRIED, PROTOCOLS
 from bench.scoring.store import load_results
 
@@ -127,14 +128,14 @@ def test_a_record_that_does_not_give_the_name_is_found(key: str, run: Path, comp
 
 
 def test_scores_of_a_protocol_that_has_changed_are_not_called_good(run: Path, complain, monkeypatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], truth="encoded"))
+    monkeypatch.setitem(PROTOCOLS, DEFAULT, replace(PROTOCOLS[DEFAULT], truth="encoded"))
     assert "protocol" in complain(run)
 
 
 def test_a_run_scored_under_an_earlier_hash_of_the_same_definition_passes_and_is_not_made_again(
     run: Path, verify, monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    earlier, today = "1" * 64, PROTOCOLS["ct3d-1"].sha256()
+    earlier, today = "1" * 64, PROTOCOLS[DEFAULT].sha256()
     monkeypatch.setitem(CARRIED, earlier, today)
     for file in (run / "run.json", run / "scores.csv"):
         file.write_text(file.read_text().replace(today, earlier))

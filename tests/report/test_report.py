@@ -29,6 +29,7 @@ from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction, sample_folder, write_prediction
 from bench.runs.record import DataRecord
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
@@ -402,7 +403,7 @@ def test_an_axis_of_one_value_has_a_width() -> None:
 
 
 def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
+    monkeypatch.setitem(PROTOCOLS, DEFAULT, replace(PROTOCOLS[DEFAULT], fidelity=None, turn=None))
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     small = ["--preset", "smoke", "--set", "data.phantoms=[6,2,3]", "--source", "phantom"]
     assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0

@@ -13,6 +13,7 @@ from bench.cli import run_command
 from bench.report.collect import Group, collect_groups
 from bench.report.missing import Places, find_picture_gap, find_spread_gap
 from bench.results.model import read_results
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS
 from bench.system.progress import Progress
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "ct3d-1", replace(PROTOCOLS["ct3d-1"], fidelity=None, turn=None))
+    monkeypatch.setitem(PROTOCOLS, DEFAULT, replace(PROTOCOLS[DEFAULT], fidelity=None, turn=None))
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     out = tmp_path / "report.html"
 
