@@ -9,6 +9,7 @@ from bench.method import Items, Method, Stage
 
 
 class NewMethod(Method):
+    # what it can give stands last; add "samples" where the seeds of a case decide what is reconstructed
     card = MethodCard("new_method", "NewMethod", "none yet", 2026, "", "", frozenset({"volume", "mip"}))
 
     class Config(Settings):  # every value can be set on the command line: --set width=128 --set loop.steps=2000
