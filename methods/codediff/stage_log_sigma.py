@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.likelihood import discretised_gaussian_nll
-from bench.method import Items, Stage, Update
+from bench.method import Items, Stage, Update, full_precision
 
 from .autoencoder import VectorQuantisedAutoencoder
 from .card import LogSigmaConfig
@@ -70,7 +70,7 @@ def volume_nll(autoencoder: VectorQuantisedAutoencoder, hounsfield: Tensor, wind
     with torch.no_grad():
         vectors = autoencoder.encode(((whole - low) / (high - low))[:, None]).vectors
         features = autoencoder.features(vectors).float()
-    with torch.autocast(hounsfield.device.type, enabled=False):  # bfloat16 has means 4 HU off and sigmas 1 % off
+    with full_precision(hounsfield.device):  # bfloat16 has means 4 HU off and sigmas 1 % off
         with torch.no_grad():
             mean = autoencoder.image_of(features)[:, 0]
         log_sigma = autoencoder.log_sigma(features)[:, 0]

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .camera import Camera, exactly
+from bench.method import full_precision
+
+from .camera import Camera
 from .card import Renderer
 
 Query = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -113,7 +115,7 @@ def march(
     near, far = camera.bounds(origins, directions)
     depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
     if gauge is not None:
-        with exactly(origins.device):
+        with full_precision(origins.device):
             origins, directions = origins @ gauge.mT, directions @ gauge.mT
     norm = directions.norm(dim=-1, keepdim=True)
     points = origins[..., None, :] + directions[..., None, :] * depths[..., None]
@@ -131,8 +133,8 @@ def _render(
     return 2 * composite(raw, depths, lengths, sampling.noise).colour - 1
 
 
-def pixel_grid(side: int) -> Tensor:
+def pixel_grid(side: int, device: torch.device | None = None) -> Tensor:
     """Positions (side·side, 2), (column, row), of the pixels of an image, row by row; ±1 are the outer centres."""
-    line = torch.linspace(-1, 1, side)
+    line = torch.linspace(-1, 1, side, device=device)
     rows, columns = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([columns, rows], dim=-1).view(-1, 2)

@@ -12,7 +12,7 @@ from bench.cases import Cases, Views
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.method import Method, Stage
+from bench.method import Method, Stage, full_precision
 from bench.methods.codediff.stage_log_sigma import volume_nll
 from bench.methods.mednerf import render
 from bench.methods.mednerf.camera import match_camera, turn
@@ -118,6 +118,16 @@ def test_a_precision_holds_for_its_block_alone() -> None:
         "tf32": ("high", True, False),
         "bf16": ("highest", False, True),
     }
+
+
+def test_what_does_not_bear_less_is_float32_in_every_precision() -> None:
+    for precision in ("tf32", "bf16"):
+        with set_precision(CPU, precision):
+            with full_precision(CPU):
+                assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+                assert torch.get_float32_matmul_precision() == "highest"
+                assert not torch.backends.cudnn.allow_tf32
+            assert (torch.get_float32_matmul_precision() == "high") == (precision == "tf32")
 
 
 def test_runs_of_different_precision_have_different_names() -> None:
