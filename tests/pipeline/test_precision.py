@@ -25,7 +25,7 @@ from bench.system.device import set_precision
 
 from ..helpers.small_methods import CARD, build
 from ..helpers.toy_data import make_data
-from ..helpers.toy_runs import toy_run
+from ..helpers.toy_runs import toy_record, toy_run
 
 CPU = torch.device("cpu")
 
@@ -137,6 +137,15 @@ def test_runs_of_different_precision_have_different_names() -> None:
     assert resolve(method, spec, "tiny")[0] == configs[0]
     with pytest.raises(UsageError, match="choose fp32, tf32 or bf16"):
         resolve(method, spec, "tiny", ["fit.precision=auto"])
+
+
+@pytest.mark.parametrize(
+    ("precision", "remark"), [("fp32", "of the method"), ("bf16", "of the method; computed in bfloat16")]
+)
+def test_results_tell_in_which_precision_a_run_computed(precision: str, remark: str) -> None:
+    config, _ = resolve(get_method("x2ctgan"), get_dataset("lidc"), "tiny", [f"fit.precision={precision}"])
+    line = toy_record(config=config, remark="of the method").line
+    assert (line.precision, line.remark) == (precision, remark)
 
 
 def test_the_record_of_a_run_whose_device_decided_can_still_be_read() -> None:
