@@ -6,6 +6,7 @@ length instead, which is what an X-ray image is, and serves as an ablation.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -97,13 +98,11 @@ def render(
     computed again in the backward pass instead of being kept.
     """
     rays_at_once = max(1, POINTS_KEPT // (len(latents) * sampling.samples))
-    pieces = list(zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True))
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        parts = [_render(query, latents, camera, piece, sampling, gauge) for piece in pieces]
-    else:
-        parts = [
-            checkpoint(_render, query, latents, camera, piece, sampling, gauge, use_reentrant=False) for piece in pieces
-        ]
+    *earlier, last = zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True)
+    again = partial(checkpoint, _render, use_reentrant=False) if torch.is_grad_enabled() else _render
+    parts = [again(query, latents, camera, piece, sampling, gauge) for piece in earlier]
+    # kept: the backward pass begins with it, and lets it go before another piece is computed again
+    parts.append(_render(query, latents, camera, last, sampling, gauge))
     return torch.cat(parts, dim=1)
 
 
