@@ -6,6 +6,7 @@ group `bench.methods`, or a file given as `--method path/to/file.py:Class`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,6 +19,7 @@ from bench.card import Loop, MethodCard, Settings
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Split
 from bench.errors import UsageError
+from bench.system.device import set_precision
 
 Batch = Any  # what `Stage.batches` yields, collated by torch: tensors, or tuples or dicts of them
 
@@ -138,6 +140,11 @@ class Method(ABC):
     def seconds_by_part(self) -> dict[str, float]:
         """Measured inference seconds a case of each named part, for the table of times; empty when not measured."""
         return {}
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Within it everything is float32 in whatever precision the run is: geometry and likelihoods do not bear less."""
+    return set_precision(device, "fp32")
 
 
 class Items(Dataset):

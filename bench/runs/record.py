@@ -11,6 +11,7 @@ from bench.system.files import digest_of
 Status = Literal["running", "stopped", "failed", "fitted", "predicted", "done"]
 Origin = Literal["builtin", "plugin", "pretrained", "external"]
 PHASES = ("fit", "predict", "score")
+ROUNDED = {"tf32": "computed in TF32", "bf16": "computed in bfloat16"}  # what tables say of precisions but float32
 
 
 class StageRecord(BaseModel):
@@ -118,7 +119,7 @@ class RunRecord(BaseModel):
             predictions_sha256=self.predictions_sha256 or "",
             pretrained_of=self.pretrained_of or "",
             pretrained_sha256=self.pretrained_sha256 or "",
-            remark=self.remark or "",
+            remark="; ".join(said for said in (self.remark, ROUNDED.get(self.config.fit.precision)) if said),
             precision=self.config.fit.precision,
         )
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from bench.cases import Views
 from bench.dataset import DatasetCard, to_hounsfield
 from bench.errors import UsageError
-from bench.method import FittedStage, Likelihood, Method, Stage
+from bench.method import FittedStage, Likelihood, Method, Stage, full_precision
 
 from . import autoregressive, diffusion
 from .autoencoder import VectorQuantisedAutoencoder, split_cases
 from .card import CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
 from .stage_autoencoder import AutoencoderStage
-from .stage_log_sigma import LogSigmaStage, single_precision, volume_nll
+from .stage_log_sigma import LogSigmaStage, volume_nll
 from .stage_prior import PriorStage, encode_views, encode_volumes
 from .transformer import CodeTransformer, TransformerConfig
 
@@ -84,7 +84,7 @@ class CodeDiff(Method):
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
         self._check(views)
         context = self._context(views)
-        with single_precision(volume.device):  # the same codes as those that the volume is given in volume_nll
+        with full_precision(volume.device):  # the same codes as those that the volume is given in volume_nll
             codes = encode_volumes(self.volume_autoencoder, volume)
         hounsfield = to_hounsfield(volume, self.data.window)
         parts = [

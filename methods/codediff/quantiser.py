@@ -8,6 +8,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from bench.errors import UsageError
+from bench.method import full_precision
 
 from .card import Weighting
 
@@ -68,8 +69,8 @@ class VectorQuantiser(nn.Module):
         return F.embedding(codes, self.codebook).movedim(-1, 1)
 
     def forward(self, latents: Tensor) -> Quantised:
-        """Quantise latents (B, D, *latent); in at least float32, under autocast too."""
-        with torch.autocast(latents.device.type, enabled=False):
+        """Quantise latents (B, D, *latent); in at least float32, whatever the precision of the run."""
+        with full_precision(latents.device):
             latents = latents.to(torch.promote_types(latents.dtype, self.codebook.dtype))
             rows = latents.movedim(1, -1)
             codes = nearest_codes(rows.detach().flatten(0, -2), self.codebook.detach()).view(rows.shape[:-1])

@@ -6,8 +6,7 @@ falling. All of it is single precision, whatever the run's is: bf16 rounds a mea
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +18,7 @@ from torch.utils.data import Dataset
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.likelihood import discretised_gaussian_nll
-from bench.method import Items, Stage, Update
+from bench.method import Items, Stage, Update, full_precision
 
 from .autoencoder import VectorQuantisedAutoencoder
 from .card import LogSigmaConfig
@@ -72,7 +71,7 @@ class LogSigmaStage(Stage):
     def _nats_per_voxel(self, split: Split, indices: Sequence[int]) -> Tensor:
         features, mean = (torch.stack(part) for part in zip(*(self._decode(split, i) for i in indices), strict=True))
         hounsfield = torch.stack([self._hounsfield(split, index) for index in indices])
-        with single_precision(self.device):
+        with full_precision(self.device):
             log_sigma = self.autoencoder.log_sigma(features)[:, 0]
         return discretised_gaussian_nll(hounsfield, mean, log_sigma, self.window).mean()
 
@@ -99,7 +98,7 @@ def volume_nll(autoencoder: VectorQuantisedAutoencoder, hounsfield: Tensor, wind
     `hounsfield` is (B, D, H, W), rounded and clipped to the window here.
     """
     features, mean = decode_own_codes(autoencoder, to_whole_unit(hounsfield, window))
-    with single_precision(features.device):
+    with full_precision(features.device):
         log_sigma = autoencoder.log_sigma(features)[:, 0]
     return discretised_gaussian_nll(hounsfield, mean, log_sigma, window)
 
@@ -113,16 +112,6 @@ def to_whole_unit(hounsfield: Tensor, window: tuple[float, float]) -> Tensor:
 @torch.no_grad()
 def decode_own_codes(autoencoder: VectorQuantisedAutoencoder, volume: Tensor) -> tuple[Tensor, Tensor]:
     """Decoder features (B, C, D, H, W) and mean (B, D, H, W) of the codes of volumes (B, D, H, W) in [0, 1]."""
-    with single_precision(volume.device):
+    with full_precision(volume.device):
         features = autoencoder.features(autoencoder.encode(volume[:, None]).vectors)
         return features, autoencoder.image_of(features)[:, 0]
-
-
-@contextmanager
-def single_precision(device: torch.device) -> Iterator[None]:
-    """Within it networks compute in float32: no autocast, and no TF32, whose ten bits are 1 HU of a 1000 HU range."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        if device.type == "cuda":
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        yield

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.dataset import Geometry
+from bench.method import full_precision
 
 from .card import Cameras
 
@@ -62,7 +63,7 @@ class Camera:
         pixels = (positions + 1) / 2 * (side - 1) + (0.5 if self.half_pixel else 0.0)
         plane = (pixels - side / 2) / self.focal(side)
         local = torch.stack([plane[..., 0], -plane[..., 1], -torch.ones_like(plane[..., 0])], dim=-1)
-        with exactly(local.device):
+        with full_precision(local.device):  # in bfloat16 a ray ends voxels beside its place
             directions = torch.einsum("bij,bnj->bni", camera_poses[:, :, :3], local)
         return camera_poses[:, None, :, 3].expand_as(directions), directions
 
@@ -82,11 +83,6 @@ class Camera:
             return box_bounds(origins, directions)
         radius = origins.norm(dim=-1)
         return radius - self.depths[0], radius + self.depths[1]
-
-
-def exactly(device: torch.device) -> torch.autocast:
-    """Within it matrix products stay in float32 under autocast too: in bfloat16 a point is voxels off its place."""
-    return torch.autocast(device.type, enabled=False)
 
 
 def official_camera(geometry: Geometry) -> Camera:

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.cases import Views
+from bench.method import full_precision
 
-from .camera import Camera, exactly, turn, voxel_centres
+from .camera import Camera, turn, voxel_centres
 from .card import InversionConfig
 from .field import COLOURS, RadianceField
 from .losses import Distance, latent_nll, psnr
@@ -112,7 +113,7 @@ class Inversion:
 
     def draw(self, field: RadianceField, latents: Tensor, poses: Tensor, gauge: Tensor, side: int) -> Tensor:
         """Images (B, 3, side, side) in [−1, 1] for latents (B, Z) from poses (B, 3, 4)."""
-        positions = pixel_grid(side).to(poses).expand(len(poses), -1, -1)
+        positions = pixel_grid(side, poses.device).expand(len(poses), -1, -1)
         rays = self.camera.rays(poses, positions, side)
         colours = render(field, latents, self.camera, rays, self.sampling, gauge)
         return colours.mT.reshape(len(poses), COLOURS, side, side)
@@ -130,7 +131,7 @@ class Inversion:
     @torch.no_grad()
     def density(self, tuned: Tuned, points: Tensor) -> Tensor:
         """Density (D, H, W) of a tuned field at points (D, H, W, 3) of the patient's frame."""
-        with exactly(tuned.gauge.device):
+        with full_precision(tuned.gauge.device):
             flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
         parts = [tuned.field.density(part, tuned.latent) for part in flat.split(POINTS_AT_ONCE, dim=1)]
         return torch.cat(parts, dim=1).float().view(points.shape[:-1])

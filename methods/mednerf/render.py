@@ -6,12 +6,15 @@ length instead, which is what an X-ray image is, and serves as an ablation.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .camera import Camera, exactly
+from bench.method import full_precision
+
+from .camera import Camera
 from .card import Renderer
 
 Query = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -95,13 +98,11 @@ def render(
     computed again in the backward pass instead of being kept.
     """
     rays_at_once = max(1, POINTS_KEPT // (len(latents) * sampling.samples))
-    pieces = list(zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True))
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        parts = [_render(query, latents, camera, piece, sampling, gauge) for piece in pieces]
-    else:
-        parts = [
-            checkpoint(_render, query, latents, camera, piece, sampling, gauge, use_reentrant=False) for piece in pieces
-        ]
+    *earlier, last = zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True)
+    again = partial(checkpoint, _render, use_reentrant=False) if torch.is_grad_enabled() else _render
+    parts = [again(query, latents, camera, piece, sampling, gauge) for piece in earlier]
+    # kept: the backward pass begins with it, and lets it go before another piece is computed again
+    parts.append(_render(query, latents, camera, last, sampling, gauge))
     return torch.cat(parts, dim=1)
 
 
@@ -113,7 +114,7 @@ def march(
     near, far = camera.bounds(origins, directions)
     depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
     if gauge is not None:
-        with exactly(origins.device):
+        with full_precision(origins.device):
             origins, directions = origins @ gauge.mT, directions @ gauge.mT
     norm = directions.norm(dim=-1, keepdim=True)
     points = origins[..., None, :] + directions[..., None, :] * depths[..., None]
@@ -131,8 +132,8 @@ def _render(
     return 2 * composite(raw, depths, lengths, sampling.noise).colour - 1
 
 
-def pixel_grid(side: int) -> Tensor:
+def pixel_grid(side: int, device: torch.device | None = None) -> Tensor:
     """Positions (side·side, 2), (column, row), of the pixels of an image, row by row; ±1 are the outer centres."""
-    line = torch.linspace(-1, 1, side)
+    line = torch.linspace(-1, 1, side, device=device)
     rows, columns = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([columns, rows], dim=-1).view(-1, 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -14,9 +15,10 @@ from bench.card import Loop
 from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages
-from bench.pipeline.microbatch import recompute, split
+from bench.pipeline.microbatch import Steps, recompute, split
 from bench.plugins.config import method_settings
 from bench.plugins.registry import discover_methods, get_method
+from bench.system.progress import Progress
 
 from ..helpers.toy_runs import toy_run
 
@@ -187,3 +189,15 @@ def test_what_saves_memory_and_is_not_used_does_not_rename_runs() -> None:
     for name in sorted(discover_methods()[0]):
         dumped = method_settings(get_method(name), "tiny", "lidc").model_dump_json()
         assert "accumulate" not in dumped
+
+
+def test_of_several_processes_one_that_runs_out_of_memory_names_the_setting_that_all_need() -> None:
+    """They wait for each other's gradients, so none can go on in parts alone."""
+
+    def never(network: str, items: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    stage, accelerator = Pair(LOOP, never), SimpleNamespace(num_processes=2, device=torch.device("cpu"))
+    steps = Steps(stage, stage.optimizers(), accelerator, "fp32", Progress(), 1)  # type: ignore[arg-type]
+    with pytest.raises(BenchError, match=r"stage pair ran out of memory at step 3 .*; set its loop.accumulate$"):
+        steps.run(torch.zeros(4, 3, dtype=torch.float64), 3, lambda: None)

@@ -12,7 +12,7 @@ from bench.cases import Cases, Views
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
-from bench.method import Method, Stage
+from bench.method import Method, Stage, full_precision
 from bench.methods.codediff.stage_log_sigma import volume_nll
 from bench.methods.mednerf import render
 from bench.methods.mednerf.camera import match_camera, turn
@@ -25,7 +25,7 @@ from bench.system.device import set_precision
 
 from ..helpers.small_methods import CARD, build
 from ..helpers.toy_data import make_data
-from ..helpers.toy_runs import toy_run
+from ..helpers.toy_runs import toy_record, toy_run
 
 CPU = torch.device("cpu")
 
@@ -120,6 +120,16 @@ def test_a_precision_holds_for_its_block_alone() -> None:
     }
 
 
+def test_what_does_not_bear_less_is_float32_in_every_precision() -> None:
+    for precision in ("tf32", "bf16"):
+        with set_precision(CPU, precision):
+            with full_precision(CPU):
+                assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+                assert torch.get_float32_matmul_precision() == "highest"
+                assert not torch.backends.cudnn.allow_tf32
+            assert (torch.get_float32_matmul_precision() == "high") == (precision == "tf32")
+
+
 def test_runs_of_different_precision_have_different_names() -> None:
     method, spec = get_method("x2ctgan"), get_dataset("lidc")
     configs = [resolve(method, spec, "tiny", [f"fit.precision={p}"])[0] for p in ("fp32", "tf32", "bf16")]
@@ -127,6 +137,15 @@ def test_runs_of_different_precision_have_different_names() -> None:
     assert resolve(method, spec, "tiny")[0] == configs[0]
     with pytest.raises(UsageError, match="choose fp32, tf32 or bf16"):
         resolve(method, spec, "tiny", ["fit.precision=auto"])
+
+
+@pytest.mark.parametrize(
+    ("precision", "remark"), [("fp32", "of the method"), ("bf16", "of the method; computed in bfloat16")]
+)
+def test_results_tell_in_which_precision_a_run_computed(precision: str, remark: str) -> None:
+    config, _ = resolve(get_method("x2ctgan"), get_dataset("lidc"), "tiny", [f"fit.precision={precision}"])
+    line = toy_record(config=config, remark="of the method").line
+    assert (line.precision, line.remark) == (precision, remark)
 
 
 def test_the_record_of_a_run_whose_device_decided_can_still_be_read() -> None:

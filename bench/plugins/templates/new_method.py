@@ -43,7 +43,7 @@ class Training(Stage):
 
     def batches(self, split):  # items of (views (V, h, w), volume (D, H, W)); the harness draws the batches
         cases = self.cases[split]
-        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]))
+        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]), ahead=True)
 
     def optimizers(self):
         return {"adam": torch.optim.Adam(self.networks["network"].parameters(), lr=2e-3)}
