@@ -10,8 +10,12 @@ from bench.cli.options import Check, ResultsDir
 
 def findings(
     out: Annotated[
-        Path, typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> is renewed.")
-    ] = Path("results/FINDINGS.md"),
+        Path | None,
+        typer.Option(
+            help="File whose block between <!-- findings --> and <!-- /findings --> is renewed.",
+            show_default="FINDINGS.md beside the results",
+        ),
+    ] = None,
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
@@ -20,5 +24,6 @@ def findings(
     from bench.results.model import read_results
     from bench.system.generated import refresh
 
+    out = out or results_dir / "FINDINGS.md"
     renew = f"bench findings --out {out} --results-dir {results_dir}"
     typer.echo(refresh(generate_findings(read_results(results_dir), out), renew, check=check))

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
+from bench.cli.options import (
+    LARGEST,
+    Device,
+    GridPreset,
+    Protocol,
+    ResultsDir,
+    RunsDir,
+    Source,
+    Split,
+    Unit,
+    choose_device,
+)
 from bench.cli.usage import check_choices
 
 
@@ -28,7 +39,10 @@ def score(
     split: Split = "test",
     source: Source = "auto",
     seed: Annotated[
-        int | None, typer.Option(help="Seed they were made with; several seeds of a method become one row, with ±.")
+        int | None,
+        typer.Option(
+            min=0, max=LARGEST, help="Seed they were made with; several seeds of a method become one row, with ±."
+        ),
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from bench.errors import BenchError, UsageError
 from bench.pipeline.verify import check_files
-from bench.plugins.config import PLAIN_NAME
+from bench.plugins.config import RUN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
 from bench.scoring.protocols import carry_hash
@@ -178,7 +178,7 @@ def _check_run(folder: RunFolder, file: Path) -> RunRecord:
         record = folder.record()
     except BenchError as error:
         raise BenchError(f"{file}: run.json is damaged: {error}".replace(f"{folder.root}/", "")) from error
-    if record is None or record.status != "done" or not PLAIN_NAME.fullmatch(record.run_id):
+    if record is None or record.status != "done" or not RUN_NAME.fullmatch(record.run_id):
         raise BenchError(f"{file}: run.json is missing or names no finished run that can be stored")
     text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
     for path in sorted(folder.root.rglob("*")):

@@ -13,6 +13,7 @@ from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.fit import Run
+from bench.plugins.guard import check_likelihood, check_tensor
 from bench.runs.manifest import MANIFEST, find_intact
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
 from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
@@ -26,7 +27,7 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
 
     `angles` are those at which the method's own X-ray images are wanted, where it can render any.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
-    output of the wrong shape or with values that are not finite.
+    output that is no tensor of finite numbers of the right shape.
     """
     cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
     likely = "likelihood" in method.card.capabilities
@@ -72,27 +73,22 @@ def _predict_group(method: Method, run: Run, group: Sequence[int], angles: Seque
         made = method.reconstruct_truth(cases.volumes(group).to(device))
     else:
         made = method.reconstruct(views, seeds=seeds)
-    volumes = made.float().cpu()
+    shape, said = cases.hounsfield.shape[1:], f"{method.card.name} returned"
+    volumes = check_tensor(made, names, shape, said)
     seconds = (time.perf_counter() - began) / len(names)
-    expected = (len(names), *cases.hounsfield.shape[1:])
-    if volumes.shape != expected:
-        raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
-    images = _render(method, views, angles, seeds)
+    images = _render(method, cases.views(group).to(device), angles, names, seeds)
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
     if _encodes_truth(method):
-        encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
-        for name, volume in zip(names, encoded, strict=True):
+        encoded = method.reconstruct_truth(cases.volumes(group).to(device))
+        for name, volume in zip(names, check_tensor(encoded, names, shape, f"{said} of the truth"), strict=True):
             write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
     if "likelihood" not in method.card.capabilities:
         return []
-    bound = method.log_likelihood(
-        cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
-    )
-    if bound is None:
-        raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
-    return per_case(names, bound)
+    volumes, views = cases.volumes(group).to(device), cases.views(group).to(device)
+    bound = method.log_likelihood(volumes, views, seeds=[derive_seed(run.seed, "bound", name) for name in names])
+    return per_case(names, check_likelihood(bound, names, f"{method.card.name} says it has a likelihood and returned"))
 
 
 def _encodes_truth(method: Method) -> bool:
@@ -100,12 +96,12 @@ def _encodes_truth(method: Method) -> bool:
     return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
-def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
-    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
+def _render(
+    method: Method, views: Views, angles: Sequence[float], names: Sequence[str], seeds: Sequence[int]
+) -> Tensor | None:
+    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for what is no such tensor."""
     images = method.renders(views, angles, seeds=seeds) if angles and method.card.kind != "ceiling" else None
     if images is None:
         return None
-    expected = (len(seeds), len(angles), *views.images.shape[2:])
-    if images.shape != expected:
-        raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
-    return images.float().cpu()
+    shape = (len(angles), *views.images.shape[2:])
+    return check_tensor(images, names, shape, f"{method.card.name} rendered")

@@ -18,6 +18,7 @@ from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import place_pretrained
 from bench.pipeline.reopen import facts_of
+from bench.plugins.guard import build_method
 from bench.runs.manifest import find_intact, folder_sha256
 from bench.runs.predictions import read_prediction
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
@@ -28,13 +29,16 @@ from bench.scoring.store import put_run, read_run
 from bench.scoring.xrays import turn_angles
 from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
+from bench.system.foreign import keep_random_state
 from bench.system.progress import Progress
 from bench.system.provenance import software
 from bench.system.seeding import seed_everything
+from bench.system.text import describe_error, drop_controls
 
 PREVIEWED = 3  # cases of the test split
 
 
+@keep_random_state()
 def run_one(request: RunRequest, progress: Progress) -> Path:
     """Bring one run to its end (or its phase `only`) and return its folder.
 
@@ -71,17 +75,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
 
 def _build(planned: Plan, run: Run) -> Method:
     """Return the method with its networks. Raises PluginError for what a plug-in raises."""
-    method_class = planned.method.load()
     seed_everything(run.seed, "weights")
-    try:
-        return method_class(planned.settings, run.cases["test"].card)
-    except Exception as error:
-        if isinstance(error, BenchError) or planned.method.builtin:
-            raise
-        raise PluginError(
-            f"{planned.config.method} raised {type(error).__name__}: {error} as it was built; "
-            "run with --debug for the traceback"
-        ) from error
+    return build_method(planned.method, planned.settings, run.cases["test"].card)
 
 
 @contextmanager
@@ -93,16 +88,18 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
         with suppress(BenchError):
             run.folder.update(status="stopped")
         raise
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, GeneratorExit):
+            raise
         traces = run.folder.root / "error.txt"
         with suppress(BenchError):  # on a full disk the first error is the one to tell
-            write_text(traces, traceback.format_exc())
-            run.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-        if isinstance(error, BenchError) or planned.method.builtin:
+            write_text(traces, drop_controls(traceback.format_exc()))
+            run.folder.update(status="failed", error=describe_error(error))
+        if planned.method.builtin or (isinstance(error, BenchError) and not isinstance(error, PluginError)):
             raise
-        raise PluginError(
-            f"{planned.config.method} raised {type(error).__name__}: {error}; the traceback is in {traces}"
-        ) from error
+        reason = describe_error(error)
+        raised = reason if isinstance(error, PluginError) else f"{planned.config.method} raised {reason}"
+        raise PluginError(f"{raised}; the traceback is in {traces}") from error
 
 
 def _is_done(planned: Plan, run: Run) -> bool:

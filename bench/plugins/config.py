@@ -15,6 +15,7 @@ from bench.card import MethodPlugin, Settings
 from bench.dataset import DataConfig, DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.system.files import digest_of
+from bench.system.foreign import Foreign
 
 VARIANT = "variant"  # table of a presets file whose tables are named variants of the method
 EVERY_PRESET = "any"
@@ -28,7 +29,8 @@ class FitConfig(Settings):
 
 
 # of methods and datasets, which name folders and rows; what holds .py would name a file that is run
-PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
+PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+RUN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")  # names of both in one
 
 
 def _check_plain(name: str) -> str:
@@ -77,7 +79,7 @@ def resolve(
         preset=preset,
         data=validate(DataConfig, data, "data."),
         fit=validate(FitConfig, fit, "fit."),
-        options=settings.model_dump(mode="json"),
+        options=Foreign(f"method '{plugin.card.name}': its settings raised", settings.model_dump)(mode="json"),
     )
     return config, settings
 
@@ -87,6 +89,12 @@ def method_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: di
 
     Raises UsageError as `resolve` does, PluginError for a setting without a default.
     """
+    resolve_settings = Foreign(f"method '{plugin.card.name}': its settings raised", _resolve_settings)
+    settings: Settings = resolve_settings(plugin, preset, dataset, changes or {})
+    return settings
+
+
+def _resolve_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: dict[str, Any]) -> Settings:
     try:
         defaults = plugin.config().model_dump()
     except ValidationError as error:
@@ -94,7 +102,7 @@ def method_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: di
         raise PluginError(f"method '{plugin.card.name}': setting '{lacking}' needs a default") from error
     options = merge(defaults, preset_options(plugin.presets, preset, dataset))
     own = {key: value for key, value in variant_changes(plugin, preset).items() if key not in ("data", "fit")}
-    return validate(plugin.config, merge(merge(options, own), changes or {}), "")
+    return validate(plugin.config, merge(merge(options, own), changes), "")
 
 
 def variant_changes(plugin: MethodPlugin, preset: str) -> dict[str, Any]:

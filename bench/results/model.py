@@ -25,7 +25,11 @@ Kind = Literal["method", "floor", "ceiling"]
 Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
-ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
+ORIGINS = {  # said behind a title
+    "external": " (outside predictions)",
+    "pretrained": " (pretrained weights)",
+    "plugin": " (plug-in)",
+}
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
 TRUTHS = {TRUTH_CT: "ct", TRUTH_ENCODED: "encoded"}
 

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +37,6 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
                 file.flush()
                 os.fsync(file.fileno())
                 digest = sha256_of(temporary)
-                os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
             temporary = None
             return digest
@@ -71,9 +71,12 @@ def free_bytes(folder: Path) -> int:
 
 
 def _make_file(path: Path) -> Path:
-    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
-    os.close(descriptor)
-    return Path(name)
+    """A new file beside `path`, whose rights are those that the umask leaves: it becomes `path`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        with suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
 
 
 def _make_and_hold(make: Callable[[], Path]) -> tuple[int, Path]:

@@ -1,4 +1,7 @@
-"""What a scheduler's warning does outside the training loop: it ends the command at once, as a file stays whole."""
+"""What a scheduler's warning does outside the training loop: it ends the command at once, as a file stays whole.
+
+So does Ctrl-C. Both raise in a function of this module, which tells them from what a plug-in raises.
+"""
 
 import os
 import signal
@@ -22,7 +25,9 @@ def stopped_by_warnings() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, _stop) for number in WARNINGS}
+    previous: dict[int, Any] = {number: signal.signal(number, _stop) for number in WARNINGS}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in the background
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     unraisable = sys.unraisablehook
     sys.unraisablehook = partial(_repeat, unraisable)
     try:
@@ -36,6 +41,20 @@ def stopped_by_warnings() -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once: a second one must not disturb what is tidied up
     raise StoppedError(f"stopped by {signal.Signals(number).name}; run again to go on")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Within it Ctrl-C waits, and processes that are started never receive it: who started them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _repeat(otherwise: Callable[[Any], Any], unraisable: Any) -> None:

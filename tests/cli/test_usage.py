@@ -22,7 +22,7 @@ FULL = "run --method mean --dataset lidc"
         (f"{FULL} --set data.size=256", "128"),
         (f"{FULL} --device tpu", "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (f"{FULL} --seeds one", "not 'one'"),
-        (f"{FULL} --seeds ,", "--seeds need at least one"),
+        (f"{FULL} --seeds ,", "--seeds needs at least one"),
         (f"{FULL} --method nearest", "'--method': given 2 times; separate values with commas"),
         (f"{FULL} --seed 0 --seeds 1", "--seeds"),
         ("study shuffle --run a --run b", "'--run': given 2 times"),
