@@ -82,7 +82,7 @@ def score(
     from bench.data.cases import load_preset
     from bench.dataset import format_views
     from bench.pipeline.orientation import find_better_turn
-    from bench.pipeline.reopen import open_stored
+    from bench.pipeline.reopen import mark_scored, open_stored
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
@@ -99,8 +99,8 @@ def score(
         with folder.locked():
             run = open_stored(folder, progress, dataset)
             rows = run.score(chosen_protocol, progress, target)
-            record = folder.update(scored={**run.record.scored, chosen_protocol.id: chosen_protocol.sha256()})
-        put_run(results_dir, record.line, rows)
+            put_run(results_dir, run.record.line, rows)  # before the run says that it is scored
+            folder.write(mark_scored(run.record, chosen_protocol))
         _say(rows, run.facts.run_id, results_dir, progress)
         return
     assert dataset is not None

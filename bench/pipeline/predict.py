@@ -14,9 +14,9 @@ from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.fit import Run
 from bench.plugins.guard import check_likelihood, check_tensor
-from bench.runs.manifest import MANIFEST, find_intact
+from bench.runs.manifest import LIKELIHOOD, MANIFEST, find_intact
 from bench.runs.predictions import ENCODED_TRUTH, write_prediction
-from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
+from bench.scoring.bits import CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.system.seeding import derive_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company
@@ -32,7 +32,7 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
     cases, target, accelerator = run.test, run.folder.predictions(run.split), run.accelerator
     likely = "likelihood" in method.card.capabilities
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
-    present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
+    present, known = set(find_intact(target)), read_likelihoods(target / LIKELIHOOD)
     if _encodes_truth(method):
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
@@ -57,8 +57,8 @@ def predict(method: Method, run: Run, angles: Sequence[float]) -> int:
 
 def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
     with FileLock(target / ".lock"):
-        known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
-        write_likelihoods(target / FILE_NAME, list(known.values()))
+        known = read_likelihoods(target / LIKELIHOOD) | {entry.case: entry for entry in made}
+        write_likelihoods(target / LIKELIHOOD, list(known.values()))
 
 
 @torch.inference_mode()

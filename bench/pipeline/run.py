@@ -13,19 +13,19 @@ from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import Method
 from bench.metrics.distortion import psnr
+from bench.pipeline.finished import check_predictions, is_finished
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict
 from bench.pipeline.pretrained import place_pretrained
-from bench.pipeline.reopen import facts_of
+from bench.pipeline.reopen import facts_of, mark_scored
 from bench.plugins.guard import build_method
-from bench.runs.manifest import find_intact, folder_sha256
+from bench.runs.manifest import beside_sha256, folder_sha256
 from bench.runs.predictions import read_prediction
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
-from bench.runs.weights import weights_intact
-from bench.scoring.protocols import RENDERED, carry_hash
+from bench.scoring.protocols import RENDERED
 from bench.scoring.score import score_predictions
-from bench.scoring.store import put_run, read_run
+from bench.scoring.store import put_run
 from bench.scoring.xrays import turn_angles
 from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
@@ -54,7 +54,7 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         cases = load_dataset(planned.spec, planned.config.data, planned.data.source, task.counted)
     run = Run(cases, planned.folder, request.seed, accelerator, progress, planned.config.fit, request.split)
     method = _build(planned, run)
-    if request.only is None and from_main(_is_done(planned, run)):
+    if request.only is None and from_main(is_finished(run.folder, planned.protocol, request.results_dir)):
         progress.say(f"{planned.run_id} is finished; nothing to do")
         return run.folder.root
     if not accelerator.is_main_process:
@@ -62,6 +62,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         _fit_and_predict(planned, run, method)
         return run.folder.root
     with run.folder.locked():
+        if request.only != "fit" and (earlier := run.folder.record()):
+            check_predictions(run.folder, earlier)
         _begin(planned, run, method)
         accelerator.wait_for_everyone()
         with _recording_failure(planned, run):
@@ -102,19 +104,6 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
         raise PluginError(f"{raised}; the traceback is in {traces}") from error
 
 
-def _is_done(planned: Plan, run: Run) -> bool:
-    """Return whether a run is scored under this very protocol and in the results, and its files are what they were."""
-    record, protocol = run.folder.record(), planned.protocol
-    if record is None or record.status != "done":
-        return False
-    if carry_hash(record.scored.get(protocol.id, "")) != protocol.sha256():
-        return False
-    if read_run(planned.request.results_dir, planned.run_id) is None:
-        return False
-    weights = all(weights_intact(run.folder, name, stage.sha256) for name, stage in record.stages.items())
-    return weights and set(find_intact(run.folder.predictions(run.split))) >= set(run.test.names)
-
-
 def _begin(planned: Plan, run: Run, method: Method) -> None:
     """Write the record as it is when a run begins or goes on."""
     card, weights, earlier = run.test.card, planned.weights, run.folder.record()
@@ -144,7 +133,10 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         remark=method.remark or None,
     )
     if earlier:
-        carried = ("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "predictions_sha256", "finished")
+        carried = (
+            *("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "scored_by", "finished"),
+            *("predictions_sha256", "beside_sha256"),
+        )
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
     if weights:
@@ -167,6 +159,9 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
         if made and main:
             _add_seconds(run, predict=time.monotonic() - began)
             run.folder.update(infer_seconds=method.seconds_by_part())
+        if main:
+            target = run.folder.predictions(run.split)
+            run.folder.update(predictions_sha256=folder_sha256(target), beside_sha256=beside_sha256(target))
     if main and (record := run.folder.record()):
         peak = peak_memory_mib(run.accelerator.device)
         run.folder.update(peak_memory_mib=max(record.peak_memory_mib or 0.0, peak))
@@ -188,14 +183,7 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
             device=run.accelerator.device,
         )
     record = _add_seconds(run, score=time.monotonic() - began)
-    done = record.model_copy(
-        update={
-            "status": "done",
-            "scored": {**record.scored, protocol.id: protocol.sha256()},
-            "predictions_sha256": folder_sha256(predictions),
-            "finished": _now(),
-        }
-    )
+    done = mark_scored(record, protocol).model_copy(update={"status": "done", "finished": _now()})
     put_run(results_dir, done.line, scores)  # before the run counts as done: one that does is not looked at again
     run.folder.write(done)
     run.progress.say(f"done: {run.folder.root}; scores in {results_dir}")

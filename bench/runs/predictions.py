@@ -20,12 +20,12 @@ from nibabel.orientations import io_orientation, ornt_transform
 from bench.cases import Cases
 from bench.dataset import to_hounsfield, to_unit
 from bench.errors import BenchError, UsageError
-from bench.runs.manifest import Prediction, add_to_manifest, has_sha256, read_manifest, renders_file
+from bench.runs.manifest import ENCODED_TRUTH, Prediction, add_to_manifest, has_sha256, read_manifest, renders_file
 from bench.runs.volume_files import SUFFIXES, case_of, open_volume
+from bench.system.arrays import open_array
 from bench.system.files import write_atomic
 
 Unit = Literal["hu", "unit"]
-ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 SHOWN = 5  # names in a message before "and N more"
 
@@ -74,7 +74,7 @@ def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.nda
     path = renders_file(folder, case)
     if not has_sha256(path, entry.renders_sha256):
         raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
-    images = np.load(path)
+    images = open_array(path)
     if images.shape != shape:
         raise BenchError(f"{path} holds images of shape {images.shape}, not {shape}")
     return images

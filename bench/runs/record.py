@@ -79,7 +79,9 @@ class RunRecord(BaseModel):
     infer_seconds: dict[Line, Seconds] = {}  # of a case, by part of the method
     peak_memory_mib: float | None = None
     scored: dict[str, str] = {}  # protocol → its hash
-    predictions_sha256: Line | None = None
+    scored_by: dict[Line, Line] = {}  # protocol → version of the code that scored it
+    predictions_sha256: Line | None = None  # of their manifest
+    beside_sha256: Line | None = None  # of what else they hold: see bench.runs.manifest
     finished: Line | None = None
 
     @property

@@ -18,6 +18,7 @@ from nibabel.spatialimages import HeaderDataError
 from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import RENDERS
+from bench.system.arrays import open_array
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
@@ -55,11 +56,8 @@ def open_volume(path: Path, case_affine: np.ndarray) -> Any:
 
 
 def _open_numpy(path: Path, affine: np.ndarray) -> Any:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise BenchError(f"{path} cannot be read as a plain .npy array: {error}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+    array = open_array(path)
+    if array.dtype.kind not in "iuf":
         raise BenchError(f"{path} is not an array of numbers; save the volume (D, H, W) alone with numpy.save")
     return nib.spatialimages.SpatialImage(array.T, affine)
 

@@ -13,7 +13,6 @@ from bench.method import Likelihood
 from bench.scoring.protocol import CaseScore
 from bench.system.csv_files import read_rows, write_rows
 
-FILE_NAME = "likelihood.csv"
 Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NO_LIKELIHOOD = "the method has no likelihood"
 

@@ -16,10 +16,10 @@ import torch
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
-from bench.runs.manifest import read_manifest
+from bench.runs.manifest import LIKELIHOOD, read_manifest
 from bench.runs.predictions import Unit, check_grid, encoded_truth, find_predictions, read_prediction, read_renders
 from bench.runs.record import Origin, RunRecord
-from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
+from bench.scoring.bits import likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
@@ -97,7 +97,7 @@ def score_predictions(
             kept.save(rows, hashes)
         advance()
     if protocol.likelihood:
-        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME)
+        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / LIKELIHOOD)
     rows += _mean_rows(make, rows, len(truth))
     if plan:
         read = (read_prediction(path, truth, case, unit)[0] for case, path in files.items())
