@@ -20,6 +20,8 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -33,9 +35,18 @@ Capability = Literal["volume", "mip", "likelihood", "oracle"]
 
 
 class Settings(BaseModel):
-    """Base of all configuration: unknown keys are refused, values are checked and frozen."""
+    """Base of all configuration: unknown keys are refused, values are checked and frozen; numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant: Python takes them for 1 and 0."""
+        field = cls.model_fields[info.field_name or ""]
+        if "bool" not in str(field.annotation) and field.annotation is not Any and _holds_truth_value(value):
+            raise ValueError("true and false are no numbers")
+        return value
 
 
 class Loop(Settings):
@@ -138,6 +149,10 @@ class MethodPlugin:
             return found
         attributes = {"__module__": found.__module__, "__doc__": found.__doc__, "card": self.card}
         return type(found.__name__, (found,), attributes)  # of a variant
+
+
+def _holds_truth_value(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_holds_truth_value, value)))
 
 
 def _import_value(module: str, name: str) -> Any:

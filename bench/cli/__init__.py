@@ -34,7 +34,7 @@ from bench.cli import (
 )
 from bench.cli.usage import Application, refused
 from bench.errors import BenchError, StoppedError
-from bench.system.signals import stopped_by_warnings
+from bench.system.signals import INTERRUPTED, stopped_by_warnings
 from bench.system.text import describe_error, plain_line
 
 OUTPUT_FAULTS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)  # of standard output
@@ -106,7 +106,7 @@ def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
     except typer.TyperException as error:
         return refused(error)
     except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted; what is done is kept, and the same command goes on from there", 130)
+        return _say("interrupted; what is done is kept, and the same command goes on from there", INTERRUPTED)
     except StoppedError as stop:
         return _say(str(stop), stop.exit_code)
     except BenchError as error:

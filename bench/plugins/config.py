@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from bench.card import MethodPlugin, Settings
 from bench.dataset import DataConfig, DatasetSpec
@@ -25,7 +25,9 @@ class FitConfig(Settings):
     """How every stage of a run is trained, whatever the method."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
-    workers: int = 0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+    workers: Annotated[int, Field(ge=0, le=1024)] = (
+        0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+    )
 
 
 # of methods and datasets, which name folders and rows; what holds .py would name a file that is run
@@ -195,7 +197,8 @@ def validate(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
             near = get_close_matches(where[-1], known, n=3, cutoff=0.4) or known
             paths = (prefix + ".".join([*where[:-1], name]) for name in near)
             raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(paths)}") from error
-        raise UsageError(f"setting '{key}': {first['msg']} (got {first.get('input')!r})") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"setting '{key}': {reason} (got {first.get('input')!r:.100})") from error
 
 
 def _keys_beside(model: type[Any], where: list[str]) -> list[str]:

@@ -94,6 +94,7 @@ class RunRecord(BaseModel):
     def line(self) -> "RunLine":
         """The run's line in the results."""
         low, high = self.data.window or (None, None)
+        packages = self.provenance.get("packages")
         return RunLine(
             run_id=self.run_id,
             status=self.status,
@@ -117,7 +118,7 @@ class RunRecord(BaseModel):
             **{f"seconds_{phase}": round(s, 1) for phase, s in self.seconds.items() if phase in PHASES},  # type: ignore[arg-type]
             peak_memory_mib=None if self.peak_memory_mib is None else round(self.peak_memory_mib),
             device=str(self.provenance.get("device", "")),
-            torch=str(self.provenance.get("packages", {}).get("torch", "")),
+            torch=str(packages.get("torch", "")) if isinstance(packages, dict) else "",
             finished=self.finished or "",
             predictions_sha256=self.predictions_sha256 or "",
             pretrained_of=self.pretrained_of or "",

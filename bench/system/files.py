@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from bench.errors import BenchError, BusyError
+from bench.system.text import describe_error
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 
@@ -149,11 +150,12 @@ def write_json(path: Path, value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises BenchError, naming the file, when it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
+        reason = describe_error(error)
+        raise BenchError(f"{path} is not readable JSON ({reason}); delete it and run the command again") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from bench.errors import StoppedError
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what schedulers send some time before they kill
+INTERRUPTED = 130  # exit code after Ctrl-C
 LATER = 0.05  # seconds until a lost stop is repeated: finalisers are short
 
 
@@ -35,7 +36,8 @@ def stopped_by_warnings() -> Iterator[None]:
     finally:
         sys.unraisablehook = unraisable
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not _end_at_once:
+                signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -44,7 +46,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _end_at_once)  # stays, as the process is about to end
     raise KeyboardInterrupt
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End without tidying up: every file is whole at any moment, and worker processes end with their parent."""
+    os._exit(INTERRUPTED)
 
 
 @contextmanager
