@@ -122,10 +122,10 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.markup import escape
     from rich.table import Table
 
     from bench.sweep.state import AGAIN
+    from bench.system.text import escape_terminal as escape
 
     table = Table("run", "state", "why", title_justify="left")
     for state in found:

@@ -15,6 +15,9 @@ CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
+# of brackets, colons, dots and ampersands those that make a link, an address or a character
+MARKUP = re.compile(r"[\\`*_|~]|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
+
 
 def drop_controls(text: str) -> str:
     """Return a text without control characters and the sequences they begin; its lines stay."""
@@ -43,6 +46,11 @@ def describe_error(error: BaseException) -> str:
     if not isinstance(error, BenchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return plain_line(text)
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text as Markdown shows it unchanged: no HTML, link, picture, emphasis, code or cell of a table in it."""
+    return MARKUP.sub(r"\\\g<0>", drop_controls(text))
 
 
 def escape_terminal(text: str) -> str:
