@@ -130,7 +130,7 @@ def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, An
 
 def _read_tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"presets {file} cannot be read: {error}") from error
     for name, table in tables.items():

@@ -112,7 +112,10 @@ def method_module(name: str, submodule: str) -> ModuleType | None:
     plugin = get_method(name)
     package = plugin.module if plugin.file.name == "__init__.py" else plugin.module.rpartition(".")[0]
     full = f"{package}.{submodule}"
-    return importlib.import_module(full) if package and importlib.util.find_spec(full) else None
+    if not package or not importlib.util.find_spec(full):
+        return None
+    module: ModuleType = Foreign(f"{full} cannot be imported:", importlib.import_module)(full)
+    return module
 
 
 def _look_up(kind: str, name: str, discovered: tuple[dict[str, Found], dict[str, str]]) -> Found:

@@ -14,9 +14,7 @@ def open_array(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # the header is a line of Python: its parser raises what Python's does
-        raise BenchError(f"{path} cannot be read as a plain .npy array: {describe_error(error)}") from error
-    if not isinstance(array, np.ndarray):
-        raise BenchError(f"{path} is an archive of arrays; save the volume (D, H, W) alone with numpy.save")
-    return array
+        reason = describe_error(error)
+        raise BenchError(f"{path} cannot be read as a plain .npy array, as numpy.save writes one: {reason}") from error
