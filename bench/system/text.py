@@ -15,8 +15,8 @@ CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
-# of brackets, colons, dots and ampersands those that make a link, an address or a character
-MARKUP = re.compile(r"[\\`*_|~]|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
+# of brackets, colons, dots, ampersands and low lines those that make a link, an address, a character or emphasis
+MARKUP = re.compile(r"[\\`*|~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
 
 
 def drop_controls(text: str) -> str:
