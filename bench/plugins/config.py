@@ -25,9 +25,8 @@ class FitConfig(Settings):
     """How every stage of a run is trained, whatever the method."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
-    workers: Annotated[int, Field(ge=0, le=1024)] = (
-        0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
-    )
+    # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
 # of methods and datasets, which name folders and rows; what holds .py would name a file that is run

@@ -76,7 +76,7 @@ def test_help_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "bench", "list"]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
     assert ended.returncode == 1
