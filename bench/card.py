@@ -8,6 +8,7 @@ An installed package offers a MethodPlugin, or the class itself, as an entry poi
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,21 +20,34 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from bench.errors import PluginError
 from bench.system.files import sha256_of
+from bench.system.foreign import Foreign
+from bench.system.text import Line
 
 Capability = Literal["volume", "mip", "likelihood", "oracle", "samples"]
 """What a method can give; samples: the seeds of a case decide what it reconstructs, so that several volumes differ."""
 
 
 class Settings(BaseModel):
-    """Base of all configuration: unknown keys are refused, values are checked and frozen."""
+    """Base of all configuration: unknown keys are refused, values are checked and frozen; numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant: Python takes them for 1 and 0."""
+        field = cls.model_fields[info.field_name or ""]
+        if "bool" not in str(field.annotation) and field.annotation is not Any and _holds_truth_value(value):
+            raise ValueError("true and false are no numbers")
+        return value
 
 
 class Loop(Settings):
@@ -73,8 +87,8 @@ class MethodCard:
     """Who made a method and what it can do."""
 
     name: str
-    title: str
-    paper: str
+    title: Line
+    paper: Line
     year: int
     bibtex: str
     licence_of_original: str
@@ -104,17 +118,14 @@ class MethodPlugin:
     is, and `--method METHOD+NAME` runs them; `what` in [variant.NAME] says in a few words how they differ.
     """
     variant: Mapping[str, Any] = field(default_factory=dict)  # of METHOD+NAME: what it changes, by preset
+    builtin: bool = False  # whether it comes with the harness; said by who finds it
+    code_sha256: str | None = None  # of the bytes that were run, of a class in a file that was named
 
     @property
     def module(self) -> str:
         """The name of the module that the class stands in."""
         source = self.implementation
         return source.partition(":")[0] if isinstance(source, str) else source.__module__
-
-    @property
-    def builtin(self) -> bool:
-        """Whether the method comes with the harness."""
-        return self.module.startswith("bench.methods.")
 
     @property
     def file(self) -> Path:
@@ -129,8 +140,11 @@ class MethodPlugin:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the file that the class stands in; None of a method that comes with the harness."""
-        return None if self.builtin else sha256_of(self.file)
+        """SHA-256 of the file that the class stands in; None of a method that comes with the harness.
+
+        It is taken once: what was loaded stays what it is when the file is edited.
+        """
+        return None if self.builtin else self.code_sha256 or _hash_once(self.file)
 
     def load(self) -> type[Any]:
         """Import the networks and return the class, a bench.method.Method that bears this card.
@@ -139,12 +153,22 @@ class MethodPlugin:
         """
         found = self.implementation
         if isinstance(found, str):
-            try:
-                found = getattr(importlib.import_module(self.module), found.partition(":")[2])
-            except (Exception, SystemExit) as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise PluginError(f"method '{self.card.name}' cannot be imported: {reason}") from error
+            find = Foreign(f"method '{self.card.name}' cannot be imported:", _import_value)
+            found = find(self.module, found.partition(":")[2])
         if getattr(found, "card", None) == self.card:
             return found
         attributes = {"__module__": found.__module__, "__doc__": found.__doc__, "card": self.card}
         return type(found.__name__, (found,), attributes)  # of a variant
+
+
+def _holds_truth_value(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_holds_truth_value, value)))
+
+
+def _import_value(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+@cache
+def _hash_once(path: Path) -> str:
+    return sha256_of(path)

@@ -9,16 +9,21 @@ Conventions (all of the harness):
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
+
+from bench.card import Settings
 
 Split = Literal["train", "validation", "test"]
 Subject = Literal["patient", "bag"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PA_ANGLE = 270.0
 LEFT_LATERAL_ANGLE = 0.0
+Side = Annotated[int, Field(ge=1, le=8192)]
+Angle = Annotated[float, Field(ge=-36000, le=36000)]  # degrees
+PhantomCount = Annotated[int, Field(ge=1, le=1_000_000)]  # from there on two splits would share seeds
 LARGEST_COSINE = 1.001  # of a direction in a file, which is rounded
 
 
@@ -32,15 +37,13 @@ class Geometry:
     grey_scale: float = 1.0  # line integral that is drawn as 1.0; 99.9th percentile of the training views
 
 
-class DataConfig(BaseModel):
+class DataConfig(Settings):
     """Resolution and extent of a preset; the same for all methods, so that their rows can be compared."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: PositiveInt = 128  # voxels a side of the volume
-    image_size: PositiveInt = 256  # pixels a side of a view
-    angles: tuple[float, ...] = Field(default=(PA_ANGLE, LEFT_LATERAL_ANGLE), min_length=1)
-    phantoms: tuple[PositiveInt, PositiveInt, PositiveInt] = (824, 92, 102)  # train, validation, test
+    size: Side = 128  # voxels a side of the volume
+    image_size: Side = 256  # pixels a side of a view
+    angles: tuple[Angle, ...] = Field(default=(PA_ANGLE, LEFT_LATERAL_ANGLE), min_length=1)
+    phantoms: tuple[PhantomCount, PhantomCount, PhantomCount] = (824, 92, 102)  # train, validation, test
     # stored: the X-rays that came with real CTs; left out of the hashes of configurations that do not use them
     views: Literal["projected", "stored"] = Field(default="projected", exclude_if=lambda views: views == "projected")
 

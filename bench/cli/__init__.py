@@ -1,8 +1,11 @@
 """The `bench` command: one thin file a verb. Heavy modules are imported by the verbs, so that `--help` is quick."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +35,11 @@ from bench.cli import (
 )
 from bench.cli.usage import Application, refused
 from bench.errors import BenchError, StoppedError
-from bench.system.signals import stopped_by_warnings
+from bench.system.signals import INTERRUPTED, stopped_by_warnings
+from bench.system.text import describe_error, plain_line
+
+OUTPUT_FAULTS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)  # of standard output
+LONGEST_MESSAGE = 5000  # characters; some name many files
 
 app = Application(
     name="bench",
@@ -96,25 +103,39 @@ def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
     try:
         with stopped_by_warnings():
             result = work()
+        sys.stdout.flush()  # here, where a full disk can still be told
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
     except typer.TyperException as error:
         return refused(error)
     except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted", 130)
+        return _say("interrupted; what is done is kept, and the same command goes on from there", INTERRUPTED)
     except StoppedError as stop:
         return _say(str(stop), stop.exit_code)
     except BenchError as error:
         if debug:
             raise
         return _say(str(error), error.exit_code)
-    except Exception as error:
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # whoever read the output has gone
+            return 1
+        return _say(f"code that is not the harness's asked Python to exit ({stop.code}); nothing after it was done", 1)
+    except BaseException as error:
         if debug:
             raise
-        return _say(f"{type(error).__name__}: {error} (a defect; run again with --debug and report it)", 1)
+        if isinstance(error, OSError) and error.errno in OUTPUT_FAULTS and error.filename is None:
+            _drop_output()
+            return _say(f"the output cannot be written: {error.strerror}; send it elsewhere and try again", 1)
+        return _say(f"{describe_error(error)} (a defect; run again with --debug and report it)", 1)
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to standard output: Python would try once more as it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(line: str, code: int) -> int:
-    print(f"bench: {line}", file=sys.stderr)
+    print(f"bench: {plain_line(line, LONGEST_MESSAGE)}", file=sys.stderr)
     return code

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import Source
 from bench.cli.usage import Application, check_choices
+from bench.system.text import escape_terminal as escape
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
 MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named

@@ -11,9 +11,12 @@ from bench.scoring import PUBLISHED
 
 def findings(
     out: Annotated[
-        Path,
-        typer.Option(help="File whose blocks <!-- findings --> and, where it has it, <!-- studies --> are renewed."),
-    ] = Path("results/FINDINGS.md"),
+        Path | None,
+        typer.Option(
+            help="File whose blocks <!-- findings --> and, where it has it, <!-- studies --> are renewed.",
+            show_default="FINDINGS.md beside the results",
+        ),
+    ] = None,
     readme: Annotated[
         Path | None,
         typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> gets the short form."),
@@ -28,6 +31,7 @@ def findings(
     from bench.study.verdicts import generate_verdicts
     from bench.system.generated import refresh
 
+    out = out or results_dir / "FINDINGS.md"
     renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)

@@ -9,7 +9,9 @@ from bench.cli.options import By, ResultsDir, RunsDir
 
 
 def gallery(
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("results/gallery.png"),
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write.", show_default="gallery.png beside the results")
+    ] = None,
     case: Annotated[int, typer.Option(help="Which test case, by its place in the split.")] = 0,
     by: By = "psnr",
     results_dir: ResultsDir = Path("results"),
@@ -21,6 +23,7 @@ def gallery(
     from bench.results.model import read_results
     from bench.system.progress import Progress
 
+    out = out or results_dir / "gallery.png"
     groups = collect_groups(read_results(results_dir), runs_dir, by, Progress())
     names = draw_gallery(out, groups, case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

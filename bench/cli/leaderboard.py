@@ -10,7 +10,9 @@ from bench.cli.options import By, Check, ResultsDir
 
 def leaderboard(
     by: By = "psnr",
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("results/leaderboard.md"),
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="leaderboard.md beside the results")
+    ] = None,
     readme: Annotated[
         Path | None,
         typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed too."),
@@ -23,6 +25,7 @@ def leaderboard(
     from bench.results.model import read_results
     from bench.system.generated import refresh
 
+    out = out or results_dir / "leaderboard.md"
     renew = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     typer.echo(refresh(generate_leaderboard(read_results(results_dir), by, out, readme), renew, check=check))

@@ -16,33 +16,41 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
+    from bench.errors import BenchError
     from bench.plugins.registry import discover_datasets, discover_methods, variants_of
+    from bench.runs.folder import RunFolder
     from bench.scoring.protocols import PROTOCOLS
+    from bench.system.text import escape_terminal as escape
 
     console = Console()
     methods, broken_methods = discover_methods()
     datasets, broken_datasets = discover_datasets()
     table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
     for name, plugin in sorted(methods.items()):
-        table.add_row(name, plugin.card.kind, plugin.card.title, str(plugin.card.year))
+        whose = "" if plugin.builtin else ", plug-in"
+        table.add_row(name, f"{plugin.card.kind}{whose}", escape(plugin.card.title), str(plugin.card.year))
         for variant, other in variants_of(plugin).items():
-            table.add_row(variant, "variant", other.card.title, "")
+            table.add_row(variant, f"variant{whose}", escape(other.card.title), "")
     console.print(table)
     table = Table("name", "what", "presets (volume / image)", title="Datasets", title_justify="left")
     for name, spec in sorted(datasets.items()):
         presets = ", ".join(f"{key} ({value.size}³ / {value.image_size}²)" for key, value in spec.presets.items())
-        table.add_row(name, spec.title, presets)
+        table.add_row(name, escape(spec.title), escape(presets))
     console.print(table)
     console.print(f"Protocols: {', '.join(PROTOCOLS)}")
     runs = sorted(runs_dir.glob("*/*/*/run.json"))
     if runs:
         table = Table("run", "status", "source", title=f"Runs in {runs_dir}", title_justify="left")
         for file in runs:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            table.add_row(file.parent.name, record.get("status", "?"), record.get("data", {}).get("source", "?"))
+            try:
+                record = RunFolder(file.parent).record()
+            except BenchError as error:
+                table.add_row(escape(file.parent.name), "damaged", escape(str(error)))
+            else:
+                table.add_row(escape(file.parent.name), *(record.status, record.data.source) if record else ("", ""))
         console.print(table)
     for name, reason in {**broken_methods, **broken_datasets}.items():
-        console.print(f"cannot be imported: {name}: {reason}", markup=False)
+        console.print(f"left out: {escape(name)}: {escape(reason)}", soft_wrap=True, highlight=False)
 
 
 def show(
@@ -56,6 +64,7 @@ def show(
     from bench.errors import unknown_name
     from bench.plugins.registry import discover_datasets, discover_methods, variants_of
     from bench.scoring.protocols import PROTOCOLS, describe
+    from bench.system.text import drop_controls
 
     console = Console()
     methods, _ = discover_methods()
@@ -70,7 +79,7 @@ def show(
     elif name in PROTOCOLS:
         text = describe(PROTOCOLS[name])
     elif name in runs:
-        text = runs[name].read_text(encoding="utf-8")
+        text = drop_controls(runs[name].read_text("utf-8", errors="replace"))
     else:
         raise unknown_name("name", name, [*methods, *datasets, *PROTOCOLS, *runs])
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """What several verbs share: options of one name and one meaning, lists in one, and where tables are printed."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 from bench.errors import UsageError
 
+LARGEST = 2**63 - 1  # seed, as PyTorch takes it
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")]
@@ -43,17 +45,23 @@ OnlySource = Annotated[Literal["real", "phantom"] | None, typer.Option(help="Onl
 OnlySplit = Annotated[str | None, typer.Option(help="Only this split.")]
 
 
-def parse_list(text: str) -> list[str]:
-    """Return the parts of a comma list, empty ones left out."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+def parse_list(text: str | None, option: str) -> list[str]:
+    """Return the parts of a comma list, none where the option was left out.
+
+    Raises UsageError, naming the option, for a list without a part.
+    """
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not parts:
+        raise UsageError(f"{option} needs at least one name or number; leave it out, or see `bench list`")
+    return parts
 
 
-def parse_numbers(text: str, option: str) -> list[int]:
-    """Return the whole numbers of a comma list. Raises UsageError, naming the option, for anything else."""
-    try:
-        return [int(part) for part in parse_list(text)]
-    except ValueError as error:
-        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text}'") from error
+def parse_numbers(text: str | None, option: str) -> list[int]:
+    """Return the whole numbers from 0 of a comma list. Raises UsageError, naming the option, for anything else."""
+    parts = parse_list(text, option)
+    if not all(re.fullmatch(r"\+?[0-9]{1,19}", part) and int(part) <= LARGEST for part in parts):
+        raise UsageError(f"{option} takes whole numbers from 0 to {LARGEST}, separated by commas, not '{text}'")
+    return [int(part) for part in parts]
 
 
 def choose_device(name: str) -> Any:

@@ -11,15 +11,16 @@ from bench.cli.usage import check_choices
 
 def performance(
     only: Annotated[
-        str, typer.Option(help="Items, comma list: loop, step, sampling, growth, estimate, memory; all when left out.")
-    ] = "",
-    method: Annotated[str, typer.Option(help="Method or comma list; all when left out.")] = "",
+        str | None,
+        typer.Option(help="Items, comma list: loop, step, sampling, growth, estimate, memory; all when left out."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Method or comma list; all when left out.")] = None,
     dataset: Annotated[str, typer.Option(help="Dataset whose sizes are taken.")] = "lidc",
     preset: Annotated[str, typer.Option(help="Preset of networks and sizes.")] = "tiny",
     run: Annotated[str, typer.Option(help="Id of a trained run, whose samples are judged as well as timed.")] = "",
     cases: Annotated[int, typer.Option(min=3, help="Test cases of that run.")] = 48,
-    steps: Annotated[str, typer.Option(help="Numbers of sampling steps, comma list.")] = "",
-    stage: Annotated[str, typer.Option(help="Stages that are measured, comma list; all when left out.")] = "",
+    steps: Annotated[str | None, typer.Option(help="Numbers of sampling steps, comma list.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Stages that are measured, comma list; all when left out.")] = None,
     batch: Annotated[int, typer.Option(min=0, help="Cut the batches of steps to so many cases; 0 does not.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="Roughly how long all of it may take.")] = 900.0,
@@ -38,7 +39,7 @@ def performance(
     measured and what extrapolated. Rows of items that are measured again are replaced, all others stay and are printed
     too.
     """
-    methods, numbers = parse_list(method), parse_numbers(steps, "--steps")
+    methods, numbers = parse_list(method, "--method"), parse_numbers(steps, "--steps")
     check_choices(methods, [dataset], [preset])
 
     from rich.console import Console
@@ -52,13 +53,13 @@ def performance(
     if readme is not None:
         find_stale([Generated(readme, "", BLOCK)])  # refuses a file without the marks before anything is measured
     request = Request(
-        only=tuple(parse_list(only)),
+        only=tuple(parse_list(only, "--only")),
         methods=tuple(methods),
         dataset=dataset,
         preset=preset,
         run=run,
         cases=cases,
-        stages=tuple(parse_list(stage)),
+        stages=tuple(parse_list(stage, "--stage")),
         batch=batch,
         steps=tuple(numbers),
         device=device,

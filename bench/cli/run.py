@@ -51,18 +51,17 @@ def run(
     """
     from bench.errors import BenchError, BusyError, UsageError
 
-    methods, datasets = parse_list(method), parse_list(dataset)
+    methods, datasets = parse_list(method, "--method"), parse_list(dataset, "--dataset")
     grid = list(product(methods, datasets, parse_numbers(seeds, "--seeds")))
-    if not grid:
-        raise UsageError("--method, --dataset and --seeds need at least one name or number each; see `bench list`")
     alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
     check_choices(methods, datasets, [preset], protocol, [set_] if alone else [])
 
     from bench.distributed import is_main, process_count  # with PyTorch
-    from bench.pipeline.failures import forget_failure, one_line, record_failure
+    from bench.pipeline.failures import forget_failure, record_failure
     from bench.pipeline.plan import RunRequest
     from bench.pipeline.run import run_one
     from bench.system.progress import Progress
+    from bench.system.text import describe_error
 
     choose_device(device)  # once, before any run can fail of it
     progress = Progress()
@@ -93,7 +92,7 @@ def run(
                     record_failure(request, error)
             if alone or process_count() > 1:  # the other processes may be elsewhere in this run
                 raise
-            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {one_line(error)}")
+            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {describe_error(error)}")
             progress.say(f"failed: {failed[-1]}")
         else:
             if is_main():

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Device, GridPreset, Protocol, ResultsDir, RunsDir, Source, Split, Unit, choose_device
+from bench.cli.options import (
+    LARGEST,
+    Device,
+    GridPreset,
+    Protocol,
+    ResultsDir,
+    RunsDir,
+    Source,
+    Split,
+    Unit,
+    choose_device,
+)
 from bench.cli.usage import check_choices
 from bench.scoring import DEFAULT
 
@@ -31,7 +42,10 @@ def score(
     split: Split = "test",
     source: Source = "auto",
     seed: Annotated[
-        int | None, typer.Option(help="Seed they were made with; several seeds of a method become one row, with ±.")
+        int | None,
+        typer.Option(
+            min=0, max=LARGEST, help="Seed they were made with; several seeds of a method become one row, with ±."
+        ),
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there; the summary is marked partial.")
@@ -92,7 +106,7 @@ def score(
 
     from bench.data.cases import load_preset
     from bench.dataset import format_views
-    from bench.pipeline.reopen import open_stored
+    from bench.pipeline.reopen import mark_scored, open_stored
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
@@ -114,8 +128,8 @@ def score(
         with folder.locked():
             run = open_stored(folder, progress, dataset)
             rows = run.score(chosen_protocol, progress, target)
-            record = folder.update(scored={**run.record.scored, chosen_protocol.id: chosen_protocol.sha256()})
-        put_run(results_dir, record.line, rows)
+            put_run(results_dir, run.record.line, rows)  # before the run says that it is scored
+            folder.write(mark_scored(run.record, chosen_protocol))
         _say(rows, run.facts.run_id, results_dir, progress)
         return
     assert dataset is not None

@@ -17,15 +17,17 @@ def study(
             help="views, shuffle, misalign, angle, lesion, noise, steps, samples, calibration, ood or train-size.",
         ),
     ],
-    method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = "",
-    run: Annotated[str, typer.Option(help="Id of a finished run, or comma list, in place of method and seed.")] = "",
+    method: Annotated[str | None, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Id of a finished run, or comma list, in place of method and seed.")
+    ] = None,
     dataset: Annotated[str, typer.Option(help="Dataset.")] = "lidc",
     preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
     seeds: Seeds = "0",
     values: Annotated[
-        str,
+        str | None,
         typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases, diameters."),
-    ] = "",
+    ] = None,
     setting: Annotated[str, typer.Option(help="Setting that the study `steps` varies.")] = "sampling.steps",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting of the runs: key=value.")] = [],  # noqa: B006
     sites: Annotated[
@@ -45,7 +47,7 @@ def study(
     mean training volume and the nearest training case stand beside them all, fitted by the study itself.
     """
     methods, numbers, chosen_values = (
-        parse_list(method),
+        parse_list(method, "--method"),
         parse_numbers(seeds, "--seeds"),
         parse_numbers(values, "--values"),
     )
@@ -68,7 +70,7 @@ def study(
         dataset=dataset,
         preset=preset,
         seeds=tuple(numbers),
-        run_ids=tuple(parse_list(run)),
+        run_ids=tuple(parse_list(run, "--run")),
         overrides=tuple(set_),
         values=tuple(chosen_values),
         setting=setting,

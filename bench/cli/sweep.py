@@ -27,8 +27,8 @@ def sweep(
     what: Annotated[
         Literal["run", "status"], typer.Argument(help="status: what ran, what failed and why, and how to retry.")
     ] = "run",
-    method: Annotated[str, typer.Option(help="Method or comma list. See `bench list`.")] = "",
-    dataset: Annotated[str, typer.Option(help="Dataset or comma list.")] = "",
+    method: Annotated[str | None, typer.Option(help="Method or comma list. See `bench list`.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset or comma list.")] = None,
     preset: Annotated[str, typer.Option(help="Preset or comma list.")] = "tiny",
     seeds: Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="A setting of every job: key=value. Repeatable.")] = [],  # noqa: B006
@@ -62,11 +62,11 @@ def sweep(
     from bench.errors import UsageError
     from bench.plugins.config import parse_variations
 
-    chosen = what == "run" or bool(method)  # else the sweep that was started last is meant
+    chosen = what == "run" or method is not None  # else the sweep that was started last is meant
     methods, datasets, presets, numbers = (
-        parse_list(method),
-        parse_list(dataset),
-        parse_list(preset),
+        parse_list(method, "--method"),
+        parse_list(dataset, "--dataset"),
+        parse_list(preset, "--preset"),
         parse_numbers(seeds, "--seeds"),
     )
     if chosen:
@@ -134,10 +134,10 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.markup import escape
     from rich.table import Table
 
     from bench.sweep.state import AGAIN
+    from bench.system.text import escape_terminal as escape
 
     table = Table("run", "state", "why", title_justify="left")
     for state in found:

@@ -25,13 +25,13 @@ def verify(
     folder = require_run(run, runs_dir)
 
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from bench.errors import BenchError
     from bench.pipeline.fit import make_accelerator
     from bench.pipeline.verify import verify_run
     from bench.system.progress import Progress
+    from bench.system.text import escape_terminal as escape
 
     console = Console()
     findings = verify_run(folder, results_dir, Progress(console), make_accelerator(device).device)

@@ -13,6 +13,7 @@ from bench.data.store import store_folder
 from bench.dataset import SPLITS, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.system.files import write_text
+from bench.system.text import describe_error, plain_line
 
 NAMES = ("case", "patient")  # what a list may go by
 
@@ -59,10 +60,7 @@ def assign_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[st
 
 def keep_split_file(dataset: str, path: Path) -> None:
     """Check a list and keep it in the store. Raises UsageError, naming file and line, when it cannot be used."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path} ({error}); name a CSV file with the columns case and split") from error
+    text = _read(path)
     _parse(text, path)
     write_text(_path(dataset), text)
 
@@ -70,26 +68,43 @@ def keep_split_file(dataset: str, path: Path) -> None:
 def own_split(dataset: str) -> OwnSplit | None:
     """Return the list in the store, or None."""
     path = _path(dataset)
-    return _parse(path.read_text(encoding="utf-8"), path) if path.is_file() else None
+    return _parse(_read(path), path) if path.is_file() else None
 
 
 def _path(dataset: str) -> Path:
     return store_folder(dataset) / "splits.csv"
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = describe_error(error)
+        raise UsageError(f"cannot read {path} ({reason}); name a CSV file with the columns case and split") from error
+
+
 def _parse(text: str, path: Path) -> OwnSplit:
-    rows = csv.DictReader(io.StringIO(text))
+    """Return the list in a text. Raises UsageError, naming file and line, for what is none."""
+    try:
+        return _parse_rows(csv.DictReader(io.StringIO(text), strict=True), path)
+    except csv.Error as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from error
+
+
+def _parse_rows(rows: csv.DictReader, path: Path) -> OwnSplit:
     columns = rows.fieldnames or []
     by = next((name for name in NAMES if name in columns), None)
     if by is None or "split" not in columns:
-        raise UsageError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs case (or patient) and split")
+        there = plain_line(", ".join(columns), 200) or "none"
+        raise UsageError(f"{path} has the columns {there}; it needs case (or patient) and split, separated by commas")
     entries: dict[str, Split] = {}
     for row in rows:
         name, split = (row[by] or "").strip(), (row["split"] or "").strip()
         if split == "unused":  # as `bench data export` writes it
             continue
         if split not in SPLITS or not name:
-            raise UsageError(f"{path}, line {rows.line_num}: '{split}' of '{name}' is none of {', '.join(SPLITS)}")
+            stated = f"'{plain_line(split, 99)}' of '{plain_line(name, 99)}'"
+            raise UsageError(f"{path}, line {rows.line_num}: {stated} is none of {', '.join(SPLITS)}")
         if entries.setdefault(name, split) != split:
             raise UsageError(f"{path}, line {rows.line_num}: {name} is in {entries[name]} and {split}; keep one")
     return OwnSplit(by, entries)

@@ -24,9 +24,9 @@ RECORDS = TypeAdapter(list[PreparedCase])
 
 
 def data_root() -> Path:
-    """Return $BENCH_DATA, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ct-from-views-bench"
-    return Path(os.environ.get("BENCH_DATA", default))
+    """Return $BENCH_DATA, or the user's cache folder where that is not set or empty."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("BENCH_DATA") or cache / "ct-from-views-bench")
 
 
 def store_folder(dataset: str) -> Path:

@@ -12,6 +12,7 @@ from bench.performance.measuring import Row, read_rows
 from bench.performance.subjects import find_offer, list_methods
 from bench.pictures.drawing import save_figure
 from bench.system.generated import Generated
+from bench.system.text import escape_markdown
 
 PICTURE, TABLES = "performance.png", "performance.md"
 BLOCK = "performance"
@@ -144,5 +145,5 @@ def format_cells(row: Row) -> tuple[str, ...]:
 
 
 def _tabulate(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[escape_markdown(cell) for cell in line] for line in lines]
     return tabulate(escaped, heads, tablefmt="pipe", disable_numparse=True)

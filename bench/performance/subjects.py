@@ -29,6 +29,7 @@ from bench.dataset import DatasetCard, DatasetSpec, Split, is_mirrored
 from bench.method import Batch, Method, Stage, Update
 from bench.pipeline.microbatch import to_device
 from bench.plugins.config import method_settings
+from bench.plugins.guard import build_method
 from bench.plugins.registry import discover_methods, get_dataset, get_method, method_module
 from bench.system.seeding import derive_seed
 
@@ -136,7 +137,7 @@ def make_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device
     splits: tuple[Split, ...] = ("train", "validation", "test")
     cases = {split: Cases(card, split, (f"random-{split}",), volume, views, np.eye(4)[None]) for split in splits}
     torch.manual_seed(SEED)
-    method = plugin.load()(method_settings(plugin, preset, spec.name), card)
+    method = build_method(plugin, method_settings(plugin, preset, spec.name), card)
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(device).eval()

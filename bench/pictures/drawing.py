@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -20,6 +21,7 @@ PALETTE = (  # on white and on black: Okabe and Ito, Color Universal Design, 200
 )
 MARKERS = "os^DvP*X"  # one more than colours, so that names beyond the last colour differ by their marker
 LEAST_TICKS = 3
+mpl.rcParams["text.parse_math"] = False  # a $ in a title of the user's is a $
 
 
 def looks_of(names: Iterable[str]) -> dict[str, int]:

@@ -14,25 +14,27 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from bench.errors import BenchError, UsageError
 from bench.pipeline.verify import check_files
-from bench.plugins.config import PLAIN_NAME
+from bench.plugins.config import RUN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
 from bench.scoring import laplace
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
+from bench.system.arrays import open_array
 from bench.system.csv_files import is_formula, text_of_rows
 from bench.system.files import sha256_of, temporary_folder, write_atomic, writing
+from bench.system.text import describe_error
 
 VERSION = 1
 UNPACKED = ".import-"  # begins the name of a folder that an archive is unpacked to before it is checked
@@ -110,6 +112,9 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         except BaseException:
             if new:
                 shutil.rmtree(target.root)
+                for parent in (target.root.parent, target.root.parent.parent):
+                    with suppress(OSError):  # it holds other runs
+                        parent.rmdir()
             raise
         return target, new
 
@@ -180,9 +185,12 @@ def _check_run(folder: RunFolder, file: Path) -> RunRecord:
         record = folder.record()
     except BenchError as error:
         raise BenchError(f"{file}: run.json is damaged: {error}".replace(f"{folder.root}/", "")) from error
-    if record is None or record.status != "done" or not PLAIN_NAME.fullmatch(record.run_id):
+    if record is None or record.status != "done" or not RUN_NAME.fullmatch(record.run_id):
         raise BenchError(f"{file}: run.json is missing or names no finished run that can be stored")
-    text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
+    try:
+        text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
+    except (ValidationError, BenchError) as error:
+        raise BenchError(f"{file}: run.json cannot stand in the results: {describe_error(error)}") from error
     for path in sorted(folder.root.rglob("*")):
         if path.is_file():
             _check_kind(path, path.relative_to(folder.root).as_posix(), record.config.data.size, file)
@@ -206,7 +214,7 @@ def _check_kind(path: Path, name: str, size: int, file: Path) -> None:
             with safe_open(path, "pt") as tensors:
                 tensors.keys()
         elif path.suffix == ".npy":
-            np.load(path, mmap_mode="r", allow_pickle=False)
+            open_array(path)
         elif path.suffix == ".gz":
             _check_nifti(path, NIFTI_HEADER + 4 * size**3)
         elif path.name == laplace.FILE_NAME:

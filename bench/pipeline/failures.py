@@ -20,20 +20,15 @@ from bench.scoring.store import drop_run, put_run
 from bench.system.csv_files import escape_cell
 from bench.system.files import digest_of
 from bench.system.provenance import code_version
+from bench.system.text import describe_error
 
 SHOWN: tuple[tuple[Space, str], ...] = (("3d", "all"), ("mip", "mean"), ("drr", "heldout"))  # of a method's PSNR
 CHOICES = ("protocol", "source", "split", "from_pretrained")  # that make another request, and its id does not show
 
 
-def one_line(error: BaseException) -> str:
-    """Return what went wrong, in one line; the kind of an error that is not one of ours comes first."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
-
-
-def record_failure(request: RunRequest, error: Exception) -> None:
+def record_failure(request: RunRequest, error: BaseException) -> None:
     """Enter a run that failed in the results: its line and, where its data can be loaded, an error for its scores."""
-    reason, card = one_line(error), _card(request)
+    reason, card = describe_error(error), _card(request)
     method, origin = _name_and_origin(request.method)
     line = RunLine(
         run_id=_failure_id(request),
@@ -103,7 +98,7 @@ def _name_and_origin(method: str) -> tuple[str, Origin]:
 def _label(reference: str) -> str:
     """A name for what may not even be importable: `mine` of path/to/mine.py:Mine."""
     path = reference.partition(":")[0] if ".py" in reference else reference
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).name.removesuffix(".py"))
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).name.removesuffix(".py"))[:64]
 
 
 def _card(request: RunRequest) -> DatasetCard | None:

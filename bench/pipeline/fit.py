@@ -310,6 +310,7 @@ class _Training:
 
     def save(self, folder: RunFolder, step: int, seconds: float) -> None:
         state = {
+            "of": _identify(folder),
             "step": step,
             "seconds": seconds,
             "after": self.after,
@@ -329,6 +330,9 @@ class _Training:
             progress.say(f"checkpoint {name} is damaged: it is not used")
         if state is None or state["after"] != self.after:
             return 0, 0.0
+        if state.get("of") != _identify(folder):
+            progress.say(f"the checkpoint of {self.stage.name} is of another run: it is not used")
+            return 0, 0.0
         for name, network in self.stage.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
@@ -340,6 +344,12 @@ class _Training:
         self.parts = max(self.parts, state.get("parts", 1))
         progress.say(f"{self.stage.name}: going on at step {state['step']}")
         return state["step"], state["seconds"]
+
+
+def _identify(folder: RunFolder) -> list[str]:
+    """Return the run id, which holds the seed, and the hash of the configuration that a run's record has."""
+    record = folder.record()
+    return [] if record is None else [record.run_id, record.config_sha256]
 
 
 def _set_rates(

@@ -14,9 +14,10 @@ from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.fit import Run
-from bench.runs.manifest import MANIFEST, find_intact
-from bench.runs.predictions import ENCODED_TRUTH, sample_folder, write_prediction
-from bench.scoring.bits import FILE_NAME, CaseLikelihood, per_case, read_likelihoods, write_likelihoods
+from bench.plugins.guard import check_likelihood, check_tensor
+from bench.runs.manifest import ENCODED_TRUTH, LIKELIHOOD, MANIFEST, find_intact
+from bench.runs.predictions import sample_folder, write_prediction
+from bench.scoring.bits import CaseLikelihood, per_case, read_likelihoods, write_likelihoods
 from bench.system.seeding import derive_seed
 
 CASES_AT_ONCE = 8  # fixed, so that a resumed run computes every case in the same company; fewer where memory is short
@@ -28,7 +29,7 @@ def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1,
     `angles` are those at which the method's own X-ray images are wanted, where it can render any. Images, likelihood
     and encoded truth are of the first of several samples; with `volumes_alone` the latter two are not computed.
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
-    output of the wrong shape or with values that are not finite.
+    output that is no tensor of finite numbers of the right shape.
     """
     counts = (
         _predict_sample(method, run, angles if index == 0 else (), index, volumes_alone or index > 0)
@@ -49,7 +50,7 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
     likely = "likelihood" in method.card.capabilities and not volumes_alone
     encodes = _encodes_truth(method) and not volumes_alone
     groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
-    present, known = set(find_intact(target)), read_likelihoods(target / FILE_NAME)
+    present, known = set(find_intact(target)), read_likelihoods(target / LIKELIHOOD)
     if encodes:
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
@@ -90,8 +91,8 @@ def predict_validation(method: Method, run: Run, limit: int) -> int:
 
 def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
     with FileLock(target / ".lock"):
-        known = read_likelihoods(target / FILE_NAME) | {entry.case: entry for entry in made}
-        write_likelihoods(target / FILE_NAME, list(known.values()))
+        known = read_likelihoods(target / LIKELIHOOD) | {entry.case: entry for entry in made}
+        write_likelihoods(target / LIKELIHOOD, list(known.values()))
 
 
 def _predict_parts(
@@ -144,27 +145,22 @@ def _predict_group(
         made = method.reconstruct_truth(cases.volumes(group).to(device))
     else:
         made = method.reconstruct(views, seeds=seeds)
-    volumes = made.float().cpu()
+    shape, said = cases.hounsfield.shape[1:], f"{method.card.name} returned"
+    volumes = check_tensor(made, names, shape, said)
     seconds = (time.perf_counter() - began) / len(names)
-    expected = (len(names), *cases.hounsfield.shape[1:])
-    if volumes.shape != expected:
-        raise BenchError(f"{method.card.name} returned volumes of shape {tuple(volumes.shape)}, not {expected}")
-    images = _render(method, views, angles, seeds)
+    images = _render(method, cases.views(group).to(device), angles, names, seeds)
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
     if encodes:
-        encoded = method.reconstruct_truth(cases.volumes(group).to(device)).float().cpu()
-        for name, volume in zip(names, encoded, strict=True):
+        encoded = method.reconstruct_truth(cases.volumes(group).to(device))
+        for name, volume in zip(names, check_tensor(encoded, names, shape, f"{said} of the truth"), strict=True):
             write_prediction(target / ENCODED_TRUTH, name, volume.numpy(), cases, seconds=0.0, seed=None)
     if not likely:
         return []
-    bound = method.log_likelihood(
-        cases.volumes(group).to(device), views, seeds=[derive_seed(run.seed, "bound", name) for name in names]
-    )
-    if bound is None:
-        raise BenchError(f"{method.card.name} says it has a likelihood and returned none")
-    return per_case(names, bound)
+    volumes, views = cases.volumes(group).to(device), cases.views(group).to(device)
+    bound = method.log_likelihood(volumes, views, seeds=[derive_seed(run.seed, "bound", name) for name in names])
+    return per_case(names, check_likelihood(bound, names, f"{method.card.name} says it has a likelihood and returned"))
 
 
 def _encodes_truth(method: Method) -> bool:
@@ -172,12 +168,12 @@ def _encodes_truth(method: Method) -> bool:
     return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
-def _render(method: Method, views: Views, angles: Sequence[float], seeds: Sequence[int]) -> Tensor | None:
-    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for a wrong shape."""
+def _render(
+    method: Method, views: Views, angles: Sequence[float], names: Sequence[str], seeds: Sequence[int]
+) -> Tensor | None:
+    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for what is no such tensor."""
     images = method.renders(views, angles, seeds=seeds) if angles and not method.card.sees_truth else None
     if images is None:
         return None
-    expected = (len(seeds), len(angles), *views.images.shape[2:])
-    if images.shape != expected:
-        raise BenchError(f"{method.card.name} rendered images of shape {tuple(images.shape)}, not {expected}")
-    return images.float().cpu()
+    shape = (len(angles), *views.images.shape[2:])
+    return check_tensor(images, names, shape, f"{method.card.name} rendered")

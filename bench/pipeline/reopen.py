@@ -13,6 +13,7 @@ from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
+from bench.pipeline.finished import check_predictions
 from bench.plugins.registry import find_installed_dataset, get_dataset, method_card
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunRecord
@@ -61,7 +62,7 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     """Load what a run's predictions are scored from; `dataset` is the file of its dataset where it is no known one.
 
     Raises UsageError for a run without all its predictions or of another dataset, BenchError where run.json is damaged
-    or the prepared data are no longer those it was made of.
+    or the predictions or the prepared data are no longer those it was made of.
     """
     record = folder.record()
     if record is None or record.status not in PREDICTED:
@@ -72,6 +73,7 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
             f"{folder.root.name} was made on the dataset {config.dataset}, which is not installed; "
             f"if it stands in a file of yours: bench score {folder.root.name} --dataset FILE.py"
         )
+    check_predictions(folder, record)
     spec = get_dataset(dataset or config.dataset)
     if spec.name != config.dataset:
         raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
@@ -83,6 +85,12 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
             f"now ({cases[split].card.fingerprint[:8]}); prepare the same data, or run it again"
         )
     return StoredRun(folder, record, facts_of(record), cases)
+
+
+def mark_scored(record: RunRecord, protocol: Protocol) -> RunRecord:
+    """Return the record of a run that the code at hand has scored under a protocol."""
+    scored, by = {**record.scored, protocol.id: protocol.sha256()}, {**record.scored_by, protocol.id: code_version()}
+    return record.model_copy(update={"scored": scored, "scored_by": by})
 
 
 def find_laplace(

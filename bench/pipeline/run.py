@@ -13,29 +13,33 @@ from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import Method
 from bench.metrics.distortion import psnr
+from bench.pipeline.finished import check_predictions, is_finished
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
 from bench.pipeline.pretrained import place_pretrained, read_pretrained_fit
-from bench.pipeline.reopen import facts_of, find_laplace
-from bench.runs.manifest import find_intact, folder_sha256
-from bench.runs.predictions import read_prediction, sample_folder, samples_sha256
+from bench.pipeline.reopen import facts_of, find_laplace, mark_scored
+from bench.plugins.guard import build_method
+from bench.runs.manifest import beside_sha256, folder_sha256
+from bench.runs.predictions import read_prediction, samples_sha256
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
-from bench.runs.weights import weights_intact
 from bench.scoring.laplace import FILE_NAME, is_current, write_fit
-from bench.scoring.protocols import FITTED, RENDERED, carry_hash
+from bench.scoring.protocols import FITTED, RENDERED
 from bench.scoring.score import score_predictions
-from bench.scoring.store import put_run, read_run
+from bench.scoring.store import put_run
 from bench.scoring.xrays import turn_angles
 from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
+from bench.system.foreign import keep_random_state
 from bench.system.progress import Progress
 from bench.system.provenance import software
 from bench.system.seeding import seed_everything
+from bench.system.text import describe_error, drop_controls
 
 PREVIEWED = 3  # cases of the test split
 
 
+@keep_random_state()
 def run_one(request: RunRequest, progress: Progress) -> Path:
     """Bring one run to its end (or its phase `only`) and return its folder.
 
@@ -51,7 +55,9 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         cases = load_dataset(planned.spec, planned.config.data, planned.data.source, task.counted)
     run = Run(cases, planned.folder, request.seed, accelerator, progress, planned.config.fit, request.split)
     method = _build(planned, run)
-    if request.only is None and from_main(_is_done(planned, run)):
+    if request.only is None and from_main(
+        is_finished(run.folder, planned.protocol, request.results_dir, planned.samples)
+    ):
         progress.say(f"{planned.run_id} is finished; nothing to do")
         return run.folder.root
     if not accelerator.is_main_process:
@@ -59,6 +65,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         _fit_and_predict(planned, run, method)
         return run.folder.root
     with run.folder.locked():
+        if request.only != "fit" and (earlier := run.folder.record()):
+            check_predictions(run.folder, earlier)
         _begin(planned, run, method)
         accelerator.wait_for_everyone()
         with _recording_failure(planned, run):
@@ -72,17 +80,8 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
 
 def _build(planned: Plan, run: Run) -> Method:
     """Return the method with its networks. Raises PluginError for what a plug-in raises."""
-    method_class = planned.method.load()
     seed_everything(run.seed, "weights")
-    try:
-        return method_class(planned.settings, run.cases["test"].card)
-    except Exception as error:
-        if isinstance(error, BenchError) or planned.method.builtin:
-            raise
-        raise PluginError(
-            f"{planned.config.method} raised {type(error).__name__}: {error} as it was built; "
-            "run with --debug for the traceback"
-        ) from error
+    return build_method(planned.method, planned.settings, run.cases["test"].card)
 
 
 @contextmanager
@@ -94,32 +93,18 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
         with suppress(BenchError):
             run.folder.update(status="stopped")
         raise
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, GeneratorExit):
+            raise
         traces = run.folder.root / "error.txt"
         with suppress(BenchError):  # on a full disk the first error is the one to tell
-            write_text(traces, traceback.format_exc())
-            run.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-        if isinstance(error, BenchError) or planned.method.builtin:
+            write_text(traces, drop_controls(traceback.format_exc()))
+            run.folder.update(status="failed", error=describe_error(error))
+        if planned.method.builtin or (isinstance(error, BenchError) and not isinstance(error, PluginError)):
             raise
-        raise PluginError(
-            f"{planned.config.method} raised {type(error).__name__}: {error}; the traceback is in {traces}"
-        ) from error
-
-
-def _is_done(planned: Plan, run: Run) -> bool:
-    """Return whether a run is scored under this very protocol and in the results, and its files are what they were."""
-    record, protocol = run.folder.record(), planned.protocol
-    if record is None or record.status != "done":
-        return False
-    if carry_hash(record.scored.get(protocol.id, "")) != protocol.sha256():
-        return False
-    if read_run(planned.request.results_dir, planned.run_id) is None:
-        return False
-    if record.samples < planned.samples:
-        return False
-    weights = all(weights_intact(run.folder, name, stage.sha256) for name, stage in record.stages.items())
-    folders = (sample_folder(run.folder.predictions(run.split), index) for index in range(record.samples))
-    return weights and all(set(find_intact(folder)) >= set(run.test.names) for folder in folders)
+        reason = describe_error(error)
+        raised = reason if isinstance(error, PluginError) else f"{planned.config.method} raised {reason}"
+        raise PluginError(f"{raised}; the traceback is in {traces}") from error
 
 
 def _begin(planned: Plan, run: Run, method: Method) -> None:
@@ -153,8 +138,10 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         draws=planned.draws,
     )
     if earlier:
-        hashes = ("predictions_sha256", "samples_sha256")
-        carried = ("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "finished", *hashes)
+        carried = (
+            *("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "scored_by", "finished"),
+            *("predictions_sha256", "samples_sha256", "beside_sha256"),
+        )
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
     if weights:
@@ -180,6 +167,13 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
         if made and main:
             _add_seconds(run, predict=time.monotonic() - began)
             run.folder.update(infer_seconds=method.seconds_by_part())
+        if main:
+            target = run.folder.predictions(run.split)
+            run.folder.update(
+                predictions_sha256=folder_sha256(target),
+                samples_sha256=samples_sha256(target, planned.samples),
+                beside_sha256=beside_sha256(target),
+            )
         if from_main(not is_current(run.folder.predictions(run.split) / FILE_NAME, FITTED, run.test.card.window)):
             began = time.monotonic()
             if predict_validation(method, run, FITTED.cases) and main:
@@ -206,15 +200,7 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
             device=run.accelerator.device,
         )
     record = _add_seconds(run, score=time.monotonic() - began)
-    done = record.model_copy(
-        update={
-            "status": "done",
-            "scored": {**record.scored, protocol.id: protocol.sha256()},
-            "predictions_sha256": folder_sha256(predictions),
-            "samples_sha256": samples_sha256(predictions, record.samples),
-            "finished": _now(),
-        }
-    )
+    done = mark_scored(record, protocol).model_copy(update={"status": "done", "finished": _now()})
     put_run(results_dir, done.line, scores)  # before the run counts as done: one that does is not looked at again
     run.folder.write(done)
     run.progress.say(f"done: {run.folder.root}; scores in {results_dir}")

@@ -1,5 +1,6 @@
 """Is a run what it says it is: its name, the hashes of weights and predictions, and its numbers, scored again."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from bench.errors import BenchError
 from bench.metrics import FIDELITY
 from bench.pipeline.reopen import find_laplace, open_stored
 from bench.runs.folder import RunFolder
-from bench.runs.manifest import MANIFEST, find_intact, folder_sha256, read_manifest
+from bench.runs.manifest import MANIFEST, beside_sha256, find_intact, folder_sha256, read_manifest
 from bench.runs.predictions import ENCODED_TRUTH, sample_folder, samples_sha256
 from bench.runs.record import RunRecord, StageRecord
 from bench.runs.weights import weights_intact
@@ -21,7 +22,13 @@ from bench.scoring.store import read_run
 from bench.system.progress import Progress
 
 SAME = 1e-5  # relative difference that other hardware may make
+SAME_IN_NOTE = 0.02  # relative difference of a number in a note, which has three digits
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 SAME_SHARE = 0.02  # difference of a share of neighbours (density, coverage), which flips case by case
+FACTS = (  # of a run that its line in the results must agree in
+    *("method", "origin", "dataset", "source", "split", "preset", "seed", "views", "size", "window_low", "window_high"),
+    *("data_fingerprint", "config_sha256", "predictions_sha256", "pretrained_sha256"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ def check_files(folder: RunFolder) -> list[Finding]:
     target = folder.predictions(record.split)
     findings = [_check_name(record), *_check_weights(folder, record.stages)]
     findings += _check_predictions(target, record.predictions_sha256)
+    if record.beside_sha256 not in (None, beside_sha256(target)):
+        findings.append(Finding("beside the predictions", False, "not what was scored: images, truths or likelihoods"))
     if (target / ENCODED_TRUTH).is_dir():
         findings += _check_predictions(target / ENCODED_TRUTH, None)
     if record.samples > 1:
@@ -94,7 +103,13 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
                 device=device,
             )
         mine = [row for row in kept if row.protocol == name]
-        findings.append(compare_rows(f"scores {name}", mine, [row for row in again if row.space != "time"]))
+        by = run.record.scored_by.get(name)
+        if wrong := [row for row in mine if row.code_version != (by or mine[0].code_version)]:
+            stated = f"{by or mine[0].code_version} scored it, says {'run.json' if by else 'another row'}"
+            findings.append(Finding(f"scores {name}", False, f"{_place(wrong[0])}: {wrong[0].code_version}; {stated}"))
+            continue
+        found = [row.model_copy(update={"code_version": mine[0].code_version}) for row in again if mine]
+        findings.append(compare_rows(f"scores {name}", mine, [row for row in found if row.space != "time"]))
     return findings or [Finding("scores", False, "the run was never scored")]
 
 
@@ -105,22 +120,40 @@ def compare_rows(what: str, kept: list[Score], again: list[Score]) -> Finding:
     if alone:
         row = left.get(alone[0]) or right[alone[0]]
         return Finding(what, False, f"{len(alone)} rows on one side only, e.g. {_place(row)}")
-    wrong = [key for key in left if not _same(left[key], right[key])]
+    wrong = {key: name for key in left if (name := _find_difference(left[key], right[key]))}
     if wrong:
-        old, new = left[wrong[0]], right[wrong[0]]
+        key, name = next(iter(wrong.items()))
+        old, new = getattr(left[key], name), getattr(right[key], name)
+        which = "" if name == "value" else f"{name} "
         text = (
-            f"{len(wrong)} of {len(left)} rows differ, e.g. {_place(old)}: {old.value} is stated, {new.value} is found"
+            f"{len(wrong)} of {len(left)} rows differ, e.g. {_place(left[key])}: {which}{old} is stated, {new} is found"
         )
         return Finding(what, False, text)
     return Finding(what, True, f"{len(left)} rows repeated")
 
 
-def _same(old: Score, new: Score) -> bool:
+def _find_difference(old: Score, new: Score) -> str:
+    """Return the name of the first field in which two rows of one key differ; empty where they are the same."""
+    if not _same_value(old, new):
+        return "value"
+    differ = (name for name in ("status", "n", "code_version") if getattr(old, name) != getattr(new, name))
+    return next(differ, "" if _same_note(old.note, new.note) else "note")
+
+
+def _same_value(old: Score, new: Score) -> bool:
     if old.value is None or new.value is None:
-        return old.value is None and new.value is None and old.status == new.status
+        return old.value is None and new.value is None
     if old.metric.startswith(FIDELITY):
         return abs(old.value - new.value) <= SAME_SHARE * max(1.0, abs(old.value))
     return abs(old.value - new.value) <= SAME * max(abs(old.value), 1e-3)
+
+
+def _same_note(old: str, new: str) -> bool:
+    """Return whether two notes have the same words, and numbers as near as another machine makes them."""
+    words, numbers = ([NUMBER.sub("#", note) for note in (old, new)], [NUMBER.findall(note) for note in (old, new)])
+    return words[0] == words[1] and all(
+        abs(float(one) - float(other)) <= SAME_IN_NOTE * abs(float(one)) for one, other in zip(*numbers, strict=True)
+    )
 
 
 def _check_name(record: RunRecord) -> Finding:
@@ -174,6 +207,11 @@ def _check_results(folder: RunFolder, results_dir: Path) -> Finding:
     shown = read_run(results_dir, folder.root.name)
     if shown is None:
         return Finding(f"{results_dir}", True, "holds no row of this run")
+    record = folder.record()
+    line = record.line if record else shown[0]
+    for name in FACTS:
+        if getattr(line, name) != getattr(shown[0], name):
+            return Finding(f"{results_dir}", False, f"its {name} of this run is {getattr(shown[0], name)!r}")
     return compare_rows(f"{results_dir}", read_scores(folder.scores_csv), shown[1])
 
 

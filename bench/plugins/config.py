@@ -9,12 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from bench.card import MethodPlugin, Settings
 from bench.dataset import DataConfig, DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.system.files import digest_of
+from bench.system.foreign import Foreign
 
 VARIANT = "variant"  # table of a presets file whose tables are named variants of the method
 EVERY_PRESET = "any"
@@ -24,11 +25,13 @@ class FitConfig(Settings):
     """How every stage of a run is trained and its cases are reconstructed, whatever the method."""
 
     precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"  # auto: of earlier runs, whose device decided
-    workers: int = 0  # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+    # data-loading processes; the data are memory-mapped, so 0 is usually fastest
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
 # of methods and datasets, which name folders and rows; what holds .py would name a file that is run
-PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]*")
+PLAIN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+RUN_NAME = re.compile(r"(?!.*\.py)[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")  # names of both in one
 
 
 def _check_plain(name: str) -> str:
@@ -79,7 +82,7 @@ def resolve(
         preset=preset,
         data=validate(DataConfig, data, "data."),
         fit=validate(FitConfig, fit, "fit."),
-        options=settings.model_dump(mode="json"),
+        options=Foreign(f"method '{plugin.card.name}': its settings raised", settings.model_dump)(mode="json"),
     )
     return config, settings
 
@@ -89,6 +92,12 @@ def method_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: di
 
     Raises UsageError as `resolve` does, PluginError for a setting without a default.
     """
+    resolve_settings = Foreign(f"method '{plugin.card.name}': its settings raised", _resolve_settings)
+    settings: Settings = resolve_settings(plugin, preset, dataset, changes or {})
+    return settings
+
+
+def _resolve_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: dict[str, Any]) -> Settings:
     try:
         defaults = plugin.config().model_dump()
     except ValidationError as error:
@@ -96,7 +105,7 @@ def method_settings(plugin: MethodPlugin, preset: str, dataset: str, changes: di
         raise PluginError(f"method '{plugin.card.name}': setting '{lacking}' needs a default") from error
     options = merge(defaults, preset_options(plugin.presets, preset, dataset))
     own = {key: value for key, value in variant_changes(plugin, preset).items() if key not in ("data", "fit")}
-    return validate(plugin.config, merge(merge(options, own), changes or {}), "")
+    return validate(plugin.config, merge(merge(options, own), changes), "")
 
 
 def variant_changes(plugin: MethodPlugin, preset: str) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def preset_options(file: Path | None, preset: str, dataset: str) -> dict[str, An
 
 def _read_tables(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"presets {file} cannot be read: {error}") from error
     for name, table in tables.items():
@@ -189,7 +198,8 @@ def validate(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
             near = get_close_matches(where[-1], known, n=3, cutoff=0.4) or known
             paths = (prefix + ".".join([*where[:-1], name]) for name in near)
             raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(paths)}") from error
-        raise UsageError(f"setting '{key}': {first['msg']} (got {first.get('input')!r})") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"setting '{key}': {reason} (got {first.get('input')!r:.100})") from error
 
 
 def _keys_beside(model: type[Any], where: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ DatasetSpec. An entry point of `bench.methods` is a MethodPlugin or a Method cla
 DatasetSpec. Nothing here imports PyTorch, unless a file or an entry point does that itself.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import re
@@ -15,16 +16,20 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import cloudpickle
+from pydantic import TypeAdapter, ValidationError
 
 from bench.card import MethodCard, MethodPlugin, Settings
 from bench.dataset import DatasetSpec
 from bench.errors import PluginError, UsageError, unknown_name
 from bench.plugins.config import PLAIN_NAME, variant_tables
+from bench.system.foreign import Foreign
+from bench.system.text import describe_error, plain_line
 
 VARIANT_NAME = re.compile(r"(.+)\+([A-Za-z0-9_-]+)")  # METHOD+NAME
+DATASET_PARTS = ("phantom", "assign_splits", "series", "doubts", "remarks", "factors", "labels")  # functions of its own
 Found = TypeVar("Found")
 
 
@@ -37,10 +42,13 @@ def get_method(name: str) -> MethodPlugin:
     parts = VARIANT_NAME.fullmatch(name)
     plain = parts[1] if parts else name
     if ".py" in plain:
-        plugin = _describe_method(_load_from_file(plain, "method", "Method", _is_method), name)
+        value, code = _load_from_file(plain, "method", "Method", _is_method)
+        plugin = replace(_describe_method(value, name), code_sha256=code)
+        namesake = discover_methods()[0].get(plugin.card.name)
+        if namesake is not None and namesake.builtin:
+            raise PluginError(f"'{name}' calls itself '{plugin.card.name}', as a method of the harness does; rename it")
     else:
         plugin = _look_up("method", plain, discover_methods())
-    _check_name(plugin.card.name, name)
     if parts is None:
         return plugin
     variants = variants_of(plugin)
@@ -71,11 +79,8 @@ def get_dataset(name: str) -> DatasetSpec:
     Raises UsageError when there is none, PluginError when it cannot be imported.
     """
     if ".py" in name:
-        spec: DatasetSpec = _load_from_file(name, "dataset", "DatasetSpec", _is_dataset)
-    else:
-        spec = _look_up("dataset", name, discover_datasets())
-    _check_name(spec.name, name)
-    return spec
+        return _describe_dataset(_load_from_file(name, "dataset", "DatasetSpec", _is_dataset)[0], name)
+    return _look_up("dataset", name, discover_datasets())
 
 
 def find_installed_dataset(name: str) -> DatasetSpec | None:
@@ -84,15 +89,13 @@ def find_installed_dataset(name: str) -> DatasetSpec | None:
 
 
 def discover_methods() -> tuple[dict[str, MethodPlugin], dict[str, str]]:
-    """Return all methods by name, and of cards and entry points that cannot be imported the reason."""
-    found, broken = _discover("methods", ".card", "METHODS", _describe_method)
-    return {plugin.card.name: plugin for plugin in found}, broken
+    """Return all methods by name, and of cards and entry points that are left out the reason."""
+    return _discover("method", ".card", "METHODS", _describe_method)
 
 
 def discover_datasets() -> tuple[dict[str, DatasetSpec], dict[str, str]]:
-    """Return all datasets by name, and of modules and entry points that cannot be imported the reason."""
-    found, broken = _discover("datasets", "", "DATASET", _describe_dataset)
-    return {spec.name: spec for spec in found}, broken
+    """Return all datasets by name, and of modules and entry points that are left out the reason."""
+    return _discover("dataset", "", "DATASET", _describe_dataset)
 
 
 def method_card(name: str) -> MethodCard | None:
@@ -109,7 +112,10 @@ def method_module(name: str, submodule: str) -> ModuleType | None:
     plugin = get_method(name)
     package = plugin.module if plugin.file.name == "__init__.py" else plugin.module.rpartition(".")[0]
     full = f"{package}.{submodule}"
-    return importlib.import_module(full) if package and importlib.util.find_spec(full) else None
+    if not package or not importlib.util.find_spec(full):
+        return None
+    module: ModuleType = Foreign(f"{full} cannot be imported:", importlib.import_module)(full)
+    return module
 
 
 def _look_up(kind: str, name: str, discovered: tuple[dict[str, Found], dict[str, str]]) -> Found:
@@ -122,19 +128,36 @@ def _look_up(kind: str, name: str, discovered: tuple[dict[str, Found], dict[str,
 
 
 def _discover(
-    kind: str, submodule: str, attribute: str, describe: Callable[[Any, str], Found]
-) -> tuple[list[Found], dict[str, str]]:
-    """Return what folders offer as `attribute` and packages as entry points, and of what is broken the reason."""
-    found: list[Found] = []
-    broken: dict[str, str] = {}
-    installed = ((entry.name, entry.load) for entry in _entry_points(f"bench.{kind}", tuple(sys.path)))
-    for name, load in (*_builtin(kind, submodule, attribute), *installed):
+    kind: Literal["method", "dataset"], submodule: str, attribute: str, describe: Callable[[Any, str], Found]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return by name what folders (as `attribute`) and entry points offer, and of what is left out the reason.
+
+    What comes with the harness has its name before any other.
+    """
+    found: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for name, load in _builtin(f"{kind}s", submodule, attribute):
         try:
             value = load()
-            found += [describe(each, name) for each in (value if isinstance(value, tuple) else (value,))]
-        except (Exception, SystemExit) as error:  # a broken plug-in must not take the others down
-            broken[name] = f"{type(error).__name__}: {error}"
-    return found, broken
+            for each in value if isinstance(value, tuple) else (value,):
+                found[_name_of(each)] = replace(each, builtin=True) if kind == "method" else each
+        except (Exception, SystemExit) as error:  # a broken folder must not take the others down
+            left_out[name] = describe_error(error)
+    for entry in _entry_points(f"bench.{kind}s", tuple(sys.path)):
+        try:
+            value = Foreign("it cannot be imported:", entry.load)()
+            for each in value if isinstance(value, tuple) else (value,):
+                described = describe(each, entry.name)
+                if _name_of(described) in found:
+                    raise PluginError(f"'{entry.name}' calls itself '{_name_of(described)}', as another {kind} does")
+                found[_name_of(described)] = described
+        except PluginError as error:
+            left_out[plain_line(entry.name)] = str(error)
+    return found, left_out
+
+
+def _name_of(plugin: Any) -> str:
+    return plugin.card.name if isinstance(plugin, MethodPlugin) else plugin.name
 
 
 @cache
@@ -155,14 +178,15 @@ def _import_value(module: str, attribute: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[Any], bool]) -> Any:
+def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[Any], bool]) -> tuple[Any, str]:
+    """Return what a file defines and the SHA-256 of the file as it was run."""
     path, _, attribute = reference.partition(":")
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"no file {path} for {kind} '{reference}'")
     if file.suffix != ".py":
         raise UsageError(f"{path} is not a Python file")
-    module = _import_file(file)
+    module, code = _import_file(file)
     if not attribute:
         own = [name for name, value in vars(module).items() if fits(value) and _is_of(value, module)]
         if not own:
@@ -173,23 +197,32 @@ def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[An
     value = getattr(module, attribute)
     if not fits(value):
         raise UsageError(f"{reference} is not a {expected}")
-    return value
+    return value, code
 
 
-def _import_file(file: Path) -> ModuleType:
+def _import_file(file: Path) -> tuple[ModuleType, str]:
+    """Return the module that a file makes, and the SHA-256 of the bytes that made it."""
     name = f"bench_plugin_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise UsageError(f"{file} is not a Python file")
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        Foreign(f"{file} cannot be imported:", _run_module)(source, file, module)
+    except BaseException:
         del sys.modules[name]
-        raise PluginError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        raise
     cloudpickle.register_pickle_by_value(module)  # processes that prepare cases cannot import it by its name
-    return module
+    return module, hashlib.sha256(source).hexdigest()
+
+
+def _run_module(source: bytes, file: Path, module: ModuleType) -> None:
+    exec(compile(source, str(file), "exec", dont_inherit=True), vars(module))  # noqa: S102  # the user named this file
 
 
 def _is_of(value: Any, module: ModuleType) -> bool:
@@ -209,26 +242,53 @@ def _is_dataset(value: Any) -> bool:
 
 def _describe_method(value: Any, reference: str) -> MethodPlugin:
     """Return what is known of a Method class, or the MethodPlugin itself. Raises PluginError for what it lacks."""
-    if isinstance(value, MethodPlugin):
-        return value
-    if not _is_method(value):
-        raise PluginError(f"'{reference}' is no Method and no MethodPlugin")
-    config = getattr(value, "Config", None)
-    lacks = sorted(value.__abstractmethods__)
-    lacks += [] if isinstance(getattr(value, "card", None), MethodCard) else ["card, a MethodCard"]
-    lacks += [] if isinstance(config, type) and issubclass(config, Settings) else ["Config, a class of Settings"]
-    if lacks:
-        raise PluginError(f"method '{reference}' lacks {', '.join(lacks)}; see bench.method.Method")
-    return MethodPlugin(value.card, value.Config, value, value.presets)
+    return Foreign(f"'{reference}' cannot be described:", _check_method)(value, reference)
+
+
+def _check_method(value: Any, reference: str) -> MethodPlugin:
+    if not isinstance(value, MethodPlugin):
+        if not _is_method(value):
+            raise PluginError(f"'{reference}' is no Method and no MethodPlugin")
+        config = getattr(value, "Config", None)
+        lacks = sorted(value.__abstractmethods__)
+        lacks += [] if isinstance(getattr(value, "card", None), MethodCard) else ["card, a MethodCard"]
+        lacks += [] if isinstance(config, type) and issubclass(config, Settings) else ["Config, a class of Settings"]
+        if lacks:
+            raise PluginError(f"method '{reference}' lacks {', '.join(lacks)}; see bench.method.Method")
+        value = MethodPlugin(value.card, value.Config, value, value.presets)
+    plugin = replace(value, card=_check_fields(MethodCard, value.card, reference), builtin=False)
+    if not isinstance(plugin.module, str) or not (
+        isinstance(plugin.config, type) and issubclass(plugin.config, Settings)
+    ):
+        raise PluginError(f"'{reference}' names no class of a method, or its config is no class of Settings")
+    _check_name(plugin.card.name, reference)
+    variants_of(plugin)  # refuses a presets file that cannot be read
+    return plugin
 
 
 def _describe_dataset(value: Any, reference: str) -> DatasetSpec:
-    """Return a DatasetSpec as it is. Raises PluginError for anything else."""
+    """Return a DatasetSpec whose functions are called under guard. Raises PluginError for anything else."""
     if not _is_dataset(value):
         raise PluginError(f"'{reference}' is no DatasetSpec")
-    return value
+    checked = _check_fields(DatasetSpec, value, reference)
+    for name in (checked.name, *checked.presets):
+        _check_name(name, reference)
+    own = {name: getattr(value, name) for name in DATASET_PARTS if getattr(value, name) is not None}
+    return replace(value, **{name: Foreign(f"{name} of {checked.name} raised", part) for name, part in own.items()})
+
+
+def _check_fields(model: type[Found], value: Any, reference: str) -> Found:
+    """Return a dataclass with all fields checked. Raises PluginError naming the first that does not fit."""
+    try:
+        return TypeAdapter(model).validate_python(dict(vars(value)))
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(map(str, first["loc"])) or model.__name__
+        raise PluginError(f"'{reference}' has a wrong {place}: {first['msg']}") from error
 
 
 def _check_name(name: str, reference: str) -> None:
     if not PLAIN_NAME.fullmatch(name):
-        raise PluginError(f"'{reference}' calls itself '{name}'; use letters, digits and . _ + - in the name")
+        raise PluginError(
+            f"'{reference}' calls itself '{plain_line(name, 99)}'; use letters, digits and . _ + -, at most 64 of them"
+        )

@@ -27,7 +27,11 @@ Column = tuple[Space, str]
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
 """What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
 BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
-ORIGINS = {"external": " (outside predictions)", "pretrained": " (pretrained weights)"}  # said behind a title
+ORIGINS = {  # said behind a title
+    "external": " (outside predictions)",
+    "pretrained": " (pretrained weights)",
+    "plugin": " (plug-in)",
+}
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling
 TRUTHS = {TRUTH_CT: "ct", TRUTH_ENCODED: "encoded"}
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
 from bench.results.table_model import Cell, Table, TableBlock
 from bench.system.csv_files import cell_of, csv_text
+from bench.system.text import escape_markdown
+from bench.system.text import escape_terminal as escape
 
 REFERENCES = "for reference, never ranked"
 SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
@@ -72,7 +73,9 @@ class Form:
 
     def notes(self, table: Table) -> list[str]:
         """Return the footnotes, each after its sign."""
-        return [f"{self.footnote((number,))} {text}" for number, text in enumerate(table.footnotes, start=1)]
+        return [
+            f"{self.footnote((number,))} {self.plain(text)}" for number, text in enumerate(table.footnotes, start=1)
+        ]
 
 
 def render(tables: Sequence[Table], form: str) -> str:
@@ -106,7 +109,7 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
             if block.tested:
                 console.print(block.tested, highlight=False, markup=False)
         for note in RICH.notes(table):
-            console.print(note, highlight=False, markup=False)
+            console.print(note, highlight=False)
         if last:
             console.print(table.caption, style="dim", highlight=False, markup=False)
         console.print()
@@ -124,9 +127,9 @@ def draw_rich(sheet: Sheet) -> RichTable:
 
 def draw_markdown(sheet: Sheet) -> str:
     """Return a sheet as a Markdown table, under its title where it has one."""
-    lines = [[text.replace("|", "\\|") for text in line] for line in sheet.lines]
-    drawn = tabulate(lines, sheet.heads, tablefmt="pipe", colalign=sheet.alignment, disable_numparse=True)
-    return f"{sheet.title}\n\n{drawn}\n" if sheet.title else drawn
+    escaped = [list(map(escape_markdown, line)) for line in sheet.lines]
+    drawn = _draw_pipes(Sheet(list(map(escape_markdown, sheet.heads)), escaped, words=sheet.words))
+    return f"{escape_markdown(sheet.title)}\n\n{drawn}\n" if sheet.title else drawn
 
 
 def draw_csv(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
@@ -171,7 +174,7 @@ RICH = Form(
 
 
 MARKDOWN = Form(
-    plain=lambda text: text.replace("*", "\\*").replace("_", "\\_"),
+    plain=escape_markdown,
     best=lambda text: f"**{text}**",
     second=lambda text: f"<u>{text}</u>",
     reference=lambda text: f"*{text}*",
@@ -179,15 +182,20 @@ MARKDOWN = Form(
 )
 
 
+def _draw_pipes(sheet: Sheet) -> str:
+    """Return a sheet whose cells are Markdown already."""
+    return tabulate(sheet.lines, sheet.heads, tablefmt="pipe", colalign=sheet.alignment, disable_numparse=True)
+
+
 def _draw_markdown(table: Table) -> str:
-    parts = [f"### Table {table.id} · {table.title}"]
+    parts = [f"### Table {table.id} · {MARKDOWN.plain(table.title)}"]
     for block in table.blocks:
         lines = MARKDOWN.lines(table, block)
         if block.references:
             lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
             lines += MARKDOWN.lines(table, block, references=True)
-        header = MARKDOWN.plain(block.header).replace("|", "\\|")
-        drawn = draw_markdown(Sheet(_heads(table), lines))
+        header = MARKDOWN.plain(block.header)
+        drawn = _draw_pipes(Sheet(list(map(MARKDOWN.plain, _heads(table))), lines))
         folded = [f"<details>\n<summary>{block.warning.capitalize()}</summary>", drawn, "</details>"]
         parts += [header, *(folded if block.warning else [drawn])]
         parts += [MARKDOWN.plain(block.tested)] if block.tested else []
@@ -270,5 +278,5 @@ def _draw_latex(table: Table) -> str:
         ],
         alignment="l" + "r" * (len(table.columns) + 1),
         heads=[plain(head) for head in _heads(table)],
-        notes=[f"{IN_LATEX.footnote((number,))} {plain(text)}" for number, text in enumerate(table.footnotes, start=1)],
+        notes=IN_LATEX.notes(table),
     )

@@ -10,6 +10,8 @@ from bench.system.csv_files import read_rows, write_rows
 from bench.system.files import digest_of, sha256_of
 
 MANIFEST = "manifest.csv"
+LIKELIHOOD = "likelihood.csv"  # one line a case, of a method that has one
+ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
 RENDERS = ".renders.npy"  # ends the file of a case's X-ray images, which stands beside its volume
 
 
@@ -65,3 +67,11 @@ def predictions_sha256(files: Mapping[str, str]) -> str:
 def folder_sha256(folder: Path) -> str:
     """Return the hash of a folder of ours as `predictions_sha256` gives it, from its manifest."""
     return predictions_sha256({case: entry.sha256 for case, entry in read_manifest(folder).items()})
+
+
+def beside_sha256(folder: Path) -> str:
+    """Return one hash of what lies beside the volumes of ours: rendered images, encoded truths and likelihoods."""
+    renders = {case: entry.renders_sha256 for case, entry in read_manifest(folder).items() if entry.renders_sha256}
+    likelihood = folder / LIKELIHOOD
+    bits = sha256_of(likelihood) if likelihood.is_file() else ""
+    return digest_of([renders, folder_sha256(folder / ENCODED_TRUTH), bits])

@@ -24,6 +24,7 @@ from bench.cases import Cases
 from bench.dataset import to_hounsfield
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import (
+    ENCODED_TRUTH,
     Prediction,
     add_to_manifest,
     folder_sha256,
@@ -44,10 +45,10 @@ from bench.runs.prediction_card import (
     name_unit,
 )
 from bench.runs.volume_files import SUFFIXES, case_of, open_volume
+from bench.system.arrays import open_array
 from bench.system.files import write_atomic
 
-ENCODED_TRUTH = "encoded_truth"  # folder in that of the predictions
-SAMPLES = "samples"  # likewise, of the folders of further samples
+SAMPLES = "samples"  # in the folder of the predictions, of the folders of further samples
 TOLERANCE = 0.05  # voxels that a corner of the grid may lie off, for affines rounded to float32 or printed
 AIR_BELOW = -500  # HU
 MOST_HU = 1e5  # lead and gold have 2e5 to 3e5, and no scanner shows them
@@ -100,7 +101,7 @@ def read_renders(folder: Path, case: str, shape: tuple[int, int, int]) -> np.nda
     path = renders_file(folder, case)
     if not has_sha256(path, entry.renders_sha256):
         raise BenchError(f"{path} is not the file its manifest describes; delete it and reconstruct again")
-    images = np.load(path)
+    images = open_array(path)
     if images.shape != shape:
         raise BenchError(f"{path} holds images of shape {images.shape}, not {shape}")
     return images

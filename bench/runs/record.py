@@ -1,15 +1,20 @@
 """What is known of a run: its record, run.json; the name that follows from it; and its line in the results."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.dataset import Split, format_views
 from bench.plugins.config import RunConfig
+from bench.system.csv_files import escape_cell
 from bench.system.files import digest_of
+from bench.system.text import Line
 
 Status = Literal["running", "stopped", "failed", "fitted", "predicted", "done"]
 Origin = Literal["builtin", "plugin", "pretrained", "external"]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Count  # as PyTorch takes it
+Seconds = Annotated[float, Field(ge=0)]
 PHASES = ("fit", "predict", "score")
 ROUNDED = {"tf32": "computed in TF32", "bf16": "computed in bfloat16"}  # what tables say of precisions but float32
 
@@ -17,11 +22,11 @@ ROUNDED = {"tf32": "computed in TF32", "bf16": "computed in bfloat16"}  # what t
 class StageRecord(BaseModel):
     """A stage that was trained."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    sha256: str  # of its weights
-    after: str  # of the weights of the stages before it
-    steps: int
+    sha256: Line  # of its weights
+    after: Line  # of the weights of the stages before it
+    steps: Count
     seconds: float | None = None  # None of pretrained weights
     parts: int = 1  # in which each batch was taken at the end
 
@@ -29,10 +34,10 @@ class StageRecord(BaseModel):
 class DataRecord(BaseModel):
     """The data a run was made of."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     source: Literal["real", "phantom"]
-    fingerprint: str
+    fingerprint: Line
     counts: dict[str, int] = {}
     grey_scale: float | None = None
     voxel_mm: float | None = None
@@ -42,44 +47,46 @@ class DataRecord(BaseModel):
 class ProtocolRecord(BaseModel):
     """The protocol a run was begun under, whose rows alone hold its times."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    id: str
-    sha256: str
+    id: Line
+    sha256: Line
 
 
 class RunRecord(BaseModel):
     """The content of run.json. What a phase has not yet said is None or empty."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    run_id: str
+    run_id: Line
     status: Status
-    seed: int
+    seed: Seed
     split: Split
     config: RunConfig
-    config_sha256: str
+    config_sha256: Line
     data: DataRecord
     protocol: ProtocolRecord
-    parameters: int
+    parameters: Count
     provenance: dict[str, Any]
-    started: str
+    started: Line
     origin: Origin = "builtin"
-    plugin_sha256: str | None = None
-    pretrained_sha256: str | None = None
-    pretrained_of: str | None = None
-    remark: str | None = None  # of the method, on what its numbers depend on
-    error: str | None = None
+    plugin_sha256: Line | None = None
+    pretrained_sha256: Line | None = None
+    pretrained_of: Line | None = None
+    remark: Line | None = None  # of the method, on what its numbers depend on
+    error: Line | None = None
     stages: dict[str, StageRecord] = {}
-    seconds: dict[str, float] = {}  # by phase
-    infer_seconds: dict[str, float] = {}  # of a case, by part of the method
+    seconds: dict[Line, Seconds] = {}  # by phase
+    infer_seconds: dict[Line, Seconds] = {}  # of a case, by part of the method
     peak_memory_mib: float | None = None
     scored: dict[str, str] = {}  # protocol → its hash
-    predictions_sha256: str | None = None
-    samples: int = 1  # of a case, of which predictions_sha256 is of the first …
-    samples_sha256: str | None = None  # … and this of the others; None without
+    scored_by: dict[Line, Line] = {}  # protocol → version of the code that scored it
+    predictions_sha256: Line | None = None  # of their manifest
+    samples: Annotated[int, Field(ge=1, lt=2**31)] = 1  # of a case, of which predictions_sha256 is of the first …
+    samples_sha256: Line | None = None  # … and this of the others; None without
+    beside_sha256: Line | None = None  # of what else they hold: see bench.runs.manifest
     draws: bool | None = None  # whether the method says that its samples differ
-    finished: str | None = None
+    finished: Line | None = None
 
     @property
     def expected_run_id(self) -> str:
@@ -91,6 +98,7 @@ class RunRecord(BaseModel):
     def line(self) -> "RunLine":
         """The run's line in the results."""
         low, high = self.data.window or (None, None)
+        packages = self.provenance.get("packages")
         return RunLine(
             run_id=self.run_id,
             status=self.status,
@@ -114,12 +122,12 @@ class RunRecord(BaseModel):
             **{f"seconds_{phase}": round(s, 1) for phase, s in self.seconds.items() if phase in PHASES},  # type: ignore[arg-type]
             peak_memory_mib=None if self.peak_memory_mib is None else round(self.peak_memory_mib),
             device=str(self.provenance.get("device", "")),
-            torch=str(self.provenance.get("packages", {}).get("torch", "")),
+            torch=str(packages.get("torch", "")) if isinstance(packages, dict) else "",
             finished=self.finished or "",
             predictions_sha256=self.predictions_sha256 or "",
             pretrained_of=self.pretrained_of or "",
             pretrained_sha256=self.pretrained_sha256 or "",
-            remark="; ".join(said for said in (self.remark, ROUNDED.get(self.config.fit.precision)) if said),
+            remark=escape_cell("; ".join(s for s in (self.remark, ROUNDED.get(self.config.fit.precision)) if s)),
             precision=self.config.fit.precision,
         )
 
@@ -127,41 +135,41 @@ class RunRecord(BaseModel):
 class RunLine(BaseModel):
     """What the results say of a run beside its scores: text is empty and a number None where it is not known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    run_id: str
+    run_id: Line
     status: Status = "done"
-    method: str
+    method: Line
     origin: Origin = "builtin"
-    dataset: str
+    dataset: Line
     source: Literal["real", "phantom", ""] = ""
-    split: str = "test"
-    preset: str
-    seed: int | None = None
-    views: str = ""  # gantry angles in degrees, joined by +
-    size: int | None = None  # voxels a side
+    split: Line = "test"
+    preset: Line
+    seed: Seed | None = None
+    views: Line = ""  # gantry angles in degrees, joined by +
+    size: Count | None = None  # voxels a side
     voxel_mm: float | None = None
     window_low: float | None = None  # HU
     window_high: float | None = None
-    data_fingerprint: str = ""
-    config_sha256: str = ""
-    code_version: str = ""  # that made the run
-    parameters: int | None = None
-    steps: int | None = None
+    data_fingerprint: Line = ""
+    config_sha256: Line = ""
+    code_version: Line = ""  # that made the run
+    parameters: Count | None = None
+    steps: Count | None = None
     seconds_fit: float | None = None
     seconds_predict: float | None = None
     seconds_score: float | None = None
     peak_memory_mib: float | None = None
-    device: str = ""
-    torch: str = ""
-    finished: str = ""
-    predictions_sha256: str = ""
-    pretrained_of: str = ""
-    pretrained_sha256: str = ""
-    resampled: str = ""
-    remark: str = ""
-    error: str = ""
-    precision: str = ""  # fp32, tf32 or bf16, of training and prediction
+    device: Line = ""
+    torch: Line = ""
+    finished: Line = ""
+    predictions_sha256: Line = ""
+    pretrained_of: Line = ""
+    pretrained_sha256: Line = ""
+    resampled: Line = ""
+    remark: Line = ""
+    error: Line = ""
+    precision: Line = ""  # fp32, tf32 or bf16, of training and prediction
 
 
 def run_name(

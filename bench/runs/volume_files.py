@@ -17,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError
 from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import RENDERS
+from bench.system.arrays import open_array
 from bench.system.itk_headers import data_file, lacks_directions, lacks_spacing, millimetres
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -56,11 +57,8 @@ def open_volume(path: Path, case_affine: np.ndarray, *, placed: bool = False) ->
 
 
 def _open_numpy(path: Path, affine: np.ndarray) -> Any:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise BenchError(f"{path} cannot be read as a plain .npy array: {error}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+    array = open_array(path)
+    if array.dtype.kind not in "iuf":
         raise BenchError(f"{path} is not an array of numbers; save the volume (D, H, W) alone with numpy.save")
     return nib.spatialimages.SpatialImage(array.T, affine)
 

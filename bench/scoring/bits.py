@@ -14,7 +14,6 @@ from bench.metrics import CODES_SHARE, NLL, NLL_OF_CODES
 from bench.scoring.protocol import CaseScore
 from bench.system.csv_files import read_rows, write_rows
 
-FILE_NAME = "likelihood.csv"
 Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NO_LIKELIHOOD = "the method has no likelihood"
 NO_CODES = "the method has no codes"

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.metrics import METRICS, Space
-from bench.runs.record import RunLine
+from bench.runs.record import Count, RunLine
 from bench.scoring.protocol import ReleasedCodediff, ReleasedX2ct
 from bench.scoring.protocols import carry_hash, get_protocol
 from bench.system.csv_files import columns_of, is_formula, parse_rows, read_cells, text_of_rows
 from bench.system.files import digest_of, write_text
+from bench.system.text import Line, drop_controls
 
 SLACK = 1e-9  # relative rounding allowed in the invariants
 
@@ -25,20 +26,20 @@ class Score(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    protocol: str
-    protocol_hash: str
-    code_version: str  # of the code that scored it
+    protocol: Line
+    protocol_hash: Line
+    code_version: Line  # of the code that scored it
     space: Space
-    axis: str  # all; d, h, w or mean of a projection; heldout or input of an X-ray image; the part of a time
-    metric: str
+    axis: Line  # all; d, h, w or mean of a projection; heldout or input of an X-ray image; the part of a time
+    metric: Line
     level: Literal["case", "set", "run"]
-    case: str = ""  # empty unless level is case
-    rep: str = ""  # index of the encoder; of encoder and draw for a baseline
+    case: Line = ""  # empty unless level is case
+    rep: Line = ""  # index of the encoder; of encoder and draw for a baseline
     stat: Literal["value", "mean", "sd", "ci_lo", "ci_hi"]
     value: float | None
-    n: NonNegativeInt | None = None  # cases behind the value; steps behind a training time
+    n: Count | None = None  # cases behind the value; steps behind a training time
     status: Literal["ok", "na", "error", "partial"] = "ok"
-    note: str = ""
+    note: Line = ""
 
 
 COLUMNS = columns_of(Score)
@@ -172,7 +173,9 @@ def _find_wrong_words(frame: pd.DataFrame, name: str) -> Iterator[tuple[Any, str
         _word_adapter(name).validate_python(words)
         unknown = [word for word in words if word not in METRICS] if name == "metric" else []
         wrong = next(iter(unknown or [word for word in words if is_formula(word)]), None)
-        reason = f"unknown metric {wrong!r}" if unknown else f"a spreadsheet would compute the {name} {wrong!r:.42}"
+        reason = f"unknown metric {wrong!r:.42}" if unknown else f"a spreadsheet would compute the {name} {wrong!r:.42}"
+        if wrong is None and (unclean := [word for word in words if drop_controls(word) != word]):
+            wrong, reason = unclean[0], f"the {name} {unclean[0]!r:.42} holds control characters"
     except ValidationError as error:
         wrong = words[int(error.errors()[0]["loc"][0])]
         reason = f"{name} {wrong!r:.42}: {error.errors()[0]['msg']}"

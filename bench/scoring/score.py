@@ -17,7 +17,7 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
 from bench.metrics import METRICS
-from bench.runs.manifest import read_manifest
+from bench.runs.manifest import LIKELIHOOD, read_manifest
 from bench.runs.prediction_card import PredictionCard, Unit, join_clipping
 from bench.runs.predictions import (
     check_grid,
@@ -30,7 +30,7 @@ from bench.runs.predictions import (
 )
 from bench.runs.record import Origin, RunRecord
 from bench.scoring.anatomy import score_anatomy
-from bench.scoring.bits import FILE_NAME, likelihood_scores, no_likelihood_scores, read_likelihoods
+from bench.scoring.bits import likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.laplace import NO_FIT, LaplaceFit, no_laplace_score
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
@@ -119,7 +119,7 @@ def score_predictions(
             kept.save(rows, hashes)
         advance()
     if protocol.likelihood:
-        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / FILE_NAME, protocol)
+        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / LIKELIHOOD, protocol)
     if protocol.laplace:
         rows += _laplace_rows(make, files, truth, unit, laplace)
     rows += _mean_rows(make, rows, len(truth))

@@ -18,7 +18,7 @@ from pandas.api.types import union_categoricals
 from pydantic import ValidationError
 
 from bench.errors import BenchError
-from bench.plugins.config import PLAIN_NAME
+from bench.plugins.config import RUN_NAME
 from bench.runs.record import RunLine
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import (
@@ -140,7 +140,7 @@ def _kind(name: str) -> str:
 
 def _paths(results_dir: Path, run_id: str) -> tuple[Path, Path]:
     """The files of a run's scores and of its line. Raises BenchError for an id that must name no file."""
-    if not PLAIN_NAME.fullmatch(run_id):
+    if not RUN_NAME.fullmatch(run_id):
         raise BenchError(f"'{run_id[:80]}' cannot name a run; use letters, digits and . _ + -")
     return results_dir / SCORES / f"{run_id}.csv", results_dir / RUNS / f"{run_id}.csv"
 

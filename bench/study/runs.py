@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.card import MethodPlugin
 from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import DatasetSpec
-from bench.errors import BenchError, UsageError
+from bench.errors import UsageError
 from bench.method import Method
 from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
+from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder, find_run
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
@@ -56,6 +58,7 @@ class TrainedRun(Run):
 
     config: RunConfig
     spec: DatasetSpec
+    plugin: MethodPlugin
     method: Method
     floor: bool = False  # fitted by the study itself, beside the runs it was asked of
 
@@ -86,7 +89,7 @@ class TrainedRun(Run):
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
         options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
-        return _load(self, type(self.method), config, self.spec)
+        return _load(self, self.plugin, config, self.spec)
 
 
 def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
@@ -128,7 +131,7 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
     run = Run(cases, folder, record.seed, make_accelerator(request.device), progress, config.fit)
     progress.say(f"run {folder.root.name} on {run.accelerator.device}")
-    return _load(run, plugin.load(), config, spec)
+    return _load(run, plugin, config, spec)
 
 
 def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
@@ -171,9 +174,7 @@ def reconstruct_cases(
         began = time.perf_counter()
         with run.precision:
             made = run.method.reconstruct(views, seeds=sample_seeds(run.seed, names, sample))
-        volumes = made.float().cpu().numpy()
-        if not np.isfinite(volumes).all():
-            raise BenchError(f"{run.config.method} returned values that are not finite for one of {', '.join(names)}")
+        volumes = check_tensor(made, names, cases.hounsfield.shape[1:], f"{run.config.method} returned").numpy()
         yield names, volumes, (time.perf_counter() - began) / len(names)
 
 
@@ -185,21 +186,19 @@ def bound_cases(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
     volumes, views = cases.volumes(indices).to(run.accelerator.device), cases.views(indices).to(run.accelerator.device)
     with run.precision:
         bound = run.method.log_likelihood(volumes, views, seeds=seeds)
-    if bound is None:
-        raise BenchError(f"{run.config.method} says it has a likelihood and returned none")
-    return per_case(names, bound)
+    return per_case(names, check_likelihood(bound, names, f"{run.config.method} says it has a likelihood and returned"))
 
 
-def _load(run: Run, method_class: type[Method], config: RunConfig, spec: DatasetSpec) -> TrainedRun:
-    settings = validate(method_class.Config, config.options, "")
+def _load(run: Run, plugin: MethodPlugin, config: RunConfig, spec: DatasetSpec) -> TrainedRun:
+    settings = validate(plugin.config, config.options, "")
     torch.manual_seed(derive_seed(run.seed, "weights"))
-    method = method_class(settings, run.test.card)
+    method = build_method(plugin, settings, run.test.card)
     load_stages(method.stages(), run)
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(run.accelerator.device).eval()
     own = {field.name: getattr(run, field.name) for field in fields(Run)}
-    return TrainedRun(**own, config=config, spec=spec, method=method)
+    return TrainedRun(**own, config=config, spec=spec, plugin=plugin, method=method)
 
 
 def make_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:

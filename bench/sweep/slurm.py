@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench.errors import BenchError, UsageError
 from bench.sweep.grid import Grid, Job
 from bench.sweep.state import log_of
@@ -140,4 +142,8 @@ def _ids_file(grid: Grid) -> Any:
 
 
 def _read_ids(grid: Grid) -> dict[str, str]:
-    return dict(read_json(_ids_file(grid))) if _ids_file(grid).exists() else {}
+    path = _ids_file(grid)
+    try:
+        return TypeAdapter(dict[str, str]).validate_python(read_json(path)) if path.exists() else {}
+    except ValidationError as error:
+        raise BenchError(f"{path} is damaged; delete it and submit again") from error

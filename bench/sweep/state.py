@@ -5,17 +5,18 @@ Nothing is kept beside them that could contradict them.
 
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from bench.errors import BenchError
+from bench.pipeline.finished import is_finished as is_finished_run
 from bench.pipeline.plan import RunRequest
 from bench.runs.folder import RunFolder
-from bench.runs.manifest import find_intact, folder_sha256, read_manifest
-from bench.runs.predictions import sample_folder, samples_sha256
+from bench.runs.manifest import read_manifest
 from bench.runs.record import RunRecord
-from bench.runs.weights import weights_intact
-from bench.scoring.protocols import carry_hash, is_current
+from bench.scoring.protocols import carry_hash, get_protocol, is_current
 from bench.sweep.grid import Grid, Job
 from bench.sweep.work import STOPPED, in_use, is_alive, last_attempt
 
@@ -39,17 +40,13 @@ def judge_jobs(grid: Grid, jobs: Sequence[Job], queue: Mapping[str, str] | None 
 
 
 def is_finished(job: Job) -> bool:
-    """Return whether a job is done and all its files are what they were, so that it need not be run."""
-    folder, request = job.folder, job.request
-    record = None if folder is None else folder.record()
-    if folder is None or record is None or not _is_scored(record, request):
+    """Return whether a job is done, whole on disk and whole in the results, so that it need not be run."""
+    if job.folder is None:
         return False
-    predictions = folder.predictions(request.split)
-    weights = all(weights_intact(folder, name, stage.sha256) for name, stage in record.stages.items())
-    whole = record.predictions_sha256 == folder_sha256(predictions)
-    whole &= record.samples_sha256 == samples_sha256(predictions, record.samples)
-    folders = [sample_folder(predictions, index) for index in range(record.samples)]
-    return weights and whole and all(find_intact(one).keys() == read_manifest(one).keys() for one in folders)
+    asked = job.request
+    with suppress(BenchError):  # its own run says what is damaged
+        return is_finished_run(job.folder, get_protocol(asked.protocol), asked.results_dir, asked.samples)
+    return False
 
 
 def describe_counts(found: Sequence[State]) -> str:

@@ -7,6 +7,7 @@ it is killed.
 
 import fcntl
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -19,11 +20,13 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from bench.runs.folder import RunFolder
+from bench.system.text import plain_line
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0  # a stopped run may finish its step and write its checkpoint
 RETRIES = 1  # of a process that was killed, e.g. where memory ran short for a moment
-MARK = "== "  # begins the lines that are ours in a log
+MARK = "== "  # begins the lines that are ours in a log; a job may write one like it
+MARKED = re.compile(rf"{MARK}\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ (?:start: .*|exit (?P<code>-?\d{{1,4}}))")
 STOPPED = (143, -signal.SIGTERM, -signal.SIGUSR1, -signal.SIGUSR2)  # exit codes of a run that was asked to stop
 
 
@@ -123,15 +126,12 @@ def is_alive(log: Path) -> bool:
 
 def last_attempt(log: Path) -> tuple[int | None, str]:
     """Exit code of the last attempt in a log, None where it never ended, and the last line that it said."""
-    lines = (
-        [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        if log.exists()
-        else []
-    )
-    said = next((line for line in reversed(lines) if not line.startswith(MARK)), "")
-    ended = next((line for line in reversed(lines) if line.startswith(MARK)), "")
-    _, found, code = ended.rpartition(" exit ")
-    return int(code) if found else None, said.removeprefix("bench: ")
+    text = log.read_text("utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if not MARKED.fullmatch(line)), "")
+    ended = next((mark for line in reversed(lines) if (mark := MARKED.fullmatch(line))), None)
+    code = ended["code"] if ended else None
+    return None if code is None else int(code), plain_line(said.removeprefix("bench: "))
 
 
 def _try_lock(file: BinaryIO) -> bool:

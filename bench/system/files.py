@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from bench.errors import BenchError, BusyError
+from bench.system.text import describe_error
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 
@@ -36,7 +38,6 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> str:
                 file.flush()
                 os.fsync(file.fileno())
                 digest = sha256_of(temporary)
-                os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
             temporary = None
             return digest
@@ -71,9 +72,12 @@ def free_bytes(folder: Path) -> int:
 
 
 def _make_file(path: Path) -> Path:
-    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
-    os.close(descriptor)
-    return Path(name)
+    """A new file beside `path`, whose rights are those that the umask leaves: it becomes `path`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        with suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
 
 
 def _make_and_hold(make: Callable[[], Path]) -> tuple[int, Path]:
@@ -146,11 +150,12 @@ def write_json(path: Path, value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises BenchError, naming the file, when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise BenchError(f"{path} is missing") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise BenchError(f"{path} is not readable JSON ({error}); delete it and run the command again") from error
+        reason = describe_error(error)
+        raise BenchError(f"{path} is not readable JSON ({reason}); delete it and run the command again") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from bench.system.text import drop_controls
+
 PLAIN_SECONDS = 15.0  # between two lines when the output is not a terminal
 LONG_SECONDS = 86_400.0  # of work that is left, above which a person is warned
 SURE_SECONDS = 30.0  # after which the speed so far is taken for that of the rest
@@ -76,7 +78,7 @@ class Progress:
         if self.quiet:
             return
         console = self.live.console if self.live else self.console
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(drop_controls(line), highlight=False, markup=False, soft_wrap=True)
 
     def say_once(self, line: str) -> None:
         """Print a line that several runs of one command have in common when the first of them says it."""

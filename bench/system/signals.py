@@ -1,4 +1,7 @@
-"""What a scheduler's warning does outside the training loop: it ends the command at once, as a file stays whole."""
+"""What a scheduler's warning does outside the training loop: it ends the command at once, as a file stays whole.
+
+So does Ctrl-C. Both raise in a function of this module, which tells them from what a plug-in raises.
+"""
 
 import os
 import signal
@@ -13,6 +16,7 @@ from typing import Any
 from bench.errors import StoppedError
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what schedulers send some time before they kill
+INTERRUPTED = 130  # exit code after Ctrl-C
 LATER = 0.05  # seconds until a lost stop is repeated: finalisers are short
 
 
@@ -22,7 +26,9 @@ def stopped_by_warnings() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, _stop) for number in WARNINGS}
+    previous: dict[int, Any] = {number: signal.signal(number, _stop) for number in WARNINGS}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in the background
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     unraisable = sys.unraisablehook
     sys.unraisablehook = partial(_repeat, unraisable)
     try:
@@ -30,12 +36,33 @@ def stopped_by_warnings() -> Iterator[None]:
     finally:
         sys.unraisablehook = unraisable
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not _end_at_once:
+                signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once: a second one must not disturb what is tidied up
     raise StoppedError(f"stopped by {signal.Signals(number).name}; run again to go on")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _end_at_once)  # stays, as the process is about to end
+    raise KeyboardInterrupt
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End without tidying up: every file is whole at any moment, and worker processes end with their parent."""
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Within it Ctrl-C waits, and processes that are started never receive it: who started them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _repeat(otherwise: Callable[[Any], Any], unraisable: Any) -> None:

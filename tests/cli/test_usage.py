@@ -1,6 +1,8 @@
 """Command lines that cannot be meant are refused in one line, with exit code 2 and the way to the help."""
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,19 @@ FULL = "run --method mean --dataset lidc"
         (f"{FULL} --set data.size=256", "128"),
         (f"{FULL} --device tpu", "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (f"{FULL} --seeds one", "not 'one'"),
-        (f"{FULL} --seeds ,", "--seeds need at least one"),
+        (f"{FULL} --seeds ''", "--seeds needs at least one"),
+        (f"{FULL} --seeds=-1", "whole numbers from 0 to"),
+        (f"{FULL} --seeds 100000000000000000000", "whole numbers from 0 to"),
+        (f"{FULL} --set data.angles=[nan,0]", "'data.angles.0'"),
+        (f"{FULL} --set data.angles=[270,true]", "true and false are no numbers"),
+        (f"{FULL} --set data.size=true", "'data.size': true and false are no numbers"),
+        (f"{FULL} --set data.phantoms=[1000001,1,1]", "'data.phantoms.0'"),
+        (f"{FULL} --set fit.workers=-1", "'fit.workers'"),
+        ("run --method '' --dataset lidc", "--method needs at least one"),
+        ("sweep --method '' --dataset lidc", "--method needs at least one"),
+        ("study views --values ''", "--values needs at least one"),
+        ("performance --only ''", "--only needs at least one"),
+        (f"{FULL} --seeds ,", "--seeds needs at least one"),
         (f"{FULL} --method nearest", "'--method': given 2 times; separate values with commas"),
         (f"{FULL} --seed 0 --seeds 1", "--seeds"),
         ("study shuffle --run a --run b", "'--run': given 2 times"),
@@ -59,3 +73,42 @@ def test_no_command_at_all_shows_the_commands(line: str, capfd: pytest.CaptureFi
 def test_help_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command(["run", "--help"]) == 0
     assert "--method" in capfd.readouterr().out
+
+
+def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "bench", "list"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 1
+    assert (
+        ended.stderr
+        == "bench: the output cannot be written: No space left on device; send it elsewhere and try again\n"
+    )
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"1" * 6000, b'{"run_id": NaN}'])
+@pytest.mark.parametrize("line", ["list", "show a-run", "verify a-run", "score a-run", "export a-run"])
+def test_a_record_that_is_no_record_is_one_line(
+    line: str, text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "lidc" / "mean" / "a-run"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_bytes(text)
+    code, said = run_command(shlex.split(line)), capfd.readouterr()
+    if line.split()[0] in ("list", "show"):
+        assert code == 0
+    else:
+        assert code == 1
+        assert said.err.count("\n") == 1
+        assert "run.json" in said.err
+    assert "defect" not in said.err
+
+
+@pytest.mark.parametrize("line", ["leaderboard", "findings"])
+def test_what_is_made_of_results_stands_beside_them(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    assert run_command([line, "--results-dir", "other"]) == 0
+    assert [path.suffix for path in (tmp_path / "other").iterdir()] == [".md"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "other"]

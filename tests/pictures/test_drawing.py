@@ -38,7 +38,7 @@ def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.M
     for names in (methods[::-1], methods[-1:], [*methods, "aaa", "mean"], ["zzz", *methods[2:]]):
         assert {name: looks_of(names)[name] for name in methods} == looks
     found, broken = discover_methods()
-    installed = replace(found[methods[0]], implementation="elsewhere:Installed")
+    installed = replace(found[methods[0]], implementation="elsewhere:Installed", builtin=False)
     monkeypatch.setattr(drawing, "discover_methods", lambda: ({"aaa": installed, **found}, broken))
     assert {name: looks_of(["aaa"])[name] for name in methods} == looks  # a plug-in changes nobody's colour
     others = looks_of(["b", "a", "c"])

@@ -86,6 +86,7 @@ def refuse(archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]])
         assert code == 1
         assert len(error.strip().splitlines()) == 1
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".zip"]
+        assert not list((tmp_path / "runs").iterdir())
         return error
 
     return call
@@ -224,7 +225,7 @@ def test_cells_that_a_spreadsheet_would_compute_are_refused(cell: str, archive: 
 
 def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, refuse) -> None:
     rows = list(csv.DictReader(io.StringIO(members(archive)["scores.csv"].decode())))
-    better = next(r for r in rows if (r["metric"], r["space"], r["level"], r["stat"]) == ("ssim", "3d", "set", "mean"))
+    better = next(r for r in rows if (r["metric"], r["space"], r["level"], r["stat"]) == ("ssim", "3d", "set", "sd"))
     better["value"] = "0.99"
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
@@ -233,6 +234,21 @@ def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, ref
     error = refuse({"scores.csv": text.getvalue().encode()})
     assert "ssim" in error
     assert "0.99 is stated" in error
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("n", "9"), ("note", "x"), ("status", "partial"), ("code_version", "9.9.9")]
+)
+def test_what_stands_beside_a_number_must_be_so_too(column: str, value: str, archive: Path, refuse) -> None:
+    rows = list(csv.DictReader(io.StringIO(members(archive)["scores.csv"].decode())))
+    measured = [row for row in rows if row["space"] != "time"]  # times cannot be measured again
+    for row in rows if column == "code_version" else measured[-1:]:
+        row[column] = value
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    assert value in refuse({"scores.csv": text.getvalue().encode()})
 
 
 @pytest.mark.parametrize(
@@ -246,6 +262,9 @@ def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, ref
         (("data", "fingerprint"), "0" * 64),
         (("stages",), None),
         (("scored",), {}),
+        (("seed",), 10**20),
+        (("parameters",), -1),
+        (("remark",), 12),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(

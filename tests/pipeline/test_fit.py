@@ -19,7 +19,7 @@ from bench.pipeline.fit import fit_stages, load_stages
 from bench.runs.folder import RunFolder
 from bench.system.seeding import BatchOrder
 
-from ..helpers.toy_runs import toy_run
+from ..helpers.toy_runs import toy_record, toy_run
 
 
 class Line(Stage):
@@ -186,6 +186,24 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.Capt
     fit(whole, tmp_path / "whole")
     assert "is damaged" in capsys.readouterr().out
     assert np.array_equal(weights(resumed), weights(whole))
+
+
+def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def crash(step: int) -> None:
+        if step == 25:
+            raise KeyboardInterrupt
+
+    place = RunFolder(tmp_path)
+    place.write(toy_record("toy-s1", seed=1))
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(LOOP, crash), tmp_path)
+    assert list(place.checkpoints.glob("*.pt"))
+    place.write(toy_record("toy-s0"))
+    trained, whole = Line(LOOP), Line(LOOP)
+    fit(trained, tmp_path)
+    assert "the checkpoint of line is of another run" in capsys.readouterr().out
+    fit(whole, tmp_path / "whole")
+    assert np.array_equal(weights(trained), weights(whole))
 
 
 def test_sigterm_writes_a_checkpoint_first(tmp_path: Path) -> None:

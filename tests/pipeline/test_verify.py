@@ -59,11 +59,11 @@ def change(file: Path, **values: object) -> dict:
     return record
 
 
-def rewrite(file: Path, wanted: dict[str, str], value: str) -> None:
-    """Set `value` in the first row that has the wanted cells."""
+def rewrite(file: Path, wanted: dict[str, str], value: str, column: str = "value") -> None:
+    """Set the cell of a column in the first row that has the wanted cells."""
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    next(row for row in rows if wanted.items() <= row.items())["value"] = value
+    next(row for row in rows if wanted.items() <= row.items())[column] = value
     with file.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -84,7 +84,9 @@ def test_other_weights_are_found(run: Path, complain) -> None:
     assert "weights mean" in complain(run)
 
 
-def test_another_prediction_is_found_even_with_a_manifest_that_agrees(run: Path, complain) -> None:
+def test_another_prediction_is_found_even_with_a_manifest_that_agrees(
+    run: Path, complain, capsys: pytest.CaptureFixture
+) -> None:
     folder = run / "predictions" / "test"
     file = sorted(folder.glob("*.nii.gz"))[0]
     old = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -95,6 +97,36 @@ def test_another_prediction_is_found_even_with_a_manifest_that_agrees(run: Path,
     manifest = folder / MANIFEST
     manifest.write_text(manifest.read_text().replace(old, hashlib.sha256(file.read_bytes()).hexdigest(), 1))
     assert "the manifest is not the one that was scored" in complain(run)
+    places = ["--runs-dir", str(run.parents[2]), "--results-dir", str(run.parents[3] / "results")]
+    small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom", *places]
+    for again in (["score", run.name, *places], ["run", "--method", "mean", "--dataset", "lidc", *small]):
+        before = (run / "run.json").read_bytes()
+        capsys.readouterr()
+        assert run_command(again) == 1
+        assert "holds other predictions than run.json names" in capsys.readouterr().err
+        assert (run / "run.json").read_bytes() == before
+    shutil.rmtree(folder)
+    assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small]) == 0
+
+
+@pytest.mark.parametrize("lost", ["a row", "all", "the line of the run"])
+def test_a_finished_run_whose_rows_the_results_lack_is_put_back(
+    lost: str, run: Path, tmp_path: Path, verify, capsys: pytest.CaptureFixture
+) -> None:
+    scores, line = (tmp_path / "results" / part / f"{run.name}.csv" for part in ("scores", "runs"))
+    whole = scores.read_bytes()
+    if lost == "a row":
+        scores.write_bytes(b"".join(row for row in whole.splitlines(keepends=True) if b",ssim,set" not in row))
+    else:
+        (scores if lost == "all" else line).unlink()
+    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
+    again = ["run", "--method", "mean", "--dataset", "lidc", "--preset", "smoke", "--set", "data.phantoms=[8,2,3]"]
+    assert run_command([*again, "--source", "phantom", *places]) == 0
+    assert "nothing to do" not in capsys.readouterr().out
+    assert line.exists()
+    assert len(scores.read_bytes().splitlines()) == len(whole.splitlines())
+    assert run_command([*again, "--source", "phantom", *places]) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_missing_and_additional_predictions_are_found(run: Path, complain) -> None:
@@ -109,10 +141,30 @@ def test_missing_and_additional_predictions_are_found(run: Path, complain) -> No
 @pytest.mark.parametrize("place", ["run", "results"])
 def test_an_improved_number_is_found(place: str, run: Path, tmp_path: Path, complain) -> None:
     file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores" / f"{run.name}.csv"
-    rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "mean"}, "0.9")
+    rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "sd"}, "0.9")
     error = complain(run)
     assert "ssim" in error
     assert "0.9" in error
+
+
+@pytest.mark.parametrize("place", ["run", "results"])
+@pytest.mark.parametrize(
+    ("column", "value"), [("n", "9"), ("note", "of 9 cases"), ("status", "partial"), ("code_version", "9.9.9")]
+)
+def test_what_stands_beside_a_number_is_compared_too(
+    place: str, column: str, value: str, run: Path, tmp_path: Path, complain
+) -> None:
+    file = run / "scores.csv" if place == "run" else tmp_path / "results" / "scores" / f"{run.name}.csv"
+    rewrite(file, {"metric": "ssim", "space": "3d", "level": "set", "stat": "sd"}, value, column)
+    error = complain(run)
+    assert value in error
+    assert "ssim of set (3d/all, sd)" in error
+
+
+def test_a_line_of_the_results_that_is_another_runs_is_found(run: Path, tmp_path: Path, complain) -> None:
+    file = tmp_path / "results" / "runs" / f"{run.name}.csv"
+    file.write_text(file.read_text().replace(",builtin,", ",plugin,"))
+    assert "its origin of this run is 'plugin'" in complain(run)
 
 
 def test_a_row_that_was_left_out_is_found(run: Path, complain) -> None:

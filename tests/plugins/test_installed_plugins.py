@@ -59,6 +59,9 @@ class Whole(Mine):
 class Half(Whole):
     card = "a card"
 
+class Taken(Whole):
+    card = replace(Mine.card, name="codediff", title="CodeDiff3D")
+
 BAGS = replace(chests, name="bags")
 """
 ENTRIES = """
@@ -67,6 +70,8 @@ mine = pkg_of_mine.card:PLUGIN
 broken = pkg_of_mine.card:BROKEN
 whole = pkg_of_mine.whole:Whole
 half = pkg_of_mine.whole:Half
+again = pkg_of_mine.whole:Taken
+exits = pkg_of_mine.exits:Any
 junk = pkg_of_mine.card:PRESETS
 absent = no_such_package:Mine
 
@@ -74,7 +79,14 @@ absent = no_such_package:Mine
 bags = pkg_of_mine.whole:BAGS
 junk = pkg_of_mine.card:CARD
 """
-FILES = {"__init__.py": "", "card.py": CARD, "net.py": NET, "presets.toml": PRESETS, "whole.py": WHOLE}
+FILES = {
+    "__init__.py": "",
+    "card.py": CARD,
+    "net.py": NET,
+    "presets.toml": PRESETS,
+    "whole.py": WHOLE,
+    "exits.py": "raise SystemExit(0)",
+}
 
 
 @pytest.fixture
@@ -122,7 +134,10 @@ def test_a_class_may_be_offered_in_place_of_its_description(package: Path) -> No
 def test_what_is_no_method_or_dataset_is_named_and_the_others_are_found(package: Path) -> None:
     methods, broken = discover_methods()
     assert {"mine", "whole", "mean"} <= methods.keys()
-    assert set(broken) == {"half", "junk", "absent"}
+    assert set(broken) == {"half", "junk", "absent", "again", "exits"}
+    assert "'again' calls itself 'codediff', as another method does" in broken["again"]
+    assert methods["codediff"].builtin
+    assert "SystemExit: 0" in broken["exits"]
     assert "lacks card, a MethodCard" in broken["half"]
     assert "no Method and no MethodPlugin" in broken["junk"]
     assert "no_such_package" in broken["absent"]
@@ -145,3 +160,20 @@ def test_networks_that_cannot_be_imported_are_found_by_their_use_and_by_the_doct
         plugin.file  # noqa: B018
     assert run_command(["doctor"]) == 1
     assert "method 'broken' cannot be imported" in capsys.readouterr().out
+
+
+def test_the_list_marks_plugins_and_names_what_is_left_out(
+    package: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_command(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (whole,) = (line for line in lines if line.startswith("│ whole "))
+    assert "method, plug-in" in whole
+    assert [line.split(":")[1] for line in lines if line.startswith("left out")] == [
+        " half",
+        " again",
+        " exits",
+        " junk",
+        " absent",
+    ]

@@ -79,7 +79,7 @@ def test_a_broken_plugin_has_a_row_and_the_others_go_on(
     assert set(rows["status"]) == {"error"}
     assert rows["note"].str.contains(words.split(":")[-1].strip(), regex=False).all()
     (table,) = build_tables("2", read_results(tmp_path / "results"))
-    assert [row.title for row in table.blocks[0].methods if row.method == "mine"] == ["mine"]
+    assert [row.title for row in table.blocks[0].methods if row.method == "mine"] == ["mine (plug-in)"]
     assert any(words in note for note in table.footnotes)
 
 

@@ -188,6 +188,7 @@ def test_a_run_that_another_process_has_is_in_use(tmp_path: Path) -> None:
         ({}, "== t start: x\nbench: unknown setting\n== t exit 2\n", ("failed", "unknown setting")),
         ({"status": "stopped"}, "== t start: x\nbench: disk full\n== t exit 1\n", ("failed", "disk full")),
         ({"status": "done", "scored": {}}, "== t start: x\n== t exit 0\n", ("waiting", "")),
+        ({"status": "stopped"}, "== t start: x\n== 2026 exit bar\n== t exit 143\n", ("stopped", "exit bar")),
     ],
 )
 def test_states_follow_from_the_run_and_its_log(tmp_path: Path, record: dict, log: str, expected: tuple) -> None:
@@ -198,7 +199,7 @@ def test_states_follow_from_the_run_and_its_log(tmp_path: Path, record: dict, lo
         job.folder.write(toy_record(**record))
     if log:
         log_of(chosen, job).parent.mkdir(parents=True)
-        log_of(chosen, job).write_text(log)
+        log_of(chosen, job).write_text(log.replace("== t ", "== 2026-01-01T00:00:00Z "))
     (state,) = judge_jobs(chosen, [job])
     assert (state.name, expected[1] in state.why) == (expected[0], True)
     (state,) = judge_jobs(chosen, [job], {job.label: "Slurm 7: pending, Priority"})

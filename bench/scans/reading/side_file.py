@@ -117,11 +117,11 @@ def find_side_file(path: Path, stem: str, root: Path) -> SideFile:
 
 def _parse(path: Path) -> SideFile:
     try:
-        return SideFile(**{**tomllib.loads(path.read_text(encoding="utf-8")), "path": path})
+        return SideFile(**{**tomllib.loads(path.read_text(encoding="utf-8-sig")), "path": path})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         text = f"{where}: {first['msg']}" if where else first["msg"]
         raise ValueError(f"its side file {path.name} is wrong: {text}; correct it") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"its side file {path.name} cannot be read ({error}); correct it") from error

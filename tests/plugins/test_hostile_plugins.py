@@ -1,0 +1,186 @@
+"""Whatever a plug-in raises, returns or sets in the process, its run alone fails, in one line."""
+
+import os
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cli import run_command
+from bench.errors import PluginError
+from bench.metrics import distortion
+from bench.plugins.registry import get_dataset, get_method
+from bench.runs.folder import RunFolder
+from bench.scoring.store import load_results, load_runs
+from bench.system.foreign import Foreign
+
+FILE = """
+import os, random, sys
+import numpy as np
+import torch
+from bench.method import Method, MethodCard, Settings
+
+class Mine(Method):
+    card = MethodCard("mine", {title!r}, "none", 2026, "", "", frozenset({{"volume", "mip"}}))
+
+    class Config(Settings):
+        pass
+
+    def __init__(self, config, data):
+        self.size = data.size
+        {init}
+
+    def stages(self):
+        return []
+
+    def full(self, seeds):
+        return torch.full((len(seeds), self.size, self.size, self.size), 0.5)
+
+    def reconstruct(self, views, *, seeds):
+        {body}
+        return self.full(seeds)
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+"""
+RAISED = {  # what is raised, and what the row says
+    "exit": ("sys.exit(0)", "mine raised SystemExit: 0"),
+    "interrupt": ("raise KeyboardInterrupt", "mine raised KeyboardInterrupt"),
+    "close": ("raise GeneratorExit", "mine raised GeneratorExit"),
+    "stop of an iteration": ("raise StopIteration('x')", "mine raised StopIteration: x"),
+    "our own stop": ("from bench.errors import StoppedError; raise StoppedError('x')", "mine raised StoppedError: x"),
+    "memory": ("raise MemoryError", "mine raised MemoryError"),
+    "no text": ("raise Unprintable", "mine raised Unprintable: an error whose text cannot be made"),
+    "half a surrogate pair": ("raise ValueError('bad \\udcff name')", "mine raised ValueError: bad name"),
+    "control characters": ("raise ValueError('\\x1b[2Jred\\x1b]8;;http://e\\x07 \\u202eA\\0B')", "ValueError: red AB"),
+    "a book": ("raise ValueError('x' * 300_000)", "mine raised ValueError: xxx"),
+}
+RETURNED = {
+    "integers": ("return self.full(seeds).long()", "int64"),
+    "complex numbers": ("return self.full(seeds).to(torch.complex64)", "complex64"),
+    "infinity": ("return self.full(seeds) * float('inf')", "NaN or infinity for phantom-test-0000"),
+    "an array": ("return self.full(seeds).numpy()", "ndarray, not a tensor"),
+    "nothing": ("return None", "NoneType, not a tensor"),
+    "no numbers": ("return self.full(seeds).to('meta')", "on meta"),
+    "a sparse tensor": ("return self.full(seeds).to_sparse()", "sparse"),
+}
+SET = """os.chdir("/")
+        os.environ["BENCH_DATA"] = "elsewhere"
+        sys.stdout = None
+        torch.set_default_dtype(torch.float64); torch.set_num_threads(3); torch.set_grad_enabled(False)
+        np.seterr(all="raise")
+        torch.manual_seed(1); np.random.seed(1); random.seed(1)
+        import bench.metrics.distortion as d; d.psnr = lambda *a, **k: 99.0
+        views.images.zero_()"""
+
+EDIT = "import pathlib; pathlib.Path('mine.py').write_text('# edited')"
+SMALL = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
+
+
+@pytest.fixture
+def run(quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`run(body, methods)` in an empty folder that holds mine.py."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(body: str = "pass", methods: str = "mine.py:Mine", title: str = "Mine", init: str = "pass") -> int:
+        (tmp_path / "mine.py").write_text(FILE.format(body=body, title=title, init=init))
+        return run_command(["run", "--method", methods, "--dataset", "lidc", *SMALL])
+
+    return run
+
+
+def test_what_a_plugin_raises_or_returns_fails_its_run_alone(
+    quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {}
+    for number, (body, words) in enumerate({**RAISED, **RETURNED}.values()):
+        text = FILE.format(body=body, title="Mine", init="pass").replace('MethodCard("mine"', f'MethodCard("m{number}"')
+        (tmp_path / f"m{number}.py").write_text(text)
+        said[f"m{number}"] = words.replace("mine", f"m{number}")
+    methods = ",".join([*(f"{name}.py:Mine" for name in said), "mean"])
+    assert run_command(["run", "--method", methods, "--dataset", "lidc", *SMALL]) == 1
+    assert f"{len(said)} of {len(said) + 1} runs failed" in capsys.readouterr().err
+    runs = load_runs(tmp_path / "results").set_index("method")
+    assert runs["status"].to_dict() == {**dict.fromkeys(said, "failed"), "mean": "done"}
+    for name, words in said.items():
+        assert words in runs.loc[name, "error"]
+        assert len(runs.loc[name, "error"]) <= 1000
+        assert runs.loc[name, "error"].isprintable()
+    assert set(load_results(tmp_path / "results").query("status == 'error'")["method"]) == set(said)
+
+
+def test_what_a_plugin_sets_in_the_process_is_undone(run: Callable[..., int], tmp_path: Path) -> None:
+    before = os.getcwd(), os.environ["BENCH_DATA"], sys.stdout, torch.get_num_threads(), np.geterr()
+    state, psnr = torch.get_rng_state(), distortion.psnr
+    assert run(SET, "mine.py:Mine,mean") == 0
+    assert before == (os.getcwd(), os.environ["BENCH_DATA"], sys.stdout, torch.get_num_threads(), np.geterr())
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert distortion.psnr is psnr
+    both = load_results(tmp_path / "results").query("level == 'case'")
+    assert set(both["method"]) == {"mine", "mean"}
+    assert both.query("metric == 'psnr'")["value"].max() < 50
+
+
+def test_a_child_of_a_plugin_ends_with_its_call(tmp_path: Path) -> None:
+    def fork() -> int:
+        return os.fork()
+
+    child = Foreign("it raised", fork)()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_title_is_text_for_pictures_and_tables(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(title="<b>|`x`](http://e) \x1b[31mred [red]x[/red] $\\input{/etc}$") == 0
+    assert len(list(tmp_path.glob("runs/lidc/mine/*/previews/*.png"))) == 3
+    assert get_method("mine.py:Mine").card.title == "<b>|`x`](http://e) red [red]x[/red] $\\input{/etc}$"
+
+
+def test_a_remark_is_text_that_no_spreadsheet_computes(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run(init="self.remark = '=1+1 \\x1b[31m'") == 0
+    assert load_runs(tmp_path / "results")["remark"].tolist() == ["'=1+1"]
+    assert run(init="self.remark = 12") == 1
+    assert "a remark that is int" in load_runs(tmp_path / "results")["error"].iloc[-1]
+
+
+def test_a_file_edited_while_it_runs_keeps_the_hash_of_what_was_run(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run(EDIT) == 0
+    (file,) = tmp_path.glob("runs/lidc/mine/*/run.json")
+    record = RunFolder(file.parent).record()
+    assert record is not None
+    assert record.plugin_sha256 == sha256(FILE.format(body=EDIT, title="Mine", init="pass").encode()).hexdigest()
+    assert record.run_id == record.expected_run_id
+
+
+@pytest.mark.parametrize("name", ["codediff", "../../x", "x" * 65, "a\x1bb"])
+def test_a_name_that_is_taken_or_names_no_file_is_refused(name: str, tmp_path: Path) -> None:
+    text = FILE.format(body="pass", title="Mine", init="pass")
+    (tmp_path / "other.py").write_text(text.replace('MethodCard("mine"', f"MethodCard({name!r}"))
+    with pytest.raises(PluginError, match="calls itself"):
+        get_method(f"{tmp_path}/other.py:Mine")
+
+
+def test_a_stage_whose_name_leaves_the_folder_is_refused(run: Callable[..., int], tmp_path: Path) -> None:
+    init = "from bench.plugins.registry import get_method; mean = get_method('mean').load()(None, data)"
+    stages = "stage, = mean.stages(); stage.name = '../../../x'; self.stages = lambda: [stage]"
+    assert run(init=f"{init}; {stages}") == 1
+    assert "which can name no file" in load_runs(tmp_path / "results")["error"].iloc[0]
+
+
+def test_a_dataset_of_the_users_fails_in_one_line_too(tmp_path: Path) -> None:
+    file = tmp_path / "mydata.py"
+    file.write_text(
+        "import sys\nfrom dataclasses import replace\nfrom bench.plugins.registry import get_dataset\n"
+        "DATASET = replace(get_dataset('lidc'), name='mydata', phantom=lambda seed, grid: sys.exit(0))\n"
+    )
+    with pytest.raises(PluginError, match="phantom of mydata raised SystemExit: 0"):
+        get_dataset(f"{file}:DATASET").phantom(0, 16)
