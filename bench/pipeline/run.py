@@ -140,7 +140,8 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
     if earlier:
         carried = (
             *("stages", "seconds", "infer_seconds", "peak_memory_mib", "scored", "scored_by", "finished"),
-            *("predictions_sha256", "samples_sha256", "beside_sha256"),
+            *("predictions_sha256", "beside_sha256"),
+            *(("samples_sha256",) if earlier.samples == planned.samples else ()),
         )
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
