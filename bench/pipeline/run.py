@@ -29,7 +29,7 @@ from bench.scoring.store import put_run
 from bench.scoring.xrays import turn_angles
 from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
-from bench.system.foreign import keep_random_state
+from bench.system.foreign import keep_random_state, keep_settings
 from bench.system.progress import Progress
 from bench.system.provenance import software
 from bench.system.seeding import seed_everything
@@ -143,6 +143,7 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         run.folder.update(stages=place_pretrained(weights, run.folder, [stage.name for stage in method.stages()]))
 
 
+@keep_settings()  # what items of data and steps of a plug-in set is undone before anything is scored
 def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
     only, main = planned.request.only, run.accelerator.is_main_process
     if only in (None, "fit"):
