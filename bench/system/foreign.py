@@ -62,10 +62,8 @@ def keep_settings(*, names: bool = True) -> Iterator[None]:
     """Restore in the end what all share: folder, environment, streams, NumPy, PyTorch, and the harness's own names."""
     folder, environment = os.getcwd(), dict(os.environ)
     streams, depth = (sys.stdin, sys.stdout, sys.stderr), sys.getrecursionlimit()
-    before, ours = (
-        _torch_settings(),
-        _our_modules() if names else [],
-    )  # of an import that brings PyTorch itself nothing is known
+    before = _torch_settings()  # of an import that brings PyTorch itself nothing is known
+    ours = _our_modules() if names else []
     with np.errstate():
         try:
             yield
