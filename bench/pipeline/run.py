@@ -30,7 +30,7 @@ from bench.scoring.store import put_run
 from bench.scoring.xrays import turn_angles
 from bench.system.device import hardware, peak_memory_mib
 from bench.system.files import write_text
-from bench.system.foreign import keep_random_state
+from bench.system.foreign import keep_random_state, keep_settings
 from bench.system.progress import Progress
 from bench.system.provenance import software
 from bench.system.seeding import seed_everything
@@ -151,6 +151,7 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
             write_fit(run.folder.predictions(run.split) / FILE_NAME, fit)
 
 
+@keep_settings()  # what items of data and steps of a plug-in set is undone before anything is scored
 def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
     only, main = planned.request.only, run.accelerator.is_main_process
     if only in (None, "fit"):

@@ -23,6 +23,7 @@ STAGE_PARTS = (
     *("prepare", "batches", "optimizers", "step", "rate", "validation_loss", "recomputable", "state", "load_state"),
     *("fit", "recall"),
 )
+OFTEN = ("step", "rate")  # parts of a stage that are called at every step
 SECONDS = TypeAdapter(dict[Line, Annotated[float, Field(ge=0, allow_inf_nan=False)]])
 
 
@@ -92,7 +93,8 @@ def _guard(part: Any, names: Sequence[str], whose: str, passes: tuple[type[BaseE
     """Put the functions of one object under guard; on the object, since its class is the user's."""
     for name in names:
         if hasattr(part, name):
-            object.__setattr__(part, name, Foreign(f"{whose} raised", getattr(part, name), passes))
+            guarded = Foreign(f"{whose} raised", getattr(part, name), passes, often=name in OFTEN)
+            object.__setattr__(part, name, guarded)
 
 
 def _guard_stages(stages: Any, whose: str) -> list[Stage | FittedStage]:

@@ -39,11 +39,12 @@ class Foreign:
     said: str  # begins the message, which what was raised ends
     function: Callable[..., Any]
     passes: tuple[type[BaseException], ...] = ()
+    often: bool = False  # called at every step, where a millisecond counts: the harness's names are left to who calls
 
     def __call__(self, *values: Any, **named: Any) -> Any:
         """Call the function."""
         process = os.getpid()
-        with keep_settings():
+        with keep_settings(names=not self.often):
             try:
                 return self.function(*values, **named)
             except BaseException as error:
@@ -57,18 +58,19 @@ class Foreign:
 
 
 @contextmanager
-def keep_settings() -> Iterator[None]:
+def keep_settings(*, names: bool = True) -> Iterator[None]:
     """Restore in the end what all share: folder, environment, streams, NumPy, PyTorch, and the harness's own names."""
     folder, environment = os.getcwd(), dict(os.environ)
     streams, depth = (sys.stdin, sys.stdout, sys.stderr), sys.getrecursionlimit()
-    before, ours = _torch_settings(), _our_modules()  # of an import that brings PyTorch itself nothing is known
+    before = _torch_settings()  # of an import that brings PyTorch itself nothing is known
+    ours = _our_modules() if names else []
     with np.errstate():
         try:
             yield
         finally:
             sys.stdin, sys.stdout, sys.stderr = streams
-            for module, names in ours:
-                for name, value in names.items():
+            for module, meant in ours:
+                for name, value in meant.items():
                     if module.get(name) is not value:
                         module[name] = value
             with suppress(OSError):  # where it was removed there is no way back
