@@ -98,7 +98,8 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     kept = [path.relative_to(back) for path in back.rglob("*") if path.is_file()]
     assert all((back / name).read_bytes() == (run / name).read_bytes() for name in kept)
     assert {"run.json", "scores.csv", "checkpoints/mean.safetensors"} <= {name.as_posix() for name in kept}
-    assert sum(name.suffixes == [".nii", ".gz"] for name in kept) == 3
+    of_test = [name for name in kept if name.parts[:2] == ("predictions", "test")]
+    assert sum(name.suffixes == [".nii", ".gz"] for name in of_test) == 3
     assert load_results(tmp_path / "results").equals(load_results(run.parents[3] / "results"))
     verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command(verify) == 0

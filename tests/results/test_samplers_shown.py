@@ -24,6 +24,7 @@ class Card:
     def __init__(self, name: str) -> None:
         self.title, self.kind = {"codediff": "CodeDiff3D", "x2ctgan": "X2CT-GAN"}.get(name, name), "method"
         self.capabilities = frozenset({"volume", "samples"} if name == "codediff" else {"volume"})
+        self.deterministic = False
 
 
 @pytest.fixture(autouse=True)

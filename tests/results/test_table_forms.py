@@ -104,5 +104,5 @@ def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> No
         assert out.read_text().startswith(start)
     assert run_command(["table", "2", "--format", "md", "--results-dir", str(tmp_path)]) == 0
     assert "| CodeDiff3D" in capsys.readouterr().out
-    assert run_command(["table", "8", "--results-dir", str(tmp_path)]) == 2
-    assert "unknown table '8'" in capsys.readouterr().err
+    assert run_command(["table", "9", "--results-dir", str(tmp_path)]) == 2
+    assert "unknown table '9'" in capsys.readouterr().err

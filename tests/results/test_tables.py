@@ -40,8 +40,8 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
 def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
     assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
     assert [t.id for t in build_tables("all", read_results(tmp_path), dataset="lidc")] == ["2", "3b", "4"]
-    with pytest.raises(UsageError, match="unknown table '8'"):
-        build_tables("8", read_results(tmp_path))
+    with pytest.raises(UsageError, match="unknown table '9'"):
+        build_tables("9", read_results(tmp_path))
 
 
 # --- structures and classes of voxels
