@@ -21,6 +21,7 @@ from bench.cli import (
     gallery,
     leaderboard,
     listing,
+    literature,
     new,
     performance,
     publish,
@@ -59,6 +60,7 @@ app.command("publish")(publish.publish)
 app.command("report")(report.report)
 app.command("gallery")(gallery.gallery)
 app.command("compare")(compare.compare)
+app.command("literature")(literature.literature)
 app.command("study")(study.study)
 app.command("performance")(performance.performance)
 app.command("score")(score.score)

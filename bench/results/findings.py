@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, draws, place_of, title_and_kind
+from bench.results.model import SPACES, Column, Entry, Results, draws, is_of_patients, place_of, title_and_kind
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -27,7 +27,7 @@ from bench.results.questions import (
     mean_scores,
     rank,
 )
-from bench.results.renderers import Sheet, draw_markdown
+from bench.results.renderers import Sheet, draw_markdown, wrap_text
 from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
 
@@ -86,15 +86,18 @@ def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
 
 
 def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
-    """Return what stands in a README: the printed order, the strongest floor, and the spread of trainings."""
+    """Return what stands in a README, of one data set: the printed order, the strongest floor, the spread of trainings.
+
+    Of several it is the first, patients before anything else.
+    """
     ours, _ = _read_fields(results, protocol)
-    parts = []
-    for own in ours:
-        floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
-        strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
-        lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
-        parts.append("\n".join([f"{_name(own)}:", "", *(f"- {line}" for line in lines if line)]))
-    return "\n\n".join([*parts, TEST_NOTE]) if ours else NOTHING
+    if not ours:
+        return NOTHING
+    own = min(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"]))
+    floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
+    strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
+    lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
+    return "\n".join([f"{_name(own)}:", "", *(wrap_text(f"- {line}", "  ") for line in lines if line)])
 
 
 def _read_fields(results: Results, protocol: str) -> tuple[list[Field], list[Field]]:

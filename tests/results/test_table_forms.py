@@ -10,9 +10,10 @@ from rich.console import Console
 
 from bench.cli import run_command
 from bench.results.model import read_results
-from bench.results.renderers import print_tables, render
+from bench.results.renderers import render
 from bench.results.table_model import label_of
 from bench.results.tables import build_tables
+from bench.results.terminal import print_tables
 
 from ..helpers.score_rows import HASH
 from ..helpers.table_rows import NUMBERS, add, cards  # noqa: F401 - cards is a fixture
@@ -104,5 +105,5 @@ def test_the_command_writes_the_form_of_the_suffix(tmp_path: Path, capsys) -> No
         assert out.read_text().startswith(start)
     assert run_command(["table", "2", "--format", "md", "--results-dir", str(tmp_path)]) == 0
     assert "| CodeDiff3D" in capsys.readouterr().out
-    assert run_command(["table", "8", "--results-dir", str(tmp_path)]) == 2
-    assert "unknown table '8'" in capsys.readouterr().err
+    assert run_command(["table", "9", "--results-dir", str(tmp_path)]) == 2
+    assert "unknown table '9'" in capsys.readouterr().err
