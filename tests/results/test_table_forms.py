@@ -70,7 +70,7 @@ def test_csv_holds_one_unrounded_cell_a_line(full) -> None:
 
 
 def test_the_terminal_shows_the_same(full) -> None:
-    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
+    console = Console(width=220, record=True, file=io.StringIO(), force_terminal=True)
     print_tables(full, console)
     text = console.export_text(clear=False)
     assert "25.50 ± 0.71 (25.05)" in text
