@@ -1,4 +1,4 @@
-"""What is said of long work: the time left from the whole rate, a warning of more than a day, no bar for what is done."""
+"""What is said of long work: the time left by the whole rate, a warning of more than a day, no bar for what is done."""
 
 import io
 import time
@@ -51,6 +51,7 @@ def test_the_time_left_is_that_of_the_whole_rate(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     progress, out = terminal(120)
     with progress.task("score", 100) as task:
+        task.began = now[0]
         for done, seconds in ((10, 60.0), (50, 61.0)):  # a burst after a slow beginning
             now[0] = seconds
             task.advance(done)
