@@ -238,10 +238,13 @@ def preview(
         typer.Option(help="Real scans, phantoms, or both side by side as far as real ones are prepared."),
     ] = "both",
 ) -> None:
-    """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
+    """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms.
+
+    Of phantoms no more are made than are drawn, and a few more for the grey scale of the views.
+    """
     check_choices([], [dataset], [preset])
 
-    from bench.data.cases import load_dataset
+    from bench.data.cases import load_few
     from bench.data.sources import choose_source
     from bench.errors import BenchError
     from bench.pictures.preview import preview_cases
@@ -260,7 +263,7 @@ def preview(
             progress.say(f"phantoms alone: {error}")
             continue
         with progress.task(f"prepare {spec.name}, {one}", 1) as task:
-            cases = load_dataset(spec, spec.presets[preset], one, task.counted)[split]
+            cases = load_few(spec, spec.presets[preset], one, split, count, task.counted)
         if len(cases):
             groups.append(cases)
     if not groups:

@@ -103,7 +103,7 @@ def test_a_record_that_is_no_record_is_one_line(
     folder.mkdir(parents=True)
     (folder / "run.json").write_bytes(text)
     code, said = run_command(shlex.split(line)), capfd.readouterr()
-    if line in ("list", "show --json a-run"):
+    if line in ("list", "show a-run --json"):
         assert code == 0
     else:
         assert code == 1
