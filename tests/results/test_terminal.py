@@ -79,3 +79,14 @@ def test_literature_keeps_digits_and_says_who_reports_what() -> None:
     lines = draw_reports(reports).lines
     assert sum("X2CT-GAN, 1 view" in line for line in lines) == 1
     assert all(one.source and one.psnr_definition and one.checked for one in reports)
+
+
+def test_the_report_draws_each_reported_number_once_and_averages_none() -> None:
+    from bench.report.literature import HERE, view_literature
+
+    view = view_literature(read_results(ROOT / "results"))
+    here = sum(line[1] != "–" for line in view.sheets[1].lines)
+    assert view.chart.count("<circle") == 25 + here
+    assert 'class="mean"' not in view.chart
+    assert [definition for _, definition in view.legend][-1] == HERE
+    assert len({colour for colour, _ in view.legend}) == len(view.legend)
