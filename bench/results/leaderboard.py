@@ -31,7 +31,7 @@ from bench.system.text import escape_markdown
 
 DEFAULT_BY = "psnr"
 BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
-BRIEF_ROWS, BRIEF_FLOORS = 8, 2  # of a README's table at most, and floors among them at least
+BRIEF_ROWS, BRIEF_FLOORS = 7, 2  # of a README's table at most, and floors among them at least
 ENOUGH_METHODS = 3  # that make a block worth showing before one of a smaller grid
 BRIEF_COLUMNS: tuple[tuple[tuple[str, Column], ...], ...] = (  # head and column; of each group the first measured
     (("PSNR, dB", ("3d", "psnr")),),
@@ -160,23 +160,26 @@ def _draw_brief(block: TableBlock, by: str) -> str:
     measured = {column for row in rows if row.entry for column in row.entry.summaries}
     groups = [[one for one in group if one[1] in measured] for group in BRIEF_COLUMNS]
     columns = [group[0] for group in groups if group]
-    names = [f"{row.place}. {row.title}" if row.kind == "method" else f"{row.title} (floor)" for row in rows]
+    names = [f"{row.place}. {row.title}" if row.kind == "method" else f"floor: {row.title}" for row in rows]
+    shown = [column for _, column in columns]
     lines = [
-        [name, *(_say_briefly(row, column) for _, column in columns)] for name, row in zip(names, rows, strict=True)
+        [name, *(_say_briefly(row, column, spread=column == shown[0]) for column in shown)]
+        for name, row in zip(names, rows, strict=True)
     ]
     shared = block.header.removeprefix(f"sorted by {METRICS[by].label} · ").partition(" · views ")[0]
     drawn = draw_markdown(Sheet(["Method", *(head for head, _ in columns)], lines))
     return "\n\n".join([f"**{escape_markdown(shared)}**", drawn, wrap_text(escape_markdown(block.tested))]).strip()
 
 
-def _say_briefly(row: Row, column: Column) -> str:
-    """Return a mean, its spread over seeds or, where neither more nor less is better, its distance alone."""
+def _say_briefly(row: Row, column: Column, *, spread: bool) -> str:
+    """Return a mean and, where asked, its spread over seeds; where neither way is better, its distance alone."""
     entry, metric = row.entry, METRICS[column[1]]
     known = [summary.value for summary in (entry.summaries.get(column, ()) if entry else ()) if summary.known]
     if entry is None or not known:
         return "–"
+    sd = float(np.std(known, ddof=1)) if spread and len(known) > 1 else None
     distance = entry.distance(column) if metric.direction == "toward_baseline" else None
-    cell = Cell(metric.key, "value", float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None)
-    cell = replace(cell, distance=distance)
-    mark = " *" if any(own.marks for own in row.cells if own.metric == metric.key) else ""
-    return (cell.texts.distance.removeprefix("Δ") or f"{cell.texts.value} {cell.texts.sd}".strip()) + mark
+    texts = Cell(metric.key, "value", float(np.mean(known)), sd, distance=distance).texts
+    told = texts.distance.removeprefix("Δ") or " ".join(filter(None, (texts.value, texts.sd)))
+    marked = any(cell.marks for cell in row.cells if cell.metric == metric.key)
+    return (f"{told} *" if marked else told).replace(" ", "\u00a0")
