@@ -22,7 +22,7 @@ FILE = "literature.csv"
 DATASET = {"LIDC-IDRI": "lidc"}  # as printed → ours
 UNKNOWN = "not stated"
 OURS: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
-HEADS = ("Method", "Year", "PSNR, dB", "SSIM", "LPIPS", "PSNR is", "Reported by", "Split", "Window, HU", "Checked")
+HEADS = ("Method", "Reported by", "Year", "PSNR, dB", "SSIM", "LPIPS", "PSNR is", "Split", "Window, HU", "Checked")
 OUR_HEADS = ("Method", "PSNR, dB", "SSIM", "Protocol", "Data")
 NOTE = (
     "Reported numbers are of other splits, windows, grids and definitions than ours and than each other's, so nothing "
@@ -74,13 +74,13 @@ def draw_reports(reports: Sequence[Report]) -> Sheet:
     """Return the reports as a table, a line each."""
     lines = [
         (
-            *(say_method(one), one.year or "–", one.psnr_db, one.ssim or "–", one.lpips or "–"),
-            *(one.psnr_definition, one.reported_by, one.split or UNKNOWN, one.window_hu or UNKNOWN, one.checked),
+            *(say_method(one), one.reported_by, one.year or "–", one.psnr_db, one.ssim or "–", one.lpips or "–"),
+            *(one.psnr_definition, one.split or UNKNOWN, one.window_hu or UNKNOWN, one.checked),
         )
         for one in reports
     ]
     datasets = ", ".join(dict.fromkeys(one.dataset for one in reports))
-    return Sheet(HEADS, lines, title=f"Reported on {datasets}", words=(0, 5, 6, 7, 8, 9))
+    return Sheet(HEADS, lines, title=f"Reported on {datasets}", words=(0, 1, 6, 7, 8, 9), keys=2)
 
 
 def draw_ours(results: Results, reports: Sequence[Report]) -> Sheet:

@@ -29,6 +29,7 @@ class Sheet:
     lines: Sequence[Sequence[str]]
     title: str = ""
     words: Sequence[int] = (0,)  # columns that are read from the left; the others are numbers
+    keys: int = 1  # first columns that say what a line is of; where a table is divided, each part has them
 
     @property
     def alignment(self) -> list[str]:

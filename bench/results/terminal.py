@@ -55,7 +55,8 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
     if sheet.title:
         console.print(escape(sheet.title), style="italic", highlight=False)
     words = [index for index, side in enumerate(sheet.alignment) if side == "left"]
-    _print_divided(list(map(escape, sheet.heads)), [[list(map(escape, line)) for line in sheet.lines]], words, console)
+    lines = [list(map(escape, line)) for line in sheet.lines]
+    _print_divided(list(map(escape, sheet.heads)), [lines], words, console, keys=sheet.keys)
 
 
 def _print_divided(
@@ -64,9 +65,10 @@ def _print_divided(
     words: Sequence[int],
     console: Console,
     style: str = "",
+    keys: int = 1,
 ) -> None:
-    """Print lines of marked-up cells in as many tables as the width asks for; each begins with the first column."""
-    parts = _divide(heads, [line for section in sections for line in section], words, console.width)
+    """Print lines of marked-up cells in as many tables as the width asks for, the `keys` in each."""
+    parts = _divide(heads, [line for section in sections for line in section], words, console.width, keys)
     for part in parts:
         drawn = RichTable(style=style)
         for index, width in part.items():
@@ -76,18 +78,18 @@ def _print_divided(
         for section in sections:
             for line in section:
                 cells = [line[index] for index in part]
-                if len(parts) == 1 or any(cells[1:]):
+                if len(parts) == 1 or any(cells[keys:]):
                     drawn.add_row(*cells)
             drawn.add_section()
         console.print(drawn)
 
 
 def _divide(
-    heads: Sequence[str], lines: Sequence[Sequence[str]], words: Sequence[int], width: int
+    heads: Sequence[str], lines: Sequence[Sequence[str]], words: Sequence[int], width: int, keys: int = 1
 ) -> list[dict[int, int]]:
     """Return column → its width, for each of the tables that together show all columns.
 
-    One table where all fit, words wrapped if need be; else the first column is repeated in each.
+    One table where all fit, words wrapped if need be; else the first `keys` columns are repeated in each.
     """
     columns = list(zip(heads, *lines, strict=True))
     whole = {index: max(map(_longest_line, cells)) for index, cells in enumerate(columns)}
@@ -101,10 +103,11 @@ def _divide(
         least[index] = (
             max(of_words, min(whole[index], most)) if index in words else max(_longest_word(heads[index]), of_cells)
         )
-    parts: list[dict[int, int]] = [{0: least[0]}]
-    for index in range(1, len(heads)):
-        if len(parts[-1]) > 1 and _room({**parts[-1], index: least[index]}) > width:
-            parts.append({0: least[0]})
+    repeated = {index: least[index] for index in range(keys)}
+    parts = [dict(repeated)]
+    for index in range(keys, len(heads)):
+        if len(parts[-1]) > keys and _room({**parts[-1], index: least[index]}) > width:
+            parts.append(dict(repeated))
         parts[-1][index] = least[index]
     return parts
 

@@ -90,3 +90,12 @@ def test_the_report_draws_each_reported_number_once_and_averages_none() -> None:
     assert 'class="mean"' not in view.chart
     assert [definition for _, definition in view.legend][-1] == HERE
     assert len({colour for colour, _ in view.legend}) == len(view.legend)
+
+
+def test_what_a_line_is_of_stands_in_each_part() -> None:
+    lines = [("3d", metric, *["1.2345 ± 0.0001"] * 6) for metric in ("PSNR", "SSIM")]
+    sheet = Sheet(("Space", "Metric", *"abcdef"), lines, words=(0, 1), keys=2)
+    shown_lines = shown(70, lambda console: print_sheet(sheet, console))
+    tables = sum("┏" in line for line in shown_lines)
+    assert tables > 1
+    assert sum(bool(re.match("│ 3d +│ PSNR +│", line)) for line in shown_lines) == tables
