@@ -114,9 +114,14 @@ def run(
 
 def _summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
     """Say what a run scored, where its pictures are, and what to type next."""
+    from bench.errors import BenchError
     from bench.results.summary import summarise_run
 
-    summary = summarise_run(results_dir, folder.name, protocol)
+    try:
+        summary = summarise_run(results_dir, folder.name, protocol)
+    except BenchError as error:  # of another run's files: this one is done
+        progress.say(f"the run is done, and not compared with others: {error}")
+        return
     if summary is None:
         return
     progress.say(f"scores: {summary.scores}")

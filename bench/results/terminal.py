@@ -69,6 +69,7 @@ def _print_divided(
 ) -> None:
     """Print lines of marked-up cells in as many tables as the width asks for, the `keys` in each."""
     parts = _divide(heads, [line for section in sections for line in section], words, console.width, keys)
+    shared = set.intersection(*map(set, parts))
     for part in parts:
         drawn = RichTable(style=style)
         for index, width in part.items():
@@ -77,9 +78,8 @@ def _print_divided(
             drawn.add_column(heads[index], justify=side, no_wrap=False, overflow="fold", width=cut)  # type: ignore[arg-type]
         for section in sections:
             for line in section:
-                cells = [line[index] for index in part]
-                if len(parts) == 1 or any(cells[keys:]):
-                    drawn.add_row(*cells)
+                if len(parts) == 1 or any(line[index] for index in part if index not in shared):
+                    drawn.add_row(*(line[index] for index in part))
             drawn.add_section()
         console.print(drawn)
 
@@ -103,6 +103,9 @@ def _divide(
         least[index] = (
             max(of_words, min(whole[index], most)) if index in words else max(_longest_word(heads[index]), of_cells)
         )
+    widest = max((least[index] for index in range(keys, len(heads))), default=0)
+    while keys > 1 and _room({index: least[index] for index in range(keys)}) + widest + GAP > width:
+        keys -= 1  # no room for them beside the widest column
     repeated = {index: least[index] for index in range(keys)}
     parts = [dict(repeated)]
     for index in range(keys, len(heads)):
