@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.pipeline.plan import RunRequest, plan
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md")))
@@ -43,6 +45,15 @@ def test_continuous_integration_reads_these_very_lines() -> None:
         assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == block
     for text in (script, *list_blocks("sh")):
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_the_pretrained_line_names_weights_that_fit_todays_settings(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    (method, dataset) = re.search(
+        r"^bench run --method (\S+) --dataset (\S+) --from-pretrained$", README, re.M
+    ).groups()
+    request = RunRequest(method=method, dataset=dataset, preset="tiny", seed=0, from_pretrained=True, runs_dir=tmp_path)
+    assert plan(request).weights
 
 
 @pytest.mark.parametrize("page", PAGES)
