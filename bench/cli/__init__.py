@@ -21,6 +21,7 @@ from bench.cli import (
     gallery,
     leaderboard,
     listing,
+    literature,
     new,
     performance,
     publish,
@@ -33,13 +34,57 @@ from bench.cli import (
     table,
     verify,
 )
-from bench.cli.usage import Application, refused
+from bench.cli.usage import Application, refused, show_examples
 from bench.errors import BenchError, StoppedError
+from bench.system.provenance import code_version
 from bench.system.signals import INTERRUPTED, stopped_by_warnings
 from bench.system.text import describe_error, plain_line
 
 OUTPUT_FAULTS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)  # of standard output
 LONGEST_MESSAGE = 5000  # characters; some name many files
+
+VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel → verb → function and two examples
+    "Run": {
+        "run": (run.run, "--method codediff --dataset lidc", "--method mean,x2ctgan --dataset lidc --preset smoke"),
+        "sweep": (
+            sweep.sweep,
+            "--method mean,x2ctgan --dataset lidc,baggage --seeds 0,1,2 --max-parallel 2",
+            "--method x2ctgan --dataset lidc --vary generator.learning_rate=[1e-4,2e-4]",
+        ),
+        "score": (
+            score.score,
+            "predictions --dataset lidc --preset tiny --method Mine",
+            "RUN --protocol x2ct-2019",
+        ),
+        "study": (study.study, "views --method codediff", "lesion --method x2ctgan,codediff --dataset lidc"),
+        "doctor": (doctor.doctor, "", "| grep lidc"),
+    },
+    "Results": {
+        "leaderboard": (leaderboard.leaderboard, "", "--by ssim --check"),
+        "table": (table.table, "2", "all --format latex --out tables.tex"),
+        "compare": (compare.compare, "x2ctgan codediff", "codediff nearest --metric psnr --format md"),
+        "literature": (literature.literature, "", "x2ct --format md"),
+        "findings": (findings.findings, "", "--protocol ct3d-2 --out findings.md"),
+        "report": (report.report, "--out report.html", "--out report.html --cases 4"),
+        "gallery": (gallery.gallery, "", "--out gallery.png --by ssim"),
+        "results": (results.results, "--out all.csv", "--out runs.csv --runs"),
+        "publish": (publish.publish, "", "--check"),
+    },
+    "Extend": {
+        "new-method": (new.new_method, "mine", "lung_net"),
+        "new-dataset": (new.new_dataset, "ours", "knees"),
+        "list": (listing.list_, "", "--json"),
+        "show": (listing.show, "codediff --preset paper", "RUN"),
+    },
+    "Prove": {
+        "fingerprint": (fingerprint.fingerprint, "", "codediff"),
+        "audit": (audit.audit, "", "RUN --format md"),
+        "verify": (verify.verify, "RUN", "runs/lidc/codediff/RUN"),
+        "export": (archive.export, "RUN", "RUN --out run.zip"),
+        "import": (archive.import_, "run.zip", "run.zip --results-dir results"),
+        "performance": (performance.performance, "--only step", "--only estimate --method codediff --preset paper"),
+    },
+}
 
 app = Application(
     name="bench",
@@ -49,35 +94,25 @@ app = Application(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps: `bench run --method codediff --dataset lidc`, then `bench table`.",
 )
-app.command("run")(run.run)
-app.command("table")(table.table)
-app.command("results")(results.results)
-app.command("sweep")(sweep.sweep)
-app.command("leaderboard")(leaderboard.leaderboard)
-app.command("findings")(findings.findings)
-app.command("publish")(publish.publish)
-app.command("report")(report.report)
-app.command("gallery")(gallery.gallery)
-app.command("compare")(compare.compare)
-app.command("study")(study.study)
-app.command("performance")(performance.performance)
-app.command("score")(score.score)
-app.command("audit")(audit.audit)
-app.command("fingerprint")(fingerprint.fingerprint)
-app.command("verify")(verify.verify)
-app.command("export")(archive.export)
-app.command("import")(archive.import_)
-app.command("new-method")(new.new_method)
-app.command("new-dataset")(new.new_dataset)
-app.command("list")(listing.list_)
-app.command("show")(listing.show)
-app.add_typer(data.app, name="data")
-app.command("doctor")(doctor.doctor)
+for panel, verbs in VERBS.items():
+    for verb, (function, *examples) in verbs.items():
+        app.command(verb, rich_help_panel=panel, epilog=show_examples(f"bench {verb}", examples))(function)
+    if panel == "Results":  # panels stand in the order of their first verbs
+        app.add_typer(data.app, name="data", rich_help_panel="Data")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ct-from-views-bench {code_version()}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show version and commit.")
+    ] = False,
 ) -> None:
     """Options of all commands; `main` reads --debug itself, before any command can fail."""
 

@@ -122,8 +122,8 @@ def _scored(
 def _print(sheets: Sequence[Any]) -> None:
     """Print sheets as tables, one below the other."""
 
-    from bench.results.renderers import draw_rich
+    from bench.results.terminal import print_sheet
 
     console = make_console()
     for sheet in sheets:
-        console.print(draw_rich(sheet))
+        print_sheet(sheet, console)

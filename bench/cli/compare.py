@@ -33,7 +33,8 @@ def compare(
 
     from bench.results.compare import NOTE, compare_methods, sheet_of, write_csv
     from bench.results.model import read_results
-    from bench.results.renderers import draw_markdown, draw_rich
+    from bench.results.renderers import draw_markdown
+    from bench.results.terminal import print_sheet
 
     asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
     results = read_results(results_dir)
@@ -54,7 +55,7 @@ def compare(
     console = make_console()
     for comparison in comparisons:
         console.print(comparison.header, highlight=False, markup=False)
-        console.print(draw_rich(sheet_of(comparison)))
+        print_sheet(sheet_of(comparison), console)
         if comparison.remark:
             console.print(comparison.remark, highlight=False, markup=False)
     console.print(NOTE, style="dim", highlight=False, markup=False)

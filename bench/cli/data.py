@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bench.cli.options import Source
-from bench.cli.usage import Application, check_choices
+from bench.cli.usage import Application, check_choices, show_examples
 from bench.system.text import escape_terminal as escape
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
@@ -17,7 +17,11 @@ MOST_LISTED = 20  # kinds of what is passed over; all that is refused is named
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset, e.g. lidc.")]
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "bench data prepare", ("lidc --from path/to/scans", "lidc --from path/to/scans --split-file split.csv")
+    )
+)
 def prepare(
     dataset: DatasetName,
     source: Annotated[
@@ -87,7 +91,7 @@ def prepare(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=show_examples("bench data sample", ("", "lidc")))
 def sample(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="Default: the dataset that offers one.")] = "",
 ) -> None:
@@ -107,7 +111,7 @@ def sample(
     prepare(spec.name, path, workers=1)
 
 
-@app.command()
+@app.command(epilog=show_examples("bench data download", ("lidc --cases 12", "lidc --to path/to/LIDC-IDRI")))
 def download(
     dataset: DatasetName,
     folder: Annotated[
@@ -147,7 +151,9 @@ def download(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples("bench data export", ("lidc cases --preset tiny", "lidc cases --preset tiny --split test"))
+)
 def export(
     dataset: DatasetName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created.")],
@@ -191,7 +197,7 @@ def export(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=show_examples("bench data check", ("lidc", "baggage")))
 def check(dataset: DatasetName) -> None:
     """Look for what would make results wrong: leaks between splits, duplicates, damaged or odd volumes.
 
@@ -220,7 +226,7 @@ def check(dataset: DatasetName) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=show_examples("bench data preview", ("lidc", "lidc --source real --count 8 --out chests.png")))
 def preview(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")] = Path("preview.png"),
@@ -232,10 +238,13 @@ def preview(
         typer.Option(help="Real scans, phantoms, or both side by side as far as real ones are prepared."),
     ] = "both",
 ) -> None:
-    """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms."""
+    """Draw the first cases as a method sees them: views, middle slices and projections, real ones beside phantoms.
+
+    Of phantoms no more are made than are drawn, and a few more for the grey scale of the views.
+    """
     check_choices([], [dataset], [preset])
 
-    from bench.data.cases import load_dataset
+    from bench.data.cases import load_few
     from bench.data.sources import choose_source
     from bench.errors import BenchError
     from bench.pictures.preview import preview_cases
@@ -254,7 +263,7 @@ def preview(
             progress.say(f"phantoms alone: {error}")
             continue
         with progress.task(f"prepare {spec.name}, {one}", 1) as task:
-            cases = load_dataset(spec, spec.presets[preset], one, task.counted)[split]
+            cases = load_few(spec, spec.presets[preset], one, split, count, task.counted)
         if len(cases):
             groups.append(cases)
     if not groups:

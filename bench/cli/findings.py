@@ -26,7 +26,7 @@ def findings(
     results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Write what results and studies say: printed order against ours, floors, ceilings, controls, other definitions."""
-    from bench.results.findings import generate_findings
+    from bench.results.findings import generate_findings, list_missing
     from bench.results.model import read_results
     from bench.study.verdicts import generate_verdicts
     from bench.system.generated import refresh
@@ -37,3 +37,5 @@ def findings(
     results = read_results(results_dir)
     parts = [*generate_findings(results, out, readme, protocol), *generate_verdicts(results_dir, out)]
     typer.echo(refresh(parts, renew, check=check))
+    for line in list_missing(results, protocol):
+        typer.echo(f"missing: {line}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import By, Check, ResultsDir
+from bench.cli.options import By, Check, ResultsDir, make_console
 
 
 def leaderboard(
@@ -20,12 +20,17 @@ def leaderboard(
     check: Check = False,
     results_dir: ResultsDir = Path("results"),
 ) -> None:
-    """Write the leaderboard: every method that was measured, sorted, with intervals and tests of its order."""
-    from bench.results.leaderboard import generate_leaderboard
+    """Print and write the leaderboard: every method that was measured, sorted, with intervals and tests of order."""
+    from bench.results.leaderboard import build_leaderboard, generate_leaderboard
     from bench.results.model import read_results
+    from bench.results.terminal import print_tables
     from bench.system.generated import refresh
 
     out = out or results_dir / "leaderboard.md"
     renew = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
-    typer.echo(refresh(generate_leaderboard(read_results(results_dir), by, out, readme), renew, check=check))
+    results = read_results(results_dir)
+    done = refresh(generate_leaderboard(results, by, out, readme), renew, check=check)
+    if not check:
+        print_tables([table for table in build_leaderboard(results, by) if table.space == "3d"], make_console())
+    typer.echo(done)

@@ -2,17 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import RunsDir
+from bench.cli.options import ResultsDir, RunsDir, make_console
 
 
 def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object.")] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """List methods, datasets, protocols and runs."""
+    if as_json:
+        typer.echo(json.dumps(_list_all(runs_dir), indent=1, ensure_ascii=False))
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -53,20 +57,61 @@ def list_(
         console.print(f"left out: {escape(name)}: {escape(reason)}", soft_wrap=True, highlight=False)
 
 
+def _list_all(runs_dir: Path) -> dict[str, Any]:
+    """Return what there is as plain values: names, cards, sizes, and the state of each run."""
+    from bench.errors import BenchError
+    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
+    from bench.runs.folder import RunFolder
+    from bench.scoring.protocols import PROTOCOLS
+
+    methods, broken_methods = discover_methods()
+    datasets, broken_datasets = discover_datasets()
+    runs: dict[str, Any] = {}
+    for file in sorted(runs_dir.glob("*/*/*/run.json")):
+        try:
+            record = RunFolder(file.parent).record()
+        except BenchError as error:
+            runs[file.parent.name] = {"status": "damaged", "error": str(error)}
+        else:
+            known = {"status": record.status, "source": record.data.source} if record else {}
+            runs[file.parent.name] = {"folder": str(file.parent), **known}
+    return {
+        "methods": {
+            name: {
+                "title": plugin.card.title,
+                "year": plugin.card.year,
+                "kind": plugin.card.kind,
+                "builtin": plugin.builtin,
+                "variants": sorted(variants_of(plugin)),
+            }
+            for name, plugin in sorted(methods.items())
+        },
+        "datasets": {
+            name: {"title": spec.title, "presets": {key: value.model_dump() for key, value in spec.presets.items()}}
+            for name, spec in sorted(datasets.items())
+        },
+        "protocols": list(PROTOCOLS),
+        "runs": runs,
+        "left_out": {**broken_methods, **broken_datasets},
+    }
+
+
 def show(
     name: Annotated[str, typer.Argument(help="A method, dataset, protocol, or the id of a run.")],
-    preset: Annotated[str, typer.Option(help="Preset whose settings of a method are shown.")] = "paper",
+    preset: Annotated[
+        str, typer.Option(help="Preset whose settings of a method are shown: by default the one `run` takes.")
+    ] = "tiny",
+    as_json: Annotated[bool, typer.Option("--json", help="Of a run: its whole record.")] = False,
     runs_dir: RunsDir = Path("runs"),
+    results_dir: ResultsDir = Path("results"),
 ) -> None:
-    """Show one method (card, deviations, settings), dataset, protocol, or run."""
-    from rich.console import Console
-
+    """Show one method (card, deviations, settings), dataset, protocol, or run (scores, times, pictures)."""
     from bench.errors import unknown_name
     from bench.plugins.registry import discover_datasets, discover_methods, variants_of
     from bench.scoring.protocols import PROTOCOLS, describe
     from bench.system.text import drop_controls
 
-    console = Console()
+    console = make_console()
     methods, _ = discover_methods()
     for plugin in list(methods.values()):
         methods |= variants_of(plugin)
@@ -78,11 +123,45 @@ def show(
         text = _dataset_text(datasets[name])
     elif name in PROTOCOLS:
         text = describe(PROTOCOLS[name])
-    elif name in runs:
+    elif name in runs and as_json:
         text = drop_controls(runs[name].read_text("utf-8", errors="replace"))
+    elif name in runs:
+        _print_run(runs[name].parent, results_dir, console)
+        return
     else:
         raise unknown_name("name", name, [*methods, *datasets, *PROTOCOLS, *runs])
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_run(root: Path, results_dir: Path, console: Any) -> None:
+    """Print a run's state, scores, times and pictures."""
+    from bench.results.summary import draw_scores
+    from bench.results.terminal import print_sheet
+    from bench.runs.folder import RunFolder
+
+    folder = RunFolder(root)
+    record = folder.record()
+    if record is None:
+        return
+    config, data = record.config, record.data
+    pictures = sorted(folder.previews.glob("*.png"))
+    seconds = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in record.seconds.items())
+    facts = {
+        "run": f"{record.run_id}, {record.status}" + (f": {record.error}" if record.error else ""),
+        "what": f"{config.method} on {config.dataset} ({data.source}), preset {config.preset}, seed {record.seed}",
+        "cases": ", ".join(f"{count} {split}" for split, count in data.counts.items()),
+        "parameters": f"{record.parameters:,}" if record.parameters else "none",
+        "times": seconds or "none yet",
+        "pictures": ", ".join(map(str, pictures)) or "none yet",
+        "all of it": f"bench show {record.run_id} --json",
+    }
+    for head, fact in facts.items():
+        console.print(f"{head:11} {fact}", markup=False, highlight=False, soft_wrap=True)
+    sheet = draw_scores(results_dir, record.run_id)
+    if sheet:
+        print_sheet(sheet, console)
+    else:
+        console.print(f"scores      none in {results_dir}", markup=False, highlight=False)
 
 
 def _method_text(plugin, preset: str) -> str:

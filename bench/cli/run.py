@@ -3,7 +3,7 @@
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,12 +22,19 @@ from bench.cli.options import (
 from bench.cli.usage import check_choices
 from bench.scoring import DEFAULT
 
+if TYPE_CHECKING:
+    from bench.system.progress import Progress
+
 
 def run(
     method: Annotated[str, typer.Option(help="Method, comma list, or path/to/file.py:Class. See `bench list`.")],
     dataset: Annotated[str, typer.Option(help="Dataset or comma list.")],
     preset: Annotated[
-        str, typer.Option(help="smoke: seconds; tiny: minutes on a CPU; small: one GPU; paper.")
+        str,
+        typer.Option(
+            help="smoke, 16³ voxels: seconds; tiny, 24³: minutes on a CPU; small, 64³: an hour or more; paper, 128³, "
+            "of bags 256³: as published. `bench list` has the sizes of each dataset."
+        ),
     ] = "tiny",
     seeds: Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")] = [],  # noqa: B006
@@ -66,7 +73,9 @@ def run(
     choose_device(device)  # once, before any run can fail of it
     progress = Progress()
     failed = []
-    for method_name, dataset_name, seed in grid:
+    for number, (method_name, dataset_name, seed) in enumerate(grid, start=1):
+        if not alone and is_main():
+            progress.say(f"[{number}/{len(grid)}] {method_name} · {dataset_name} · {preset} · seed {seed}")
         request = RunRequest(
             method=method_name,
             dataset=dataset_name,
@@ -83,7 +92,7 @@ def run(
             samples=samples,
         )
         try:
-            run_one(request, progress)
+            folder = run_one(request, progress)
         except Exception as error:
             wrong = isinstance(error, UsageError) and (alone or from_pretrained)
             left = wrong or isinstance(error, BusyError)  # without a trace
@@ -97,5 +106,24 @@ def run(
         else:
             if is_main():
                 forget_failure(request)
+                if only in (None, "score"):
+                    _summarise(folder, results_dir, protocol, progress)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
+
+
+def _summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
+    """Say what a run scored, where its pictures are, and what to type next."""
+    from bench.errors import BenchError
+    from bench.results.summary import summarise_run
+
+    try:
+        summary = summarise_run(results_dir, folder.name, protocol)
+    except BenchError as error:  # of another run's files: this one is done
+        progress.say(f"the run is done, and not compared with others: {error}")
+        return
+    if summary is None:
+        return
+    progress.say(f"scores: {summary.scores}")
+    progress.say(f"pictures: {folder / 'previews'}")
+    progress.say(f"next: {summary.next_command}")

@@ -58,7 +58,7 @@ def study(
 
     from dataclasses import replace
 
-    from bench.results.renderers import draw_rich
+    from bench.results.terminal import print_sheet
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import draw_sheet, say_trainings, summarise
     from bench.study.runs import StudyRequest
@@ -83,7 +83,7 @@ def study(
     )
     answer = run_study(name, request, progress)
     sheet = draw_sheet(summarise(answer.points), STUDIES[name].metrics)
-    make_console().print(draw_rich(replace(sheet, title=STUDIES[name].question)))
+    print_sheet(replace(sheet, title=STUDIES[name].question), make_console())
     progress.say("Change: from the first setting of the same parameter, mean over the same cases with its interval.")
     progress.say("Minus mean volume: the same cases under the mean training volume, which ignores its views.")
     if STUDIES[name].trains:

@@ -47,8 +47,9 @@ def table(
     from rich.console import Console
 
     from bench.results.model import read_results
-    from bench.results.renderers import print_tables, render
+    from bench.results.renderers import render
     from bench.results.tables import build_tables
+    from bench.results.terminal import print_tables
     from bench.system.files import write_text
 
     asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}

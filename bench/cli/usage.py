@@ -22,6 +22,14 @@ class Command(TyperCommand):
                 raise typer.BadParameter(f"given {times} times; separate values with commas", ctx, option)
         return super().parse_args(ctx, args)
 
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """As of a plain command, with every bracket of its texts shown: `key=[1, 2]` is no markup."""
+        self.help, self.epilog = _escape(self.help and _join_lines(self.help)), _escape(self.epilog)
+        for parameter in self.params:
+            if text := getattr(parameter, "help", None):
+                parameter.help = _escape(text)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
 
 class Application(typer.Typer):
     """An application all of whose commands are of that kind."""
@@ -29,6 +37,22 @@ class Application(typer.Typer):
     def command(self, name: str | None = None, **options: Any) -> Any:
         """As of a plain application."""
         return super().command(name, **{"cls": Command, **options})
+
+
+def show_examples(command: str, examples: Iterable[str]) -> str:
+    """Return what stands under the help of a command: its examples, a line each."""
+    return "\n\n".join(["Examples:", *(f"$ {command} {example}".rstrip() for example in examples)])
+
+
+def _join_lines(text: str) -> str:
+    """Return a text with one line a paragraph, so that the width of the terminal alone breaks it."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _escape(text: str | None) -> str | None:
+    from rich.markup import escape
+
+    return text and escape(text)
 
 
 def refused(error: typer.TyperException) -> int:

@@ -31,6 +31,7 @@ from bench.system.files import drop_partial, is_intact, locked, read_json, write
 from bench.system.progress import Progress
 
 GREY_PERCENTILE = 99.9
+FEW_TRAINING = 8  # phantoms whose views give a preview its grey scale
 WORKERS_FROM = 20.0  # CPU seconds of work left after the first case; below it processes cost more than they save
 
 OnProgress = Callable[[int, int], None]
@@ -45,13 +46,29 @@ def load_dataset(
     A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
     """
     data = choose_data(spec, config, source)
-    folder = data_root() / spec.name / "presets" / data.fingerprint[:16]
+    folder = _find_folder(spec, data)
     with locked(folder / "lock"):
         drop_partial(folder)
         manifest = _intact_manifest(folder)
         if manifest is None:
             manifest = _build(spec, config, data.cases, folder, on_progress)
     return _open(spec, config, data, folder, manifest)
+
+
+def load_few(
+    spec: DatasetSpec, config: DataConfig, source: str, split: Split, count: int, on_progress: OnProgress | None = None
+) -> Cases:
+    """Return at least the first `count` cases of a split, or all it has, to look at and not to train with.
+
+    Phantoms that are not cached are not all made: besides those asked for there are a few of training, from which the
+    grey scale of the views is taken. Raises as `load_dataset`.
+    """
+    data = choose_data(spec, config, source)
+    if data.source == "phantom" and not (_find_folder(spec, data) / "manifest.json").exists():
+        wanted = {split: count, "train": max(count, FEW_TRAINING) if split == "train" else FEW_TRAINING}
+        few = (min(of, wanted.get(name, 1)) for name, of in zip(SPLITS, config.phantoms, strict=True))
+        config = config.model_copy(update={"phantoms": tuple(few)})
+    return load_dataset(spec, config, source, on_progress)[split]
 
 
 def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress) -> dict[Split, Cases]:
@@ -73,6 +90,10 @@ def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Spli
 def downsample(hounsfield: torch.Tensor, size: int) -> torch.Tensor:
     """Return (D, H, W) averaged over the voxels each coarse voxel covers, which removes what the grid cannot hold."""
     return F.adaptive_avg_pool3d(hounsfield[None, None], size)[0, 0]
+
+
+def _find_folder(spec: DatasetSpec, data: ChosenData) -> Path:
+    return data_root() / spec.name / "presets" / data.fingerprint[:16]
 
 
 def _build(

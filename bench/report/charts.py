@@ -35,7 +35,7 @@ class Cloud:
     label: str
     colour: int  # 0: not ranked
     values: Sequence[tuple[str, float]]  # case, value
-    mean: float
+    mean: float | None  # None where the values may not be averaged
     interval: tuple[float, float] | None  # None for too few cases
 
 
@@ -147,6 +147,8 @@ def _cloud(cloud: Cloud, x: Axis, centre: float, left: float, decimals: int) -> 
         _dot(x(value), centre + offset, 2.6, f"{case}: {value:.{decimals}f}")
         for (case, value), offset in zip(cloud.values, apart, strict=True)
     ]
+    if cloud.mean is None:
+        return name + _tag("g", Markup().join(dots), class_=f"c{cloud.colour}")
     words = f"{cloud.label}: mean {cloud.mean:.{decimals}f}"
     summary = [_tag("line", class_="mean", x1=x(cloud.mean), x2=x(cloud.mean), y1=centre - 11, y2=centre + 11)]
     if cloud.interval:

@@ -20,6 +20,7 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
+from bench.report.literature import view_literature
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
 from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
 from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
@@ -98,6 +99,7 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
         views=views,
         origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
         left_out=explain_cap(left_out, request.viewer_mib),
+        literature=view_literature(results),
         studies=list(view_studies(request.results_dir)),
         runs=view_runs(results, find_folders(request.runs_dir)),
     )

@@ -85,7 +85,7 @@ def list_doubtful_prints() -> Sheet:
         for reason in find_doubts(cells, cell.method, cell.metric)
     ]
     heads = ("Table", "Method", "Metric", "Printed", "Why")
-    return Sheet(heads, lines, "Published numbers that cannot stand as printed", words=(0, -1))
+    return Sheet(heads, lines, "Published numbers that cannot stand as printed", words=(0, -1), keys=3)
 
 
 def compare_printed_psnr_and_mse() -> Sheet:
@@ -101,7 +101,7 @@ def compare_printed_psnr_and_mse() -> Sheet:
         gaps = (f"{implied:.2f} ({cell.value - implied:+.2f})" for implied in (narrow, wide))
         lines.append((table, title_of(method), cell.text, mse.text, *gaps))
     heads = ("Table", "Method", "PSNR, dB", "MSE", "dB of that MSE on [0, 1]", "on [-1, 1]")
-    return Sheet(heads, lines, "Printed PSNR beside what the printed MSE gives (and by how much it is off)")
+    return Sheet(heads, lines, "Printed PSNR beside what the printed MSE gives (and by how much it is off)", keys=2)
 
 
 def compare_text_and_tables() -> Sheet:

@@ -134,7 +134,7 @@ def sheet_of(comparison: Comparison) -> Sheet:
                 d.verdict,
             ]
         )
-    return Sheet(heads, lines, words=(0, 1, -1))
+    return Sheet(heads, lines, words=(0, 1, -1), keys=2)
 
 
 def _columns(metrics: Sequence[str]) -> list[Column]:

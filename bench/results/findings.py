@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, draws, place_of, title_and_kind
+from bench.results.model import SPACES, Column, Entry, Results, draws, is_of_patients, place_of, title_and_kind
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -27,13 +27,14 @@ from bench.results.questions import (
     mean_scores,
     rank,
 )
-from bench.results.renderers import Sheet, draw_markdown
+from bench.results.renderers import Sheet, draw_markdown, wrap_text
 from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n\n## Studies\n\n<!-- studies -->\n<!-- /studies -->\n"
-NOTHING = "Nothing has been measured yet: `bench run --method codediff --dataset lidc` is a start."
+START = "bench run --method codediff --dataset lidc"
+NOTHING = f"Nothing has been measured yet: `{START}` is a start."
 REDEFINED = ("psnr", "ssim", "mae", "density", "coverage")  # of volumes, held against the published definitions
 ORDER_HEADS = ("Of", "Metric", "Printed order", "Order here", "Kendall τ", "Printed first − first here")
 ORDER_NOTE = (
@@ -86,15 +87,38 @@ def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
 
 
 def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
-    """Return what stands in a README: the printed order, the strongest floor, and the spread of trainings."""
+    """Return what stands in a README, of one data set: the printed order, the strongest floor, the spread of trainings.
+
+    Of several it is the first, patients before anything else.
+    """
     ours, _ = _read_fields(results, protocol)
-    parts = []
-    for own in ours:
-        floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
-        strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
-        lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
-        parts.append("\n".join([f"{_name(own)}:", "", *(f"- {line}" for line in lines if line)]))
-    return "\n\n".join([*parts, TEST_NOTE]) if ours else NOTHING
+    if not ours:
+        return NOTHING
+    own = min(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"]))
+    floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
+    strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
+    lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
+    return "\n".join([f"{_name(own)}:", "", *(wrap_text(f"- {line}", "  ") for line in lines if line)])
+
+
+def list_missing(results: Results, protocol: str = PUBLISHED) -> list[str]:
+    """Return, a line each, what the findings cannot say for want of runs, and the command that makes them."""
+    fields = [field for field in map(choose_entries, results.blocks) if field.block.facts["protocol"] == protocol]
+    lines = []
+    for own in fields:
+        facts = own.block.facts
+        run = f"bench run --dataset {facts['dataset']} --preset {facts['preset']} --protocol {protocol} --method"
+        if len(own.methods) < FEWEST_FOR_ORDER:
+            lines.append(f"{_name(own)}: an order needs {FEWEST_FOR_ORDER} methods, not {len(own.methods)}: {run} NAME")
+        if not own.of("floor"):
+            lines.append(f"{_name(own)}: no floor was run: {run} mean,nearest")
+        once = [e.method for e in own.methods if len(e.run_ids) < 2 and not e.deterministic and e.origin != "external"]
+        if once:
+            lines.append(f"{_name(own)}: trained once, so without a verdict: {run} {','.join(once)} --seeds 0,1,2")
+        drawn = [entry.method for entry in own.methods if draws(entry.method) and not entry.samples]
+        if drawn:
+            lines.append(f"{_name(own)}: of one sample a case: {run} {','.join(drawn)} --samples 8")
+    return lines or ([] if fields else [f"all: nothing was measured under {protocol}: {START}"])
 
 
 def _read_fields(results: Results, protocol: str) -> tuple[list[Field], list[Field]]:

@@ -1,6 +1,6 @@
 """The leaderboard: all methods that were measured, sorted by a distortion metric, with intervals and tests.
 
-Markdown in a file of its own, and the part on volumes between two marks in README.md. It can be made again from
+Markdown in a file of its own, and a small table a data set between two marks in README.md. It can be made again from
 results/ alone, so a file that is out of date is found.
 """
 
@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from bench.errors import UsageError
-from bench.metrics import METRICS
+from bench.metrics import LAPLACE, METRICS, NLL
 from bench.metrics.stats import LEVEL
 from bench.results.inference import (
     LEVEL_OF_TESTS,
@@ -19,14 +21,25 @@ from bench.results.inference import (
     estimate_means,
     say_detectable,
 )
-from bench.results.model import SPACES, Column, Results, belongs
-from bench.results.renderers import render
-from bench.results.table_model import Row, Table, TableBlock, number_rows
+from bench.results.model import SPACES, Column, Results, belongs, is_of_patients
+from bench.results.renderers import Sheet, draw_markdown, render, wrap_text
+from bench.results.table_model import Cell, Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table, narrow
+from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
+from bench.system.text import escape_markdown
 
 DEFAULT_BY = "psnr"
 BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
+BRIEF_ROWS, BRIEF_FLOORS = 7, 2  # of a README's table at most, and floors among them at least
+ENOUGH_METHODS = 3  # that make a block worth showing before one of a smaller grid
+BRIEF_COLUMNS: tuple[tuple[tuple[str, Column], ...], ...] = (  # head and column; of each group the first measured
+    (("PSNR, dB", ("3d", "psnr")),),
+    (("SSIM", ("3d", "ssim")),),
+    (("Dice, lung", ("anatomy", "dice_lung")), ("Bias, bone, HU", ("tissue", "bias_hu_bone"))),
+    (("Coverage Δ", ("3d", "coverage")),),
+    (("Laplace, bits/voxel", ("3d", LAPLACE)), ("NLL, bits/voxel", ("3d", NLL))),
+)
 NOTHING = "No method has been measured yet: `bench run --method codediff --dataset lidc` is a start."
 
 
@@ -61,9 +74,20 @@ def write_document(tables: Sequence[Table], by: str) -> str:
 
 
 def write_block(tables: Sequence[Table], by: str, full: str) -> str:
-    """Return the tables of volumes, for a README; `full` is where the whole file lies, as seen from it."""
-    shown = [table for table in tables if table.space == "3d"]
-    return f"{_explain(by)} All of it is in [{full}]({full}).\n\n{render(shown, 'md').strip() or NOTHING}"
+    """Return one small table of volumes a data set, for a README; `full` is where the whole file lies, seen from it.
+
+    Patients come before anything else; of several blocks the one of the largest grid that holds enough methods.
+    """
+    shown = [max(table.blocks, key=_rate_block) for table in tables if table.space == "3d"]
+    parts = [
+        _draw_brief(block, by) for block in sorted(shown, key=lambda block: not is_of_patients(block.facts["dataset"]))
+    ]
+    note = (
+        f"Sorted by {METRICS[by].label}; ± is the standard deviation over seeds, Δ the distance from what real "
+        "training cases score, \\* a number with a note. Floors learn nothing and are not ranked. Intervals, tests, "
+        "notes, all metrics and protocols:"
+    )
+    return "\n\n".join([*(parts or [NOTHING]), f"{wrap_text(note)}\n[{full}]({full})."])
 
 
 def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | None) -> list[Generated]:
@@ -120,3 +144,42 @@ def _add_intervals(row: Row, spec: TableSpec) -> Row:
         for cell, mean in zip(row.cells, means, strict=True)
     )
     return replace(row, cells=tuple(cells))
+
+
+def _rate_block(block: TableBlock) -> tuple[bool, ...]:
+    """Return what makes a block worth showing; of equals it is the first, whose grid is the largest."""
+    placed = [row for row in block.methods if row.place]
+    return block.facts["protocol"] == PUBLISHED, not block.warning, len(placed) >= ENOUGH_METHODS, bool(placed)
+
+
+def _draw_brief(block: TableBlock, by: str) -> str:
+    """Return the best methods of a block and its best floors, few columns, under what they share."""
+    floors = number_rows([row for row in block.references if row.kind == "floor" and row.entry])
+    methods = [row for row in block.methods if row.place][: BRIEF_ROWS - min(BRIEF_FLOORS, len(floors))]
+    rows = [*methods, *floors[: BRIEF_ROWS - len(methods)]]
+    measured = {column for row in rows if row.entry for column in row.entry.summaries}
+    groups = [[one for one in group if one[1] in measured] for group in BRIEF_COLUMNS]
+    columns = [group[0] for group in groups if group]
+    names = [f"{row.place}. {row.title}" if row.kind == "method" else f"floor: {row.title}" for row in rows]
+    shown = [column for _, column in columns]
+    lines = [
+        [name, *(_say_briefly(row, column, spread=column == shown[0]) for column in shown)]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    shared = block.header.removeprefix(f"sorted by {METRICS[by].label} · ").partition(" · views ")[0]
+    drawn = draw_markdown(Sheet(["Method", *(head for head, _ in columns)], lines))
+    return "\n\n".join([f"**{escape_markdown(shared)}**", drawn, wrap_text(escape_markdown(block.tested))]).strip()
+
+
+def _say_briefly(row: Row, column: Column, *, spread: bool) -> str:
+    """Return a mean and, where asked, its spread over seeds; where neither way is better, its distance alone."""
+    entry, metric = row.entry, METRICS[column[1]]
+    known = [summary.value for summary in (entry.summaries.get(column, ()) if entry else ()) if summary.known]
+    if entry is None or not known:
+        return "–"
+    sd = float(np.std(known, ddof=1)) if spread and len(known) > 1 else None
+    distance = entry.distance(column) if metric.direction == "toward_baseline" else None
+    texts = Cell(metric.key, "value", float(np.mean(known)), sd, distance=distance).texts
+    told = texts.distance.removeprefix("Δ") or " ".join(filter(None, (texts.value, texts.sd)))
+    marked = any(cell.marks for cell in row.cells if cell.metric == metric.key)
+    return (f"{told} *" if marked else told).replace(" ", "\u00a0")

@@ -318,6 +318,12 @@ def belongs(dataset: str, base: str) -> bool:
     return dataset == base or dataset.startswith(f"{base}-")
 
 
+def is_of_patients(dataset: str) -> bool:
+    """Return whether an installed data set says that its cases are patients; they are shown before anything else."""
+    spec = find_installed_dataset(dataset)
+    return spec is not None and spec.subject == "patient"
+
+
 def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
     for (method, origin), of_method in rows.groupby(["method", "origin"], sort=True, observed=True):
         title, kind = title_and_kind(str(method))

@@ -1,24 +1,22 @@
-"""Draws tables for a terminal, Markdown, LaTeX (booktabs) and CSV; the only writer of each of these forms.
+"""Draws tables as Markdown, LaTeX (booktabs) and CSV, and lays out the cells of a terminal's (bench.results.terminal).
 
 A `Table` has cells with ranks, spreads and footnotes; a `Sheet` is plain text in columns.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 from jinja2 import Environment
-from rich.console import Console
-from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
 from bench.results.table_model import Cell, Table, TableBlock
 from bench.system.csv_files import cell_of, csv_text
 from bench.system.text import escape_markdown
-from bench.system.text import escape_terminal as escape
 
 REFERENCES = "for reference, never ranked"
-SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
+LINE = 118  # characters of a line of prose
 CSV_FACTS = (*BLOCK_KEYS, "device")
 CSV_CELL = ("metric", "state", "value", "sd", "n", "rank", "distance", "published")
 
@@ -31,6 +29,7 @@ class Sheet:
     lines: Sequence[Sequence[str]]
     title: str = ""
     words: Sequence[int] = (0,)  # columns that are read from the left; the others are numbers
+    keys: int = 1  # first columns that say what a line is of; where a table is divided, each part has them
 
     @property
     def alignment(self) -> list[str]:
@@ -48,14 +47,16 @@ class Form:
     second: Callable[[str], str]
     reference: Callable[[str], str]
     marks: Callable[[str], str]
+    between: str = " "  # value with its spread, interval, distance, printed number
 
     def cell(self, cell: Cell) -> str:
         """Return a cell: value ± sd and interval, distance, printed number, footnotes."""
         texts = cell.texts
-        number = self.plain(" ".join(filter(None, (texts.value, texts.sd, texts.interval))))
+        value = " ".join(filter(None, (texts.value, texts.sd)))
+        number = self.plain(self.between.join(filter(None, (value, texts.interval))))
         number = {1: self.best, 2: self.second}.get(cell.rank or 0, str)(number)
         parts = (number, self.plain(texts.distance), self.plain(texts.published))
-        return " ".join(filter(None, parts)) + (self.footnote(cell.marks) if cell.marks else "")
+        return self.between.join(filter(None, parts)) + (self.footnote(cell.marks) if cell.marks else "")
 
     def footnote(self, numbers: Iterable[int]) -> str:
         """Return the sign that refers to footnotes."""
@@ -86,43 +87,8 @@ def render(tables: Sequence[Table], form: str) -> str:
     if form == "latex":
         return "\n".join(_draw_latex(table) for table in tables)
     return "\n".join(
-        _draw_markdown(table) + (f"\n{table.caption}\n" if last else "") for table, last in _with_last_captions(tables)
+        _draw_markdown(table) + (f"\n{table.caption}\n" if last else "") for table, last in with_last_captions(tables)
     )
-
-
-def print_tables(tables: Sequence[Table], console: Console) -> None:
-    """Print the tables on a terminal."""
-    for table, last in _with_last_captions(tables):
-        for block in table.blocks:
-            title = f"Table {table.id} · {escape(table.title)}\n{escape(block.header)}"
-            title += f"\n{block.warning}" if block.warning else ""
-            drawn = RichTable(title=title, title_justify="left", style="dim" if block.warning else "")
-            for index, name in enumerate(_heads(table)):
-                drawn.add_column(name, justify="right" if index else "left")
-            for line in RICH.lines(table, block):
-                drawn.add_row(*line)
-            if block.references:
-                drawn.add_section()
-            for line in RICH.lines(table, block, references=True):
-                drawn.add_row(*line)
-            console.print(drawn)
-            if block.tested:
-                console.print(block.tested, highlight=False, markup=False)
-        for note in RICH.notes(table):
-            console.print(note, highlight=False)
-        if last:
-            console.print(table.caption, style="dim", highlight=False, markup=False)
-        console.print()
-
-
-def draw_rich(sheet: Sheet) -> RichTable:
-    """Return a sheet for a terminal."""
-    drawn = RichTable(title=escape(sheet.title) if sheet.title else None, title_justify="left")
-    for head, justify in zip(sheet.heads, sheet.alignment, strict=True):
-        drawn.add_column(escape(head), justify="left" if justify == "left" else "right")
-    for line in sheet.lines:
-        drawn.add_row(*map(escape, line))
-    return drawn
 
 
 def draw_markdown(sheet: Sheet) -> str:
@@ -132,18 +98,24 @@ def draw_markdown(sheet: Sheet) -> str:
     return f"{escape_markdown(sheet.title)}\n\n{drawn}\n" if sheet.title else drawn
 
 
+def wrap_text(text: str, indent: str = "") -> str:
+    """Return a sentence in lines of at most 118 characters, the second and further ones behind `indent`."""
+    return fill(text, LINE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def draw_csv(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
     """Return lines as CSV; what a line lacks and None are empty cells."""
     return csv_text(columns, [[cell_of(line.get(name)) for name in columns] for line in lines])
 
 
-def _with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:
-    """Each table, and whether its caption is not that of the next one, so that equal ones are printed once."""
+def with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:
+    """Yield each table, and whether its caption is not that of the next one, so that equal ones are printed once."""
     for table, following in zip(tables, (*tables[1:], None), strict=False):
         yield table, following is None or following.caption != table.caption
 
 
-def _heads(table: Table) -> list[str]:
+def heads_of(table: Table) -> list[str]:
+    """Return the heads of a table's columns, those of names and seeds first."""
     return [table.name_column, "Seeds", *table.columns]
 
 
@@ -159,19 +131,7 @@ def _csv_lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
                     yield {**shared, **{name: getattr(cell, name) for name in CSV_CELL}, "notes": notes}
 
 
-# --- terminal
-
-RICH = Form(
-    plain=escape,
-    best=lambda text: f"[bold]{text}[/bold]",
-    second=lambda text: f"[underline]{text}[/underline]",
-    reference=lambda text: f"[italic]{text}[/italic]",
-    marks=lambda text: text.translate(SUPERSCRIPTS),
-)
-
-
 # --- Markdown
-
 
 MARKDOWN = Form(
     plain=escape_markdown,
@@ -195,7 +155,7 @@ def _draw_markdown(table: Table) -> str:
             lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
             lines += MARKDOWN.lines(table, block, references=True)
         header = MARKDOWN.plain(block.header)
-        drawn = _draw_pipes(Sheet(list(map(MARKDOWN.plain, _heads(table))), lines))
+        drawn = _draw_pipes(Sheet(list(map(MARKDOWN.plain, heads_of(table))), lines))
         folded = [f"<details>\n<summary>{block.warning.capitalize()}</summary>", drawn, "</details>"]
         parts += [header, *(folded if block.warning else [drawn])]
         parts += [MARKDOWN.plain(block.tested)] if block.tested else []
@@ -277,6 +237,6 @@ def _draw_latex(table: Table) -> str:
             for block in table.blocks
         ],
         alignment="l" + "r" * (len(table.columns) + 1),
-        heads=[plain(head) for head in _heads(table)],
+        heads=[plain(head) for head in heads_of(table)],
         notes=IN_LATEX.notes(table),
     )

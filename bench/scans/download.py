@@ -5,6 +5,7 @@ so that a folder with a name is whole, and a stopped download goes on where it w
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from bench.system.files import free_bytes, sha256_of, write_atomic
 MEGABYTE = 10**6
 SPARE_BYTES = 10**9  # left free on the disk
 RETRIES = 6  # of a request, with growing pauses
+OFFLINE = re.compile(r"dial (tcp|udp)|no such host|connection refused|unreachable|server misbehaving|RequestError")
 HOPELESS = 3  # failures without any success after which nothing more is tried
 
 OnProgress = Callable[[int, int, str], None]
@@ -224,6 +226,9 @@ def _settle(finished: Future, series: Series, folder: Path, report: DownloadRepo
 
 
 def _give_up_if_hopeless(series: Series, report: DownloadReport) -> None:
-    if len(report.failed) >= HOPELESS and not report.complete:
+    """Raise BenchError for a server that cannot be reached, or after HOPELESS failures, where nothing came whole."""
+    if report.complete or not report.failed:
+        return
+    if len(report.failed) >= HOPELESS or OFFLINE.search(report.failed[-1][1]):
         bucket = series.url.removeprefix("s3://").partition("/")[0]
         raise BenchError(f"nothing comes from the bucket {bucket} ({report.failed[-1][1]}); check the connection")

@@ -210,7 +210,7 @@ def draw_sheet(summaries: Sequence[Summary], metrics: Sequence[str]) -> Sheet:
         for s in summaries
         if s.metric in metrics
     ]
-    return Sheet(HEADS, lines, words=range(len(WORDS)))
+    return Sheet(HEADS, lines, words=range(len(WORDS)), keys=len(WORDS))
 
 
 def write_points(path: Path, study: str, points: Sequence[Point]) -> None:

@@ -1,5 +1,6 @@
 """What a person sees of long work: a progress bar in a terminal, one plain line now and then elsewhere."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from bench.system.text import drop_controls
 
@@ -33,15 +34,12 @@ class Task:
     progress: "Progress"
     began: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
-    bar: TaskID | None = None
+    bar: TaskID | None = None  # shown from the first step on: what is cached has none
     warned: bool = False
 
     def counted(self, done: int, total: int) -> None:
         """Like `advance`, for work that learns its total on the way."""
-        if total != self.total:
-            self.total = total
-            if self.progress.live is not None and self.bar is not None:
-                self.progress.live.update(self.bar, total=total)
+        self.total = total
         self.advance(done)
 
     def advance(self, done: int, note: str = "") -> None:
@@ -56,8 +54,8 @@ class Task:
                 f"{self.name}: {left / 3600:.0f} h are left at this speed; `bench performance --only estimate` tells "
                 "what each stage of a preset takes here, Ctrl-C leaves a checkpoint"
             )
-        if self.progress.live is not None and self.bar is not None:
-            self.progress.live.update(self.bar, completed=done, note=text)
+        if self.progress.shows_bars:
+            self.progress.show(self, done, f"{_say_time(left)} left", note)
         elif done == self.total or time.monotonic() - self.shown >= PLAIN_SECONDS:
             self.shown = time.monotonic()
             eta = f"{elapsed:.0f} s" if done == self.total else f"{left:.0f} s left"
@@ -70,6 +68,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
         self.live: Bars | None = None
+        self.first: Task | None = None  # that began the bars, and ends them
         self.quiet = False  # all processes but the first of a distributed run
         self.said: set[str] = set()  # by `say_once`
 
@@ -78,7 +77,8 @@ class Progress:
         if self.quiet:
             return
         console = self.live.console if self.live else self.console
-        console.print(drop_controls(line), highlight=False, markup=False, soft_wrap=True)
+        text, whole = drop_controls(line), not console.is_terminal
+        console.print(text, highlight=False, markup=False, soft_wrap=whole, overflow="ignore", crop=False)
 
     def say_once(self, line: str) -> None:
         """Print a line that several runs of one command have in common when the first of them says it."""
@@ -90,22 +90,40 @@ class Progress:
     def task(self, name: str, total: int, start: int = 0) -> Iterator[Task]:
         """Count to `total`, beginning at `start`."""
         task = Task(name, total, start, self)
-        if not self.console.is_terminal or self.quiet:
+        try:
             yield task
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Bars(*columns, console=self.console) as self.live:
-            task.bar = self.live.add_task(name, total=total, completed=start, note="")
-            try:
-                yield task
-            finally:
-                self.live.refresh()
-        self.live = None
+        finally:
+            if self.live is not None and self.first is task:
+                self.live.stop()
+                self.live = self.first = None
+
+    @property
+    def shows_bars(self) -> bool:
+        """True on a terminal, but for all processes except the first of a distributed run."""
+        return self.console.is_terminal and not self.quiet
+
+    def show(self, task: Task, done: int, left: str, note: str) -> None:
+        """Draw the bar of a task as far as it is done, which begins it where it has none yet."""
+        if self.live is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(20),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="crop")),
+            )
+            self.live, self.first = Bars(*columns, console=self.console), task
+            self.live.start()
+        if task.bar is None:
+            task.bar = self.live.add_task(task.name, total=task.total, completed=task.start, left="", note="")
+        self.live.update(task.bar, total=task.total, completed=done, left=left, note=note)
+
+
+def _say_time(seconds: float) -> str:
+    """Return a time as h:mm:ss or m:ss; a dash where it is not known."""
+    if not math.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

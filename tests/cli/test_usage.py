@@ -1,13 +1,18 @@
 """Command lines that cannot be meant are refused in one line, with exit code 2 and the way to the help."""
 
+import json
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from bench.cli import run_command
+from bench.cli import app, run_command
 
 FULL = "run --method mean --dataset lidc"
 
@@ -62,11 +67,11 @@ def test_an_option_that_gathers_values_may_be_repeated(capfd: pytest.CaptureFixt
     assert "given" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["", "data"])
-def test_no_command_at_all_shows_the_commands(line: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("line", "command"), [("", "leaderboard"), ("data", "prepare")])
+def test_no_command_at_all_shows_the_commands(line: str, command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command(shlex.split(line)) == 2
     shown = capfd.readouterr()
-    assert "Commands" in shown.out
+    assert f"│ {command} " in shown.out
     assert shown.err == ""
 
 
@@ -87,7 +92,9 @@ def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"1" * 6000, b'{"run_id": NaN}'])
-@pytest.mark.parametrize("line", ["list", "show a-run", "verify a-run", "score a-run", "export a-run"])
+@pytest.mark.parametrize(
+    "line", ["list", "show a-run --json", "show a-run", "verify a-run", "score a-run", "export a-run"]
+)
 def test_a_record_that_is_no_record_is_one_line(
     line: str, text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +103,7 @@ def test_a_record_that_is_no_record_is_one_line(
     folder.mkdir(parents=True)
     (folder / "run.json").write_bytes(text)
     code, said = run_command(shlex.split(line)), capfd.readouterr()
-    if line.split()[0] in ("list", "show"):
+    if line in ("list", "show a-run --json"):
         assert code == 0
     else:
         assert code == 1
@@ -112,3 +119,43 @@ def test_what_is_made_of_results_stands_beside_them(line: str, tmp_path: Path, m
     assert run_command([line, "--results-dir", "other"]) == 0
     assert [path.suffix for path in (tmp_path / "other").iterdir()] == [".md"]
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+
+
+def _list_commands(command: Any, name: str = "bench") -> Iterator[tuple[str, Any]]:
+    for verb, inner in getattr(command, "commands", {}).items():
+        yield from (
+            _list_commands(inner, f"{name} {verb}") if hasattr(inner, "commands") else [(f"{name} {verb}", inner)]
+        )
+
+
+COMMANDS = dict(_list_commands(get_command(app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_two_examples_that_it_takes(name: str) -> None:
+    command = COMMANDS[name]
+    examples = [line for line in (command.epilog or "").split("\n\n") if line.startswith("$ ")]
+    assert len(examples) == 2
+    for example in examples:
+        assert example.startswith(f"$ {name}")
+        typed = shlex.split(example.removeprefix(f"$ {name}").partition("|")[0])
+        command.make_context(name, typed)  # refuses what it does not know
+
+
+def test_help_shows_brackets_and_panels(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run_command(["sweep", "--help"]) == 0
+    assert "key=[first, second]" in capfd.readouterr().out
+    assert run_command(["--help"]) == 0
+    shown = capfd.readouterr().out
+    assert all(f"─ {panel} ─" in shown for panel in ("Run", "Results", "Data", "Extend", "Prove"))
+    assert run_command(["--version"]) == 0
+    assert re.fullmatch(r"ct-from-views-bench \d+\.\d+\.\d+.*\n", capfd.readouterr().out)
+
+
+def test_a_list_for_programs_holds_all_names(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["list", "--json", "--runs-dir", str(tmp_path)]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert said["methods"]["mean"]["kind"] == "floor"
+    assert said["datasets"]["lidc"]["presets"]["tiny"]["size"] == 24
+    assert said["runs"] == {}

@@ -9,7 +9,7 @@ from scipy.stats import t
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics.stats import estimate_mean
-from bench.results.leaderboard import build_leaderboard, write_document
+from bench.results.leaderboard import build_leaderboard, write_block, write_document
 from bench.results.model import read_results
 from bench.results.table_model import Table, TableBlock
 
@@ -151,3 +151,22 @@ def test_a_readme_is_touched_only_when_it_is_named_and_needs_its_marks(tmp_path:
     readme.write_text("# Title\n<!-- leaderboard -->\n")
     assert run_command(["leaderboard", "--readme", "README.md"]) == 2
     assert "needs one line <!-- leaderboard -->" in capsys.readouterr().err
+
+
+def test_the_readmes_table_is_short_and_names_what_was_measured(tmp_path: Path) -> None:
+    for seed, method in enumerate("abcdefg"):
+        add(tmp_path, method, cases={"psnr": draw(seed, 20.0 + seed)}, encoders={"coverage": [0.8, 0.9]})
+    for floor in ("mean", "floor"):
+        add(tmp_path, floor, cases={"psnr": draw(1, 15.0)})
+    text = write_block(board(tmp_path), "psnr", "results/leaderboard.md")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "Method" not in line]
+    assert [row.split()[1] for row in rows] == ["1.", "2.", "3.", "4.", "5.", "floor:", "floor:"]
+    assert rows[0].split()[2] == "g"  # the best
+    (head,) = [line for line in text.splitlines() if "Method" in line]
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == [
+        "Method",
+        "PSNR, dB",
+        "Coverage Δ",
+    ]  # nothing else is there
+    assert "First by PSNR: g." in text
+    assert all(len(line) <= 120 for line in text.splitlines())

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from bench.cli import run_command
 from bench.results.model import read_results
-from bench.results.renderers import print_tables, render
+from bench.results.renderers import render
 from bench.results.table_model import label_of
 from bench.results.tables import build_tables
+from bench.results.terminal import print_tables
 
 from ..helpers.score_rows import HASH
 from ..helpers.table_rows import NUMBERS, add, cards  # noqa: F401 - cards is a fixture
@@ -69,7 +70,7 @@ def test_csv_holds_one_unrounded_cell_a_line(full) -> None:
 
 
 def test_the_terminal_shows_the_same(full) -> None:
-    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
+    console = Console(width=220, record=True, file=io.StringIO(), force_terminal=True)
     print_tables(full, console)
     text = console.export_text(clear=False)
     assert "25.50 ± 0.71 (25.05)" in text

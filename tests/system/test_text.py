@@ -9,7 +9,8 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bench.errors import BenchError
-from bench.results.renderers import Sheet, draw_markdown, draw_rich
+from bench.results.renderers import Sheet, draw_markdown
+from bench.results.terminal import print_sheet
 from bench.scoring.rows import Score, check_scores, frame_of
 from bench.system.text import LONGEST, describe_error, escape_markdown, escape_terminal, plain_line
 
@@ -60,6 +61,6 @@ def test_markdown_shows_markup_as_text() -> None:
 
 def test_a_terminal_shows_markup_as_text() -> None:
     shown = io.StringIO()
-    Console(width=200, file=shown).print(draw_rich(Sheet(("a", "b"), [("\x1b[31m[red]x[/red] [/bold]", "1")])))
+    print_sheet(Sheet(("a", "b"), [("\x1b[31m[red]x[/red] [/bold]", "1")]), Console(width=200, file=shown))
     assert "[red]x[/red] [/bold]" in shown.getvalue()
     assert "\x1b" not in shown.getvalue()
