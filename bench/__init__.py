@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from bench.cases import Cases, Views
     from bench.dataset import Split
-    from bench.pictures import plot
+    from bench.pictures import plot as plot
     from bench.pipeline.outcome import Result
 
-__all__ = ["compare", "evaluate", "load_cases", "load_results", "load_volume", "plot", "run"]
+__all__ = ["compare", "evaluate", "load_cases", "load_results", "load_volume", "run"]  # and plot, which is lazy
 __version__ = VERSION
 
 
