@@ -44,18 +44,27 @@
   const shown = () => cases[Number(caseSelect.value)];
   const whole = (value) => String(Math.round(value)).replace("-", "−");
 
-  // Cross-hairs are linked here and not by focus, so that touch and keyboard move all three alike.
+  // Panes are linked here, whatever has the focus, so that mouse, touch and keyboard move all three alike. NiiVue's own
+  // broadcast draws the others before it tells of a new place, and their old one came back with it.
   const located = (pane, location) => {
     const found = location.values && location.values[0];
     const value = found ? `${whole(found.value)} HU` : "";
     const place = location.vox ? `voxel ${[...location.vox].map(whole).join(", ")}` : "";
     pane.value.textContent = [value, place].filter(Boolean).join(" · ");
+    link(pane, (other) => {
+      other.view.scene.crosshairPos = [...pane.view.scene.crosshairPos];
+      other.view.createOnLocationChange();
+    });
+  };
+  const turned = (pane) => link(pane, (other) => {
+    for (const part of ["renderAzimuth", "renderElevation"]) other.view.scene[part] = pane.view.scene[part];
+  });
+  const link = (pane, follow) => {
     if (linking) return;
     linking = true;
     for (const other of panes) {
-      if (other === pane || !other.view.volumes.length) continue;
-      other.view.scene.crosshairPos = [...pane.view.scene.crosshairPos];
-      other.view.createOnLocationChange();
+      if (other === pane || !other.view || !other.view.volumes.length) continue;
+      follow(other);
       other.view.drawScene();
     }
     linking = false;
@@ -128,6 +137,7 @@
         fontMinPx: 11, isForceMouseClickToVoxelCenters: true,
       });
       pane.view.onLocationChange = (location) => located(pane, location);
+      pane.view.onAzimuthElevationChange = () => turned(pane);
       await pane.view.attachToCanvas(pane.canvas);
       pane.canvas.addEventListener("keydown", (event) => {
         const move = moves[event.key];
@@ -137,7 +147,6 @@
         pane.view.moveCrosshairInVox(...move);
       }, { capture: true });
     }
-    for (const { view } of panes) view.broadcastTo(panes.map((pane) => pane.view), { "2d": false, "3d": true });
     await chooseCase();
   };
   const guarded = (work) => (...given) =>
