@@ -87,14 +87,21 @@ def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
 
 def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
     """Return what stands in a README: the printed order, the strongest floor, and the spread of trainings."""
+    found = summarise(results, protocol)
+    parts = ["\n".join([f"{name}:", "", *(f"- {line}" for line in lines)]) for name, lines in found]
+    return "\n\n".join([*parts, TEST_NOTE]) if parts else NOTHING
+
+
+def summarise(results: Results, protocol: str = PUBLISHED) -> list[tuple[str, list[str]]]:
+    """Return what a summary says of each data set: its name and the sentences. Raises UsageError as the above."""
     ours, _ = _read_fields(results, protocol)
-    parts = []
+    found = []
     for own in ours:
         floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
         strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
         lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
-        parts.append("\n".join([f"{_name(own)}:", "", *(f"- {line}" for line in lines if line)]))
-    return "\n\n".join([*parts, TEST_NOTE]) if ours else NOTHING
+        found.append((_name(own), [line for line in lines if line]))
+    return found
 
 
 def _read_fields(results: Results, protocol: str) -> tuple[list[Field], list[Field]]:

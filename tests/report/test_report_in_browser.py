@@ -144,6 +144,16 @@ def test_a_click_and_a_drag_move_the_cross_hairs_of_all_panes(report: Path, tab:
     assert tab.complaints == []
 
 
+def test_a_case_named_in_the_page_is_opened_in_the_viewer(report: Path, tab: Page) -> None:
+    tab.open(report)
+    last = tab.run("[...document.querySelectorAll('a[data-case]')].map(e => e.dataset.case).pop()")
+    tab.run("[...document.querySelectorAll('a[data-case]')].pop().click(); 1")
+    tab.wait(READY)
+    tab.wait("document.getElementById('viewer-case').selectedOptions.length === 1")
+    assert tab.run("document.getElementById('viewer-case').selectedOptions[0].textContent").endswith(last)
+    assert tab.complaints == []
+
+
 def test_the_policy_stops_what_is_not_of_the_page(report: Path, tab: Page) -> None:
     tab.open(report)
     tab.run(
@@ -170,8 +180,16 @@ def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page)
     write_report(ReportRequest(out, Path(__file__).parents[2] / "results", tmp_path / "runs"), Progress())
     tab.call("Emulation.setDeviceMetricsOverride", width=1400, height=900, deviceScaleFactor=1, mobile=False)
     tab.open(out)
+    assert tab.run("document.documentElement.scrollHeight") <= 8000
+    assert "The printed order." in tab.run("document.getElementById('findings').innerText")
     tab.run("document.querySelectorAll('details').forEach(e => e.open = true); 1")
     assert tab.run("document.querySelectorAll('table.results td .second').length") > 50
+    values = "[...document.querySelector('table.results').tBodies[0].rows].map(e => Number(e.cells[2].dataset.value))"
+    before = tab.run(values)
+    assert before == sorted(before, reverse=True)
+    for order in (sorted(before), before):
+        tab.run("document.querySelectorAll('table.results thead th button')[2].click(); 1")
+        assert tab.run(values) == order
     cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
     assert tab.run(cut) == []
     tab.call("Emulation.setDeviceMetricsOverride", width=360, height=720, deviceScaleFactor=1, mobile=True)

@@ -10,6 +10,36 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
 
+  // Rows are sorted by what a cell says as data-value, or by its text; a second click turns the order round.
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    if (!cell) return "";
+    const text = "value" in cell.dataset ? cell.dataset.value : cell.textContent.trim().replace(/[\u2009,]/g, "");
+    return text === "" || text === "—" || Number.isNaN(Number(text)) ? text : Number(text);
+  };
+  const compare = (a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  for (const table of document.querySelectorAll("table")) {
+    const heads = [...table.querySelectorAll("thead th")];
+    const body = table.tBodies[0];
+    if (!body || body.rows.length < 2) continue;
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const turn = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", turn === 1 ? "ascending" : "descending");
+        const keyed = [...body.rows].map((row) => [valueOf(row, column), row]);
+        const empty = (key) => key === "" || key === "—";
+        keyed.sort(([a], [b]) => empty(a) - empty(b) || turn * compare(a, b)); // without a value last, either way
+        body.append(...keyed.map(([, row]) => row));
+      });
+    });
+  }
+
   const data = byId("viewer-data");
   if (!data) return;
   const cases = JSON.parse(data.textContent);
@@ -26,7 +56,7 @@
   const layout = byId("viewer-layout");
   const low = byId("viewer-low");
   const high = byId("viewer-high");
-  let started = false;
+  let started = null; // the promise of it
   let linking = false;
   let turn = 0; // of loading, so that an older choice never overwrites a newer one
 
@@ -119,9 +149,8 @@
     return load(panes.filter((pane) => !pane.select || pane.select.options.length));
   };
 
+  const starting = () => (started ||= start());
   const start = async () => {
-    if (started) return;
-    started = true;
     byId("viewer-body").hidden = false;
     if (!document.createElement("canvas").getContext("webgl2")) {
       fail("This browser has no WebGL 2, which the viewer draws with. The pictures above show the same cases.");
@@ -153,6 +182,15 @@
     Promise.resolve().then(() => work(...given)).catch((error) => fail(`The viewer failed: ${error.message || error}`));
 
   caseSelect.addEventListener("change", guarded(chooseCase));
+  for (const link of document.querySelectorAll("a[data-case]")) {
+    link.addEventListener("click", guarded(async () => {
+      await starting();
+      if (!panes[0].view) return; // said in its place
+      const { group, case: name } = link.dataset;
+      caseSelect.value = String(cases.findIndex((entry) => entry.group === group && entry.case === name));
+      await chooseCase();
+    }));
+  }
   for (const pane of panes) if (pane.select) pane.select.addEventListener("change", guarded(() => load([pane])));
   layout.addEventListener("change", () => {
     for (const { view } of panes) if (view) view.setSliceType(Number(layout.value));
@@ -163,6 +201,6 @@
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
-    guarded(start)();
+    guarded(starting)();
   }, { rootMargin: "400px" }).observe(byId("viewer"));
 })();
