@@ -29,6 +29,7 @@ from bench.cli import (
     run,
     score,
     study,
+    submit,
     sweep,
     table,
     verify,
@@ -67,6 +68,7 @@ app.command("fingerprint")(fingerprint.fingerprint)
 app.command("verify")(verify.verify)
 app.command("export")(archive.export)
 app.command("import")(archive.import_)
+app.command("submit")(submit.submit)
 app.command("new-method")(new.new_method)
 app.command("new-dataset")(new.new_dataset)
 app.command("list")(listing.list_)

@@ -3,25 +3,22 @@
 Names of methods and cases come from files that anyone may have made, so nothing reaches the page unescaped.
 """
 
-import base64
-import hashlib
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
-from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
+from bench.report.html import colour_classes, make_environment, read_template, script_policy, script_text
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
 from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
 from bench.report.plots import Extremes, Pair, Training, draw_clouds, draw_pairs, draw_training, find_extremes
@@ -37,7 +34,6 @@ from bench.system.files import write_text
 from bench.system.progress import Progress
 from bench.system.provenance import VERSION, code_version
 
-ENDS_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "
     "compare on a small, clean problem. It supports no claim about patients or real bags, and none about the accuracy "
@@ -110,32 +106,6 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     return len(text.encode())
 
 
-def make_environment() -> Environment:
-    """Return the environment of the templates: what they are given is escaped, what they lack is an error."""
-    environment = Environment(
-        loader=PackageLoader("bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    return environment
-
-
-def script_text(source: str) -> Markup:
-    """Return JavaScript for a `<script>`, as it is. Raises ValueError for a source that would end the element."""
-    if ENDS_SCRIPT.search(source):
-        raise ValueError("the script holds a tag that would end its element")
-    return Markup(source)
-
-
-def script_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Return a Content-Security-Policy: these scripts and styles run, pictures are data, and nothing is fetched."""
-    allowed = (f"script-src {_hash_all(scripts)}", f"style-src {_hash_all(styles)}", "img-src data:")
-    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
-
-
 def _choose_cases(group: Group, count: int) -> list[str]:
     """The first cases of the split, then the worst and the best case of the first method, which are said to be that."""
     if group.cases is None:
@@ -172,9 +142,8 @@ def _view_group(
 
 def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> str:
     folder = files("bench.report")
-    colours = (f".c{n} {{ --c: light-dark({white}, {black}); }}\n" for n, (white, black) in enumerate(PALETTE, start=1))
-    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8") + "".join(colours)
-    scripts = [folder.joinpath("templates", "page.js").read_text(encoding="utf-8")]
+    style = read_template("style.css") + colour_classes()
+    scripts = [read_template("sort.js"), read_template("page.js")]
     if viewer:
         scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
     return (
@@ -198,8 +167,3 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             **context,
         )
     )
-
-
-def _hash_all(texts: Iterable[str]) -> str:
-    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

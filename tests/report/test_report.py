@@ -24,7 +24,8 @@ from bench.cli import run_command
 from bench.errors import BenchError
 from bench.pipeline.trainlog import TrainLog
 from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, fit_axis
-from bench.report.page import ReportRequest, make_environment, script_text, write_report
+from bench.report.html import make_environment, script_text
+from bench.report.page import ReportRequest, write_report
 from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction, sample_folder, write_prediction
