@@ -15,6 +15,7 @@ from torch import nn
 
 import bench
 from bench.cases import Views
+from bench.cli import run_command
 from bench.errors import BenchError, UsageError
 from bench.scoring.store import load_runs
 
@@ -63,7 +64,9 @@ def test_results_pictures_and_comparisons_need_no_pytorch_and_the_import_no_time
     assert (tmp_path / "scores.png").stat().st_size > 5000
 
 
-def test_a_network_and_the_same_function_get_the_same_scores(places: dict[str, object]) -> None:
+def test_a_network_and_the_same_function_get_the_same_scores(
+    places: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
     network = Brightest(16)
     network.train()
 
@@ -77,6 +80,8 @@ def test_a_network_and_the_same_function_get_the_same_scores(places: dict[str, o
     assert one.value("psnr") == pytest.approx(np.mean(-10 * np.log10(errors)), abs=1e-4)
     assert other.value("psnr") == pytest.approx(one.value("psnr"), abs=1e-4)
     assert "PSNR" in repr(one)
+    assert run_command(["submit", one.run_id, "--submitter", "me", "--runs-dir", str(places["runs_dir"])]) == 2
+    assert "send " + str(one.predictions.parent) in capsys.readouterr().err
     runs = load_runs(places["results_dir"])
     assert list(runs["origin"]) == ["external", "external"]
     volume = bench.load_volume(one.predictions / f"{one.cases.names[0]}.nii.gz")

@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.options import RunsDir
 from bench.cli.verify import Run, require_run
+from bench.errors import UsageError
 
 
 def submit(
@@ -23,6 +24,13 @@ def submit(
     marked: self-reported (the data were not there to score it), re-scored (its predictions gave these numbers) or
     re-run (weights or code were run again). A method in a file of yours runs by `bench run --method FILE.py:Class`.
     """
+    found = (path for path in runs_dir.glob("*/*/*") if path.name == run)
+    outside = next((path for path in found if not (path / "run.json").exists()), None)
+    if outside is not None:
+        raise UsageError(
+            f"{run} was predicted elsewhere, so there is no run to check; send {outside / 'predictions'}, which its "
+            "receiver scores with `bench score`, or make the method a plug-in: `bench new-method`"
+        )
     folder = require_run(run, runs_dir)
 
     from bench.pipeline.archive import export_run

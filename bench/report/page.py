@@ -143,7 +143,7 @@ def _view_group(
 def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> str:
     folder = files("bench.report")
     style = read_template("style.css") + colour_classes()
-    scripts = [read_template("sort.js"), read_template("page.js")]
+    scripts = [read_template("sort.js") + read_template("page.js")]
     if viewer:
         scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
     return (
