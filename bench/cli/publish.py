@@ -23,6 +23,7 @@ def publish(
 ) -> None:
     """Write the leaderboard, findings and performance tables, and the README's blocks, from the results alone.
 
+    The leaderboard is written as a page too, leaderboard.html: one file for any static host, which fetches nothing.
     The same texts as of `bench leaderboard`, `bench findings` and `bench performance`, which write their own part.
     """
     from bench.performance.report import draw_picture

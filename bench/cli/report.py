@@ -12,7 +12,8 @@ def report(
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     by: By = "psnr",
     cases: Annotated[
-        int, typer.Option(min=1, max=20, help="Cases shown in pictures: the first of the split, whatever they score.")
+        int,
+        typer.Option(min=1, max=20, help="Cases shown in pictures: the first of the split; worst and best follow."),
     ] = 2,
     viewer_mib: Annotated[
         float, typer.Option(min=0, max=512, help="MiB that volumes may take in the page; cases beyond are left out.")

@@ -105,14 +105,13 @@ def score(
     from dataclasses import replace
 
     from bench.data.cases import load_preset
-    from bench.dataset import format_views
+    from bench.pipeline.evaluate import line_of_outside
     from bench.pipeline.reopen import mark_scored, open_stored
     from bench.pipeline.resample import resample_predictions
     from bench.plugins.registry import get_dataset
     from bench.runs.manifest import predictions_sha256
     from bench.runs.prediction_card import describe
     from bench.runs.predictions import count_samples, find_predictions, sample_folder
-    from bench.runs.record import RunLine
     from bench.scoring.laplace import NO_FIT, LaplaceFit, fit_folder
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
@@ -174,26 +173,7 @@ def score(
             device=target,
         )
     _say_doubts(files, cases[split], how, progress)
-    card = cases[split].card
-    line = RunLine(
-        run_id=facts.run_id,
-        method=method,
-        origin="external",
-        dataset=card.name,
-        source=card.source,
-        split=split,
-        preset=preset,
-        seed=seed,
-        views=format_views(card.angles),
-        size=card.size,
-        voxel_mm=card.voxel_mm,
-        window_low=card.window[0],
-        window_high=card.window[1],
-        data_fingerprint=card.fingerprint,
-        code_version=facts.code_version,
-        predictions_sha256=given,
-        resampled="linearly" if resample else "",
-    )
+    line = line_of_outside(facts, cases[split].card, given, "linearly" if resample else "")
     put_run(results_dir, line, rows)
     _say(rows, facts.run_id, results_dir, progress)
 

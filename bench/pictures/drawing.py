@@ -1,5 +1,6 @@
 """What all pictures share: the look that a method has everywhere, ticks of logarithmic axes, and how they are saved."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,15 @@ PALETTE = (  # on white and on black: Okabe and Ito, Color Universal Design, 200
 MARKERS = "os^DvP*X"  # one more than colours, so that names beyond the last colour differ by their marker
 LEAST_TICKS = 3
 mpl.rcParams["text.parse_math"] = False  # a $ in a title of the user's is a $
+
+
+class Picture(Figure):
+    """A figure that a notebook shows without Matplotlib's own interface."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def looks_of(names: Iterable[str]) -> dict[str, int]:

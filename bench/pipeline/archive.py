@@ -27,7 +27,9 @@ from bench.pipeline.verify import check_files
 from bench.plugins.config import RUN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
+from bench.runs.submission import read_submission
 from bench.scoring import laplace
+from bench.scoring.evidence import Evidence, Level, put_evidence
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
@@ -41,7 +43,7 @@ UNPACKED = ".import-"  # begins the name of a folder that an archive is unpacked
 INDEX = "index.json"  # {"version", "run_id", "files": {name: sha256}}
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 MEMBERS = re.compile(
-    rf"run\.json|scores\.csv|train\.csv|checkpoints/{NAME}\.safetensors"
+    rf"run\.json|submission\.json|scores\.csv|train\.csv|checkpoints/{NAME}\.safetensors"
     r"|predictions/(train|validation|test)/(encoded_truth/|samples/[0-9]{3}/)?"
     rf"({NAME}\.nii\.gz|{NAME}\.renders\.npy|manifest\.csv)"
     r"|predictions/(train|validation|test)/(likelihood\.csv|laplace\.json)"
@@ -108,6 +110,8 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
                 folder.root.rename(target.root)
         try:
             line = target.finished_record().line
+            if new:  # before its rows, which are never more than they are said to be
+                put_evidence(results_dir, _describe_evidence(target, line, "re-scored" if check else "self-reported"))
             put_run(results_dir, line, read_scores(target.scores_csv, line))
         except BaseException:
             if new:
@@ -117,6 +121,12 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
                         parent.rmdir()
             raise
         return target, new
+
+
+def _describe_evidence(folder: RunFolder, line: RunLine, level: Level) -> Evidence:
+    said = read_submission(folder)
+    known = said.model_dump() if said else {}
+    return Evidence(run_id=line.run_id, level=level, predictions_sha256=line.predictions_sha256, **known)
 
 
 def _make_member(name: str) -> zipfile.ZipInfo:
@@ -189,6 +199,7 @@ def _check_run(folder: RunFolder, file: Path) -> RunRecord:
         raise BenchError(f"{file}: run.json is missing or names no finished run that can be stored")
     try:
         text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
+        read_submission(folder)
     except (ValidationError, BenchError) as error:
         raise BenchError(f"{file}: run.json cannot stand in the results: {describe_error(error)}") from error
     for path in sorted(folder.root.rglob("*")):

@@ -114,11 +114,12 @@ def draw_cloud_chart(groups: Sequence[Sequence[Cloud]], label: str, decimals: in
     return _svg(WIDTH, floor + bottom, title, parts)
 
 
-def draw_pair_chart(pairs: Sequence[tuple[str, float, float]], colour: int, x_label: str, y_label: str) -> Markup:
-    """Draw a dot a case, (case, x, y), with the line y = x, both axes alike."""
+def draw_pair_chart(
+    pairs: Sequence[tuple[str, float, float]], span: Sequence[float], colour: int, x_label: str, y_label: str
+) -> Markup:
+    """Draw a dot a case, (case, x, y), with the line y = x; both axes hold the values of `span`."""
     side, left, bottom, top, right = 240.0, 50.0, 40.0, 10.0, 10.0
-    both = [value for _, a, b in pairs for value in (a, b)]
-    x, y = fit_axis(both, left, side - right), fit_axis(both, side - bottom, top)
+    x, y = fit_axis(span, left, side - right), fit_axis(span, side - bottom, top)
     diagonal = _tag("line", class_="diagonal", x1=x(x.low), y1=y(y.low), x2=x(x.high), y2=y(y.high))
     dots = [_dot(x(a), y(b), 3.2, f"{case}: {a:.4g}, {b:.4g}") for case, a, b in pairs]
     parts = [

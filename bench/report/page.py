@@ -3,38 +3,38 @@
 Names of methods and cases come from files that anyone may have made, so nothing reaches the page unescaped.
 """
 
-import base64
-import hashlib
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
-from bench.pictures.drawing import PALETTE
 from bench.report.collect import Group, collect_groups, find_folders
+from bench.report.html import colour_classes, make_environment, read_template, script_policy, script_text
 from bench.report.literature import view_literature
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
 from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
-from bench.report.plots import Pair, Training, draw_clouds, draw_pairs, draw_training
+from bench.report.plots import Extremes, Pair, Training, draw_clouds, draw_pairs, draw_training, find_extremes
 from bench.report.records import RUN_COLUMNS, view_runs, view_studies
+from bench.results.findings import summarise
 from bench.results.inference import TEST
 from bench.results.leaderboard import DEFAULT_BY
-from bench.results.model import read_results
+from bench.results.model import Results, read_results
 from bench.results.renderers import REFERENCES
 from bench.results.table_model import CAPTION
+from bench.scoring import DEFAULT, PUBLISHED
 from bench.system.files import write_text
 from bench.system.progress import Progress
 from bench.system.provenance import VERSION, code_version
 
-ENDS_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 ORIGINS = {
     "phantom": "Everything here is measured on computer-made phantoms. That shows that a method works and how methods "
     "compare on a small, clean problem. It supports no claim about patients or real bags, and none about the accuracy "
@@ -65,6 +65,7 @@ class GroupView:
     clouds: list[tuple[str, Markup]]
     pairs: list[Pair]
     reference: str  # of the pairs
+    extremes: list[Extremes]
     pictures: list[CasePictures]
     spreads: list[Spread]
     training: list[Training]
@@ -82,21 +83,21 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     groups = collect_groups(results, request.runs_dir, request.by, progress)
     places, views = Places(request.runs_dir, request.results_dir), []
     budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
-    with progress.task("draw", len(groups) * (request.cases + 1)) as task:
+    with progress.task("draw", len(groups)) as task:
         for number, group in enumerate(groups):
-            chosen, pictures = group.cases.names[: request.cases] if group.cases else (), []
-            for index, case in enumerate(chosen):
+            chosen, pictures = _choose_cases(group, request.cases), []
+            for case in chosen:
                 pictures.append(draw_case(group, case))
                 entry, reason = view_case(group, case, budget)
                 shown += [entry] if entry else []
                 left_out += [reason] if reason else []
-                task.advance(number * (request.cases + 1) + index + 1, group.title)
             views.append(_view_group(group, f"data-{number + 1}", places, chosen, pictures))
-            task.advance((number + 1) * (request.cases + 1), group.title)
+            task.advance(number + 1, group.title)
     text = _render(
         request,
         shown,
         views=views,
+        findings=_find_findings(results),
         origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
         left_out=explain_cap(left_out, request.viewer_mib),
         literature=view_literature(results),
@@ -107,30 +108,27 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     return len(text.encode())
 
 
-def make_environment() -> Environment:
-    """Return the environment of the templates: what they are given is escaped, what they lack is an error."""
-    environment = Environment(
-        loader=PackageLoader("bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    return environment
+def _choose_cases(group: Group, count: int) -> list[str]:
+    """The first cases of the split, then the worst and the best case of the first method, which are said to be that."""
+    if group.cases is None:
+        return []
+    extremes = find_extremes(group, DEFAULT_BY)[:1]
+    ends = [case for found in extremes for case, _ in (found.worst, found.best) if case in group.cases.names]
+    return list(dict.fromkeys([*group.cases.names[:count], *(ends if count else [])]))
 
 
-def script_text(source: str) -> Markup:
-    """Return JavaScript for a `<script>`, as it is. Raises ValueError for a source that would end the element."""
-    if ENDS_SCRIPT.search(source):
-        raise ValueError("the script holds a tag that would end its element")
-    return Markup(source)
+def _find_findings(results: Results) -> list[tuple[str, list[Markup]]]:
+    """The sentences that the results allow, under the protocol of the published ones or else the default one."""
+    for protocol in (PUBLISHED, DEFAULT):
+        with suppress(UsageError):  # it has no rows of this one
+            return [(name, [_mark_up(line) for line in lines]) for name, lines in summarise(results, protocol)]
+    return []
 
 
-def script_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Return a Content-Security-Policy: these scripts and styles run, pictures are data, and nothing is fetched."""
-    allowed = (f"script-src {_hash_all(scripts)}", f"style-src {_hash_all(styles)}", "img-src data:")
-    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
+def _mark_up(line: str) -> Markup:
+    """A line of Markdown with its bold words and its code, all else escaped."""
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(line)))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", bold))
 
 
 def _view_group(
@@ -140,14 +138,14 @@ def _view_group(
     spreads = list(draw_spreads(group, cases)) if group.cases else []
     training = [curves for subject in group.subjects if (curves := draw_training(subject))]
     gaps = find_picture_gap(group, places), find_spread_gap(group, places)
-    return GroupView(group, anchor, draw_clouds(group), pairs, reference, pictures, spreads, training, *gaps)
+    extremes = find_extremes(group, DEFAULT_BY)
+    return GroupView(group, anchor, draw_clouds(group), pairs, reference, extremes, pictures, spreads, training, *gaps)
 
 
 def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> str:
     folder = files("bench.report")
-    colours = (f".c{n} {{ --c: light-dark({white}, {black}); }}\n" for n, (white, black) in enumerate(PALETTE, start=1))
-    style = folder.joinpath("templates", "style.css").read_text(encoding="utf-8") + "".join(colours)
-    scripts = [folder.joinpath("templates", "page.js").read_text(encoding="utf-8")]
+    style = read_template("style.css") + colour_classes()
+    scripts = [read_template("sort.js") + read_template("page.js")]
     if viewer:
         scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
     return (
@@ -171,8 +169,3 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
             **context,
         )
     )
-
-
-def _hash_all(texts: Iterable[str]) -> str:
-    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

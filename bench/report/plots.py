@@ -31,6 +31,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Extremes:
+    """The cases that a method is worst and best at, and its value there."""
+
+    subject: Subject
+    worst: tuple[str, float]
+    best: tuple[str, float]
+
+
+@dataclass(frozen=True)
 class Curve:
     """One chart: what it shows and its SVG."""
 
@@ -70,13 +79,29 @@ def draw_pairs(group: Group, metric: str) -> tuple[str, list[Pair]]:
     if not floors:
         return "", []
     best = max(floors, key=lambda subject: sum(known[subject].values()) / len(known[subject]))
+    shared = {
+        subject: both
+        for subject, values in known.items()
+        if subject.entry.kind == "method"
+        and (both := [(case, known[best][case], value) for case, value in values.items() if case in known[best]])
+    }
+    span = [value for both in shared.values() for _, *two in both for value in two]  # of all panels alike
     pairs = []
-    for subject, values in known.items():
-        both = [(case, known[best][case], value) for case, value in values.items() if case in known[best]]
-        if subject.entry.kind == "method" and both:
-            chart = draw_pair_chart(both, subject.colour, best.entry.title, subject.entry.title)
-            pairs.append(Pair(subject, chart, sum(own > floor for _, floor, own in both), len(both)))
+    for subject, both in shared.items():
+        chart = draw_pair_chart(both, span, subject.colour, best.entry.title, subject.entry.title)
+        pairs.append(Pair(subject, chart, sum(own > floor for _, floor, own in both), len(both)))
     return best.entry.title, pairs
+
+
+def find_extremes(group: Group, metric: str) -> list[Extremes]:
+    """Return the worst and the best case of each method, in the order of the tables; none of a single case."""
+    better = -1 if METRICS[metric].direction == "down" else 1
+    found = []
+    for subject in group.subjects:
+        values = sorted(group.values(subject, metric).items(), key=lambda item: (better * item[1], item[0]))
+        if subject.entry.kind == "method" and len(values) > 1:
+            found.append(Extremes(subject, values[0], values[-1]))
+    return found
 
 
 def draw_training(subject: Subject) -> Training | None:

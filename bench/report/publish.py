@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench.performance.report import BLOCK as PERFORMANCE
 from bench.performance.report import generate_performance
+from bench.report.leaderboard_page import generate_page
 from bench.results.findings import BLOCK as FINDINGS
 from bench.results.findings import generate_findings
 from bench.results.leaderboard import BLOCK as LEADERBOARD
@@ -23,6 +24,7 @@ def generate_all(results_dir: Path, out: Path, readme: Path, protocol: str = PUB
     results = read_results(results_dir)
     return [
         *generate_leaderboard(results, DEFAULT_BY, out / "leaderboard.md", _if_marked(readme, LEADERBOARD)),
+        generate_page(results, results_dir, out / "leaderboard.html"),
         *generate_findings(results, out / "FINDINGS.md", _if_marked(readme, FINDINGS), protocol),
         *generate_verdicts(results_dir, out / "FINDINGS.md"),
         *generate_performance(results_dir, out, _if_marked(readme, PERFORMANCE)),

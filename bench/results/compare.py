@@ -1,9 +1,10 @@
 """`bench compare A B`: the same cases under two methods, pair by pair, with an interval and a test for every metric."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
@@ -111,9 +112,14 @@ def compare_methods(
 
 def write_csv(comparisons: Sequence[Comparison]) -> str:
     """Return all differences as CSV, unrounded."""
-    found = ((comparison.first.facts, d) for comparison in comparisons for d in comparison.differences)
-    lines = ({**facts, **asdict(d), "better": d.better, "verdict": d.verdict} for facts, d in found)
-    return draw_csv(CSV_COLUMNS, lines)
+    return draw_csv(CSV_COLUMNS, list_differences(comparisons))
+
+
+def list_differences(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
+    """Yield all differences by CSV_COLUMNS, unrounded, with where they were measured."""
+    for comparison in comparisons:
+        for d in comparison.differences:
+            yield {**comparison.first.facts, **asdict(d), "better": d.better, "verdict": d.verdict}
 
 
 def sheet_of(comparison: Comparison) -> Sheet:

@@ -91,14 +91,23 @@ def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
 
     Of several it is the first, patients before anything else.
     """
-    ours, _ = _read_fields(results, protocol)
-    if not ours:
+    found = summarise(results, protocol)
+    if not found:
         return NOTHING
-    own = min(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"]))
-    floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
-    strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
-    lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
-    return "\n".join([f"{_name(own)}:", "", *(wrap_text(f"- {line}", "  ") for line in lines if line)])
+    name, lines = found[0]
+    return "\n".join([f"{name}:", "", *(wrap_text(f"- {line}", "  ") for line in lines)])
+
+
+def summarise(results: Results, protocol: str = PUBLISHED) -> list[tuple[str, list[str]]]:
+    """Return what a summary says of each data set, patients first: its name and the sentences. Raises UsageError."""
+    ours, _ = _read_fields(results, protocol)
+    found = []
+    for own in sorted(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"])):
+        floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
+        strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
+        lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
+        found.append((_name(own), [line for line in lines if line]))
+    return found
 
 
 def list_missing(results: Results, protocol: str = PUBLISHED) -> list[str]:

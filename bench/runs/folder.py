@@ -8,6 +8,7 @@ runs/<dataset>/<method>/<run_id>/
   predictions/<split>/samples/<index>/<case>.nii.gz, manifest.csv, of further samples of all cases
   samples/<split>/<index>/<case>.nii.gz, manifest.csv, of a few cases after `bench study samples`
   previews/  scores.csv  cache/
+  submission.json   what is said of it by who sends it
 """
 
 from collections.abc import Iterator

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 
 from bench.dataset import affine_from_lps
@@ -21,6 +22,7 @@ from bench.system.arrays import open_array
 from bench.system.itk_headers import data_file, lacks_directions, lacks_spacing, millimetres
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+PATIENT_AXES = ("L", "P", "I")  # where W, H and D of a volume lead to
 SUFFIXES = (".nii.gz", ".nii", ".npy", *ITK_SUFFIXES)
 
 
@@ -54,6 +56,19 @@ def open_volume(path: Path, case_affine: np.ndarray, *, placed: bool = False) ->
     if not np.isfinite(image.affine).all() or np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
         raise BenchError(f"{path} has no usable affine")
     return image
+
+
+def read_volume(path: Path) -> np.ndarray:
+    """Return a volume as it is stored, (D, H, W) float32: D superior→inferior, H anterior→posterior, W right→left.
+
+    Values are those of the file, HU in what the harness writes. Raises BenchError as `open_volume` does.
+    """
+    image = open_volume(path, np.diag([-1.0, -1.0, -1.0, 1.0]))
+    turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(PATIENT_AXES))
+    try:
+        return np.asarray(image.as_reoriented(turn).dataobj, dtype=np.float32).T
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise BenchError(f"{path} is damaged: {error}") from error
 
 
 def _open_numpy(path: Path, affine: np.ndarray) -> Any:

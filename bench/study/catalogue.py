@@ -63,7 +63,7 @@ STUDIES = {
         ),
         Study(
             "shuffle",
-            "What is left with another patient's views?",
+            "What is left with the views of another case?",
             inputs.shuffle_views,
             tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in QUALITY),
         ),

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.pictures.drawing import colour_of, looks_of, marker_of, save_figure
+from bench.results.model import title_and_kind
 from bench.study.points import MEAN, NEAREST, REFERENCES, TRUTH, Summary, label_of
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
@@ -77,7 +78,7 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
                 _draw_reference(axis, panel, where, means, method)
             continue
         colour, marker = colour_of(looks[method]), marker_of(looks[method])
-        label = f"{method}, seed {seed}" + ("" if split == "test" else f", {split}")
+        label = f"{title_and_kind(method)[0]}, seed {seed}" + ("" if split == "test" else f", {split}")
         if panel.ordered and len(line) > 1:
             style = LINES.get(split, ":")
             axis.plot(where, means, linestyle=style, marker=marker, markersize=4, color=colour, label=label)

@@ -64,6 +64,7 @@ REFUSED = (
     "show codedif",
     "verify nothing",
     "export nothing",
+    "submit nothing --submitter me",
     "score nothing",
     "audit nothing",
     "table 9",

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from safetensors.numpy import save
 
 from bench.cli import run_command
 from bench.data import sources
+from bench.scoring.evidence import level_of, read_evidence
 from bench.scoring.store import load_results
 
 Files = dict[str, bytes]
@@ -105,6 +107,29 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     assert run_command(verify) == 0
     assert bring(archive) == (0, "")
     assert not list((tmp_path / "runs").glob(".import-*"))
+
+
+def test_what_is_submitted_comes_in_marked_by_how_far_it_was_checked(
+    run: Path, tmp_path: Path, bring, capsys: pytest.CaptureFixture
+) -> None:
+    mine = tmp_path / "mine" / "lidc" / "mean" / run.name
+    shutil.copytree(run, mine)
+    file = tmp_path / "sent.zip"
+    command = ["submit", run.name, "--submitter", "=A. Nyone", "--runs-dir", str(tmp_path / "mine"), "--out", str(file)]
+    assert run_command([*command, "--code", "https://example.org/code"]) == 0
+    assert run_command([*command[:3], "", *command[4:]]) == 2
+    assert "--submitter" in capsys.readouterr().err
+    assert bring(file) == (0, "")
+    (line,) = read_evidence(tmp_path / "results").values()
+    assert (line.run_id, line.level, line.code) == (run.name, "re-scored", "https://example.org/code")
+    assert line.submitter == "'=A. Nyone"  # which no spreadsheet computes
+    made = load_results(tmp_path / "results")["predictions_sha256"].iloc[0]
+    assert level_of(line, made) == "re-scored"
+    assert level_of(line, "of others") == "self-reported"
+    assert level_of(None, made) == "run here"
+    shutil.rmtree(tmp_path / "runs")
+    assert bring(file, "--unscored") == (0, "")
+    assert read_evidence(tmp_path / "results")[run.name].level == "self-reported"
 
 
 def test_an_archive_of_an_earlier_version_comes_in_with_all_its_scores(

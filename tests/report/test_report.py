@@ -24,7 +24,8 @@ from bench.cli import run_command
 from bench.errors import BenchError
 from bench.pipeline.trainlog import TrainLog
 from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, fit_axis
-from bench.report.page import ReportRequest, make_environment, script_text, write_report
+from bench.report.html import make_environment, script_text
+from bench.report.page import ReportRequest, write_report
 from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction, sample_folder, write_prediction
@@ -211,8 +212,9 @@ def test_the_viewer_gets_hounsfield_units_on_the_grid_of_the_case(
 ) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     entries = json.loads(page(cases=2).scripts[0][1])
-    assert [entry["case"] for entry in entries] == list(cases.names[:2])
-    for index, entry in enumerate(entries):
+    assert [entry["case"] for entry in entries[:2]] == list(cases.names[:2])
+    for entry in entries:
+        index = cases.index(entry["case"])
         truth, made = (read_nifti(volume["data"]) for volume in entry["volumes"])
         expected = np.clip(cases.hounsfield[index], *cases.card.window)
         assert np.array_equal(truth.get_fdata().T, expected)

@@ -99,6 +99,61 @@ def test_the_page_is_quiet_and_the_viewer_shows_linked_volumes(report: Path, tab
     assert tab.run("document.querySelectorAll('img[onerror], script:not([type])').length") == 2  # its own scripts
 
 
+def test_a_click_and_a_drag_move_the_cross_hairs_of_all_panes(report: Path, tab: Page) -> None:
+    tab.open(report)
+    tab.run("document.getElementById('viewer').scrollIntoView(); 1")
+    tab.wait(READY)
+    tab.run("document.getElementById('viewer-layout').value = '0'; 1")
+    tab.run("document.getElementById('viewer-layout').dispatchEvent(new Event('change')); 1")
+    tab.run("document.querySelector('.panes').scrollIntoView({block: 'center', behavior: 'instant'}); 1")
+    boxes = tab.run(
+        "[...document.querySelectorAll('.pane canvas')].map(e => e.getBoundingClientRect())"
+        ".map(b => [b.left, b.top, b.width, b.height])"
+    )
+
+    def act(kind: str, pane: int, across: float, down: float) -> None:
+        left, top, width, height = boxes[pane]
+        place = {"x": left + across * width, "y": top + down * height}
+        held = {"button": "left", "buttons": int(kind != "mouseReleased"), "clickCount": 1}
+        tab.call("Input.dispatchMouseEvent", type=kind, **place, **held)
+
+    def places() -> list[str]:
+        return [text.partition(" · ")[2] for text in tab.run(READINGS)]
+
+    seen = [places()[0]]
+    for pane, across, down in ((1, 0.35, 0.4), (0, 0.6, 0.65), (2, 0.4, 0.55)):
+        act("mousePressed", pane, across, down)
+        act("mouseReleased", pane, across, down)
+        assert len(set(places())) == 1
+        seen.append(places()[0])
+    act("mousePressed", 1, 0.4, 0.55)
+    for step in range(1, 6):
+        act("mouseMoved", 1, 0.4 + 0.04 * step, 0.55 - 0.03 * step)
+        assert len(set(places())) == 1
+    act("mouseReleased", 1, 0.6, 0.4)
+    seen.append(places()[0])
+    assert len(set(places())) == 1
+    assert len(set(seen)) == len(seen)  # each moved them, and none back
+
+    tab.run("document.getElementById('viewer-layout').value = '4'; 1")
+    tab.run("document.getElementById('viewer-layout').dispatchEvent(new Event('change')); 1")
+    before = canvases(tab)
+    for kind, across in (("mousePressed", 0.4), ("mouseMoved", 0.5), ("mouseMoved", 0.7), ("mouseReleased", 0.7)):
+        act(kind, 0, across, 0.5)
+    assert all(np.abs(one - other).max() > 0.1 for one, other in zip(before, canvases(tab), strict=True))
+    assert tab.complaints == []
+
+
+def test_a_case_named_in_the_page_is_opened_in_the_viewer(report: Path, tab: Page) -> None:
+    tab.open(report)
+    last = tab.run("[...document.querySelectorAll('a[data-case]')].map(e => e.dataset.case).pop()")
+    tab.run("[...document.querySelectorAll('a[data-case]')].pop().click(); 1")
+    tab.wait(READY)
+    tab.wait("document.getElementById('viewer-case').selectedOptions.length === 1")
+    assert tab.run("document.getElementById('viewer-case').selectedOptions[0].textContent").endswith(last)
+    assert tab.complaints == []
+
+
 def test_the_policy_stops_what_is_not_of_the_page(report: Path, tab: Page) -> None:
     tab.open(report)
     tab.run(
@@ -125,8 +180,16 @@ def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page)
     write_report(ReportRequest(out, Path(__file__).parents[2] / "results", tmp_path / "runs"), Progress())
     tab.call("Emulation.setDeviceMetricsOverride", width=1400, height=900, deviceScaleFactor=1, mobile=False)
     tab.open(out)
+    assert tab.run("document.documentElement.scrollHeight") <= 8000
+    assert "The printed order." in tab.run("document.getElementById('findings').innerText")
     tab.run("document.querySelectorAll('details').forEach(e => e.open = true); 1")
     assert tab.run("document.querySelectorAll('table.results td .second').length") > 50
+    values = "[...document.querySelector('table.results').tBodies[0].rows].map(e => Number(e.cells[2].dataset.value))"
+    before = tab.run(values)
+    assert before == sorted(before, reverse=True)
+    for order in (sorted(before), before):
+        tab.run("document.querySelectorAll('table.results thead th button')[2].click(); 1")
+        assert tab.run(values) == order
     cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
     assert tab.run(cut) == []
     tab.call("Emulation.setDeviceMetricsOverride", width=360, height=720, deviceScaleFactor=1, mobile=True)

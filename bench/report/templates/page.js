@@ -26,7 +26,7 @@
   const layout = byId("viewer-layout");
   const low = byId("viewer-low");
   const high = byId("viewer-high");
-  let started = false;
+  let started = null; // the promise of it
   let linking = false;
   let turn = 0; // of loading, so that an older choice never overwrites a newer one
 
@@ -44,18 +44,27 @@
   const shown = () => cases[Number(caseSelect.value)];
   const whole = (value) => String(Math.round(value)).replace("-", "−");
 
-  // Cross-hairs are linked here and not by focus, so that touch and keyboard move all three alike.
+  // Panes are linked here, whatever has the focus, so that mouse, touch and keyboard move all three alike. NiiVue's own
+  // broadcast draws the others before it tells of a new place, and their old one came back with it.
   const located = (pane, location) => {
     const found = location.values && location.values[0];
     const value = found ? `${whole(found.value)} HU` : "";
     const place = location.vox ? `voxel ${[...location.vox].map(whole).join(", ")}` : "";
     pane.value.textContent = [value, place].filter(Boolean).join(" · ");
+    link(pane, (other) => {
+      other.view.scene.crosshairPos = [...pane.view.scene.crosshairPos];
+      other.view.createOnLocationChange();
+    });
+  };
+  const turned = (pane) => link(pane, (other) => {
+    for (const part of ["renderAzimuth", "renderElevation"]) other.view.scene[part] = pane.view.scene[part];
+  });
+  const link = (pane, follow) => {
     if (linking) return;
     linking = true;
     for (const other of panes) {
-      if (other === pane || !other.view.volumes.length) continue;
-      other.view.scene.crosshairPos = [...pane.view.scene.crosshairPos];
-      other.view.createOnLocationChange();
+      if (other === pane || !other.view || !other.view.volumes.length) continue;
+      follow(other);
       other.view.drawScene();
     }
     linking = false;
@@ -110,9 +119,8 @@
     return load(panes.filter((pane) => !pane.select || pane.select.options.length));
   };
 
+  const starting = () => (started ||= start());
   const start = async () => {
-    if (started) return;
-    started = true;
     byId("viewer-body").hidden = false;
     if (!document.createElement("canvas").getContext("webgl2")) {
       fail("This browser has no WebGL 2, which the viewer draws with. The pictures above show the same cases.");
@@ -128,6 +136,7 @@
         fontMinPx: 11, isForceMouseClickToVoxelCenters: true,
       });
       pane.view.onLocationChange = (location) => located(pane, location);
+      pane.view.onAzimuthElevationChange = () => turned(pane);
       await pane.view.attachToCanvas(pane.canvas);
       pane.canvas.addEventListener("keydown", (event) => {
         const move = moves[event.key];
@@ -137,13 +146,21 @@
         pane.view.moveCrosshairInVox(...move);
       }, { capture: true });
     }
-    for (const { view } of panes) view.broadcastTo(panes.map((pane) => pane.view), { "2d": false, "3d": true });
     await chooseCase();
   };
   const guarded = (work) => (...given) =>
     Promise.resolve().then(() => work(...given)).catch((error) => fail(`The viewer failed: ${error.message || error}`));
 
   caseSelect.addEventListener("change", guarded(chooseCase));
+  for (const link of document.querySelectorAll("a[data-case]")) {
+    link.addEventListener("click", guarded(async () => {
+      await starting();
+      if (!panes[0].view) return; // said in its place
+      const { group, case: name } = link.dataset;
+      caseSelect.value = String(cases.findIndex((entry) => entry.group === group && entry.case === name));
+      await chooseCase();
+    }));
+  }
   for (const pane of panes) if (pane.select) pane.select.addEventListener("change", guarded(() => load([pane])));
   layout.addEventListener("change", () => {
     for (const { view } of panes) if (view) view.setSliceType(Number(layout.value));
@@ -154,6 +171,6 @@
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
-    guarded(start)();
+    guarded(starting)();
   }, { rootMargin: "400px" }).observe(byId("viewer"));
 })();
