@@ -58,7 +58,7 @@ def summarise_run(results_dir: Path, run_id: str, protocol: str) -> Summary | No
     if not means:
         return None
     alike = [one for one in lines.values() if all(getattr(one, name) == getattr(own, name) for name in ALIKE)]
-    floors = [one for one in alike if _kind(one.method) == "floor" and one.run_id != run_id]
+    floors = [one for one in alike if _kind(one.method) == "floor" and one.method != own.method]
     reached = {one.method: _read_means(results_dir, one.run_id, protocol).get(FIRST[0]) for one in floors}
     known = {method: value for method, value in reached.items() if value is not None}
     best = max(known, key=lambda method: known[method], default="")

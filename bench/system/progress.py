@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.progress import Task as BarTask
 from rich.table import Column
+from rich.text import Text
 
 from bench.system.text import drop_controls
 
@@ -55,11 +58,20 @@ class Task:
                 "what each stage of a preset takes here, Ctrl-C leaves a checkpoint"
             )
         if self.progress.shows_bars:
-            self.progress.show(self, done, f"{_say_time(left)} left", note)
+            self.progress.show(self, done, note)
         elif done == self.total or time.monotonic() - self.shown >= PLAIN_SECONDS:
             self.shown = time.monotonic()
             eta = f"{elapsed:.0f} s" if done == self.total else f"{left:.0f} s left"
             self.progress.say(f"{self.name}: {done}/{self.total}, {text}, {eta}")
+
+
+class TimeLeftColumn(ProgressColumn):
+    """The time that is left at the rate of all that is done; it grows while nothing advances."""
+
+    def render(self, task: BarTask) -> Text:
+        """Return it as text."""
+        done, left = task.completed - task.fields["first"], (task.total or 0) - task.completed
+        return Text(f"{_say_time((task.elapsed or 0.0) * left / done if done > 0 else math.nan)} left")
 
 
 class Progress:
@@ -102,7 +114,7 @@ class Progress:
         """True on a terminal, but for all processes except the first of a distributed run."""
         return self.console.is_terminal and not self.quiet
 
-    def show(self, task: Task, done: int, left: str, note: str) -> None:
+    def show(self, task: Task, done: int, note: str) -> None:
         """Draw the bar of a task as far as it is done, which begins it where it has none yet."""
         if self.live is None:
             columns = (
@@ -110,14 +122,15 @@ class Progress:
                 BarColumn(20),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
+                TimeLeftColumn(),
                 TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="crop")),
             )
-            self.live, self.first = Bars(*columns, console=self.console), task
+            self.live, self.first = Bars(*columns, console=self.console, get_time=lambda: time.monotonic()), task
             self.live.start()
         if task.bar is None:
-            task.bar = self.live.add_task(task.name, total=task.total, completed=task.start, left="", note="")
-        self.live.update(task.bar, total=task.total, completed=done, left=left, note=note)
+            task.bar = self.live.add_task(task.name, total=task.total, completed=task.start, first=task.start, note="")
+            self.live.tasks[-1].start_time = task.began
+        self.live.update(task.bar, total=task.total, completed=done, note=note)
 
 
 def _say_time(seconds: float) -> str:

@@ -55,7 +55,11 @@ def test_the_time_left_is_that_of_the_whole_rate(monkeypatch: pytest.MonkeyPatch
         for done, seconds in ((10, 60.0), (50, 61.0)):  # a burst after a slow beginning
             now[0] = seconds
             task.advance(done)
+            progress.live.refresh()
+        now[0] = 122.0  # and nothing more
+        progress.live.refresh()
     assert "1:01 left" in out.getvalue()
+    assert "2:02 left" in out.getvalue()
 
 
 def test_no_word_of_a_message_is_broken() -> None:
