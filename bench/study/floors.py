@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from bench.method import FittedStage
 from bench.pipeline.fit import Run
 from bench.plugins.config import resolve
+from bench.plugins.guard import build_method
 from bench.plugins.registry import get_method
 from bench.runs.folder import RunFolder
 from bench.runs.record import run_name
@@ -31,7 +32,7 @@ def fit_floors(run: TrainedRun) -> Iterator[TrainedRun]:
         config = config.model_copy(update={"data": run.config.data})
         run_id = run_name(config, run.seed, "test", card.fingerprint)
         folder = RunFolder(run.folder.root.parent.parent / name / run_id)
-        method = plugin.load()(settings, card)
+        method = build_method(plugin, settings, card)
         for stage in method.stages():
             if isinstance(stage, FittedStage):
                 stage.fit(run.cases, folder.cache)
@@ -40,4 +41,4 @@ def fit_floors(run: TrainedRun) -> Iterator[TrainedRun]:
                 network.to(run.accelerator.device).eval()
         bare = Run(run.cases, folder, run.seed, run.accelerator, run.progress)
         own = {name: getattr(bare, name) for name in bare.__dataclass_fields__}
-        yield TrainedRun(**own, config=config, spec=run.spec, method=method, floor=True)
+        yield TrainedRun(**own, config=config, spec=run.spec, plugin=plugin, method=method, floor=True)
