@@ -82,7 +82,7 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
         "audit": (audit.audit, "", "RUN --format md"),
         "verify": (verify.verify, "RUN", "runs/lidc/codediff/RUN"),
         "export": (archive.export, "RUN", "RUN --out run.zip"),
-        "submit": (submit.submit, "RUN", "RUN --out mine.bench.zip"),
+        "submit": (submit.submit, "RUN --submitter NAME", "RUN --submitter NAME --out mine.bench.zip"),
         "import": (archive.import_, "run.zip", "run.zip --results-dir results"),
         "performance": (performance.performance, "--only step", "--only estimate --method codediff --preset paper"),
     },

@@ -73,8 +73,10 @@ def check_likelihood(value: Any, names: Sequence[str], said: str) -> Likelihood:
     if not isinstance(value, Likelihood):
         raise BenchError(f"{said} {type(value).__name__}, not a Likelihood")
     counts = (value.voxels, value.codes)
-    if not all(isinstance(count, int) and count > 0 for count in counts):
-        raise BenchError(f"{said} {value.voxels!r} voxels and {value.codes!r} codes; both are counts above 0")
+    if not all(isinstance(count, int) and count >= least for count, least in zip(counts, (1, 0), strict=True)):
+        raise BenchError(
+            f"{said} {value.voxels!r} voxels and {value.codes!r} codes; both are counts, the first above 0"
+        )
     error = value.codes_standard_error
     for part in (value.volume_given_codes, value.codes_given_views, *(() if error is None else (error,))):
         if (check_tensor(part, names, (), said) < 0).any():

@@ -21,6 +21,7 @@ from bench.scoring.store import load_results
 def toy(make_data, monkeypatch) -> dict[str, Cases]:
     """The command's data set, without its files: a toy in place of what the loader would build."""
     from bench.data import cases as loading
+    from bench.pipeline import evaluate  # noqa: F401 - takes hold of get_dataset before a test replaces it
     from bench.plugins import registry
     from bench.scoring import protocols
 

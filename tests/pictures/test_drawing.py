@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.performance.growth import Curve, draw_growth
 from bench.pictures import drawing
 from bench.pictures.drawing import MARKERS, PALETTE, colour_of, log_ticks, looks_of, marker_of
-from bench.plugins.registry import discover_methods
+from bench.plugins.registry import discover_methods, get_method
 from bench.study.catalogue import draw_study
 from bench.study.plot import Panel, make_figure
 from bench.study.points import Point, read_study, summarise, write_points
@@ -114,7 +114,7 @@ def test_the_colour_of_a_method_in_a_study_is_that_of_all_pictures() -> None:
     figure = make_figure("a title", [Panel("sampling steps", "psnr")], summarise(study_points(methods)))
     found = {line.get_label().partition(",")[0]: line.get_color() for line in figure.axes[0].get_lines()}
     looks = looks_of(methods)
-    assert found == {method: colour_of(looks[method]) for method in methods}
+    assert found == {get_method(method).card.title: colour_of(looks[method]) for method in methods}
 
 
 def test_a_study_is_drawn_again_from_its_csv_alone(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_a_sweep_takes_a_run_for_finished_only_with_all_samples(tmp_path: Path) 
         source="phantom",
         samples=2,
         runs_dir=request.runs_dir,
+        results_dir=request.results_dir,
     )
     (job,), (more,) = expand(grid), expand(grid.model_copy(update={"samples": 3}))
     assert "--samples 2" in job.command

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.pipeline.plan import RunRequest, plan
-from bench.report.collect import Group, collect_groups
+from bench.report.collect import Group, Subject, collect_groups
 from bench.report.missing import Places, find_picture_gap, find_spread_gap
 from bench.results.model import read_results
 from bench.scoring import DEFAULT
@@ -54,7 +54,18 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Group:
     """The chest phantoms of the committed results, none of whose runs lies in the folder of runs."""
     results = read_results(ROOT / "results").only(dataset="lidc", preset="tiny")
     (group,) = collect_groups(results, tmp_path_factory.mktemp("runs"), "psnr", Progress())
-    return group
+    return replace(group, subjects=tuple(map(made_today, group.subjects)))
+
+
+def made_today(subject: Subject) -> Subject:
+    """The subject as if its runs were made by today's settings; CodeDiff3D's and its ceiling's stay what they are."""
+    entry = subject.entry
+    if entry.method in ("codediff", "oracle"):
+        return subject
+    ask = partial(RunRequest, entry.method, "lidc", preset="tiny", source="phantom")
+    names = {run_id: plan(ask(seed=int(seed))).run_id for run_id, seed in entry.runs["seed"].items()}
+    runs, rows = entry.runs.rename(index=names), entry.rows.assign(run_id=entry.rows["run_id"].map(names))
+    return replace(subject, entry=replace(entry, runs=runs, rows=rows))
 
 
 @pytest.fixture(scope="module")

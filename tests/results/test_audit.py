@@ -13,6 +13,7 @@ from bench.data import cases as loading
 from bench.dataset import DataConfig, to_unit
 from bench.errors import BenchError, UsageError
 from bench.method import Method
+from bench.pipeline import evaluate  # noqa: F401 - takes hold of get_dataset before a test replaces it
 from bench.pipeline import reopen as storedrun
 from bench.pipeline.predict import predict
 from bench.pipeline.reopen import open_stored

@@ -153,6 +153,7 @@ def test_score_takes_other_grids_only_when_asked_and_records_the_files(
     make_data: Callable[..., dict[str, Cases]], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
 ) -> None:
     from bench.data import cases as loading
+    from bench.pipeline import evaluate  # noqa: F401 - takes hold of get_dataset before a test replaces it
     from bench.plugins import registry
     from bench.scoring import protocols
 
