@@ -191,14 +191,15 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
     run.progress.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {run.folder.previews}")
     predictions = run.folder.predictions(run.split)
     with run.progress.task("score", len(run.test)) as task:
+        record = run.folder.update()
         scores = score_predictions(
-            facts_of(run.folder.update()),
+            facts_of(record),
             run.cases,
             predictions,
             protocol,
             run.folder.scores_csv,
             task.counted,
-            laplace=find_laplace(run.folder, run.folder.update(), run.cases, protocol),
+            laplace=find_laplace(run.folder, record, run.cases, protocol),
             device=run.accelerator.device,
         )
     record = _add_seconds(run, score=time.monotonic() - began)

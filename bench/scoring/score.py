@@ -96,14 +96,15 @@ def score_predictions(
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
-    hashes = check_and_hash(files, predictions, truth, unit if facts.origin == "external" else None)
+    checked = unit if facts.origin == "external" else None  # ours are written in HU, and what wrote them was checked
+    hashes = check_and_hash(files, predictions, truth, checked)
     encoded = encoded_truth(predictions, truth, list(files)) if protocol.truth == "encoded" else {}
     for case, path in encoded.items():
         hashes[case] += sha256_of(path)
     drawn = find_samples(predictions, files, truth, facts.samples if protocol.samples else 1)
     for index, further in enumerate(drawn[1:], start=1):
         inner = sample_folder(predictions, index)
-        for case, own in check_and_hash(further, inner, truth, unit if facts.origin == "external" else None).items():
+        for case, own in check_and_hash(further, inner, truth, checked).items():
             hashes[case] += own
     plan = None
     if protocol.fidelity:
