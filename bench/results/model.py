@@ -102,6 +102,12 @@ class Entry:
         return str(self.runs["finished"].max())
 
     @property
+    def cpu_minutes(self) -> float | None:
+        """Processor minutes of one training, the mean over the runs; None where a run does not say."""
+        seconds = self.runs["seconds_fit_cpu"]
+        return None if seconds.isna().any() else float(seconds.mean()) / 60
+
+    @property
     def deterministic(self) -> bool:
         """True where its card says that no seed matters; what was predicted elsewhere may have been trained anyhow."""
         card = method_card(self.method) if self.origin != "external" else None

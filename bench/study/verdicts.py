@@ -112,6 +112,14 @@ def _tell_trainings(recorded: Recorded) -> Iterator[str]:
     yield f"{say_trainings(recorded.trainings)}."
 
 
+def _tell_budget(recorded: Recorded) -> Iterator[str]:
+    """Of each training: its PSNR by cost, and what the longest changes against the preset's own."""
+    for name, own in _by_training(recorded):
+        by_cost = sorted(own, key=lambda s: float(s.setting))
+        parts = ", ".join(f"{s.mean:.2f} after {s.setting}" for s in by_cost)
+        yield f"{name}: {parts} CPU seconds; the longest changes it by {_change(by_cost[-1])}."
+
+
 def _tell_lesion(recorded: Recorded) -> Iterator[str]:
     """Of each training: how much contrast is kept of the smallest and the largest nodule, and from which size on."""
     for name, kept in _by_training(recorded, "contrast_kept"):
@@ -171,6 +179,7 @@ SENTENCES: dict[str, Sentences] = {
     "samples": _tell_extreme,
     "views": _tell_trainings,
     "train-size": _tell_trainings,
+    "budget": _tell_budget,
     "lesion": _tell_lesion,
 }
 NEEDS_FLOORS = [name for name, tell in SENTENCES.items() if tell in (_tell_alignment, _tell_extreme)]
