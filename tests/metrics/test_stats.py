@@ -212,15 +212,6 @@ def test_seeds_that_differ_more_than_the_methods_do_make_no_difference(seed: int
     assert np.mean([ttest_rel(*both).pvalue < 0.05 for both in means]) > 0.9
 
 
-def test_cases_that_differ_by_a_constant_make_a_difference(values: np.ndarray) -> None:
-    first = np.stack([values[:, 0], values[:, 0] + 0.001, values[:, 0] - 0.001])
-    for second in (first - 0.5, first[:1] - 0.5):
-        found = contrast_methods(first, second)
-        assert found.value == pytest.approx(0.5)
-        assert found.p < 0.001
-        assert found.interval[0] > 0.4
-
-
 def test_a_difference_without_any_variance_is_certain() -> None:
     found = contrast_methods(np.full((1, 5), 3.0), np.full((1, 5), 1.0))
     assert (found.value, found.p, found.interval, found.detectable()) == (2.0, 0.0, (2.0, 2.0), 0.0)
@@ -249,15 +240,6 @@ def test_the_mean_of_one_training_is_that_of_a_t_test_and_of_several_is_less_sur
 
 
 @pytest.mark.trains
-def test_pairing_finds_what_the_spread_between_cases_hides(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    cases = random.normal(20, 5, (1, 30))
-    assert contrast_methods(cases + 0.5 + random.normal(0, 0.1, cases.shape), cases).interval[0] > 0.3
-    low, high = estimate_mean(cases).interval
-    assert high - low > 2
-
-
-@pytest.mark.trains
 @pytest.mark.parametrize("level", [0.05, 0.005])
 @pytest.mark.parametrize("n", [8, 48])
 def test_the_detectable_difference_is_found_four_times_in_five(n: int, level: float, seed: int) -> None:
@@ -274,9 +256,3 @@ def test_the_detectable_difference_is_found_about_as_often_over_cases_and_seeds(
     shift = Contrast(0.0, 48, (1 + 0.25 / 3) / 48, by_seed**2 / 3, 2.0).detectable()
     found = [contrast_methods(*world.draw(random, shift)).p < 0.05 for _ in range(800)]
     assert 0.7 < np.mean(found) < 0.88
-
-
-def test_more_cases_detect_less_and_stricter_tests_more() -> None:
-    few, some, many = (Contrast(0.0, n, 1.0 / n, 0.0, 1.0) for n in (8, 48, 102))
-    assert many.detectable() < some.detectable() < few.detectable()
-    assert some.detectable(0.05) < some.detectable(0.01) < some.detectable(0.0001)

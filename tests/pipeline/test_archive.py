@@ -263,21 +263,6 @@ def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, ref
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("n", "9"), ("note", "x"), ("status", "partial"), ("code_version", "9.9.9")]
-)
-def test_what_stands_beside_a_number_must_be_so_too(column: str, value: str, archive: Path, refuse) -> None:
-    rows = list(csv.DictReader(io.StringIO(members(archive)["scores.csv"].decode())))
-    measured = [row for row in rows if row["space"] != "time"]  # times cannot be measured again
-    for row in rows if column == "code_version" else measured[-1:]:
-        row[column] = value
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    assert value in refuse({"scores.csv": text.getvalue().encode()})
-
-
-@pytest.mark.parametrize(
     ("place", "value"),
     [
         (("config", "dataset"), "../../x"),
