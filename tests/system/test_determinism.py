@@ -14,7 +14,7 @@ from bench.pipeline.plan import RunRequest
 from bench.system.seeding import derive_seed, seed_everything
 
 from ..helpers.disturbed_runs import run_undisturbed
-from ..pipeline.test_fit import LOOP, Line, fit, weights
+from ..pipeline.test_fit import LOOP, Line, crash, fit, fit_until_crash, weights
 
 SMALL = ("data.phantoms=[8,2,2]",)
 
@@ -50,14 +50,9 @@ def test_one_call_seeds_every_generator() -> None:
 
 
 def test_items_that_are_random_are_resumed_exactly_too(tmp_path: Path) -> None:
-    def crash(step: int) -> None:
-        if step == 25:
-            raise KeyboardInterrupt
-
     whole, resumed = Drawing(LOOP), Drawing(LOOP)
     fit(whole, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(Drawing(LOOP, crash), tmp_path / "broken")
+    fit_until_crash(tmp_path / "broken", Drawing(LOOP, crash))
     fit(resumed, tmp_path / "broken")
     assert np.array_equal(weights(whole), weights(resumed))
 
