@@ -157,7 +157,9 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
     if only in (None, "fit"):
         stages = fit_stages(method.stages(), run)
         if main:
-            _add_seconds(run, fit=sum(record.seconds or 0.0 for record in stages.values()))
+            processors = [stage.cpu_seconds for stage in stages.values() if stage.cpu_seconds is not None]
+            known = {"fit_cpu": sum(processors)} if len(processors) == len(stages) else {}
+            _add_seconds(run, fit=sum(stage.seconds or 0.0 for stage in stages.values()), **known)
     if only in (None, "predict"):
         if only == "predict":
             load_stages(method.stages(), run)

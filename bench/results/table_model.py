@@ -149,6 +149,27 @@ def label_of(metric: str) -> str:
     return arrow + METRICS[metric].name
 
 
+def leave_out(tables: Sequence[Table], *, spread: bool, distance: bool) -> list[Table]:
+    """Return the tables without the spread over seeds, without distances from the baseline, or without both."""
+
+    def cut(row: Row) -> Row:
+        cells = row.cells
+        cells = tuple(replace(cell, sd=None) for cell in cells) if spread else cells
+        cells = tuple(replace(cell, distance=None) for cell in cells) if distance else cells
+        return replace(row, cells=cells)
+
+    return [
+        replace(
+            table,
+            blocks=tuple(
+                replace(block, methods=tuple(map(cut, block.methods)), references=tuple(map(cut, block.references)))
+                for block in table.blocks
+            ),
+        )
+        for table in tables
+    ]
+
+
 def rank_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with the best and the second of each column marked, by the digits that are shown.
 

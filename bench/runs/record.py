@@ -15,7 +15,7 @@ Origin = Literal["builtin", "plugin", "pretrained", "external"]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seed = Count  # as PyTorch takes it
 Seconds = Annotated[float, Field(ge=0)]
-PHASES = ("fit", "predict", "score")
+PHASES = ("fit", "fit_cpu", "predict", "score")
 ROUNDED = {"tf32": "computed in TF32", "bf16": "computed in bfloat16"}  # what tables say of precisions but float32
 
 
@@ -28,6 +28,7 @@ class StageRecord(BaseModel):
     after: Line  # of the weights of the stages before it
     steps: Count
     seconds: float | None = None  # None of pretrained weights
+    cpu_seconds: float | None = None  # of the first process, all its threads together
     parts: int = 1  # in which each batch was taken at the end
 
 
@@ -170,6 +171,7 @@ class RunLine(BaseModel):
     remark: Line = ""
     error: Line = ""
     precision: Line = ""  # fp32, tf32 or bf16, of training and prediction
+    seconds_fit_cpu: float | None = None  # of the processors, which other work on the machine hardly changes
 
 
 def run_name(

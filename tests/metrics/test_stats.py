@@ -61,17 +61,17 @@ def test_a_ratio_of_means_has_the_interval_of_scipy(seed: int) -> None:
     values = np.random.default_rng(seed).gamma(2.0, size=(40, 2))
 
     def ratio(means: np.ndarray) -> np.ndarray:
-        return np.sqrt(means[:, 0] / means[:, 1])
+        return means[:, 0] ** 1.5 / means[:, 1]  # of no degree zero, so that the means' own size counts
 
     found = function_of_means(values, ratio)
     expected = bootstrap(
         (values[:, 0], values[:, 1]),
-        lambda a, b, axis: np.sqrt(a.mean(axis) / b.mean(axis)),
+        lambda a, b, axis: a.mean(axis) ** 1.5 / b.mean(axis),
         paired=True,
         method="percentile",
         rng=np.random.default_rng(1),
     ).confidence_interval
-    assert (found.value, found.n) == (pytest.approx(np.sqrt(values[:, 0].mean() / values[:, 1].mean())), 40)
+    assert (found.value, found.n) == (pytest.approx(values[:, 0].mean() ** 1.5 / values[:, 1].mean()), 40)
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
     assert np.isnan(function_of_means(values[:2], ratio).low)
 
@@ -161,6 +161,14 @@ def test_what_cases_and_seeds_do_together_counts_once(seed: int) -> None:
     found = contrast_methods(first, second)
     assert found.seed_variance == pytest.approx(first.mean(1).var(ddof=1) / 3 - residual / 36)
     assert found.case_variance == pytest.approx((first.mean(0) - second[0]).var(ddof=1) / 12)
+
+
+def test_seeds_whose_means_agree_better_than_chance_have_no_variance_below_zero(seed: int) -> None:
+    first, second = World(12, (3, 0), (0.0, 0.0), 1.0).draw(np.random.default_rng(seed))
+    found = contrast_methods(first - first.mean(1, keepdims=True) + 20, second)
+    assert found.seed_variance == 0.0
+    cases_alone = contrast_methods(first.mean(0, keepdims=True) - first.mean() + 20, second)
+    assert (found.value, found.p) == pytest.approx((cases_alone.value, cases_alone.p))
 
 
 def excludes_zero(contrast: Contrast) -> bool:
