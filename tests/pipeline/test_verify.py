@@ -206,10 +206,6 @@ def test_where_there_is_no_run_the_error_says_what_makes_one(tmp_path: Path, cap
     assert f"unknown run 'nothing'; there is none in {tmp_path}, `bench run` makes one" in said
 
 
-def test_an_unknown_run_is_wrong_usage(run: Path, verify) -> None:
-    assert verify(run.with_name("nothing-like-it"))[0] == 2
-
-
 def test_the_name_is_the_one_the_run_was_given(run: Path) -> None:
     record = RunFolder(run).finished_record()
     assert record.expected_run_id == run.name

@@ -11,7 +11,6 @@ from bench.results.findings import write_findings
 from bench.results.model import read_results
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.protocols import get_protocol
-from bench.system.generated import replace_block
 
 from ..helpers.table_rows import CASES, add, draw
 
@@ -194,13 +193,6 @@ def test_the_file_keeps_what_is_written_by_hand_and_a_stale_block_is_found(tmp_p
     assert "run `bench findings" in capsys.readouterr().err
     assert run_command(command) == 0
     assert out.read_text().endswith("\nBy hand.\n")
-
-
-def test_a_file_without_marks_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text.md"
-    path.write_text("nothing")
-    with pytest.raises(UsageError, match="needs one line <!-- findings -->"):
-        replace_block(path, "findings", "x")
 
 
 def test_the_spread_of_seeds_and_a_changing_order_are_stated(tmp_path: Path) -> None:
