@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from os import _exit
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +209,7 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         multiprocessing.parent_process().join()  # type: ignore[union-attr]
-        os._exit(1)
+        _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from os import _exit  # as it is, whatever a plug-in is given in its place
 from types import FrameType
 from typing import Any
 
@@ -53,8 +54,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
     """End without tidying up: every file is whole at any moment."""
-    end_workers()
-    os._exit(INTERRUPTED)
+    try:
+        end_workers()
+    finally:
+        _exit(INTERRUPTED)
 
 
 def end_workers() -> None:
@@ -63,7 +66,9 @@ def end_workers() -> None:
     To tell them would not do: a worker hears only once it has started, which takes long where many compute.
     """
     for worker in multiprocessing.active_children():
-        worker.kill()
+        if worker.pid:  # those of joblib lack kill()
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
 
 @contextmanager
