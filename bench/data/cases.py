@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from os import _exit
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ from bench.errors import BenchError, unknown_name
 from bench.projector import project
 from bench.system.files import drop_partial, is_intact, locked, read_json, write_atomic, write_json
 from bench.system.progress import Progress
+from bench.system.signals import end_workers, interrupts_held_back
 
 GREY_PERCENTILE = 99.9
 FEW_TRAINING = 8  # phantoms whose views give a preview its grey scale
@@ -145,7 +147,13 @@ def _compute_cases(
         return
     job, parent = delayed(_compute_for), os.getpid()
     workers = Parallel(n_jobs=min(cpu_count(), len(rest)), return_as="generator")
-    yield from workers(job(parent, spec, config, source) for source in rest)
+    try:
+        with interrupts_held_back():
+            computed = workers(job(parent, spec, config, source) for source in rest)
+        yield from computed
+    except BaseException:
+        end_workers()
+        raise
 
 
 def _compute_for(
@@ -163,7 +171,7 @@ def _end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)
+        _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -41,13 +41,15 @@ class StoredRun:
         """The folder of the predictions of its split."""
         return self.folder.predictions(self.facts.split)
 
+    def facts_under(self, protocol: Protocol) -> RunFacts:
+        """Return what scores say of the run; rows of the protocol it was made under alone hold the recorded times."""
+        return self.facts if protocol.id == self.record.protocol.id else replace(self.facts, seconds=())
+
     def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[Score]:
         """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
-        made_under = self.record.protocol.id  # whose rows alone hold the times
-        facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
         with progress.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
             return score_predictions(
-                facts,
+                self.facts_under(protocol),
                 self.cases,
                 self.predictions,
                 protocol,

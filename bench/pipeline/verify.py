@@ -75,9 +75,13 @@ def check_files(folder: RunFolder) -> list[Finding]:
 
 
 def check_scores(folder: RunFolder, progress: Progress, device: torch.device) -> list[Finding]:
-    """Each protocol's rows of scores.csv against those that its predictions give now; times are not repeated."""
+    """Each protocol's rows of scores.csv against those that its predictions give now.
+
+    No machine repeats a time: rows of time are compared with the seconds in run.json, which are those of the protocol
+    that the run was made under last.
+    """
     try:
-        kept = [row for row in read_scores(folder.scores_csv) if row.space != "time"]
+        kept = read_scores(folder.scores_csv)
     except BenchError as error:
         return [Finding("scores", False, str(error))]
     try:
@@ -94,7 +98,7 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
         protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
-                run.facts,
+                run.facts_under(protocol),
                 run.cases,
                 run.predictions,
                 protocol,
@@ -102,14 +106,15 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
                 laplace=find_laplace(folder, run.record, run.cases, protocol, again=True),
                 device=device,
             )
-        mine = [row for row in kept if row.protocol == name]
+        timed = name == run.record.protocol.id
+        mine = [row for row in kept if row.protocol == name and (timed or row.space != "time")]
         by = run.record.scored_by.get(name)
         if wrong := [row for row in mine if row.code_version != (by or mine[0].code_version)]:
             stated = f"{by or mine[0].code_version} scored it, says {'run.json' if by else 'another row'}"
             findings.append(Finding(f"scores {name}", False, f"{_place(wrong[0])}: {wrong[0].code_version}; {stated}"))
             continue
         found = [row.model_copy(update={"code_version": mine[0].code_version}) for row in again if mine]
-        findings.append(compare_rows(f"scores {name}", mine, [row for row in found if row.space != "time"]))
+        findings.append(compare_rows(f"scores {name}", mine, found))
     return findings or [Finding("scores", False, "the run was never scored")]
 
 

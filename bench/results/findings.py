@@ -30,6 +30,7 @@ from bench.results.questions import (
 from bench.results.renderers import Sheet, draw_markdown, wrap_text
 from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
+from bench.system.text import escape_markdown
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n\n## Studies\n\n<!-- studies -->\n<!-- /studies -->\n"
@@ -301,7 +302,7 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
                 continue
             digits = METRICS[metric].decimals
             orders = (rank(alike, scores, metric) for scores in (there, here))
-            told = (f"{_title(m)} {there[m]:.{digits}f} ({here[m]:.{digits}f})" for m in common if m in apart)
+            told = (f"{_join([m])} {there[m]:.{digits}f} ({here[m]:.{digits}f})" for m in common if m in apart)
             lines.append((METRICS[metric].label, other.protocol, *map(_join, orders), ", ".join(told)))
     title = "**The same predictions under the published definitions:**"
     ours = f"Order under {own.block.facts['protocol']}"
@@ -336,7 +337,7 @@ def _label(column: Column) -> str:
 
 
 def _join(methods: Sequence[str]) -> str:
-    return " > ".join(map(_title, methods))
+    return " > ".join(title_and_kind(method)[0] for method in methods)
 
 
 def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -344,7 +345,8 @@ def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _title(method: str) -> str:
-    return title_and_kind(method)[0]
+    """Return how people call a method, as a sentence in Markdown holds it; cells are escaped as they are drawn."""
+    return escape_markdown(title_and_kind(method)[0])
 
 
 BULLETS = (_floors, _ceilings, _seeds, _samples, _controls, _likelihood)  # in the order they are read
