@@ -27,7 +27,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 SAME_SHARE = 0.02  # difference of a share of neighbours (density, coverage), which flips case by case
 FACTS = (  # of a run that its line in the results must agree in
     *("method", "origin", "dataset", "source", "split", "preset", "seed", "views", "size", "window_low", "window_high"),
-    *("data_fingerprint", "config_sha256", "predictions_sha256", "pretrained_sha256"),
+    *("trained_on", "data_fingerprint", "config_sha256", "predictions_sha256", "pretrained_sha256"),
 )
 
 

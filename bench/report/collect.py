@@ -15,7 +15,7 @@ from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
 from bench.plugins.registry import find_installed_dataset
 from bench.results.leaderboard import build_leaderboard
-from bench.results.model import Column, Entry, Results, place_of
+from bench.results.model import Column, Entry, Results, place_of, say_source
 from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
@@ -71,8 +71,13 @@ class Group:
     @property
     def title(self) -> str:
         """Data set, source, preset, and the split unless it is the usual one."""
-        names = [self.facts[name] for name in ("dataset", "source", "preset", "split")]
+        names = [self.facts["dataset"], self.source, self.facts["preset"], self.facts["split"]]
         return " · ".join(names[:3] if names[3] == "test" else names)
+
+    @property
+    def source(self) -> str:
+        """Where the cases come from and, where that is another place, what was trained on."""
+        return say_source(self.facts, "")
 
     @property
     def heading(self) -> str:

@@ -13,7 +13,17 @@ from bench.errors import UsageError
 from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, draws, is_of_patients, place_of, title_and_kind
+from bench.results.model import (
+    SPACES,
+    Column,
+    Entry,
+    Results,
+    draws,
+    is_of_patients,
+    place_of,
+    say_source,
+    title_and_kind,
+)
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -328,7 +338,8 @@ def _mean(entry: Entry, column: Column) -> str:
 
 
 def _name(own: Field) -> str:
-    return "{dataset}, {source} data, preset {preset}".format(**own.block.facts)
+    facts = own.block.facts
+    return f"{facts['dataset']}, {say_source(facts)}, preset {facts['preset']}"
 
 
 def _label(column: Column) -> str:
