@@ -263,6 +263,7 @@ def _samples(own: Field) -> Iterator[str]:
 
 def _controls(own: Field) -> Iterator[str]:
     """State what fidelity metrics say of sets that are known."""
+    facts = own.block.facts
     for metric in metrics_shown("3d"):
         known = find_controls(own, metric)
         if not known:
@@ -271,8 +272,9 @@ def _controls(own: Field) -> Iterator[str]:
         above = [name for name, d in found.items() if d.established and d.difference > 0 and not d.scope]
         higher = ", ".join(_title(name) for name in above if name != BLURRED)
         label, (real, blurred) = METRICS[metric].label, known
+        whose = "real" if facts["trained_on"] == facts["source"] else facts["trained_on"]
         yield (
-            f"**{label}:** real training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
+            f"**{label}:** {whose} training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
             + (f"higher than real cases: {higher}." if higher else "no method is established to score higher.")
             + (f" A high {label.lower()} is no sign of realism." if BLURRED in above else "")
         )

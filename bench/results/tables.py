@@ -41,6 +41,7 @@ from bench.results.model import (
 from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
 from bench.results.table_model import CAPTION, Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.scoring import DEFAULT
+from bench.scoring.protocol import PHANTOM_TRAINING
 from bench.scoring.protocols import PROTOCOLS, say_version
 
 ONE_SAMPLE: Column = ("3d", "psnr")
@@ -303,7 +304,8 @@ def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
         known = [control for control in found.values() if control]
         if known:
             cells = (Cell(metric, "value", c.value) if c else Cell(metric, "blank") for metric, c in found.items())
-            yield Row(title or known[0].note, "ceiling", tuple(cells))
+            of_phantoms = known[0].note.startswith(PHANTOM_TRAINING)
+            yield Row(PHANTOM_TRAINING if of_phantoms else title or known[0].note, "ceiling", tuple(cells))
 
 
 def _describe(block: Block, cases: int) -> str:

@@ -152,7 +152,7 @@ def test_it_is_verified_and_done_again_without_work(
     assert run_command(["verify", run_id, *places]) == 0
     capsys.readouterr()
     assert run_command(arguments(home, method, "--test-on", "real")) == 0
-    assert "is finished; nothing to do" in capsys.readouterr().err
+    assert "is finished; nothing to do" in capsys.readouterr().out
     assert run_command(["show", run_id, *places]) == 0
     assert ("trained on phantom" in capsys.readouterr().out) == (method != METHODS[2])
 
