@@ -11,7 +11,7 @@ import torch
 
 from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import Split
+from bench.dataset import TRANSFER, Split
 from bench.errors import BenchError, UsageError
 from bench.pipeline.finished import check_predictions
 from bench.plugins.registry import find_installed_dataset, get_dataset, method_card
@@ -80,7 +80,9 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     if spec.name != config.dataset:
         raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
     with progress.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, config.data, record.data.source, task.counted)
+        cases = load_dataset(
+            spec, config.data, TRANSFER if record.data.trained_on else record.data.source, task.counted
+        )
     if cases[split].card.fingerprint != record.data.fingerprint:
         raise BenchError(
             f"{folder.root.name} was made of other {spec.name} data ({record.data.fingerprint[:8]}) than are prepared "

@@ -13,7 +13,17 @@ from bench.errors import UsageError
 from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, draws, is_of_patients, place_of, title_and_kind
+from bench.results.model import (
+    SPACES,
+    Column,
+    Entry,
+    Results,
+    draws,
+    is_of_patients,
+    place_of,
+    say_source,
+    title_and_kind,
+)
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -254,6 +264,7 @@ def _samples(own: Field) -> Iterator[str]:
 
 def _controls(own: Field) -> Iterator[str]:
     """State what fidelity metrics say of sets that are known."""
+    facts = own.block.facts
     for metric in metrics_shown("3d"):
         known = find_controls(own, metric)
         if not known:
@@ -262,8 +273,9 @@ def _controls(own: Field) -> Iterator[str]:
         above = [name for name, d in found.items() if d.established and d.difference > 0 and not d.scope]
         higher = ", ".join(_title(name) for name in above if name != BLURRED)
         label, (real, blurred) = METRICS[metric].label, known
+        whose = "real" if facts["trained_on"] == facts["source"] else facts["trained_on"]
         yield (
-            f"**{label}:** real training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
+            f"**{label}:** {whose} training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
             + (f"higher than real cases: {higher}." if higher else "no method is established to score higher.")
             + (f" A high {label.lower()} is no sign of realism." if BLURRED in above else "")
         )
@@ -329,7 +341,8 @@ def _mean(entry: Entry, column: Column) -> str:
 
 
 def _name(own: Field) -> str:
-    return "{dataset}, {source} data, preset {preset}".format(**own.block.facts)
+    facts = own.block.facts
+    return f"{facts['dataset']}, {say_source(facts)}, preset {facts['preset']}"
 
 
 def _label(column: Column) -> str:
