@@ -26,7 +26,10 @@ Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
 """What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
-BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
+BLOCK_KEYS = (
+    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views"),
+    "data_fingerprint",
+)
 ORIGINS = {  # said behind a title
     "external": " (outside predictions)",
     "pretrained": " (pretrained weights)",
@@ -317,6 +320,12 @@ def draws(method: str) -> bool:
 def place_of(facts: Mapping[str, str]) -> dict[str, str]:
     """Return the facts of a block but for its protocol: on which data it was measured."""
     return {name: fact for name, fact in facts.items() if not name.startswith("protocol")}
+
+
+def say_source(facts: Mapping[str, str], noun: str = " data") -> str:
+    """Return where test cases come from and, where that is another place, what was trained on."""
+    source, trained_on = facts["source"], facts["trained_on"]
+    return f"{source}{noun}" + (f", trained on {trained_on}{noun}" if trained_on != source else "")
 
 
 def belongs(dataset: str, base: str) -> bool:

@@ -18,6 +18,7 @@ from bench.study.catalogue import STUDIES
 from bench.study.inputs import OTHERS
 from bench.study.points import MEAN, REFERENCES, TRUTH, Recorded, Summary, read_study, say_trainings
 from bench.system.generated import Generated, has_block
+from bench.system.text import escape_markdown
 
 BLOCK = "studies"  # between <!-- studies --> and <!-- /studies --> in FINDINGS.md
 NOTHING = "No study has been made yet: `bench study misalign --method codediff` is one."
@@ -108,7 +109,7 @@ def _tell_trainings(recorded: Recorded) -> Iterator[str]:
         for summary in own:
             settings.setdefault(summary.setting, []).append(summary.mean)
         parts = [f"{np.mean(v):.2f}{_spread(v)} with {setting}" for setting, v in settings.items()]
-        yield f"{title_and_kind(method)[0]}: {', '.join(parts)} ({chosen[0].parameter})."
+        yield f"{_title(method)}: {', '.join(parts)} ({chosen[0].parameter})."
     yield f"{say_trainings(recorded.trainings)}."
 
 
@@ -141,7 +142,11 @@ def _by_training(recorded: Recorded, metric: str = "psnr") -> list[tuple[str, li
     found: dict[tuple[str, str], list[Summary]] = {}
     for summary in chosen:
         found.setdefault((summary.method, summary.seed), []).append(summary)
-    return [(f"{title_and_kind(method)[0]} (seed {seed})", own) for (method, seed), own in found.items()]
+    return [(f"{_title(method)} (seed {seed})", own) for (method, seed), own in found.items()]
+
+
+def _title(method: str) -> str:
+    return escape_markdown(title_and_kind(method)[0])
 
 
 def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
