@@ -1,7 +1,7 @@
 """`bench import-weights`: published weights, in the layout of the official code, reconstruct and are scored here."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ def import_weights(
     preset: Annotated[str, typer.Option(help="Preset whose networks the checkpoints are of.")] = "paper",
     seed: Annotated[int, typer.Option(min=0, help="Of what the method draws.")] = 0,
     set_: Settings = [],  # noqa: B006
-    only: Annotated[
-        Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase; fit takes the weights alone.")
-    ] = None,
     source: Source = "auto",
     protocol: Protocol = DEFAULT,
     samples: Samples = 1,
@@ -51,7 +48,6 @@ def import_weights(
         overrides=tuple(set_),
         protocol=protocol,
         source=source,
-        only=only,
         device=device,
         runs_dir=runs_dir,
         results_dir=results_dir,
@@ -59,5 +55,5 @@ def import_weights(
         samples=samples,
     )
     folder = run_one(request, progress)
-    if is_main() and only in (None, "score"):
+    if is_main():
         summarise(folder, results_dir, protocol, progress)

@@ -3,14 +3,16 @@
 A method whose published weights can be had offers a module `published` in its folder:
   official_layout(method)  of a built method: stage → official name → the part of its networks that the tensor fills
   UNUSED                   a pattern of names that official files hold beside, and that no prediction needs
+  WINDOW                   lowest and highest HU of the volumes that the networks learned; None: of each by itself
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from bench.cases import Views
 from bench.errors import BenchError, UsageError
 from bench.method import FittedStage, Method, Stage
 from bench.plugins.published_weights import Published
@@ -56,6 +58,20 @@ def fill_networks(published: Published, method: Method) -> list[Stage | FittedSt
     if missing := [stage for stage in layout if stage not in taken]:
         raise UsageError(f"no file is of {', '.join(missing)}; give all of {', '.join(layout)}, a file each")
     return [Given(stage) if stage.name in taken else stage for stage in method.stages()]
+
+
+def map_window(reference: str, method: Method, window: tuple[float, float]) -> None:
+    """Let a method with published weights return volumes in the dataset's window, not in the one it learned."""
+    theirs = getattr(method_module(reference, "published"), "WINDOW", None)
+    if theirs is None or theirs == window:
+        return
+    (low, high), (bottom, top), reconstruct = theirs, window, method.reconstruct
+
+    def reconstruct_mapped(views: Views, *, seeds: Sequence[int]) -> Tensor:
+        hounsfield = low + (high - low) * reconstruct(views, seeds=seeds)
+        return ((hounsfield - bottom) / (top - bottom)).clamp(0.0, 1.0)
+
+    object.__setattr__(method, "reconstruct", reconstruct_mapped)
 
 
 def _form(tensor: Tensor) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
 from bench.pipeline.pretrained import copy_weights, place_pretrained, read_pretrained_fit
-from bench.pipeline.published import fill_networks
+from bench.pipeline.published import fill_networks, map_window
 from bench.pipeline.reopen import PREDICTED, facts_of, find_laplace, mark_scored
 from bench.plugins.guard import build_method
 from bench.plugins.published_weights import Published
@@ -66,7 +66,7 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         progress.say(f"{planned.run_id} is finished; nothing to do")
         return run.folder.root
     stages = list(method.stages())
-    if isinstance(planned.weights, Published) and request.only in (None, "fit"):
+    if isinstance(planned.weights, Published):
         stages = fill_networks(planned.weights, method)
     trained = None if method.leaves_one_out else planned.trained
     if trained and from_main(trained.folder.status not in PREDICTED):
@@ -92,7 +92,10 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
 def _build(planned: Plan, run: Run) -> Method:
     """Return the method with its networks. Raises PluginError for what a plug-in raises."""
     seed_everything(run.seed, "weights")
-    return build_method(planned.method, planned.settings, run.cases["test"].card)
+    method = build_method(planned.method, planned.settings, run.cases["test"].card)
+    if isinstance(planned.weights, Published):
+        map_window(planned.config.method, method, run.cases["test"].card.window)
+    return method
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
+from bench.pipeline.published import map_window
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
@@ -208,6 +209,8 @@ def _load(run: Run, plugin: MethodPlugin, config: RunConfig, spec: DatasetSpec) 
     torch.manual_seed(derive_seed(run.seed, "weights"))
     method = build_method(plugin, settings, run.test.card)
     load_stages(method.stages(), run)
+    if (record := run.folder.record()) and record.origin == "published":
+        map_window(config.method, method, run.test.card.window)
     for stage in method.stages():
         for network in stage.networks.values():
             network.to(run.accelerator.device).eval()

@@ -12,6 +12,7 @@ from .autoencoder import ChannelNorm, VectorQuantisedAutoencoder
 from .method import CodeDiff
 from .transformer import CodeTransformer
 
+WINDOW = None  # the released code scales each volume to its own range
 UNUSED = re.compile(  # what the released files hold beside: discriminators, an importance sampler, parts never run
     r"(disc|APA|AW|perceptual)\..+|ae\..+\.conv_out\.(weight|bias)|ae\.generator\.logsigma\..+|_denoise_fn\.start_tok"
     "|Lt_history|Lt_count|loss_history|embedding_weight"

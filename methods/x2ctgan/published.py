@@ -10,6 +10,7 @@ from .fingerprint_networks import branch_modules, main_modules
 from .generator import BiplanarGenerator
 from .method import X2CTGAN
 
+WINDOW = (-1024.0, 1476.0)  # HU
 UNUSED = re.compile(r".+\.(running_mean|running_var|num_batches_tracked)")  # unless generator.statistics is "running"
 DENSE_LAYER = ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
 
@@ -28,7 +29,7 @@ def official_layout(method: X2CTGAN) -> dict[str, dict[str, Tensor]]:
     layout = {}
     for part, module in parts.items():
         # in a generator of one view both halves of a level are one sequence
-        after = int(single and part.replace("layer", "compress_layer") in parts)
+        after = int(single and part.replace("decoder_layer", "decoder_compress_layer") in parts.keys() - {part})
         official = part.replace("compress_", "") if single else part
         for own, tensor in module.state_dict().items():
             layout[f"{official}.{_rename(module, own, after)}"] = tensor
