@@ -60,7 +60,9 @@ def test_first_volumes_are_kept_in_whole_hu_with_their_truth_and_views(home: Pat
     for case in cases.names:
         made = read_volume(run.predictions("test") / f"{case}.nii.gz")
         path = kept.predictions("test") / f"{case}.nii.gz"
-        assert np.array_equal(read_volume(path), np.rint(made))
+        whole = read_volume(path)
+        assert np.array_equal(whole, np.rint(whole))
+        assert np.abs(whole - made).max() <= 0.5 + 1e-3
         assert read_prediction(path, cases, case)[1] == ""
         assert path.stat().st_size < made.size * 2 + 400
 
