@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.plugins.registry import discover_methods, method_card
-from bench.results.model import SPACES, Column
+from bench.results.model import BLOCK_KEYS, SPACES, Column
 from bench.results.renderers import Sheet
 from bench.runs.record import RunLine
 from bench.scoring.rows import Score, read_scores
@@ -15,15 +15,7 @@ from bench.scoring.store import SCORES, read_runs
 
 FIRST: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
 IMAGES = ("mip", "drr")  # spaces whose metrics are called like those of volumes
-ALIKE = (
-    "dataset",
-    "source",
-    "trained_on",
-    "split",
-    "preset",
-    "views",
-    "data_fingerprint",
-)  # what runs must share to be compared
+ALIKE = tuple(name for name in BLOCK_KEYS if not name.startswith("protocol"))  # what runs must share to be compared
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The paper's tables with our numbers beside the printed ones.
 
 Rows share a block only if they share protocol, data set, source of the test cases and of the training cases, split,
-preset, views and data fingerprint. Printed
-numbers stand beside ours and are never ranked.
+preset, views and data fingerprint. Printed numbers stand beside ours and are never ranked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
