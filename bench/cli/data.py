@@ -146,7 +146,8 @@ def download(
     for name, reason in report.failed:
         progress.say(f"failed: {name}: {reason}")
     progress.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
-    progress.say(f"next: bench data prepare {spec.name} --from {target}")
+    if report.complete:
+        progress.say(f"next: bench data prepare {spec.name} --from {target}")
     if report.failed:
         raise typer.Exit(1)
 

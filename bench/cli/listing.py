@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import ResultsDir, RunsDir, make_console
+from bench.cli.options import RunsDir, ShownResults, make_console
 
 
 def list_(
@@ -103,7 +103,7 @@ def show(
     ] = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Of a run: its whole record.")] = False,
     runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Show one method (card, deviations, settings), dataset, protocol, or run (scores, times, pictures)."""
     from bench.errors import unknown_name
