@@ -34,6 +34,7 @@ RUN_FACTS = {  # in the unfolded part
     "method": "Method",
     "origin": "Origin",
     "source": "Source",
+    "trained_on": "Trained on",
     "device": "Device",
     "torch": "PyTorch",
     "precision": "Precision",

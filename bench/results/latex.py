@@ -88,13 +88,14 @@ def _divide(table: Table, block: TableBlock) -> Iterator[list[int]]:
         return
     lines = [heads_of(table), *MEASURE.lines(table, block), *MEASURE.lines(table, block, references=True)]
     widths = [max(map(len, column)) + GAP for column in zip(*lines, strict=True)][1:]
+    fixed, widths = sum(widths[: len(table.leads)]), widths[len(table.leads) :]
     for _, family in groupby(range(len(table.columns)), key=lambda index: _family(block, index)):
-        part, room = list[int](), ROOM - widths[0]
+        part, room = list[int](), ROOM - fixed
         for index in family:
-            width = widths[1 + index]
+            width = widths[index]
             if part and width > room:
                 yield part
-                part, room = [], ROOM - widths[0]
+                part, room = [], ROOM - fixed
             part.append(index)
             room -= width
         yield part
@@ -113,11 +114,12 @@ def _draw_part(table: Table, block: TableBlock, columns: Sequence[int], legend: 
     used = {mark for row in part.rows for cell in row.cells for mark in cell.marks}
     footnotes = [note for number, note in enumerate(IN_LATEX.notes(table), start=1) if number in used]
     sentences = (block.header, block.warning.capitalize(), block.tested, legend)
-    first, seeds, *heads = map(plain, heads_of(table))
+    heads = list(map(plain, heads_of(table)))
+    fixed = len(heads) - len(table.columns)
     return TEMPLATE.render(
         caption=plain(f"{table.title}: {FAMILIES[_family(block, columns[0])]}"),
         names=NAMES,
-        heads=[first, seeds, *(heads[index] for index in columns)],
+        heads=[*heads[:fixed], *(heads[fixed + index] for index in columns)],
         methods=IN_LATEX.lines(table, part),
         references=IN_LATEX.lines(table, part, references=True),
         notes=[*footnotes, *map(plain, filter(None, sentences))],

@@ -68,7 +68,7 @@ class Form:
             place = f"{row.place}. " if row.place else "– " if table.numbered and not references else ""
             name = self.plain(place + row.title)
             name = self.reference(name) if references else name
-            lines.append([name, str(row.seeds or ""), *map(self.cell, row.cells)])
+            lines.append([name, *table.leads_of(row), *map(self.cell, row.cells)])
         return lines
 
     def notes(self, table: Table) -> list[str]:
@@ -81,7 +81,7 @@ class Form:
 def render(tables: Sequence[Table], form: str) -> str:
     """Return the tables as `md` or `csv` text, ending with a newline."""
     if form == "csv":
-        columns = ["table", *CSV_FACTS, "method", "title", "kind", "origin", "seeds", *CSV_CELL, "notes"]
+        columns = ["table", *CSV_FACTS, "method", "title", "kind", "origin", "seeds", "cpu_minutes", *CSV_CELL, "notes"]
         return draw_csv(columns, _csv_lines(tables))
     return "\n".join(
         _draw_markdown(table) + (f"\n{table.caption}\n" if last else "") for table, last in with_last_captions(tables)
@@ -112,8 +112,8 @@ def with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:
 
 
 def heads_of(table: Table) -> list[str]:
-    """Return the heads of a table's columns, those of names and seeds first."""
-    return [table.name_column, "Seeds", *table.columns]
+    """Return the heads of a table's columns, that of names first."""
+    return [table.name_column, *table.leads, *table.columns]
 
 
 def _csv_lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
@@ -121,7 +121,7 @@ def _csv_lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
     for table in tables:
         for block in table.blocks:
             for row in block.rows:
-                shared = {"table": table.id, **block.facts, "seeds": row.seeds}
+                shared = {"table": table.id, **block.facts, "seeds": row.seeds, "cpu_minutes": row.cost}
                 shared |= {name: getattr(row, name) for name in ("method", "title", "kind", "origin")}
                 for cell in row.cells:
                     notes = "; ".join(table.footnotes[mark - 1] for mark in cell.marks)
@@ -149,7 +149,7 @@ def _draw_markdown(table: Table) -> str:
     for block in table.blocks:
         lines = MARKDOWN.lines(table, block)
         if block.references:
-            lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
+            lines.append([f"*{REFERENCES}:*", *[""] * (len(heads_of(table)) - 1)])
             lines += MARKDOWN.lines(table, block, references=True)
         header = MARKDOWN.plain(block.header)
         drawn = _draw_pipes(Sheet(list(map(MARKDOWN.plain, heads_of(table))), lines))

@@ -89,6 +89,11 @@ class Row:
         """Where the runs come from; empty without any."""
         return self.entry.origin if self.entry else ""
 
+    @property
+    def cost(self) -> float | None:
+        """Processor minutes of a training, the mean over its runs; None where it is not known of all."""
+        return self.entry.cpu_minutes if self.entry else None
+
 
 @dataclass(frozen=True)
 class TableBlock:
@@ -124,6 +129,16 @@ class Table:
     name_column: str = "Method"
     space: Space | None = None  # None of times
     numbered: bool = False  # methods have their place before their name, or a dash
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Heads between the names and the metrics: seeds and, where it is known of some row, what a training cost."""
+        known = any(row.cost is not None for block in self.blocks for row in block.rows)
+        return ("Seeds", "Training, CPU min") if known else ("Seeds",)
+
+    def leads_of(self, row: Row) -> list[str]:
+        """Return the cells of a row under `leads`."""
+        return [str(row.seeds or ""), "" if row.cost is None else f"{row.cost:.1f}"][: len(self.leads)]
 
     @property
     def has_rows(self) -> bool:

@@ -12,7 +12,9 @@ class BackProjectionConfig(Settings):
 
 
 class MeanConfig(Settings):
-    """There is nothing to set."""
+    """Of which cases the mean is; left out of the hashes of configurations that do not say it."""
+
+    leave_one_out: bool = Field(default=False, exclude_if=lambda leave: not leave)  # of the tested cases but the one
 
 
 class NearestConfig(Settings):
@@ -42,6 +44,7 @@ class XzConfig(Settings):
 
 
 PRESETS = Path(__file__).with_name("presets.toml")
+MEAN_PRESETS = Path(__file__).with_name("mean.toml")
 BACKPROJECTION = MethodCard(
     name="backprojection",
     title="back-projection of the views",
@@ -110,7 +113,7 @@ XZ = MethodCard(
 )
 METHODS = (
     MethodPlugin(BACKPROJECTION, BackProjectionConfig, f"{__package__}.backprojection:BackProjection", PRESETS),
-    MethodPlugin(MEAN, MeanConfig, f"{__package__}.mean:MeanVolume", PRESETS),
+    MethodPlugin(MEAN, MeanConfig, f"{__package__}.mean:MeanVolume", MEAN_PRESETS),
     MethodPlugin(NEAREST, NearestConfig, f"{__package__}.nearest:NearestCase", PRESETS),
     MethodPlugin(VOXEL_HISTOGRAM, VoxelHistogramConfig, f"{__package__}.voxelwise:VoxelHistogram", PRESETS),
     MethodPlugin(VOXEL_LAPLACE, VoxelLaplaceConfig, f"{__package__}.voxelwise:VoxelLaplace", PRESETS),

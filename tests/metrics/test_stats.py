@@ -226,6 +226,15 @@ def test_seeds_that_differ_more_than_the_methods_do_make_no_difference(seed: int
     assert np.mean([ttest_rel(*both).pvalue < 0.05 for both in means]) > 0.9
 
 
+def test_cases_that_differ_by_a_constant_make_a_difference(values: np.ndarray) -> None:
+    first = np.stack([values[:, 0], values[:, 0] + 0.001, values[:, 0] - 0.001])
+    for second in (first - 0.5, first[:1] - 0.5):
+        found = contrast_methods(first, second)
+        assert found.value == pytest.approx(0.5)
+        assert found.p < 0.001
+        assert found.interval[0] > 0.4
+
+
 def test_a_difference_without_any_variance_is_certain() -> None:
     found = contrast_methods(np.full((1, 5), 3.0), np.full((1, 5), 1.0))
     assert (found.value, found.p, found.interval, found.detectable()) == (2.0, 0.0, (2.0, 2.0), 0.0)

@@ -161,6 +161,13 @@ def test_what_stands_beside_a_number_is_compared_too(
     assert "ssim of set (3d/all, sd)" in error
 
 
+def test_a_time_is_held_against_the_one_recorded(run: Path, tmp_path: Path, complain) -> None:
+    rewrite(run / "scores.csv", {"metric": "train_hours", "space": "time"}, "1e-9")
+    error = complain(run)
+    assert "train_hours of run" in error
+    assert "1e-09 is stated" in error
+
+
 def test_a_line_of_the_results_that_is_another_runs_is_found(run: Path, tmp_path: Path, complain) -> None:
     file = tmp_path / "results" / "runs" / f"{run.name}.csv"
     file.write_text(file.read_text().replace(",builtin,", ",plugin,"))

@@ -271,6 +271,7 @@ def test_a_method_stands_for_what_was_trained_here(other: str, tmp_path: Path) -
         ({"protocol_hash": "0" * 64}, "version of the protocol"),
         ({"dataset": "baggage"}, "dataset lidc against baggage"),
         ({"source": "real"}, "source phantom against real"),
+        ({"run": {"trained_on": "real"}}, "trained on phantom against real"),
         ({"split": "validation"}, "split test against validation"),
         ({"preset": "small"}, "preset tiny against small"),
         ({"views": "270+0+45"}, "views 270\\+0 against 270\\+0\\+45"),

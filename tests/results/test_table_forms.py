@@ -123,6 +123,22 @@ def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
     assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", read_results(tmp_path)), "md"))
 
 
+def test_what_a_training_costs_stands_beside_its_scores_where_it_is_known(tmp_path: Path) -> None:
+    for seed, seconds in enumerate((270.0, 330.0)):
+        add(tmp_path, "codediff", seed, run={"seconds_fit_cpu": seconds})
+    assert "| CodeDiff3D | 2 | 5.0 |" in re.sub(" +", " ", render(build_tables("2", read_results(tmp_path)), "md"))
+    add(tmp_path, "x2ctgan")
+    add(tmp_path, "codediff", 2)
+    tables = build_tables("2", read_results(tmp_path))
+    assert tables[0].leads == ("Seeds",)  # of one training it is not known, and of the other method of none
+
+
+def test_no_number_is_shown_below_the_rounding_of_float32(tmp_path: Path) -> None:
+    add(tmp_path, "x2ctgan", numbers={"mse": 7.9e-17})
+    line = next(line for line in render(build_tables("2", read_results(tmp_path)), "md").splitlines() if "X2CT" in line)
+    assert re.search(r" 0\.0{8} ", line)
+
+
 def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:
     add(tmp_path, "mine[v2]", numbers={"psnr": 20.0}, run_id="mine")
     console = Console(width=200, record=True, file=io.StringIO())
