@@ -20,7 +20,7 @@ from bench.scoring.protocols import get_protocol
 from bench.scoring.rows import check_scores, frame_of, read_scores
 from bench.scoring.score import PartSeconds, RunFacts, score_predictions
 
-PLAIN = replace(get_protocol("ct3d-1"), fidelity=None)
+PLAIN = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
 FACTS = RunFacts("mine-toy-tiny-s3-0123abcd", "mine", "builtin", "tiny", 3, "0.1.0")
 
 

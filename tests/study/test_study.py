@@ -3,6 +3,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def asked(place: Path, **other) -> StudyRequest:
     return StudyRequest(**{**shared, "runs_dir": place / "runs", "results_dir": place / "results", **other})
 
 
+@cache
 def answered(place: Path, name: str, **other) -> Answer:
+    """What a study answers; of the same question, once."""
     return run_study(name, asked(place, **other), Progress())
 
 
