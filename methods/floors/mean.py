@@ -10,7 +10,7 @@ from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Split
 from bench.method import FittedStage, Method
 
-from .card import MEAN, PRESETS, MeanConfig
+from .card import MEAN, PRESETS, NoSettings
 
 CASES_AT_ONCE = 16
 
@@ -28,8 +28,8 @@ class MeanStage(FittedStage):
     def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
         train = cases["train"]
         total = torch.zeros(train.hounsfield.shape[1:], dtype=torch.float64)
-        for start in range(0, len(train), CASES_AT_ONCE):
-            total += train.volumes(range(start, min(start + CASES_AT_ONCE, len(train)))).double().sum(0)
+        for group in train.groups(CASES_AT_ONCE):
+            total += train.volumes(group).double().sum(0)
         self.volume.get_buffer("mean").copy_(total / len(train))
 
 
@@ -37,10 +37,10 @@ class MeanVolume(Method):
     """The same volume for every case: what a method knows that ignores its views."""
 
     card = MEAN
-    Config = MeanConfig
+    Config = NoSettings
     presets = PRESETS
 
-    def __init__(self, config: MeanConfig, data: DatasetCard) -> None:
+    def __init__(self, config: NoSettings, data: DatasetCard) -> None:
         self._stage = MeanStage(data.size)
 
     def stages(self) -> Sequence[FittedStage]:
