@@ -7,7 +7,6 @@ enters a table, a rank or a test of ours.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -15,10 +14,10 @@ from pydantic import Field
 from bench.metrics import METRICS
 from bench.results.inference import estimate_means
 from bench.results.model import Column, Results, belongs
+from bench.results.published import find_printed
 from bench.results.renderers import Sheet
 from bench.system.csv_files import read_rows
 
-FILE = "literature.csv"
 DATASET = {"LIDC-IDRI": "lidc"}  # as printed → ours
 UNKNOWN = "not stated"
 OURS: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
@@ -55,8 +54,7 @@ class Report:
 
 def read_literature() -> list[Report]:
     """Return all lines, in the order of the file. Raises BenchError for a file that was edited or cut."""
-    beside = Path(__file__).with_name(FILE)
-    return read_rows(beside if beside.exists() else Path(__file__).parents[2] / "results" / FILE, Report)
+    return read_rows(find_printed("literature.csv"), Report)
 
 
 def choose_reports(reports: Iterable[Report], method: str) -> list[Report]:

@@ -57,9 +57,13 @@ class Published:
 
 def read_published() -> list[Published]:
     """Return all printed cells, in the order of the paper. Raises BenchError for a file that was edited or cut."""
-    beside = Path(__file__).with_name("paper.csv")
-    path = beside if beside.exists() else Path(__file__).parents[2] / "results" / "paper.csv"
-    return [_cell(line) for line in read_rows(path, _Line)]
+    return [_cell(line) for line in read_rows(find_printed("paper.csv"), _Line)]
+
+
+def find_printed(name: str) -> Path:
+    """Return where a file of printed numbers lies: beside this module in a wheel, else in results/."""
+    beside = Path(__file__).with_name(name)
+    return beside if beside.exists() else Path(__file__).parents[2] / "results" / name
 
 
 def read_table(table: str) -> dict[tuple[str, str], Published]:
