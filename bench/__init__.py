@@ -47,6 +47,7 @@ def run(
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     source: str = "auto",
+    test_on: str | None = None,
     protocol: str = DEFAULT,
     samples: int = 1,
     device: str = "auto",
@@ -58,13 +59,14 @@ def run(
     """Train a method, reconstruct the test cases, score them, and return the result; the same as `bench run`.
 
     A run that is finished is not repeated, one that was stopped goes on where it was. `settings` are what --set takes,
-    such as `{"data.phantoms": [8, 2, 3]}`; `source` is auto, real or phantom; `device` auto, cpu or cuda. Rows are
-    added to `results_dir`, weights and volumes lie in `runs_dir`.
+    such as `{"data.phantoms": [8, 2, 3]}`; `source` is auto, real or phantom; `device` auto, cpu or cuda;
+    `test_on="real"` tests what was trained on phantoms on all real scans that are prepared. Rows are added to
+    `results_dir`, weights and volumes lie in `runs_dir`.
 
     Raises UsageError for a name or setting that does not exist, BenchError when a phase fails.
     """
     from bench.pipeline.outcome import read_result
-    from bench.pipeline.plan import RunRequest
+    from bench.pipeline.plan import RunRequest, choose_request_source
     from bench.pipeline.reopen import open_stored
     from bench.pipeline.run import run_one
     from bench.runs.folder import RunFolder
@@ -79,7 +81,7 @@ def run(
         seed=seed,
         overrides=tuple(f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()),
         protocol=protocol,
-        source=source,
+        source=choose_request_source(source, test_on),
         device=device,
         runs_dir=Path(runs_dir),
         results_dir=Path(results_dir),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -50,10 +50,27 @@ class Settings(BaseModel):
         return value
 
 
+IN_STEPS = "steps of training"  # said of a setting that a longer training stretches
+StepCount = Annotated[NonNegativeInt, IN_STEPS]
+
+
+def stretch_training(settings: Settings, factor: float, prefix: str = "") -> dict[str, Any]:
+    """Return the settings that count steps of training, by key, for a training `factor` times as long."""
+    stretched: dict[str, Any] = {}
+    for name, described in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            stretched |= stretch_training(value, factor, f"{prefix}{name}.")
+        elif IN_STEPS in described.metadata:
+            several = [round(count * factor) for count in (value if isinstance(value, tuple) else (value,))]
+            stretched[prefix + name] = several if isinstance(value, tuple) else several[0]
+    return stretched
+
+
 class Loop(Settings):
     """How the training loop drives one stage."""
 
-    steps: NonNegativeInt = 100_000
+    steps: StepCount = 100_000
     batch_size: PositiveInt = 8
     accumulate: PositiveInt = 1  # parts in which a batch is taken, to save memory; its optimisers step once
     checkpoint_activations: bool = False  # compute activations again on the way back instead of keeping them

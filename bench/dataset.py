@@ -19,6 +19,7 @@ from bench.card import Settings
 Split = Literal["train", "validation", "test"]
 Subject = Literal["patient", "bag"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TRANSFER = "phantom-to-real"  # a source of cases: phantoms train and validate, all prepared real scans are tested
 PA_ANGLE = 270.0
 LEFT_LATERAL_ANGLE = 0.0
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -145,6 +146,7 @@ class DatasetCard:
     counts: dict[str, int]  # cases in each split
     fingerprint: str  # SHA-256 of everything the numbers depend on
     subject: Subject = "patient"  # what HU mean in it, and which masks there are to find
+    trained_on: Literal["real", "phantom", ""] = ""  # source of the training cases where it is another; else empty
 
     @property
     def views(self) -> int:

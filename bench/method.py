@@ -109,6 +109,9 @@ class Method(ABC):
     remark: str = ""
     """Of a built method: what it found on this machine that its numbers depend on; goes into its run's row."""
 
+    leaves_one_out: bool = False
+    """Of a built method: it is made of the tested cases themselves, for each of them from the others."""
+
     @abstractmethod
     def __init__(self, config: Any, data: DatasetCard) -> None:
         """Build the networks; touch no data. Raises UsageError where the data's sizes do not fit the method."""

@@ -24,10 +24,11 @@ def module_name(file: Path) -> str:
 
 
 MODULES = {module_name(file): file for file in BENCH.rglob("*.py") if file.parent.name != "templates"}
+PLUGINS = {module_name(f): f for own in ("methods", "datasets") for f in (BENCH.parent / own).rglob("*.py")}
 
 
-def imported(module: str, file: Path) -> set[str]:
-    """The modules of bench that a file imports anywhere in it: in functions and under TYPE_CHECKING too."""
+def names_in(module: str, file: Path) -> set[str]:
+    """Whatever a file imports anywhere in it, in functions and under TYPE_CHECKING too, and each of it as a module."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -37,7 +38,16 @@ def imported(module: str, file: Path) -> set[str]:
             parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*parts, *([node.module] if node.module else [])])
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name in MODULES and name != module and not module.startswith(f"{name}.")}
+    return found
+
+
+def imported(module: str, file: Path) -> set[str]:
+    """The modules of bench that a file imports."""
+    return {
+        name
+        for name in names_in(module, file)
+        if name in MODULES and name != module and not module.startswith(f"{name}.")
+    }
 
 
 GRAPH = {module: imported(module, file) for module, file in MODULES.items()}
@@ -75,6 +85,13 @@ def test_the_page_names_the_rooms_from_ground_to_roof_with_all_their_arrows() ->
     order = list(stated)
     for room, below in stated.items():
         assert all(order.index(other) < order.index(room) for other in below), f"an arrow of {room} runs up"
+
+
+def test_plugins_import_root_modules_alone_and_no_module_imports_a_plugin_by_name() -> None:
+    below = {target for module, file in PLUGINS.items() for target in imported(module, file)}
+    assert {room_of(target) for target in below} == {"root", LOWEST}
+    named = {name for module, file in MODULES.items() for name in names_in(module, file)}
+    assert not [name for name in named if name.startswith(("bench.methods.", "bench.datasets."))]
 
 
 def test_few_modules_stand_beside_the_rooms_and_none_is_too_long() -> None:

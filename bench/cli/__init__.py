@@ -73,7 +73,7 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
     },
     "Extend": {
         "new-method": (new.new_method, "mine", "lung_net"),
-        "new-dataset": (new.new_dataset, "ours", "knees"),
+        "new-dataset": (new.new_dataset, "ours", "path/to/knees"),
         "list": (listing.list_, "", "--json"),
         "show": (listing.show, "codediff --preset paper", "RUN"),
     },

@@ -24,6 +24,6 @@ def gallery(
     from bench.system.progress import Progress
 
     out = out or results_dir / "gallery.png"
-    groups = collect_groups(read_results(results_dir), runs_dir, by, Progress())
+    groups = collect_groups(read_results(results_dir), results_dir, runs_dir, by, Progress())
     names = draw_gallery(out, groups, case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

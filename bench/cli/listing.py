@@ -138,9 +138,10 @@ def _print_run(root: Path, results_dir: Path, console: Any) -> None:
     config, data = record.config, record.data
     pictures = sorted(folder.previews.glob("*.png"))
     seconds = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in record.seconds.items())
+    where = data.source + (f", trained on {data.trained_on}: {data.remark}" if data.trained_on else "")
     facts = {
         "run": f"{record.run_id}, {record.status}" + (f": {record.error}" if record.error else ""),
-        "what": f"{config.method} on {config.dataset} ({data.source}), preset {config.preset}, seed {record.seed}",
+        "what": f"{config.method} on {config.dataset} ({where}), preset {config.preset}, seed {record.seed}",
         "cases": ", ".join(f"{count} {split}" for split, count in data.counts.items()),
         "parameters": f"{record.parameters:,}" if record.parameters else "none",
         "times": seconds or "none yet",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, Published, ResultsDir
+from bench.cli.options import Check, Published, ResultsDir, RunsDir, parse_list
 from bench.scoring import PUBLISHED
 
 
@@ -19,13 +19,34 @@ def publish(
     ] = None,
     protocol: Published = PUBLISHED,
     check: Check = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN,…",
+            help="Keep the first volumes and the training curves of these runs in volumes/, for pictures alone.",
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
     results_dir: ResultsDir = Path("results"),
 ) -> None:
     """Write the leaderboard, findings and performance tables, and the README's blocks, from the results alone.
 
     The leaderboard is written as a page too, leaderboard.html: one file for any static host, which fetches nothing.
+    With --keep that alone is done, and nothing is scored from what is kept.
     The same texts as of `bench leaderboard`, `bench findings` and `bench performance`, which write their own part.
     """
+    if keep is not None:
+        from bench.cli.verify import require_run
+
+        kept = [require_run(run, runs_dir) for run in parse_list(keep, "--keep")]  # all, before anything is written
+
+        from bench.report.kept import keep_run
+        from bench.system.progress import Progress
+
+        for run in kept:
+            typer.echo(f"wrote {keep_run(run, results_dir, Progress())}")
+        return
+
     from bench.performance.report import draw_picture
     from bench.report.publish import generate_all
     from bench.system.generated import refresh

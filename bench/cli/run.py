@@ -42,6 +42,10 @@ def run(
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
     source: Source = "auto",
+    test_on: Annotated[
+        Literal["real"] | None,
+        typer.Option(help="real: test what is trained on phantoms on all prepared real scans; a run of its own."),
+    ] = None,
     protocol: Protocol = DEFAULT,
     samples: Samples = 1,
     device: Device = "auto",
@@ -65,7 +69,7 @@ def run(
 
     from bench.distributed import is_main, process_count  # with PyTorch
     from bench.pipeline.failures import forget_failure, record_failure
-    from bench.pipeline.plan import RunRequest
+    from bench.pipeline.plan import RunRequest, choose_request_source
     from bench.pipeline.run import run_one
     from bench.system.device import choose_device
     from bench.system.progress import Progress
@@ -84,7 +88,7 @@ def run(
             seed=seed,
             overrides=tuple(set_),
             protocol=protocol,
-            source=source,
+            source=choose_request_source(source, test_on),
             only=only,
             device=device,
             runs_dir=runs_dir,
@@ -126,5 +130,9 @@ def _summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progre
     if summary is None:
         return
     progress.say(f"scores: {summary.scores}")
+    if summary.line.data_remark:
+        progress.say(
+            f"trained on {summary.line.trained_on}, tested on {summary.line.source} data: {summary.line.data_remark}"
+        )
     progress.say(f"pictures: {folder / 'previews'}")
     progress.say(f"next: {summary.next_command}")

@@ -14,7 +14,8 @@ def study(
         str,
         typer.Argument(
             metavar="NAME",
-            help="views, shuffle, misalign, angle, lesion, noise, steps, samples, calibration, ood or train-size.",
+            help="views, shuffle, misalign, angle, lesion, noise, steps, samples, calibration, ood, train-size "
+            "or budget.",
         ),
     ],
     method: Annotated[str | None, typer.Option(help="Method, comma list, or path/to/file.py:Class.")] = None,
@@ -26,7 +27,10 @@ def study(
     seeds: Seeds = "0",
     values: Annotated[
         str | None,
-        typer.Option(help="Comma list in place of the study's own: views, steps, samples, training cases, diameters."),
+        typer.Option(
+            help="Comma list in place of the study's own: views, steps, samples, training cases, diameters, "
+            "percent of the training."
+        ),
     ] = None,
     setting: Annotated[str, typer.Option(help="Setting that the study `steps` varies.")] = "sampling.steps",
     set_: Annotated[list[str], typer.Option("--set", help="Override a setting of the runs: key=value.")] = [],  # noqa: B006
@@ -42,9 +46,9 @@ def study(
 ) -> None:
     """Ask one question of trained methods; write results/studies/NAME-….csv and .png.
 
-    views and train-size train runs of their own; the others load finished ones and change nothing but the test views
-    (shuffle, misalign, angle, lesion, noise), the test cases (ood) or the sampling (steps, samples, calibration). The
-    mean training volume and the nearest training case stand beside them all, fitted by the study itself.
+    views, train-size and budget train runs of their own; the others load finished ones and change nothing but the test
+    views (shuffle, misalign, angle, lesion, noise), the test cases (ood) or the sampling (steps, samples, calibration).
+    The mean training volume and the nearest training case stand beside them all, fitted by the study itself.
     """
     methods, numbers, chosen_values = (
         parse_list(method, "--method"),

@@ -32,6 +32,8 @@ def table(
         typer.Option("--format", help="Default: by the suffix of --out, else for a terminal."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    spread: Annotated[bool, typer.Option(help="Print ± over seeds.")] = True,
+    distance: Annotated[bool, typer.Option(help="Print Δ, the distance from what real cases score.")] = True,
     results_dir: ResultsDir = Path("results"),
     dataset: OnlyDataset = None,
     protocol: OnlyProtocol = None,
@@ -46,17 +48,21 @@ def table(
     """
     from rich.console import Console
 
+    from bench.results.latex import draw_latex
     from bench.results.model import read_results
     from bench.results.renderers import render
+    from bench.results.table_model import leave_out
     from bench.results.tables import build_tables
     from bench.results.terminal import print_tables
     from bench.system.files import write_text
 
     asked = {"dataset": dataset, "protocol": protocol, "preset": preset, "source": source, "split": split}
-    tables = build_tables(which, read_results(results_dir), **asked)
+    tables = leave_out(
+        build_tables(which, read_results(results_dir), **asked), spread=not spread, distance=not distance
+    )
     chosen = form or (SUFFIXES.get(out.suffix, "md") if out else "rich")
     if chosen != "rich":
-        text = render(tables, chosen)
+        text = draw_latex(tables) if chosen == "latex" else render(tables, chosen)
         if out is None:
             typer.echo(text, nl=False)
         else:

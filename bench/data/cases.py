@@ -8,9 +8,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from os import _exit
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ from bench.errors import BenchError, unknown_name
 from bench.projector import project
 from bench.system.files import drop_partial, is_intact, locked, read_json, write_atomic, write_json
 from bench.system.progress import Progress
+from bench.system.signals import end_workers, interrupts_held_back
 
 GREY_PERCENTILE = 99.9
 FEW_TRAINING = 8  # phantoms whose views give a preview its grey scale
@@ -43,16 +45,24 @@ def load_dataset(
 ) -> dict[Split, Cases]:
     """Return the three splits at the preset's resolution; computed at the first call, then read from the cache.
 
-    A damaged cache is detected by its hashes and rebuilt. Raises UsageError for a grid above the prepared one.
+    A damaged cache is detected by its hashes and rebuilt. Views of real scans that are tested by what was trained on
+    phantoms have the grey scale of these. Raises UsageError for a grid above the prepared one.
     """
     data = choose_data(spec, config, source)
+    trained = load_dataset(spec, config, data.trained.source, on_progress) if data.trained else None
+    grey_scale = trained["test"].card.geometry.grey_scale if trained else None
     folder = _find_folder(spec, data)
     with locked(folder / "lock"):
         drop_partial(folder)
         manifest = _intact_manifest(folder)
         if manifest is None:
-            manifest = _build(spec, config, data.cases, folder, on_progress)
-    return _open(spec, config, data, folder, manifest)
+            manifest = _build(spec, config, data.cases, folder, on_progress, grey_scale)
+    cases = _open(spec, config, data, folder, manifest)
+    if trained is None:
+        return cases
+    card = cases["test"].card
+    counts = {**trained["test"].card.counts, "test": len(cases["test"])}
+    return {**trained, "test": replace(cases["test"], card=replace(card, counts=counts))}
 
 
 def load_few(
@@ -81,6 +91,17 @@ def load_preset(spec: DatasetSpec, preset: str, source: str, progress: Progress)
         return load_dataset(spec, spec.presets[preset], chosen, task.counted)
 
 
+def describe_shift(cases: Mapping[Split, Cases]) -> str:
+    """Return how grey the views of the tested cases are beside those of the training cases, in a sentence."""
+    levels = []
+    for split in ("test", "train"):
+        images = (cases[split].images([index]).double() for index in range(len(cases[split])))
+        moments = torch.stack([torch.stack([one.mean(), one.square().mean()]) for one in images])
+        mean, square = moments.mean(0).tolist()
+        levels.append(f"{mean:.3f} ± {max(square - mean**2, 0.0) ** 0.5:.3f}")
+    return f"grey levels of the views, mean ± sd: {levels[0]} tested, {levels[1]} in training"
+
+
 def fine_volumes(spec: DatasetSpec, config: DataConfig, source: str, split: Split) -> Iterator[np.ndarray]:
     """Return the volumes (n, n, n) in HU from which the views of a split were projected, in the order of its cases."""
     cases = list_cases(spec, config, source)
@@ -97,7 +118,12 @@ def _find_folder(spec: DatasetSpec, data: ChosenData) -> Path:
 
 
 def _build(
-    spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource], folder: Path, on_progress: OnProgress | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    sources: Sequence[CaseSource],
+    folder: Path,
+    on_progress: OnProgress | None,
+    grey_scale: float | None,
 ) -> dict[str, Any]:
     count = len(sources)
     integrals = np.empty((count, len(config.angles), config.image_size, config.image_size), dtype=np.float32)
@@ -120,8 +146,9 @@ def _build(
             deque(fill(volumes), maxlen=0)
 
     hashes = {"volumes": write_atomic(folder / "volumes.npy", write)}
-    training = integrals[[source.split == "train" for source in sources]]
-    grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
+    if grey_scale is None:
+        training = integrals[[source.split == "train" for source in sources]]
+        grey_scale = max(float(np.percentile(training, GREY_PERCENTILE)), 1e-6)
     if config.views == "stored":  # drawn over the grey scale of projected views, as their own is lost
         for index, source in enumerate(sources):
             images = load_stored_views(spec.name, source.name, config.angles, config.image_size)
@@ -145,7 +172,13 @@ def _compute_cases(
         return
     job, parent = delayed(_compute_for), os.getpid()
     workers = Parallel(n_jobs=min(cpu_count(), len(rest)), return_as="generator")
-    yield from workers(job(parent, spec, config, source) for source in rest)
+    try:
+        with interrupts_held_back():
+            computed = workers(job(parent, spec, config, source) for source in rest)
+        yield from computed
+    except BaseException:
+        end_workers()
+        raise
 
 
 def _compute_for(
@@ -163,7 +196,7 @@ def _end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)
+        _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -211,7 +244,7 @@ def _open(
     voxel_mm = spec.cube_mm / config.size
     card = DatasetCard(
         name=spec.name,
-        source=data.source,
+        source="phantom" if data.source == "phantom" else "real",
         size=config.size,
         voxel_mm=voxel_mm,
         window=spec.window,
@@ -222,6 +255,7 @@ def _open(
         counts={split: sum(source.split == split for source in sources) for split in SPLITS},
         fingerprint=data.fingerprint,
         subject=spec.subject,
+        trained_on="phantom" if data.trained else "",
     )
     volumes = np.load(folder / "volumes.npy", mmap_mode="r")
     integrals = np.load(folder / "integrals.npy", mmap_mode="r")

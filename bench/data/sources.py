@@ -7,12 +7,13 @@ from typing import Literal
 from bench.data.splits import assign_splits
 from bench.data.store import read_store
 from bench.data.stored_views import hash_stored_views
-from bench.dataset import SPLITS, DataConfig, DatasetSpec, PreparedCase, Split
+from bench.dataset import SPLITS, TRANSFER, DataConfig, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.system.files import digest_of
 
 CACHE_VERSION = 1  # raise when projecting or downsampling computes something else
 PHANTOM_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the first seed of each split
+Source = Literal["real", "phantom", "phantom-to-real"]
 LEAST_TRAIN, LEAST_TEST = 6, 2  # prepared patients from which the real data are used by default
 
 
@@ -30,19 +31,26 @@ class CaseSource:
 class ChosenData:
     """The cases of all splits that a configuration takes, in order, and what their numbers depend on."""
 
-    source: Literal["real", "phantom"]
+    source: Source
     reason: str  # why this source
     cases: tuple[CaseSource, ...]
     fingerprint: str  # SHA-256 of everything the numbers depend on
+    trained: "ChosenData | None" = None  # what trains and validates where `cases` are only tested
 
 
-def choose_source(spec: DatasetSpec, source: str) -> tuple[Literal["real", "phantom"], str]:
-    """Return `real` or `phantom` and a line that says why. Raises BenchError when real data are wanted and missing."""
-    if source not in ("auto", "real", "phantom"):
+def choose_source(spec: DatasetSpec, source: str) -> tuple[Source, str]:
+    """Return the source and a line that says why. Raises BenchError when real data are wanted and missing."""
+    if source not in ("auto", "real", "phantom", TRANSFER):
         raise UsageError(f"unknown source '{source}'; known: auto, real, phantom")
     if source == "phantom":
         return "phantom", "phantom, as asked"
     records = read_store(spec.name)
+    if source == TRANSFER:
+        if not records:
+            raise BenchError(
+                f"no {spec.name} scan is prepared to test on; run `bench data prepare {spec.name} --from DIR`"
+            )
+        return "phantom-to-real", f"phantoms train, all {len(records)} prepared real scans are tested"
     splits = list(assign_splits(spec, records).values())
     train, test = splits.count("train"), splits.count("test")
     if source == "real" and not (train and test):
@@ -67,14 +75,17 @@ def choose_data(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> 
     if config.size > spec.full_grid:
         raise UsageError(f"data.size={config.size} is above the prepared grid of {spec.name}, {spec.full_grid}")
     chosen, reason = choose_source(spec, source)
-    if config.views == "stored" and chosen == "phantom":
+    if config.views == "stored" and chosen != "real":
         raise UsageError(f"data.views=stored needs real {spec.name} scans that came with X-rays ({reason})")
     cases = list_cases(spec, config, chosen)
-    return ChosenData(chosen, reason, cases, _fingerprint(spec, config, chosen, cases))
+    trained = choose_data(spec, config, "phantom") if chosen == TRANSFER else None
+    return ChosenData(chosen, reason, cases, _fingerprint(spec, config, chosen, cases, trained), trained)
 
 
 def list_cases(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[CaseSource, ...]:
     """Return the cases of a dataset from one source, by split, then by name."""
+    if source == TRANSFER:  # no split of real scans, and no list of one, decides what is tested
+        return tuple(CaseSource(record.case, "test", None, record) for record in read_store(spec.name))
     return _list_real(spec) if source == "real" else _list_phantoms(config)
 
 
@@ -93,8 +104,10 @@ def _list_phantoms(config: DataConfig) -> tuple[CaseSource, ...]:
     )
 
 
-def _fingerprint(spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[CaseSource]) -> str:
-    came_along = {}
+def _fingerprint(
+    spec: DatasetSpec, config: DataConfig, chosen: str, sources: Sequence[CaseSource], trained: ChosenData | None
+) -> str:
+    came_along: dict[str, object] = {"trained": trained.fingerprint} if trained else {}  # it decides the grey scale
     if config.views == "stored":  # also tells, before anything is computed, which case lacks them
         came_along = {"views": [hash_stored_views(spec.name, s.name, config.angles) for s in sources]}
     return digest_of(

@@ -60,15 +60,19 @@ def assign_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[st
 
 def keep_split_file(dataset: str, path: Path) -> None:
     """Check a list and keep it in the store. Raises UsageError, naming file and line, when it cannot be used."""
-    text = _read(path)
-    _parse(text, path)
-    write_text(_path(dataset), text)
+    read_split_file(path)
+    write_text(_path(dataset), _read(path))
 
 
 def own_split(dataset: str) -> OwnSplit | None:
     """Return the list in the store, or None."""
     path = _path(dataset)
-    return _parse(_read(path), path) if path.is_file() else None
+    return read_split_file(path) if path.is_file() else None
+
+
+def read_split_file(path: Path) -> OwnSplit:
+    """Return the list in a file. Raises UsageError, naming file and line, when it cannot be used."""
+    return _parse(_read(path), path)
 
 
 def _path(dataset: str) -> Path:

@@ -13,6 +13,7 @@ Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "anatomy", "tissue", "code", "time"]
 Family = Literal["distortion", "samples", "likelihood", "fidelity", "anatomy", "cost"]
 Axis = Literal["d", "h", "w"]
+MOST_DIGITS = 8  # after the point; what is smaller is the rounding of float32
 AXES: tuple[Axis, Axis, Axis] = ("d", "h", "w")  # of every volume (D, H, W), in this order
 
 
@@ -42,7 +43,7 @@ class Metric:
         """Return how many digits after the point show a value, and what stands beside it: its spread, its interval."""
         if not (self.significant and math.isfinite(value) and value):
             return self.decimals
-        return max(self.decimals, self.significant - 1 - math.floor(math.log10(abs(value))))
+        return max(self.decimals, min(MOST_DIGITS, self.significant - 1 - math.floor(math.log10(abs(value)))))
 
     def write(self, value: float, sign: str = "") -> str:
         """Return a value at its digits, without its unit; `sign` is that of Python's formats."""

@@ -59,7 +59,7 @@ def scores(
     rows = rows if methods is None else rows[rows["method"].isin(list(methods))]
     if not len(rows):
         raise UsageError(f"the table has no values of {metric} of single cases in the space {space}")
-    for name in ("dataset", "source", "preset", "split", "protocol", "data_fingerprint"):
+    for name in ("dataset", "source", "trained_on", "preset", "split", "protocol", "data_fingerprint"):
         if rows[name].nunique() > 1:
             raise UsageError(f"the table is of several: {name} {', '.join(sorted(map(str, rows[name].unique())))}")
     by_case = rows.groupby(["method", "case"], observed=True)["value"].mean()

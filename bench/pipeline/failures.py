@@ -46,6 +46,7 @@ def record_failure(request: RunRequest, error: BaseException) -> None:
         return
     low, high = card.window
     known = {"dataset": card.name, "source": card.source, "size": card.size, "window_low": low, "window_high": high}
+    known |= {"trained_on": card.trained_on or card.source}
     known |= {"data_fingerprint": card.fingerprint, "views": format_views(card.angles)}
     protocol = get_protocol(request.protocol)
     scores = [

@@ -48,6 +48,23 @@ PATIENCE = timedelta(hours=3)  # with a process that prepares data or scores whi
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds of the wall clock, and of the processors in this process, all its threads together."""
+
+    wall: float = 0.0
+    processor: float = 0.0
+
+    @classmethod
+    def now(cls) -> "Spent":
+        """Return what both clocks read."""
+        return cls(time.monotonic(), time.process_time())
+
+    def since(self, start: "Spent") -> "Spent":
+        """Return this less `start`."""
+        return Spent(self.wall - start.wall, self.processor - start.processor)
+
+
+@dataclass(frozen=True)
 class Run:
     """A run as it is made: its data, its folder, and what computes it."""
 
@@ -145,7 +162,7 @@ def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> 
 
 
 def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
-    accelerator, began = run.accelerator, time.monotonic()
+    accelerator, began = run.accelerator, Spent.now()
     seed_everything(run.seed, stage.name, "start")
     for network in stage.networks.values():
         network.to(accelerator.device)
@@ -159,20 +176,23 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
         with accelerator.main_process_first(), run.precision:
             stage.prepare(run.cases, run.folder.cache, accelerator.device)
         before, parts, steps = train(stage, run, after)
-        began -= before
+        began = began.since(before)
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
     digest = from_main(save_weights(run.folder, stage.name, tensors) if accelerator.is_main_process else "")
     if not accelerator.is_main_process:
         load_networks(stage, load_weights(run.folder, stage.name, digest) or {})
-    return StageRecord(sha256=digest, after=after, steps=steps, seconds=time.monotonic() - began, parts=parts)
+    spent = Spent.now().since(began)
+    return StageRecord(
+        sha256=digest, after=after, steps=steps, seconds=spent.wall, cpu_seconds=spent.processor, parts=parts
+    )
 
 
-def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int, int]:
+def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    `after` is the hash of the stages before. Returns the seconds spent before that checkpoint, the parts in which
+    `after` is the hash of the stages before. Returns the time spent before that checkpoint, the parts in which
     batches were taken, and the steps made: fewer than set where patience ended. Raises StoppedError after SIGTERM,
     SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
     """
@@ -185,14 +205,14 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int, int]:
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
     best: dict[str, Any] = {"loss": float("inf"), "weights": None, "step": 0}
     training = _Training(stage, optimizers, averages, best, after, loop.accumulate)
-    start, seconds_before = training.resume(folder, progress)
+    start, before = training.resume(folder, progress)
     log.start_at(start)
 
     steps = Steps(stage, optimizers, accelerator, settings.precision, progress, training.parts)
     memory = recompute(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = load_training(stage, seed, start, accelerator, settings.workers)
     _set_training(stage, True)
-    began = saved = time.monotonic()
+    began, saved = Spent.now(), time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
         done = start
         for step in range(start, loop.steps):
@@ -224,9 +244,8 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int, int]:
             stop = anywhere(warning.is_set(), accelerator.device)
             due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if (stop or (due and done < loop.steps)) and accelerator.is_main_process:
-                spent = seconds_before + time.monotonic() - began
                 log.flush()  # first: killed between the two, a run goes on before this step and drops its rows
-                training.save(folder, done, spent)
+                training.save(folder, done, Spent.now().since(began.since(before)))
                 saved = time.monotonic()
             if stop:
                 accelerator.wait_for_everyone()
@@ -237,7 +256,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[float, int, int]:
     for name, state in weights.items():
         stage.networks[name].load_state_dict(state)
     _set_training(stage, False)
-    return seconds_before, training.parts, done
+    return before, training.parts, done
 
 
 def make_accelerator(device: str) -> Accelerator:
@@ -305,11 +324,12 @@ class _Training:
     after: str  # hash of the stages before; a checkpoint that followed others is of no use
     parts: int  # in which a batch is taken; memory may ask for more than were set
 
-    def save(self, folder: RunFolder, step: int, seconds: float) -> None:
+    def save(self, folder: RunFolder, step: int, spent: Spent) -> None:
         state = {
             "of": _identify(folder),
             "step": step,
-            "seconds": seconds,
+            "seconds": spent.wall,
+            "cpu_seconds": spent.processor,
             "after": self.after,
             "networks": {name: network.state_dict() for name, network in self.stage.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -320,16 +340,16 @@ class _Training:
         }
         save_checkpoint(folder, self.stage.name, step, state)
 
-    def resume(self, folder: RunFolder, progress: Progress) -> tuple[int, float]:
-        """Take up the newest intact checkpoint; return its step and the seconds spent until then, or zeros."""
+    def resume(self, folder: RunFolder, progress: Progress) -> tuple[int, Spent]:
+        """Take up the newest intact checkpoint; return its step and the time spent until then, or zeros."""
         state, damaged = load_checkpoint(folder, self.stage.name)
         for name in damaged:
             progress.say(f"checkpoint {name} is damaged: it is not used")
         if state is None or state["after"] != self.after:
-            return 0, 0.0
+            return 0, Spent()
         if state.get("of") != _identify(folder):
             progress.say(f"the checkpoint of {self.stage.name} is of another run: it is not used")
-            return 0, 0.0
+            return 0, Spent()
         for name, network in self.stage.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
@@ -340,7 +360,7 @@ class _Training:
         self.stage.load_state(state["stage"])
         self.parts = max(self.parts, state.get("parts", 1))
         progress.say(f"{self.stage.name}: going on at step {state['step']}")
-        return state["step"], state["seconds"]
+        return state["step"], Spent(state["seconds"], state.get("cpu_seconds", 0.0))
 
 
 def _identify(folder: RunFolder) -> list[str]:

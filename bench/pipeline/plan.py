@@ -1,12 +1,12 @@
 """What a request comes to, before anything is computed: every name and number of it, resolved in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from bench.card import MethodPlugin, Settings
 from bench.data.sources import ChosenData, choose_data
-from bench.dataset import DatasetSpec, Split
+from bench.dataset import TRANSFER, DatasetSpec, Split
 from bench.errors import UsageError
 from bench.plugins.config import RunConfig, resolve
 from bench.plugins.registry import get_dataset, get_method
@@ -63,6 +63,14 @@ class Plan:
         return run_name(self.config, request.seed, request.split, self.data.fingerprint, self.code_sha256, weights)
 
     @property
+    def trained(self) -> "Plan | None":
+        """The run whose weights this one takes, of a method that is tested on other data than its own."""
+        if self.data.trained is None or self.weights is not None:
+            return None
+        request = replace(self.request, source=self.data.trained.source, only=None)
+        return replace(self, request=request, data=self.data.trained)
+
+    @property
     def draws(self) -> bool:
         """Whether the method says that several samples of a case differ."""
         return "samples" in self.method.card.capabilities
@@ -92,7 +100,8 @@ def plan(request: RunRequest) -> Plan:
     data = choose_data(spec, config.data, request.source)
     weights = None
     if request.from_pretrained and not method.card.deterministic:
-        weights = find_pretrained(method, config, data.source, data.fingerprint, request.seed)
+        trained = data.trained or data
+        weights = find_pretrained(method, config, trained.source, trained.fingerprint, request.seed)
     return Plan(
         request=request,
         method=method,
@@ -104,6 +113,20 @@ def plan(request: RunRequest) -> Plan:
         weights=weights,
         code_sha256=method.sha256,
     )
+
+
+def choose_request_source(source: str, test_on: str | None) -> str:
+    """Return the source of a request that names where the test cases come from, or does not.
+
+    Raises UsageError for a method that would be tested on what it was trained on.
+    """
+    if test_on is None:
+        return source
+    if test_on != "real" or source == "real":
+        raise UsageError(
+            "--test-on real tests on all prepared real scans what was trained on phantoms; leave out --source"
+        )
+    return TRANSFER
 
 
 def _check_samples(samples: int, protocol: Protocol) -> None:

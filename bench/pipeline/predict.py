@@ -79,12 +79,13 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
 
 
 def predict_validation(method: Method, run: Run, limit: int) -> int:
-    """Reconstruct the first `limit` validation cases; return how many were made, none of a method that sees the truth.
+    """Reconstruct the first `limit` validation cases; return how many were made, none of a method that sees the truth
+    or is made of the tested cases.
 
     They cost what as many test cases do, and show how a method errs on cases that nothing was trained on.
     """
     cases = take_first(run.cases["validation"], limit)
-    if method.card.sees_truth or run.split == "validation" or not len(cases):
+    if method.card.sees_truth or method.leaves_one_out or run.split == "validation" or not len(cases):
         return 0
     inner = replace(run, cases={**run.cases, "validation": cases}, split="validation")
     return predict(method, inner, (), volumes_alone=True)

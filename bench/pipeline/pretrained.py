@@ -47,6 +47,18 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
     return records
 
 
+def copy_weights(trained: RunFolder, folder: RunFolder) -> dict[str, StageRecord]:
+    """Write the weights of a trained run into another folder; return what its run.json says of the stages.
+
+    Raises BenchError where they are missing or damaged.
+    """
+    record = trained.record()
+    stages = record.stages if record else {}
+    for stage, stated in stages.items():
+        save_weights(folder, stage, _read_weights(trained, stage, stated))
+    return stages
+
+
 def read_pretrained_fit(weights: Pretrained) -> LaplaceFit | None:
     """Return the distribution around its predictions that goes with the weights; None where they bring none.
 
@@ -69,9 +81,7 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
         raise UsageError(f"{folder.root.name} was not trained here: its weights are those of {record.pretrained_of}")
     tensors: dict[str, Tensor] = {}
     for stage, stated in record.stages.items():
-        loaded = load_weights(folder, stage, stated.sha256)
-        if loaded is None:
-            raise BenchError(f"{folder.weights(stage)} is missing or damaged; run it again")
+        loaded = _read_weights(folder, stage, stated)
         tensors |= {f"{stage}/{name}": _halve(tensor) for name, tensor in loaded.items()}
     facts = {
         "run_id": record.run_id,
@@ -88,6 +98,13 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
     content = save(tensors, metadata=facts)
     write_atomic(out, lambda file: file.write(content))
     return len(content)
+
+
+def _read_weights(folder: RunFolder, stage: str, stated: StageRecord) -> dict[str, Tensor]:
+    loaded = load_weights(folder, stage, stated.sha256)
+    if loaded is None:
+        raise BenchError(f"{folder.weights(stage)} is missing or damaged; run it again")
+    return loaded
 
 
 def _halve(tensor: Tensor) -> Tensor:

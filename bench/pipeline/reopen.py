@@ -11,7 +11,7 @@ import torch
 
 from bench.cases import Cases
 from bench.data.cases import load_dataset
-from bench.dataset import Split
+from bench.dataset import TRANSFER, Split
 from bench.errors import BenchError, UsageError
 from bench.pipeline.finished import check_predictions
 from bench.plugins.registry import find_installed_dataset, get_dataset, method_card
@@ -41,13 +41,15 @@ class StoredRun:
         """The folder of the predictions of its split."""
         return self.folder.predictions(self.facts.split)
 
+    def facts_under(self, protocol: Protocol) -> RunFacts:
+        """Return what scores say of the run; rows of the protocol it was made under alone hold the recorded times."""
+        return self.facts if protocol.id == self.record.protocol.id else replace(self.facts, seconds=())
+
     def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[Score]:
         """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
-        made_under = self.record.protocol.id  # whose rows alone hold the times
-        facts = self.facts if protocol.id == made_under else replace(self.facts, seconds=())
         with progress.task(f"score {protocol.id}", len(self.cases[self.facts.split])) as task:
             return score_predictions(
-                facts,
+                self.facts_under(protocol),
                 self.cases,
                 self.predictions,
                 protocol,
@@ -78,7 +80,9 @@ def open_stored(folder: RunFolder, progress: Progress, dataset: str | None = Non
     if spec.name != config.dataset:
         raise UsageError(f"{folder.root.name} was made on the dataset {config.dataset}, not on {spec.name}")
     with progress.task(f"prepare {spec.name}", 1) as task:
-        cases = load_dataset(spec, config.data, record.data.source, task.counted)
+        cases = load_dataset(
+            spec, config.data, TRANSFER if record.data.trained_on else record.data.source, task.counted
+        )
     if cases[split].card.fingerprint != record.data.fingerprint:
         raise BenchError(
             f"{folder.root.name} was made of other {spec.name} data ({record.data.fingerprint[:8]}) than are prepared "

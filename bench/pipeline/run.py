@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.data.cases import load_dataset
+from bench.data.cases import describe_shift, load_dataset
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import Method
@@ -17,13 +17,13 @@ from bench.pipeline.finished import check_predictions, is_finished
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
-from bench.pipeline.pretrained import place_pretrained, read_pretrained_fit
-from bench.pipeline.reopen import facts_of, find_laplace, mark_scored
+from bench.pipeline.pretrained import copy_weights, place_pretrained, read_pretrained_fit
+from bench.pipeline.reopen import PREDICTED, facts_of, find_laplace, mark_scored
 from bench.plugins.guard import build_method
 from bench.runs.manifest import beside_sha256, folder_sha256
 from bench.runs.predictions import read_prediction, samples_sha256
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
-from bench.scoring.laplace import FILE_NAME, is_current, write_fit
+from bench.scoring.laplace import FILE_NAME, LaplaceFit, fit_for, is_current, write_fit
 from bench.scoring.protocols import FITTED, RENDERED
 from bench.scoring.score import score_predictions
 from bench.scoring.store import put_run
@@ -43,6 +43,8 @@ PREVIEWED = 3  # cases of the test split
 def run_one(request: RunRequest, progress: Progress) -> Path:
     """Bring one run to its end (or its phase `only`) and return its folder.
 
+    A run that is tested on other data than its own is trained first, as the run that it is without that.
+
     Raises UsageError before anything is written when the request is wrong, StoppedError after SIGTERM, BenchError
     when a phase fails; the run's status and, on failure, error.txt say what happened.
     """
@@ -60,6 +62,9 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
     ):
         progress.say(f"{planned.run_id} is finished; nothing to do")
         return run.folder.root
+    trained = None if method.leaves_one_out else planned.trained
+    if trained and from_main(trained.folder.status not in PREDICTED):
+        run_one(trained.request, progress)
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         _fit_and_predict(planned, run, method)
@@ -119,11 +124,13 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         config_sha256=planned.config.sha256(),
         data=DataRecord(
             source=card.source,
+            trained_on="real" if card.trained_on and method.leaves_one_out else card.trained_on or None,
             fingerprint=card.fingerprint,
             counts=card.counts,
             grey_scale=card.geometry.grey_scale,
             voxel_mm=card.voxel_mm,
             window=card.window,
+            remark=describe_shift(run.cases) if card.trained_on and not method.leaves_one_out else None,
         ),
         protocol=ProtocolRecord(id=planned.protocol.id, sha256=planned.protocol.sha256()),
         parameters=sum(parameter.numel() for network in _networks(method) for parameter in network.parameters()),
@@ -147,8 +154,15 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
     run.folder.write(record)
     if weights:
         run.folder.update(stages=place_pretrained(weights, run.folder, [stage.name for stage in method.stages()]))
-        if fit := read_pretrained_fit(weights):
-            write_fit(run.folder.predictions(run.split) / FILE_NAME, fit)
+        fit: LaplaceFit | str | None = read_pretrained_fit(weights)
+    elif (trained := planned.trained) and not method.leaves_one_out:
+        run.folder.update(stages=copy_weights(trained.folder, run.folder))
+        made, validation = (trained.folder.predictions(split) for split in (run.split, "validation"))
+        fit = fit_for(made, validation, run.cases["validation"], FITTED, again=True)
+    else:
+        return
+    if isinstance(fit, LaplaceFit):
+        write_fit(run.folder.predictions(run.split) / FILE_NAME, fit)
 
 
 @keep_settings()  # what items of data and steps of a plug-in set is undone before anything is scored
@@ -157,7 +171,9 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
     if only in (None, "fit"):
         stages = fit_stages(method.stages(), run)
         if main:
-            _add_seconds(run, fit=sum(record.seconds or 0.0 for record in stages.values()))
+            processors = [stage.cpu_seconds for stage in stages.values() if stage.cpu_seconds is not None]
+            known = {"fit_cpu": sum(processors)} if len(processors) == len(stages) else {}
+            _add_seconds(run, fit=sum(stage.seconds or 0.0 for stage in stages.values()), **known)
     if only in (None, "predict"):
         if only == "predict":
             load_stages(method.stages(), run)

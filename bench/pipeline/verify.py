@@ -1,10 +1,11 @@
 """Is a run what it says it is: its name, the hashes of weights and predictions, and its numbers, scored again."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench.errors import BenchError
@@ -14,11 +15,12 @@ from bench.runs.folder import RunFolder
 from bench.runs.manifest import MANIFEST, beside_sha256, find_intact, folder_sha256, read_manifest
 from bench.runs.predictions import ENCODED_TRUTH, sample_folder, samples_sha256
 from bench.runs.record import RunRecord, StageRecord
+from bench.runs.volume_files import read_volume
 from bench.runs.weights import weights_intact
 from bench.scoring.protocols import PROTOCOLS, carry_hash, is_current
 from bench.scoring.rows import Score, read_scores, score_key
 from bench.scoring.score import score_predictions
-from bench.scoring.store import read_run
+from bench.scoring.store import VOLUMES, read_run
 from bench.system.progress import Progress
 
 SAME = 1e-5  # relative difference that other hardware may make
@@ -27,7 +29,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 SAME_SHARE = 0.02  # difference of a share of neighbours (density, coverage), which flips case by case
 FACTS = (  # of a run that its line in the results must agree in
     *("method", "origin", "dataset", "source", "split", "preset", "seed", "views", "size", "window_low", "window_high"),
-    *("data_fingerprint", "config_sha256", "predictions_sha256", "pretrained_sha256"),
+    *("trained_on", "data_fingerprint", "config_sha256", "predictions_sha256", "pretrained_sha256"),
 )
 
 
@@ -48,7 +50,7 @@ def verify_run(folder: RunFolder, results_dir: Path, progress: Progress, device:
     findings = check_files(folder)
     if all(finding.good for finding in findings):
         findings += check_scores(folder, progress, device)
-        findings.append(_check_results(folder, results_dir))
+        findings += [_check_results(folder, results_dir), *_check_kept(folder, results_dir)]
     return findings
 
 
@@ -75,9 +77,13 @@ def check_files(folder: RunFolder) -> list[Finding]:
 
 
 def check_scores(folder: RunFolder, progress: Progress, device: torch.device) -> list[Finding]:
-    """Each protocol's rows of scores.csv against those that its predictions give now; times are not repeated."""
+    """Each protocol's rows of scores.csv against those that its predictions give now.
+
+    No machine repeats a time: rows of time are compared with the seconds in run.json, which are those of the protocol
+    that the run was made under last.
+    """
     try:
-        kept = [row for row in read_scores(folder.scores_csv) if row.space != "time"]
+        kept = read_scores(folder.scores_csv)
     except BenchError as error:
         return [Finding("scores", False, str(error))]
     try:
@@ -94,7 +100,7 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
         protocol = PROTOCOLS[name]
         with progress.task(f"score {name}", len(run.cases[run.facts.split])) as task:
             again = score_predictions(
-                run.facts,
+                run.facts_under(protocol),
                 run.cases,
                 run.predictions,
                 protocol,
@@ -102,14 +108,15 @@ def check_scores(folder: RunFolder, progress: Progress, device: torch.device) ->
                 laplace=find_laplace(folder, run.record, run.cases, protocol, again=True),
                 device=device,
             )
-        mine = [row for row in kept if row.protocol == name]
+        timed = name == run.record.protocol.id
+        mine = [row for row in kept if row.protocol == name and (timed or row.space != "time")]
         by = run.record.scored_by.get(name)
         if wrong := [row for row in mine if row.code_version != (by or mine[0].code_version)]:
             stated = f"{by or mine[0].code_version} scored it, says {'run.json' if by else 'another row'}"
             findings.append(Finding(f"scores {name}", False, f"{_place(wrong[0])}: {wrong[0].code_version}; {stated}"))
             continue
         found = [row.model_copy(update={"code_version": mine[0].code_version}) for row in again if mine]
-        findings.append(compare_rows(f"scores {name}", mine, [row for row in found if row.space != "time"]))
+        findings.append(compare_rows(f"scores {name}", mine, found))
     return findings or [Finding("scores", False, "the run was never scored")]
 
 
@@ -213,6 +220,23 @@ def _check_results(folder: RunFolder, results_dir: Path) -> Finding:
         if getattr(line, name) != getattr(shown[0], name):
             return Finding(f"{results_dir}", False, f"its {name} of this run is {getattr(shown[0], name)!r}")
     return compare_rows(f"{results_dir}", read_scores(folder.scores_csv), shown[1])
+
+
+def _check_kept(folder: RunFolder, results_dir: Path) -> Iterator[Finding]:
+    """Yield whether the volumes that the results keep for pictures are those of the run, in whole HU."""
+    kept = RunFolder(results_dir / VOLUMES / folder.root.name)
+    for path in sorted(kept.root.glob("predictions/*/*.nii.gz")):
+        try:
+            made = read_volume(folder.predictions(path.parent.name) / path.name)
+            same = np.allclose(read_volume(path), made, rtol=0, atol=1)
+        except (BenchError, ValueError) as error:
+            yield Finding(str(path), False, str(error))
+            return
+        if not same:
+            yield Finding(str(path), False, "not the prediction of the run")
+            return
+    if kept.root.is_dir():
+        yield Finding(str(kept.root), True, "for pictures alone: nothing is scored from it")
 
 
 def _place(row: Score) -> str:

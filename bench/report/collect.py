@@ -14,8 +14,9 @@ from bench.errors import BenchError
 from bench.pictures.drawing import PALETTE, looks_of
 from bench.pipeline.reopen import PREDICTED, open_stored
 from bench.plugins.registry import find_installed_dataset
+from bench.report.kept import find_kept, read_cases
 from bench.results.leaderboard import build_leaderboard
-from bench.results.model import Column, Entry, Results, place_of
+from bench.results.model import Column, Entry, Results, place_of, say_source
 from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
@@ -65,8 +66,13 @@ class Group:
     @property
     def title(self) -> str:
         """Data set, source, preset, and the split unless it is the usual one."""
-        names = [self.facts[name] for name in ("dataset", "source", "preset", "split")]
+        names = [self.facts["dataset"], self.source, self.facts["preset"], self.facts["split"]]
         return " · ".join(names[:3] if names[3] == "test" else names)
+
+    @property
+    def source(self) -> str:
+        """Where the cases come from and, where that is another place, what was trained on."""
+        return say_source(self.facts, "")
 
     @property
     def heading(self) -> str:
@@ -99,15 +105,18 @@ class Group:
         return read_prediction(path, self.cases, case)[0]
 
 
-def collect_groups(results: Results, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
-    """Return the groups, by data set. Raises UsageError for a metric that nothing is sorted by."""
+def collect_groups(results: Results, results_dir: Path, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
+    """Return the groups, by data set; of a run without a folder what the results keep of it.
+
+    Raises UsageError for a metric that nothing is sorted by.
+    """
     by_data: dict[tuple[str, ...], list[Part]] = {}
     for table in build_leaderboard(results, by):
         for block in table.blocks:
             by_data.setdefault(tuple(place_of(block.facts).values()), []).append(Part(table, block))
-    folders = find_folders(runs_dir)
+    folders = find_kept(results_dir) | find_folders(runs_dir)
     looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
-    return [_collect_group(parts, folders, looks, progress) for parts in by_data.values()]
+    return [_collect_group(parts, results_dir, folders, looks, progress) for parts in by_data.values()]
 
 
 def find_folders(runs_dir: Path) -> dict[str, RunFolder]:
@@ -116,16 +125,27 @@ def find_folders(runs_dir: Path) -> dict[str, RunFolder]:
 
 
 def _collect_group(
-    parts: Sequence[Part], folders: Mapping[str, RunFolder], looks: Mapping[str, int], progress: Progress
+    parts: Sequence[Part],
+    results_dir: Path,
+    folders: Mapping[str, RunFolder],
+    looks: Mapping[str, int],
+    progress: Progress,
 ) -> Group:
     facts = place_of(parts[0].block.facts)
     subjects = tuple(_collect_subjects(parts, facts, folders, looks))
     cases, reason = None, "no run of this table lies in the folder of runs"
-    for folder in (folder for subject in subjects for folder in subject.folders):
+    shown = [folder for subject in subjects for folder in subject.folders]
+    for folder in (folder for folder in shown if folder.run_json.exists()):
         try:
             stored = open_stored(folder, progress)
             cases, reason = stored.cases[stored.facts.split], ""
             break
+        except BenchError as error:
+            reason = str(error)
+    if cases is None and shown:
+        try:
+            cases = read_cases(results_dir, facts["data_fingerprint"])
+            reason = reason if cases is None else ""
         except BenchError as error:
             reason = str(error)
     return Group(facts, tuple(parts), subjects, cases, reason)

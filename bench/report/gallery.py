@@ -48,7 +48,7 @@ def _draw_group(part: SubFigure, group: Group, subjects: Sequence[Subject], inde
     white = white_of(truth)
     axes = part.subplots(len(SHOWN), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     part.subplots_adjust(left=0.03, right=0.995, bottom=0.01, top=0.80)
-    part.suptitle(f"{group.heading} · {group.facts['source']} · {group.facts['preset']} · {case}", fontsize=9)
+    part.suptitle(f"{group.heading} · {group.source} · {group.facts['preset']} · {case}", fontsize=9)
     for axis in axes.flat:
         axis.set_axis_off()
     _draw_column(axes[:, 0], truth, white, "truth", bold=True)

@@ -12,7 +12,7 @@ from bench.metrics.stats import LEVEL
 from bench.report.html import read_template, render_page
 from bench.results.inference import TEST
 from bench.results.leaderboard import DEFAULT_BY, build_leaderboard
-from bench.results.model import Entry, Results
+from bench.results.model import Entry, Results, say_source
 from bench.results.renderers import REFERENCES
 from bench.results.table_model import Row, Table, TableBlock
 from bench.scoring.evidence import LEVELS, Evidence, level_of, read_evidence
@@ -44,7 +44,8 @@ class BlockView:
     @property
     def dataset(self) -> str:
         """The data set, source and preset, as the filter has them."""
-        return " · ".join(self.block.facts[name] for name in ("dataset", "source", "preset"))
+        facts = self.block.facts
+        return f"{facts['dataset']} · {say_source(facts, '')} · {facts['preset']}"
 
     @property
     def protocol(self) -> str:

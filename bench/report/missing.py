@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.dataset import TRANSFER
 from bench.errors import BenchError
 from bench.pipeline.plan import RunRequest, plan
 from bench.plugins.registry import find_installed_dataset, method_card
@@ -109,7 +110,7 @@ def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights:
             facts["dataset"],
             facts["preset"],
             seed,
-            source=facts["source"],
+            source=TRANSFER if facts["trained_on"] != facts["source"] else facts["source"],
             from_pretrained=weights,
         )
     )
@@ -125,7 +126,8 @@ def _write_commands(
         by_seeds.setdefault(subject.seeds[:count], {})[subject.entry.method] = None
     for seeds, methods in by_seeds.items():
         words = ["bench", "run", "--method", ",".join(methods), "--dataset", facts["dataset"]]
-        words += ["--preset", facts["preset"], "--source", facts["source"]]
+        where = ["--test-on", "real"] if facts["trained_on"] != facts["source"] else ["--source", facts["source"]]
+        words += ["--preset", facts["preset"], *where]
         words += [] if seeds == (0,) else ["--seeds", ",".join(map(str, seeds))]
         yield shlex.join([*words, *more, *places.options])
 

@@ -80,7 +80,7 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     written; what is missing of single runs or studies is said in the page.
     """
     results = read_results(request.results_dir)
-    groups = collect_groups(results, request.runs_dir, request.by, progress)
+    groups = collect_groups(results, request.results_dir, request.runs_dir, request.by, progress)
     places, views = Places(request.runs_dir, request.results_dir), []
     budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
     with progress.task("draw", len(groups)) as task:

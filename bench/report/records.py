@@ -25,6 +25,7 @@ RUN_COLUMNS = {  # column of a run → head and format
     "parameters": ("Parameters", ","),
     "steps": ("Steps", ","),
     "seconds_fit": ("Training, s", ".1f"),
+    "seconds_fit_cpu": ("Training, CPU s", ".1f"),
     "seconds_predict": ("Inference, s", ".1f"),
     "peak_memory_mib": ("Memory, MiB", ",.0f"),
 }
@@ -32,6 +33,7 @@ RUN_FACTS = {  # in the unfolded part
     "method": "Method",
     "origin": "Origin",
     "source": "Source",
+    "trained_on": "Trained on",
     "device": "Device",
     "torch": "PyTorch",
     "precision": "Precision",

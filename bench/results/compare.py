@@ -10,12 +10,12 @@ from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
 from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, compare_entries, sample_of
-from bench.results.model import BLOCK_KEYS, FAIR, SPACES, Column, Entry, Results, columns_shown, draws
+from bench.results.model import BLOCK_KEYS, FAIR, SPACES, Column, Entry, Results, columns_shown, draws, say_source
 from bench.results.renderers import Sheet, draw_csv
 from bench.scoring import DEFAULT, PUBLISHED
 from bench.scoring.protocols import say_version
 
-FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data"}
+FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data", "trained_on": "trained on"}
 CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better", "verdict")
 PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
 NOTE = (
@@ -251,7 +251,7 @@ def _tell_several(results: Results, *sides: tuple[str, Sequence[Entry]]) -> str:
 
 def _locate(entry: Entry) -> str:
     facts = entry.facts
-    data = f"{facts['dataset']} ({facts['source']} data {facts['data_fingerprint'][:8]})"
+    data = f"{facts['dataset']} ({say_source(facts)} {facts['data_fingerprint'][:8]})"
     return f"{data}, preset {facts['preset']}, {facts['split']}, views {facts['views']}"
 
 

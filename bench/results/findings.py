@@ -13,7 +13,17 @@ from bench.errors import UsageError
 from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
-from bench.results.model import SPACES, Column, Entry, Results, draws, is_of_patients, place_of, title_and_kind
+from bench.results.model import (
+    SPACES,
+    Column,
+    Entry,
+    Results,
+    draws,
+    is_of_patients,
+    place_of,
+    say_source,
+    title_and_kind,
+)
 from bench.results.questions import (
     AGAINST_FLOORS,
     BLURRED,
@@ -30,6 +40,7 @@ from bench.results.questions import (
 from bench.results.renderers import Sheet, draw_markdown, wrap_text
 from bench.scoring import PUBLISHED
 from bench.system.generated import Generated
+from bench.system.text import escape_markdown
 
 BLOCK = "findings"
 EMPTY = f"# Findings\n\n<!-- {BLOCK} -->\n<!-- /{BLOCK} -->\n\n## Studies\n\n<!-- studies -->\n<!-- /studies -->\n"
@@ -253,6 +264,7 @@ def _samples(own: Field) -> Iterator[str]:
 
 def _controls(own: Field) -> Iterator[str]:
     """State what fidelity metrics say of sets that are known."""
+    facts = own.block.facts
     for metric in metrics_shown("3d"):
         known = find_controls(own, metric)
         if not known:
@@ -261,8 +273,9 @@ def _controls(own: Field) -> Iterator[str]:
         above = [name for name, d in found.items() if d.established and d.difference > 0 and not d.scope]
         higher = ", ".join(_title(name) for name in above if name != BLURRED)
         label, (real, blurred) = METRICS[metric].label, known
+        whose = "real" if facts["trained_on"] == facts["source"] else facts["trained_on"]
         yield (
-            f"**{label}:** real training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
+            f"**{label}:** {whose} training cases score {real:.2f}; the test cases themselves, blurred, {blurred:.2f}; "
             + (f"higher than real cases: {higher}." if higher else "no method is established to score higher.")
             + (f" A high {label.lower()} is no sign of realism." if BLURRED in above else "")
         )
@@ -301,7 +314,7 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
                 continue
             digits = METRICS[metric].decimals
             orders = (rank(alike, scores, metric) for scores in (there, here))
-            told = (f"{_title(m)} {there[m]:.{digits}f} ({here[m]:.{digits}f})" for m in common if m in apart)
+            told = (f"{_join([m])} {there[m]:.{digits}f} ({here[m]:.{digits}f})" for m in common if m in apart)
             lines.append((METRICS[metric].label, other.protocol, *map(_join, orders), ", ".join(told)))
     title = "**The same predictions under the published definitions:**"
     ours = f"Order under {own.block.facts['protocol']}"
@@ -328,7 +341,8 @@ def _mean(entry: Entry, column: Column) -> str:
 
 
 def _name(own: Field) -> str:
-    return "{dataset}, {source} data, preset {preset}".format(**own.block.facts)
+    facts = own.block.facts
+    return f"{facts['dataset']}, {say_source(facts)}, preset {facts['preset']}"
 
 
 def _label(column: Column) -> str:
@@ -336,7 +350,7 @@ def _label(column: Column) -> str:
 
 
 def _join(methods: Sequence[str]) -> str:
-    return " > ".join(map(_title, methods))
+    return " > ".join(title_and_kind(method)[0] for method in methods)
 
 
 def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -344,7 +358,8 @@ def _draw(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _title(method: str) -> str:
-    return title_and_kind(method)[0]
+    """Return how people call a method, as a sentence in Markdown holds it; cells are escaped as they are drawn."""
+    return escape_markdown(title_and_kind(method)[0])
 
 
 BULLETS = (_floors, _ceilings, _seeds, _samples, _controls, _likelihood)  # in the order they are read

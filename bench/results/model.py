@@ -26,7 +26,10 @@ Column = tuple[Space, str]
 """Space and metric; the axis is the one that is shown of the space."""
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
 """What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
-BLOCK_KEYS = ("protocol", "protocol_hash", "dataset", "source", "split", "preset", "views", "data_fingerprint")
+BLOCK_KEYS = (
+    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views"),
+    "data_fingerprint",
+)
 ORIGINS = {  # said behind a title
     "external": " (outside predictions)",
     "pretrained": " (pretrained weights)",
@@ -100,6 +103,12 @@ class Entry:
     def finished(self) -> str:
         """When the last of its runs ended; empty where that is not known."""
         return str(self.runs["finished"].max())
+
+    @property
+    def cpu_minutes(self) -> float | None:
+        """Processor minutes of one training, the mean over the runs; None where a run does not say."""
+        seconds = self.runs["seconds_fit_cpu"]
+        return None if seconds.isna().any() else float(seconds.mean()) / 60
 
     @property
     def deterministic(self) -> bool:
@@ -311,6 +320,12 @@ def draws(method: str) -> bool:
 def place_of(facts: Mapping[str, str]) -> dict[str, str]:
     """Return the facts of a block but for its protocol: on which data it was measured."""
     return {name: fact for name, fact in facts.items() if not name.startswith("protocol")}
+
+
+def say_source(facts: Mapping[str, str], noun: str = " data") -> str:
+    """Return where test cases come from and, where that is another place, what was trained on."""
+    source, trained_on = facts["source"], facts["trained_on"]
+    return f"{source}{noun}" + (f", trained on {trained_on}{noun}" if trained_on != source else "")
 
 
 def belongs(dataset: str, base: str) -> bool:

@@ -1,4 +1,4 @@
-"""Draws tables as Markdown, LaTeX (booktabs) and CSV, and lays out the cells of a terminal's (bench.results.terminal).
+"""Draws tables as Markdown and CSV, and writes the cells of all forms; see also bench.results.latex and .terminal.
 
 A `Table` has cells with ranks, spreads and footnotes; a `Sheet` is plain text in columns.
 """
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
-from jinja2 import Environment
 from tabulate import tabulate
 
 from bench.results.model import BLOCK_KEYS
@@ -69,7 +68,7 @@ class Form:
             place = f"{row.place}. " if row.place else "– " if table.numbered and not references else ""
             name = self.plain(place + row.title)
             name = self.reference(name) if references else name
-            lines.append([name, str(row.seeds or ""), *map(self.cell, row.cells)])
+            lines.append([name, *table.leads_of(row), *map(self.cell, row.cells)])
         return lines
 
     def notes(self, table: Table) -> list[str]:
@@ -80,12 +79,10 @@ class Form:
 
 
 def render(tables: Sequence[Table], form: str) -> str:
-    """Return the tables as `md`, `latex` or `csv` text, ending with a newline."""
+    """Return the tables as `md` or `csv` text, ending with a newline."""
     if form == "csv":
-        columns = ["table", *CSV_FACTS, "method", "title", "kind", "origin", "seeds", *CSV_CELL, "notes"]
+        columns = ["table", *CSV_FACTS, "method", "title", "kind", "origin", "seeds", "cpu_minutes", *CSV_CELL, "notes"]
         return draw_csv(columns, _csv_lines(tables))
-    if form == "latex":
-        return "\n".join(_draw_latex(table) for table in tables)
     return "\n".join(
         _draw_markdown(table) + (f"\n{table.caption}\n" if last else "") for table, last in with_last_captions(tables)
     )
@@ -115,8 +112,8 @@ def with_last_captions(tables: Sequence[Table]) -> Iterator[tuple[Table, bool]]:
 
 
 def heads_of(table: Table) -> list[str]:
-    """Return the heads of a table's columns, those of names and seeds first."""
-    return [table.name_column, "Seeds", *table.columns]
+    """Return the heads of a table's columns, that of names first."""
+    return [table.name_column, *table.leads, *table.columns]
 
 
 def _csv_lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
@@ -124,7 +121,7 @@ def _csv_lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
     for table in tables:
         for block in table.blocks:
             for row in block.rows:
-                shared = {"table": table.id, **block.facts, "seeds": row.seeds}
+                shared = {"table": table.id, **block.facts, "seeds": row.seeds, "cpu_minutes": row.cost}
                 shared |= {name: getattr(row, name) for name in ("method", "title", "kind", "origin")}
                 for cell in row.cells:
                     notes = "; ".join(table.footnotes[mark - 1] for mark in cell.marks)
@@ -152,7 +149,7 @@ def _draw_markdown(table: Table) -> str:
     for block in table.blocks:
         lines = MARKDOWN.lines(table, block)
         if block.references:
-            lines.append([f"*{REFERENCES}:*", *[""] * (len(table.columns) + 1)])
+            lines.append([f"*{REFERENCES}:*", *[""] * (len(heads_of(table)) - 1)])
             lines += MARKDOWN.lines(table, block, references=True)
         header = MARKDOWN.plain(block.header)
         drawn = _draw_pipes(Sheet(list(map(MARKDOWN.plain, heads_of(table))), lines))
@@ -161,82 +158,3 @@ def _draw_markdown(table: Table) -> str:
         parts += [MARKDOWN.plain(block.tested)] if block.tested else []
     notes = [f"{note}  " for note in MARKDOWN.notes(table)]
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])]) + "\n"
-
-
-# --- LaTeX
-
-LATEX = Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
-    r"""% needs \usepackage{booktabs}
-\begin{table}
-\centering
-\caption{ {{- table.title }}. {{ table.caption -}} }
-{% for block in blocks %}
-{\footnotesize {{ block.header }}\par}
-\begin{tabular}{ {{- alignment -}} }
-\toprule
-{{ heads | join(" & ") }} \\
-\midrule
-{% for line in block.methods %}
-{{ line | join(" & ") }} \\
-{% endfor %}
-{% if block.references %}
-\midrule
-{% for line in block.references %}
-{{ line | join(" & ") }} \\
-{% endfor %}
-{% endif %}
-\bottomrule
-\end{tabular}
-{% if block.tested %}
-{\footnotesize {{ block.tested }}\par}
-{% endif %}
-{% endfor %}
-{% for note in notes %}
-{\footnotesize {{ note }}\par}
-{% endfor %}
-\end{table}
-"""
-)
-LATEX_CHARACTERS = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "Δ": r"$\Delta$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "≤": r"$\leq$",
-        "−": r"$-$",
-        "—": "---",
-        "·": r"$\cdot$",
-        "³": r"$^3$",
-    }
-)
-IN_LATEX = Form(
-    plain=lambda text: text.translate(LATEX_CHARACTERS),
-    best=lambda text: rf"\textbf{{{text}}}",
-    second=lambda text: rf"\underline{{{text}}}",
-    reference=lambda text: rf"\textit{{{text}}}",
-    marks=lambda text: f"$^{{{text}}}$",
-)
-
-
-def _draw_latex(table: Table) -> str:
-    plain = IN_LATEX.plain
-    return LATEX.render(
-        table={"title": plain(table.title), "caption": plain(table.caption)},
-        blocks=[
-            {
-                "header": plain(block.header),
-                "tested": plain(block.tested),
-                "methods": IN_LATEX.lines(table, block),
-                "references": IN_LATEX.lines(table, block, references=True),
-            }
-            for block in table.blocks
-        ],
-        alignment="l" + "r" * (len(table.columns) + 1),
-        heads=[plain(head) for head in heads_of(table)],
-        notes=IN_LATEX.notes(table),
-    )

@@ -15,7 +15,15 @@ from bench.scoring.store import SCORES, read_runs
 
 FIRST: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
 IMAGES = ("mip", "drr")  # spaces whose metrics are called like those of volumes
-ALIKE = ("dataset", "source", "split", "preset", "views", "data_fingerprint")  # what runs must share to be compared
+ALIKE = (
+    "dataset",
+    "source",
+    "trained_on",
+    "split",
+    "preset",
+    "views",
+    "data_fingerprint",
+)  # what runs must share to be compared
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class Summary:
             return "bench leaderboard"
         floors = sorted(name for name, plugin in discover_methods()[0].items() if plugin.card.kind == "floor")
         known = [name for name in ("mean", "nearest") if name in floors] or floors
-        return f"bench run --method {','.join(known)} --dataset {line.dataset} --preset {line.preset}"
+        test_on = " --test-on real" if line.trained_on != line.source else ""
+        return f"bench run --method {','.join(known)} --dataset {line.dataset} --preset {line.preset}{test_on}"
 
 
 def summarise_run(results_dir: Path, run_id: str, protocol: str) -> Summary | None:

@@ -89,6 +89,11 @@ class Row:
         """Where the runs come from; empty without any."""
         return self.entry.origin if self.entry else ""
 
+    @property
+    def cost(self) -> float | None:
+        """Processor minutes of a training, the mean over its runs; None where it is not known of all."""
+        return self.entry.cpu_minutes if self.entry else None
+
 
 @dataclass(frozen=True)
 class TableBlock:
@@ -126,6 +131,16 @@ class Table:
     numbered: bool = False  # methods have their place before their name, or a dash
 
     @property
+    def leads(self) -> tuple[str, ...]:
+        """Heads between the names and the metrics: seeds and, where it is known of some row, what a training cost."""
+        known = any(row.cost is not None for block in self.blocks for row in block.rows)
+        return ("Seeds", "Training, CPU min") if known else ("Seeds",)
+
+    def leads_of(self, row: Row) -> list[str]:
+        """Return the cells of a row under `leads`."""
+        return [str(row.seeds or ""), "" if row.cost is None else f"{row.cost:.1f}"][: len(self.leads)]
+
+    @property
     def has_rows(self) -> bool:
         """Whether anything stands in it."""
         return any(block.rows for block in self.blocks)
@@ -152,6 +167,27 @@ def label_of(metric: str) -> str:
     """Return the head of a column: which way is better, name, unit."""
     arrow = {"up": "↑ ", "down": "↓ "}.get(METRICS[metric].direction, "")
     return arrow + METRICS[metric].name
+
+
+def leave_out(tables: Sequence[Table], *, spread: bool, distance: bool) -> list[Table]:
+    """Return the tables without the spread over seeds, without distances from the baseline, or without both."""
+
+    def cut(row: Row) -> Row:
+        cells = row.cells
+        cells = tuple(replace(cell, sd=None) for cell in cells) if spread else cells
+        cells = tuple(replace(cell, distance=None) for cell in cells) if distance else cells
+        return replace(row, cells=cells)
+
+    return [
+        replace(
+            table,
+            blocks=tuple(
+                replace(block, methods=tuple(map(cut, block.methods)), references=tuple(map(cut, block.references)))
+                for block in table.blocks
+            ),
+        )
+        for table in tables
+    ]
 
 
 def rank_rows(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -1,6 +1,7 @@
 """The paper's tables with our numbers beside the printed ones.
 
-Rows share a block only if they share protocol, data set, source, split, preset, views and data fingerprint. Printed
+Rows share a block only if they share protocol, data set, source of the test cases and of the training cases, split,
+preset, views and data fingerprint. Printed
 numbers stand beside ours and are never ranked.
 """
 
@@ -33,12 +34,14 @@ from bench.results.model import (
     belongs,
     can_measure,
     draws,
+    say_source,
     title_and_kind,
     truth_of,
 )
 from bench.results.published import PRINTED_TITLES, Published, find_doubts, list_methods, read_table
 from bench.results.table_model import CAPTION, Cell, Footnotes, Row, Table, TableBlock, label_of, rank_rows
 from bench.scoring import DEFAULT
+from bench.scoring.protocol import PHANTOM_TRAINING
 from bench.scoring.protocols import PROTOCOLS, say_version
 
 ONE_SAMPLE: Column = ("3d", "psnr")
@@ -69,7 +72,7 @@ LIKELIHOOD_CAPTION = (
     "predictions, its width by predicted HU fitted on those of validation cases: another quantity, compared with "
     "nothing but itself. N/A: there is none; —: not run."
 )
-TIME_KEYS = ("dataset", "source", "preset", "views", "device", "data_fingerprint")  # what must be equal
+TIME_KEYS = ("dataset", "source", "trained_on", "preset", "views", "device", "data_fingerprint")  # what must be equal
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | No
     if entry is None:
         return Row(*title_and_kind(method), tuple(cells), method)
     remarks = [f"{entry.name}: {remark}" for remark in entry.runs["remark"].unique() if remark]
+    remarks += [remark for remark in entry.runs["data_remark"].unique() if remark]
     if entry.origin == "pretrained":
         cells = [replace(cell, comparable=False) for cell in cells]
         whose = ", ".join(sorted(set(entry.runs["pretrained_of"]) - {""})) or "another run"
@@ -295,7 +299,8 @@ def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:
         known = [control for control in found.values() if control]
         if known:
             cells = (Cell(metric, "value", c.value) if c else Cell(metric, "blank") for metric, c in found.items())
-            yield Row(title or known[0].note, "ceiling", tuple(cells))
+            of_phantoms = known[0].note.startswith(PHANTOM_TRAINING)
+            yield Row(PHANTOM_TRAINING if of_phantoms else title or known[0].note, "ceiling", tuple(cells))
 
 
 def _describe(block: Block, cases: int) -> str:
@@ -303,7 +308,7 @@ def _describe(block: Block, cases: int) -> str:
     facts, size, window = block.facts, block.size, block.window
     parts = [
         f"{facts['protocol']} ({facts['protocol_hash'][:8]})",
-        f"{facts['dataset']}, {facts['source']} data",
+        f"{facts['dataset']}, {say_source(facts)}",
         f"preset {facts['preset']}" + (f", grid {size}³" if size else ""),
         f"{facts['split']} n={cases}",
         f"views {facts['views']}",
@@ -332,7 +337,7 @@ def _build_times(
     order = list_methods(printed)
     parts = [*order, *sorted(set(times["part"]) - set(order))]
     device = facts["device"] or "device not recorded"
-    data = f"{facts['dataset']}, {facts['source']} data, preset {facts['preset']}, views {facts['views']}"
+    data = f"{facts['dataset']}, {say_source(facts)}, preset {facts['preset']}, views {facts['views']}"
     return TableBlock(facts, f"{device} · {data}", tuple(_build_part(part, times, printed) for part in parts))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.dataset import Split, format_views
 from bench.plugins.config import RunConfig
@@ -15,7 +15,7 @@ Origin = Literal["builtin", "plugin", "pretrained", "external"]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seed = Count  # as PyTorch takes it
 Seconds = Annotated[float, Field(ge=0)]
-PHASES = ("fit", "predict", "score")
+PHASES = ("fit", "fit_cpu", "predict", "score")
 ROUNDED = {"tf32": "computed in TF32", "bf16": "computed in bfloat16"}  # what tables say of precisions but float32
 
 
@@ -28,6 +28,7 @@ class StageRecord(BaseModel):
     after: Line  # of the weights of the stages before it
     steps: Count
     seconds: float | None = None  # None of pretrained weights
+    cpu_seconds: float | None = None  # of the first process, all its threads together
     parts: int = 1  # in which each batch was taken at the end
 
 
@@ -36,8 +37,10 @@ class DataRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    source: Literal["real", "phantom"]
+    source: Literal["real", "phantom"]  # of the test cases
     fingerprint: Line
+    trained_on: Literal["real", "phantom"] | None = None  # source of the training cases, of a run that takes two
+    remark: Line | None = None  # how the two differ
     counts: dict[str, int] = {}
     grey_scale: float | None = None
     voxel_mm: float | None = None
@@ -106,6 +109,8 @@ class RunRecord(BaseModel):
             origin=self.origin,
             dataset=self.config.dataset,
             source=self.data.source,
+            trained_on=self.data.trained_on or "",
+            data_remark=self.data.remark or "",
             split=self.split,
             preset=self.config.preset,
             seed=self.seed,
@@ -142,7 +147,7 @@ class RunLine(BaseModel):
     method: Line
     origin: Origin = "builtin"
     dataset: Line
-    source: Literal["real", "phantom", ""] = ""
+    source: Literal["real", "phantom", ""] = ""  # of the test cases
     split: Line = "test"
     preset: Line
     seed: Seed | None = None
@@ -170,6 +175,14 @@ class RunLine(BaseModel):
     remark: Line = ""
     error: Line = ""
     precision: Line = ""  # fp32, tf32 or bf16, of training and prediction
+    seconds_fit_cpu: float | None = None  # of the processors, which other work on the machine hardly changes
+    trained_on: Literal["real", "phantom", ""] = ""  # source of the training cases; left empty, that of the test cases
+    data_remark: Line = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        return {**values, "trained_on": values.get("trained_on") or values.get("source", "")}
 
 
 def run_name(

@@ -68,9 +68,7 @@ def cube_centre(scan: Scan, cube_mm: float) -> tuple[float, float, float]:
 
     below_top = (top - superior + np.array([-cube_mm, cube_mm]) / 2) / scan.spacing_mm[0]
     first, last = np.clip(np.rint(below_top), 0, scan.hounsfield.shape[0]).astype(int)
-    strides = np.maximum(1, np.rint(COARSE_MM / np.array(scan.spacing_mm))).astype(int)
-    coarse = scan.hounsfield[first : last : strides[0], :: strides[1], :: strides[2]]
-    thick = opening(coarse > BODY_HU, np.array(scan.spacing_mm) * strides, THICK_MM)
+    thick, strides = find_thick(scan.hounsfield[first:last], np.array(scan.spacing_mm))
     if not thick.any():
         return scan.centre_ras_mm[0], scan.centre_ras_mm[1], superior
     _, row, column = np.array(ndimage.center_of_mass(thick)) * strides
@@ -78,6 +76,13 @@ def cube_centre(scan: Scan, cube_mm: float) -> tuple[float, float, float]:
     anterior = scan.centre_ras_mm[1] - (row - (height - 1) / 2) * scan.spacing_mm[1]
     right = scan.centre_ras_mm[0] - (column - (width - 1) / 2) * scan.spacing_mm[2]
     return _snap(right), _snap(anterior), superior
+
+
+def find_thick(hounsfield: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a mask of matter (D, H, W) too thick for a table, on a coarser grid, and the strides to that grid."""
+    strides = np.maximum(1, np.rint(COARSE_MM / spacing_mm)).astype(int)
+    coarse = hounsfield[tuple(slice(None, None, stride) for stride in strides)]
+    return opening(coarse > BODY_HU, spacing_mm * strides, THICK_MM), strides
 
 
 def _snap(position: float) -> float:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from multiprocessing.connection import Connection, wait
+from os import _exit
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from bench.data.store import add_case, load_views, load_volume, read_store, stor
 from bench.dataset import DatasetSpec, PreparedCase
 from bench.errors import BenchError, UsageError
 from bench.system.files import free_bytes, sha256_of
-from bench.system.signals import interrupts_held_back
+from bench.system.signals import end_workers, interrupts_held_back
 
 from .cube import Recipe, prepare_volume, stored_range
 from .reading.find import FORMATS, find_scans
@@ -191,9 +191,7 @@ def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
         yield from map(_work, jobs)
         return
     # spawned, not forked: the caller may run threads
-    context = multiprocessing.get_context("spawn")
-    awaited, stop = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_when_told, initargs=(awaited,))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         with interrupts_held_back():
             outcomes = pool.map(_work, jobs)
@@ -201,19 +199,18 @@ def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
     except BrokenProcessPool as error:
         raise BenchError("a worker process died, likely out of memory; run again with fewer --workers") from error
     except BaseException:
-        stop.close()  # ends the workers whatever they are at: it is done the next time
+        end_workers()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        stop.close()
 
 
-def _end_when_told(stop: Connection) -> None:
-    """Let a worker end at once when its parent says so or was killed; it would finish its scan, or wait for ever."""
+def _end_with_parent() -> None:
+    """Let a worker end when its parent was killed; it would finish its scan, or wait for ever."""
 
     def watch() -> None:
-        wait([stop, multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
-        os._exit(1)
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

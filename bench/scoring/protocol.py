@@ -26,6 +26,7 @@ from bench.metrics.settings import (
 )
 from bench.system.files import digest_of
 
+PHANTOM_TRAINING = "phantom training cases"  # note of rows whose baseline is not of the source of the test cases
 TRUTH_CT, TRUTH_ENCODED = "truth: the CT", "truth: the method's own encoding of the CT"  # notes of rows
 
 VERSIONS = {  # raise a number as soon as its function gives other values for the same input and settings

@@ -31,7 +31,7 @@ from bench.scoring.fidelity import (
     say_too_few,
     say_what_is_flat,
 )
-from bench.scoring.protocol import USED, VERSIONS, Fidelity, SetScore
+from bench.scoring.protocol import PHANTOM_TRAINING, USED, VERSIONS, Fidelity, SetScore
 from bench.system.files import digest_of, read_json, write_json
 
 PLACES: tuple[tuple[Space, str, str], ...] = (  # (space, axis, key of the features or of their mean)
@@ -105,13 +105,14 @@ def _score_controls(plan: SetPlan, real: Features, n: int, advance: Callable[[],
     if plan.draws is None:
         reason = f"{len(plan.train)} training cases; the baseline needs {n}"
         return [*scores, *_refuse(BASELINE_SUFFIX, n, reason)]
+    whose = PHANTOM_TRAINING if plan.train.card.source != plan.test.card.source else ""
     training = encode_real(plan.train, plan.training, plan.settings, plan.device, advance)
     baseline: dict[str, _Entry] = {}
     for index, draw in enumerate(plan.draws):
         rows = np.searchsorted(plan.training, draw)
         drawn = {key: features[:, rows] for key, features in training.items()}
         baseline |= {f"{rep}.{index}": entry for rep, entry in _compare_encoders(real, drawn, plan.settings).items()}
-    return [*scores, *_summarise(BASELINE_SUFFIX, baseline, n)]
+    return [*scores, *_summarise(BASELINE_SUFFIX, baseline, n, whose)]
 
 
 def _controls_path(plan: SetPlan) -> Path:

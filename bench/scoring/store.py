@@ -36,6 +36,7 @@ from bench.system.csv_files import columns_of, read_cells, read_rows, text_of_ro
 from bench.system.files import locked, write_text
 
 SCORES, RUNS = "scores", "runs"
+VOLUMES = "volumes"  # of pictures (bench.report.kept): no score is made from what lies there
 SINGLE_SCORES, SINGLE_RUNS = "scores.csv", "runs.csv"
 LOCK = ".lock"
 HEADER = (",".join(COLUMNS) + "\n").encode()

@@ -145,6 +145,15 @@ STUDIES = {
             takes_values=True,
             floors=False,
         ),
+        Study(
+            "budget",
+            "Is a method weak, or only short of training?",
+            training.vary_budget,
+            tuple(Panel(training.COST, metric) for metric in ("psnr", "dice_lung", "psnr_body")),
+            trains=True,
+            takes_values=True,
+            floors=False,
+        ),
     )
 }
 

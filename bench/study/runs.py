@@ -22,9 +22,12 @@ from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder, require_run
+from bench.scoring import DEFAULT
+from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.scoring.cases import score_pair
 from bench.scoring.protocol import WholeArrays
+from bench.scoring.protocols import PROTOCOLS
 from bench.study.points import Values
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
@@ -143,23 +146,34 @@ def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
     return {score.metric: float("nan") if score.value is None else score.value for score in pair}
 
 
-def measure(run: TrainedRun, cases: Cases, progress: Progress, what: str, *, likelihood: bool = False) -> Values:
+def measure(
+    run: TrainedRun, cases: Cases, progress: Progress, what: str, *, likelihood: bool = False, organs: bool = False
+) -> Values:
     """Return metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
 
-    The seeds are those of `bench run`, so that unchanged views give the run's own predictions.
+    With `organs` also what the default protocol measures of structures. The seeds are those of `bench run`, so that
+    unchanged views give the run's own predictions.
     """
     values: Values = {}
     with progress.task(what, len(cases)) as task:
         for names, made, seconds in reconstruct_cases(run, cases):
             indices = [cases.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
-                for metric, value in {**score_volumes(truth, volume), "seconds": seconds}.items():
+                scores = {**score_volumes(truth, volume), "seconds": seconds}
+                scores |= _score_organs(truth, volume, cases) if organs else {}
+                for metric, value in scores.items():
                     values.setdefault(metric, {})[name] = value
             if likelihood:
                 bits = {entry.case: nll_bits_per_voxel(entry) for entry in bound_cases(run, cases, indices)}
                 values.setdefault(NLL, {}).update(bits)
             task.advance(indices[-1] + 1)
     return values
+
+
+def _score_organs(truth: np.ndarray, made: np.ndarray, cases: Cases) -> dict[str, float]:
+    settings = PROTOCOLS[DEFAULT].anatomy
+    scores = score_anatomy(truth, made, cases.card, settings) if settings else []
+    return {score.metric: score.value for score in scores if score.value is not None and score.space == "anatomy"}
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from bench.study.catalogue import STUDIES
 from bench.study.inputs import OTHERS
 from bench.study.points import MEAN, REFERENCES, TRUTH, Recorded, Summary, read_study, say_trainings
 from bench.system.generated import Generated, has_block
+from bench.system.text import escape_markdown
 
 BLOCK = "studies"  # between <!-- studies --> and <!-- /studies --> in FINDINGS.md
 NOTHING = "No study has been made yet: `bench study misalign --method codediff` is one."
@@ -109,8 +110,16 @@ def _tell_trainings(recorded: Recorded) -> Iterator[str]:
         for summary in own:
             settings.setdefault(summary.setting, []).append(summary.mean)
         parts = [f"{np.mean(v):.2f}{_spread(v)} with {setting}" for setting, v in settings.items()]
-        yield f"{title_and_kind(method)[0]}: {', '.join(parts)} ({chosen[0].parameter})."
+        yield f"{_title(method)}: {', '.join(parts)} ({chosen[0].parameter})."
     yield f"{say_trainings(recorded.trainings)}."
+
+
+def _tell_budget(recorded: Recorded) -> Iterator[str]:
+    """Of each training: its PSNR by cost, and what the longest changes against the preset's own."""
+    for name, own in _by_training(recorded):
+        by_cost = sorted(own, key=lambda s: float(s.setting))
+        parts = ", ".join(f"{s.mean:.2f} after {s.setting}" for s in by_cost)
+        yield f"{name}: {parts} CPU seconds; the longest changes it by {_change(by_cost[-1])}."
 
 
 def _tell_lesion(recorded: Recorded) -> Iterator[str]:
@@ -134,7 +143,11 @@ def _by_training(recorded: Recorded, metric: str = "psnr") -> list[tuple[str, li
     found: dict[tuple[str, str], list[Summary]] = {}
     for summary in chosen:
         found.setdefault((summary.method, summary.seed), []).append(summary)
-    return [(f"{title_and_kind(method)[0]} (seed {seed})", own) for (method, seed), own in found.items()]
+    return [(f"{_title(method)} (seed {seed})", own) for (method, seed), own in found.items()]
+
+
+def _title(method: str) -> str:
+    return escape_markdown(title_and_kind(method)[0])
 
 
 def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
@@ -168,6 +181,7 @@ SENTENCES: dict[str, Sentences] = {
     "samples": _tell_extreme,
     "views": _tell_trainings,
     "train-size": _tell_trainings,
+    "budget": _tell_budget,
     "lesion": _tell_lesion,
 }
 NEEDS_FLOORS = [name for name, tell in SENTENCES.items() if tell in (_tell_alignment, _tell_extreme)]

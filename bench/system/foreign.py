@@ -1,7 +1,7 @@
 """Calls of code that is not ours: what it raises ends its own work alone, what it sets in the process is undone.
 
-Beyond that a plug-in has all rights of the process. `os._exit` ends the command without a word and with its own code;
-a thread that it leaves running is waited for at the end; of a fork the child ends when the call returns.
+Beyond that a plug-in has all rights of the process: what ends it from compiled code ends the command. A thread that it
+leaves running is waited for at the end; of a fork the child ends when the call returns.
 """
 
 import os
@@ -59,15 +59,27 @@ class Foreign:
 
 @contextmanager
 def keep_settings(*, names: bool = True) -> Iterator[None]:
-    """Restore in the end what all share: folder, environment, streams, NumPy, PyTorch, and the harness's own names."""
+    """Restore in the end what all share: folder, environment, streams, NumPy, PyTorch, and the harness's own names.
+
+    Within it `os._exit` raises SystemExit, but for processes begun within it.
+    """
     folder, environment = os.getcwd(), dict(os.environ)
     streams, depth = (sys.stdin, sys.stdout, sys.stderr), sys.getrecursionlimit()
+    process, leave = os.getpid(), os._exit
+
+    def leave_as_child(code: int) -> None:
+        if os.getpid() == process:
+            raise SystemExit(f"os._exit({code})")
+        leave(code)
+
     before = _torch_settings()  # of an import that brings PyTorch itself nothing is known
     ours = _our_modules() if names else []
     with np.errstate():
         try:
+            os._exit = leave_as_child  # type: ignore[assignment]
             yield
         finally:
+            os._exit = leave
             sys.stdin, sys.stdout, sys.stderr = streams
             for module, meant in ours:
                 for name, value in meant.items():

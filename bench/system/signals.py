@@ -3,13 +3,15 @@
 So does Ctrl-C. Both raise in a function of this module, which tells them from what a plug-in raises.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from os import _exit  # as it is, whatever a plug-in is given in its place
 from types import FrameType
 from typing import Any
 
@@ -51,18 +53,40 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """End without tidying up: every file is whole at any moment, and worker processes end with their parent."""
-    os._exit(INTERRUPTED)
+    """End without tidying up: every file is whole at any moment."""
+    try:
+        end_workers()
+    finally:
+        _exit(INTERRUPTED)
+
+
+def end_workers() -> None:
+    """Kill the processes started by this one's `multiprocessing`, whatever they are at: starting, at work or idle.
+
+    To tell them would not do: a worker hears only once it has started, which takes long where many compute.
+    """
+    for worker in multiprocessing.active_children():
+        if worker.pid:  # those of joblib lack kill()
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Within it Ctrl-C waits, and processes that are started never receive it: who started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []  # another thread, as of a library, may receive it though this one blocks it
+    handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _repeat(otherwise: Callable[[Any], Any], unraisable: Any) -> None:

@@ -16,7 +16,7 @@ CONTROLS = re.compile(
 )
 
 # of brackets, colons, dots, ampersands and low lines those that make a link, an address, a character or emphasis
-MARKUP = re.compile(r"[\\`*|~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
+MARKUP = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
 
 
 def drop_controls(text: str) -> str:
@@ -49,7 +49,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text as Markdown shows it unchanged: no HTML, link, picture, emphasis, code or cell of a table in it."""
+    """Return a text as Markdown shows it unchanged: no HTML, link, picture, formula, emphasis, code or cell in it."""
     return MARKUP.sub(r"\\\g<0>", drop_controls(text))
 
 

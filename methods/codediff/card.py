@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from bench.card import Loop, MethodCard, MethodPlugin, Settings
+from bench.card import Loop, MethodCard, MethodPlugin, Settings, StepCount
 
 Weighting = Literal["released", "paper"]
 Margin = Literal["mish", "relu"]
@@ -95,8 +95,8 @@ class AutoencoderStageConfig(Settings):
 
     autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    discriminator_start: NonNegativeInt = 1  # steps before the discriminator takes part
-    codebook_start: NonNegativeInt = 0  # steps without quantiser before codes start at clusters; 0: noise, as released
+    discriminator_start: StepCount = 1  # steps before the discriminator takes part
+    codebook_start: StepCount = 0  # steps without quantiser before codes start at clusters; 0: noise, as released
     margin: Margin = "mish"
     augmentation: Literal["none", "diffaugment", "ada"] = "ada"  # of what the discriminator sees
     perceptual: Literal["none", "lpips"] = "none"  # published for views: lpips, whose weights must be installed
@@ -151,7 +151,7 @@ class PriorConfig(Settings):
     shuffle_views: bool = True  # each step gives the views in random order, as released; evaluation never does
     learning_rate: PositiveFloat = 2e-4
     weight_decay: NonNegativeFloat = 0.1
-    warm_up: NonNegativeInt = 5000  # steps of linear increase of the learning rate
+    warm_up: StepCount = 5000  # steps of linear increase of the learning rate
     loop: Loop = Loop(steps=100_000, batch_size=20, average_decay=0.995, average_every=10)
 
 
@@ -196,6 +196,7 @@ CARD = MethodCard(
         "augmentation never writes into the caller's batch, and its probability follows real logits",
         "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",
         "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
+        "tiny and small train the autoencoders without discriminators, for which their steps are too few",
         "presets below paper divide values of bags by 0.05 inside the volume autoencoder (value_scale; 1 in paper)",
         "presets below paper start the prior's positions at small random values, not at zeros (position_spread)",
         "tiny and small always give the views in one order, sample at temperature 1 and in fewer steps than codes",

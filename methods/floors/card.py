@@ -12,6 +12,12 @@ class NoSettings(Settings):
     """There is nothing to set."""
 
 
+class MeanConfig(Settings):
+    """Of which cases the mean is; left out of the hashes of configurations that do not say it."""
+
+    leave_one_out: bool = Field(default=False, exclude_if=lambda leave: not leave)  # of the tested cases but the one
+
+
 class NearestConfig(Settings):
     """How views are compared."""
 
@@ -35,6 +41,7 @@ class VoxelHistogramConfig(Settings):
 
 
 PRESETS = Path(__file__).with_name("presets.toml")
+MEAN_PRESETS = Path(__file__).with_name("mean.toml")
 
 
 def _make_card(name: str, title: str, paper: str, *more: Capability, kind: Literal["floor", "reference"]) -> MethodCard:
@@ -83,13 +90,13 @@ XZ = _make_card(
     kind="reference",
 )
 METHODS = tuple(
-    MethodPlugin(card, config, f"{__package__}.{implementation}", PRESETS)
-    for card, config, implementation in (
-        (BACKPROJECTION, NoSettings, "backprojection:BackProjection"),
-        (MEAN, NoSettings, "mean:MeanVolume"),
-        (NEAREST, NearestConfig, "nearest:NearestCase"),
-        (VOXEL_HISTOGRAM, VoxelHistogramConfig, "voxelwise:VoxelHistogram"),
-        (VOXEL_LAPLACE, VoxelLaplaceConfig, "voxelwise:VoxelLaplace"),
-        (XZ, NoSettings, "coder:Xz"),
+    MethodPlugin(card, config, f"{__package__}.{implementation}", presets)
+    for card, config, implementation, presets in (
+        (BACKPROJECTION, NoSettings, "backprojection:BackProjection", PRESETS),
+        (MEAN, MeanConfig, "mean:MeanVolume", MEAN_PRESETS),
+        (NEAREST, NearestConfig, "nearest:NearestCase", PRESETS),
+        (VOXEL_HISTOGRAM, VoxelHistogramConfig, "voxelwise:VoxelHistogram", PRESETS),
+        (VOXEL_LAPLACE, VoxelLaplaceConfig, "voxelwise:VoxelLaplace", PRESETS),
+        (XZ, NoSettings, "coder:Xz", PRESETS),
     )
 )

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from bench.card import Loop, MethodCard, MethodPlugin, Settings
+from bench.card import Loop, MethodCard, MethodPlugin, Settings, StepCount
 
 Lifting = Literal["geometry", "repetition"]
 
@@ -32,7 +32,7 @@ class TrainingConfig(Settings):
 
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.01
-    warm_up: NonNegativeInt = 50  # steps of linear increase of the rate, which then falls to 0 as a cosine
+    warm_up: StepCount = 50  # steps of linear increase of the rate, which then falls to 0 as a cosine
     loop: Loop = Loop(steps=20_000, batch_size=4)
 
 

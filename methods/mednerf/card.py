@@ -1,11 +1,11 @@
 """Card and settings of MedNeRF (EMBC 2022), which need no networks."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from bench.card import Loop, MethodCard, MethodPlugin, Settings
+from bench.card import IN_STEPS, Loop, MethodCard, MethodPlugin, Settings, StepCount
 
 Cameras = Literal["matched", "official"]
 Renderer = Literal["compositing", "line_integral"]
@@ -75,7 +75,7 @@ class PatchConfig(Settings):
     start_scale: float = Field(default=0.9, gt=0, le=1)  # least share of the image at the beginning …
     end_scale: float = Field(default=0.25, gt=0, le=1)  # … and at the end
     annealing: NonNegativeFloat = 0.0025 * 3  # rate of the exponential, per `anneal_every` steps
-    anneal_every: PositiveInt = 1000
+    anneal_every: Annotated[PositiveInt, IN_STEPS] = 1000
 
 
 class FieldStageConfig(Settings):
@@ -88,10 +88,10 @@ class FieldStageConfig(Settings):
     views: PositiveInt = 72  # X-rays of each, evenly around it
     per_view_scaling: bool = False  # stretch every X-ray to the full range, as the released preprocessing does
     hinge: Hinge = "mean"
-    noise_steps: NonNegativeInt = 5000  # until the density's noise has gone from 1 to 0
+    noise_steps: StepCount = 5000  # until the density's noise has gone from 1 to 0
     learning_rate: PositiveFloat = 5e-4
     discriminator_rate: PositiveFloat = 1e-4
-    halvings: tuple[NonNegativeInt, ...] = Field(default=(50_000, 100_000, 200_000))  # steps that halve both rates
+    halvings: Annotated[tuple[NonNegativeInt, ...], IN_STEPS] = (50_000, 100_000, 200_000)  # of both rates
     loop: Loop = Loop(steps=100_000, batch_size=8, average_decay=0.999)
 
 

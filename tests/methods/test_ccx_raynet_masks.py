@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.cases import Cases
-from bench.dataset import DatasetCard, Geometry, Split
+from bench.dataset import Split
 from bench.errors import BenchError, UsageError
 from bench.methods.ccx_raynet.card import MaskConfig
 from bench.methods.ccx_raynet.mask import ClassMasks, MaskStage, foreground, lungs, shadows
@@ -17,23 +17,11 @@ from bench.projector import project
 from bench.runs.folder import RunFolder
 from bench.system.seeding import derive_seed
 
+from ..helpers.small_methods import card_of
 from ..helpers.toy_runs import toy_run
 
 SIZE, SIDE = 24, 24
-CARD = DatasetCard(
-    name="lidc",
-    source="phantom",
-    size=SIZE,
-    voxel_mm=320 / SIZE,
-    window=(-1000.0, 1000.0),
-    image_size=SIDE,
-    angles=(270.0, 0.0),
-    mirrored=(True, False),
-    geometry=Geometry(541.0, 949.0, 500.0),
-    counts={},
-    fingerprint="test",
-)
-
+CARD = replace(card_of(270.0, 0.0, size=SIZE, image_size=SIDE), voxel_mm=320 / SIZE)
 GRID = np.stack(np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 3, indexing="ij"))
 
 

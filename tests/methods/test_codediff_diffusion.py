@@ -76,50 +76,6 @@ def test_the_bound_is_unbiased_for_any_number_of_times(steps: int | None, seed: 
     assert float(bound.standard_error.square().mean().sqrt()) > 0.95 * float(bound.nats.std())
 
 
-@pytest.mark.trains
-def test_a_uniform_denoiser_costs_the_logarithm_of_the_classes(seed: int) -> None:
-    tokens, classes = 64, 32
-
-    def denoise(codes: Tensor) -> Tensor:
-        return torch.zeros(*codes.shape, classes)
-
-    torch.manual_seed(seed)
-    codes = torch.randint(classes, (50, tokens))
-    # E Σ_t n_t/t = Σ_t (L·t/T)/t = L hidden codes, each log K nats
-    bound = diffusion.negative_elbo(denoise, codes, classes, chances(seed, 50))
-    bits = bound.nats / (tokens * math.log(2))
-    assert float(bits.mean()) == pytest.approx(math.log2(classes), abs=4 * float(bits.std()) / math.sqrt(50))
-    # a hidden code costs log2 K exactly, whatever the time
-    hidden = torch.rand(50, tokens) < 0.5
-    nats = diffusion.masked_cross_entropy(denoise(codes), codes, hidden)
-    assert torch.allclose(nats / hidden.sum(1) / math.log(2), torch.full((50,), math.log2(classes)))
-
-
-@pytest.mark.parametrize("tokens", [2, 3])
-def test_the_bound_does_not_fall_under_the_entropy_even_of_the_best_denoiser(tokens: int) -> None:
-    """E_p[bound] ≥ H(p) for every distribution p of codes: near it for the true conditionals, further for others."""
-    classes = 3
-    sequences = torch.tensor(list(product(range(classes), repeat=tokens)))
-    random = torch.Generator().manual_seed(0)
-    for _ in range(4):
-        p = (2 * torch.randn(len(sequences), generator=random)).softmax(0).double()
-        entropy = float(-(p * p.log()).sum())
-
-        def true_conditionals(codes: Tensor, p: Tensor = p) -> Tensor:
-            fits = ((codes[:, None] == sequences) | (codes[:, None] == classes)).all(2)  # (B, sequences)
-            weights = fits * p
-            one_hot = torch.nn.functional.one_hot(sequences, classes).double()
-            return (torch.einsum("bs,slk->blk", weights, one_hot) / weights.sum(1)[:, None, None] + 1e-300).log()
-
-        def expected(denoise: Callable[[Tensor], Tensor], p: Tensor = p) -> float:
-            return sum(float(q) * exact_bound(denoise, codes, classes) for q, codes in zip(p, sequences, strict=True))
-
-        best = expected(true_conditionals)
-        assert entropy - 1e-9 <= best < 1.5 * entropy
-        for seed in range(3):
-            assert expected(table_denoiser(tokens, classes, seed)) > best
-
-
 def test_one_time_is_too_few_for_an_error() -> None:
     with pytest.raises(UsageError, match="at least 2"):
         diffusion.negative_elbo(table_denoiser(2, 2), torch.zeros(1, 2).long(), 2, diffusion.generators([0]), 1)

@@ -93,22 +93,6 @@ def test_the_adaptive_weight_is_the_ratio_of_gradients_between_zero_and_one() ->
     assert float(losses.adaptive_weight(large, small, image, layer)) == 1.0
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0, 10.0])
-@pytest.mark.parametrize(
-    ("difference", "smooth"),
-    [
-        (0.05, 9 / 2 * 0.05**2),  # 0.5 n² / β under β = 1/9 …
-        (-0.5, 0.5 - 1 / 18),  # … and n − 0.5 β above it
-    ],
-)
-def test_the_loss_of_volumes_is_smooth_l1_and_l1_in_closed_form(
-    difference: float, smooth: float, weight: float
-) -> None:
-    target = torch.linspace(0, 1, 27, dtype=torch.float64).reshape(1, 1, 3, 3, 3)
-    expected = smooth + weight * abs(difference)
-    assert float(losses.volume_loss(target + difference, target, weight)) == pytest.approx(expected, rel=1e-12)
-
-
 def test_a_perceptual_distance_is_added_where_one_is_given() -> None:
     image, target = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
     assert float(losses.view_loss(image, target)) == 1.0

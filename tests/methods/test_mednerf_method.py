@@ -256,19 +256,6 @@ def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: Mak
     assert stopped.psnr >= untuned.psnr + 0.5
 
 
-def test_a_case_depends_on_its_own_seed_only(make_data: MakeData) -> None:
-    cases = make_data()
-    method = build(cases)
-    with torch.inference_mode():  # as the harness calls it
-        together = method.reconstruct(cases["test"].views([0, 1, 2]), seeds=[5, 6, 7])
-        alone = method.reconstruct(cases["test"].views([1]), seeds=[6])
-        other = method.reconstruct(cases["test"].views([1]), seeds=[8])
-    assert together.shape == (3, 16, 16, 16)
-    assert 0 <= together.min() <= together.max() <= 1
-    assert torch.equal(together[1], alone[0])
-    assert not torch.equal(alone, other)
-
-
 def test_renders_use_the_fields_tuned_for_the_volumes(make_data: MakeData, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = make_data()
     method = build(cases)

@@ -1,8 +1,7 @@
-"""SSIM against scikit-image with every parameter spelled out, a direct computation, and MONAI."""
+"""SSIM against scikit-image with every parameter spelled out, and MONAI."""
 
 import numpy as np
 import pytest
-from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
 from bench.metrics.ssim import ssim
@@ -14,22 +13,6 @@ SHAPES = [(11, 11, 11), (13, 17, 12), (24, 24, 24), (11, 30), (40, 25)]
 def pair(shape: tuple[int, ...], dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
     truth = RANDOM.random(shape)
     return truth.astype(dtype), np.clip(truth + 0.2 * RANDOM.normal(size=shape), 0, 1).astype(dtype)
-
-
-def direct_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """Wang et al. 2004 with an 11-tap Gaussian, valid region only."""
-    taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
-    taps /= taps.sum()
-
-    def mean(a: np.ndarray) -> np.ndarray:
-        for axis in range(a.ndim):
-            a = correlate1d(a, taps, axis=axis)
-        return a[(slice(5, -5),) * a.ndim]
-
-    mx, my = mean(x), mean(y)
-    vx, vy, cov = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-    c1, c2 = 0.01**2, 0.03**2
-    return float(np.mean((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -47,12 +30,6 @@ def test_agrees_with_scikit_image(shape: tuple[int, ...]) -> None:
         K2=0.03,
     )
     assert ssim(truth, prediction, data_range=1.0) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_agrees_with_a_direct_computation(shape: tuple[int, ...]) -> None:
-    truth, prediction = pair(shape)
-    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(direct_ssim(truth, prediction), abs=1e-9)
 
 
 def test_agrees_with_monai() -> None:
@@ -76,11 +53,6 @@ def test_identical_volumes_score_one_and_constant_ones_follow_the_luminance_term
     a, b = np.full((12, 12, 12), 0.3), np.full((12, 12, 12), 0.6)
     expected = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
     assert ssim(a, b, data_range=1.0) == pytest.approx(expected, abs=1e-9)
-
-
-def test_contrast_reversal_scores_below_zero() -> None:
-    truth, _ = pair((16, 16, 16))
-    assert -1.0 <= ssim(truth, 1.0 - truth, data_range=1.0) < -0.5
 
 
 def test_the_range_is_the_one_given_not_that_of_the_data() -> None:

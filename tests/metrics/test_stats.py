@@ -61,17 +61,17 @@ def test_a_ratio_of_means_has_the_interval_of_scipy(seed: int) -> None:
     values = np.random.default_rng(seed).gamma(2.0, size=(40, 2))
 
     def ratio(means: np.ndarray) -> np.ndarray:
-        return np.sqrt(means[:, 0] / means[:, 1])
+        return means[:, 0] ** 1.5 / means[:, 1]  # of no degree zero, so that the means' own size counts
 
     found = function_of_means(values, ratio)
     expected = bootstrap(
         (values[:, 0], values[:, 1]),
-        lambda a, b, axis: np.sqrt(a.mean(axis) / b.mean(axis)),
+        lambda a, b, axis: a.mean(axis) ** 1.5 / b.mean(axis),
         paired=True,
         method="percentile",
         rng=np.random.default_rng(1),
     ).confidence_interval
-    assert (found.value, found.n) == (pytest.approx(np.sqrt(values[:, 0].mean() / values[:, 1].mean())), 40)
+    assert (found.value, found.n) == (pytest.approx(values[:, 0].mean() ** 1.5 / values[:, 1].mean()), 40)
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
     assert np.isnan(function_of_means(values[:2], ratio).low)
 
@@ -163,6 +163,19 @@ def test_what_cases_and_seeds_do_together_counts_once(seed: int) -> None:
     assert found.case_variance == pytest.approx((first.mean(0) - second[0]).var(ddof=1) / 12)
 
 
+def test_seeds_whose_means_agree_better_than_chance_have_no_variance_below_zero(seed: int) -> None:
+    first, second = World(12, (3, 0), (0.0, 0.0), 1.0).draw(np.random.default_rng(seed))
+    found = contrast_methods(first - first.mean(1, keepdims=True) + 20, second)
+    assert found.seed_variance == 0.0
+    cases_alone = contrast_methods(first.mean(0, keepdims=True) - first.mean() + 20, second)
+    assert (found.value, found.p) == pytest.approx((cases_alone.value, cases_alone.p))
+
+
+def excludes_zero(contrast: Contrast) -> bool:
+    """Whether p is below 0.05, which takes five times as long to compute."""
+    return not contrast.interval[0] < 0 < contrast.interval[1]
+
+
 WORLDS = {
     "seeds that all give the same": World(48, (3, 3), (0.0, 0.0), 1.0),
     "two such seeds": World(48, (2, 2), (0.0, 0.0), 1.0),
@@ -181,7 +194,7 @@ WORLDS = {
 def test_intervals_over_cases_and_seeds_hold_the_truth_as_often_as_they_say(world: World, seed: int) -> None:
     random = np.random.default_rng(seed)
     found = [contrast_methods(*world.draw(random)) for _ in range(1200)]
-    inside = [contrast.interval[0] < 0 < contrast.interval[1] for contrast in found]
+    inside = [not excludes_zero(contrast) for contrast in found]
     assert 0.925 <= np.mean(inside) <= 0.99  # within 4 standard errors of 95%, or careful where seeds are few
     assert inside[:200] == [contrast.p >= 0.05 for contrast in found[:200]]
 
@@ -192,7 +205,8 @@ def test_few_true_nulls_are_rejected_at_the_levels_that_holm_asks_for(name: str,
     """One t with Satterthwaite's degrees for everything rejects up to 2.7% at 0.5%."""
     random = np.random.default_rng(seed)
     world = replace(WORLDS[name], by_seed=(1.0, 1.0))
-    assert np.mean([contrast_methods(*world.draw(random)).p < 0.005 for _ in range(1500)]) < 0.013
+    found = [contrast_methods(*world.draw(random)) for _ in range(1500)]
+    assert np.mean([excludes_zero(one) and one.p < 0.005 for one in found]) < 0.013
 
 
 def test_p_is_the_level_at_which_the_interval_ends_at_zero() -> None:
@@ -207,7 +221,7 @@ def test_seeds_that_differ_more_than_the_methods_do_make_no_difference(seed: int
     """Cases alone would call these two different nearly always."""
     random, world = np.random.default_rng(seed), World(48, (3, 3), (1.0, 1.0), 0.05, by_case=0.1)
     drawn = [world.draw(random, 0.3) for _ in range(400)]
-    assert np.mean([contrast_methods(*both).p < 0.05 for both in drawn]) < 0.12
+    assert np.mean([excludes_zero(contrast_methods(*both)) for both in drawn]) < 0.12
     means = [(first.mean(0), second.mean(0)) for first, second in drawn]
     assert np.mean([ttest_rel(*both).pvalue < 0.05 for both in means]) > 0.9
 
@@ -249,15 +263,6 @@ def test_the_mean_of_one_training_is_that_of_a_t_test_and_of_several_is_less_sur
 
 
 @pytest.mark.trains
-def test_pairing_finds_what_the_spread_between_cases_hides(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    cases = random.normal(20, 5, (1, 30))
-    assert contrast_methods(cases + 0.5 + random.normal(0, 0.1, cases.shape), cases).interval[0] > 0.3
-    low, high = estimate_mean(cases).interval
-    assert high - low > 2
-
-
-@pytest.mark.trains
 @pytest.mark.parametrize("level", [0.05, 0.005])
 @pytest.mark.parametrize("n", [8, 48])
 def test_the_detectable_difference_is_found_four_times_in_five(n: int, level: float, seed: int) -> None:
@@ -272,11 +277,5 @@ def test_the_detectable_difference_is_found_four_times_in_five(n: int, level: fl
 def test_the_detectable_difference_is_found_about_as_often_over_cases_and_seeds(by_seed: float, seed: int) -> None:
     random, world = np.random.default_rng(seed), World(48, (3, 0), (by_seed, 0.0), 0.5)
     shift = Contrast(0.0, 48, (1 + 0.25 / 3) / 48, by_seed**2 / 3, 2.0).detectable()
-    found = [contrast_methods(*world.draw(random, shift)).p < 0.05 for _ in range(800)]
+    found = [excludes_zero(contrast_methods(*world.draw(random, shift))) for _ in range(800)]
     assert 0.7 < np.mean(found) < 0.88
-
-
-def test_more_cases_detect_less_and_stricter_tests_more() -> None:
-    few, some, many = (Contrast(0.0, n, 1.0 / n, 0.0, 1.0) for n in (8, 48, 102))
-    assert many.detectable() < some.detectable() < few.detectable()
-    assert some.detectable(0.05) < some.detectable(0.01) < some.detectable(0.0001)

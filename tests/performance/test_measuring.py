@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from bench.cli import run_command
-from bench.errors import BenchError
 from bench.performance import estimate, measuring
 from bench.performance.comparisons import compare_samples, cover
 from bench.performance.estimate import Memory
 from bench.performance.growth import fit_curves, fit_exponent, measure_growth
 from bench.performance.measuring import (
-    FILE_NAME,
     Bench,
     Row,
     measure_peak,
@@ -28,7 +26,6 @@ from bench.performance.subjects import Request, make_subject
 from bench.plugins.registry import get_dataset
 from bench.scoring import DEFAULT
 from bench.scoring.fidelity import prdc_scores
-from bench.system.csv_files import text_of_rows
 
 CPU = torch.device("cpu")
 
@@ -89,21 +86,6 @@ def test_the_file_holds_what_was_measured_and_a_newer_measurement_replaces_an_ol
     merge_rows(tmp_path, [first, make_row("loop/a/b", ours_s=1.0)])
     merge_rows(tmp_path, [elsewhere, make_row("loop/a/b", ours_s=0.25)])
     assert read_rows(tmp_path) == [first, make_row("loop/a/b", ours_s=0.25), elsewhere]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a,b\n1,2\n", "has a column 'a'"),
-        (text_of_rows(Row, [make_row("x")]).replace(",3,", ",three,"), "line 2, column"),
-        ("item,device\nx,y\n", "has no column 'threads'"),
-        ("item,device\nx\n", "line 2 has 1 fields, not 2"),
-    ],
-)
-def test_a_damaged_file_is_named(text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text(text)
-    with pytest.raises(BenchError, match=rf"performance\.csv {said}"):
-        read_rows(tmp_path)
 
 
 def test_samples_count_as_equal_where_the_interval_of_the_difference_holds_zero() -> None:

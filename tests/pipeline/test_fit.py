@@ -1,5 +1,6 @@
 """The training loop: exact resumption, averages, selection by validation, damaged checkpoints, divergence."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -84,22 +85,32 @@ def fit(stage: Stage, folder: Path) -> dict:
     return fit_stages([stage], toy_run(run, seed=3))
 
 
+def crash(step: int) -> None:
+    until = time.process_time() + (0.3 if step == 5 else 0.0)
+    while time.process_time() < until:
+        pass
+    if step == 25:
+        raise KeyboardInterrupt
+
+
+def fit_until_crash(folder: Path, stage: Stage | None = None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(stage or Line(LOOP, crash), folder)
+
+
 def weights(stage: Stage) -> np.ndarray:
     return np.concatenate([p.detach().numpy().ravel() for p in stage.networks["line"].parameters()])
 
 
 def test_a_run_that_crashed_and_was_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    def crash(step: int) -> None:
-        if step == 25:
-            raise KeyboardInterrupt
-
     whole = Line(LOOP)
     fit(whole, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(Line(LOOP, crash), tmp_path / "broken")
+    fit_until_crash(tmp_path / "broken")
     resumed = Line(LOOP)
-    fit(resumed, tmp_path / "broken")
+    record = fit(resumed, tmp_path / "broken")["line"]
     assert np.array_equal(weights(whole), weights(resumed))
+    assert record.seconds > 0.3  # what was spent before the crash counts
+    assert record.cpu_seconds > 0.3
     assert resumed.seen == whole.seen == 40 * 3
     logs = [(tmp_path / name / "train.csv").read_text() for name in ("whole", "broken")]
     assert logs[0] == logs[1]
@@ -173,12 +184,7 @@ def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    def crash(step: int) -> None:
-        if step == 25:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Line(LOOP, crash), tmp_path)
+    fit_until_crash(tmp_path)
     checkpoint = next((tmp_path / "checkpoints").glob("*.pt"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
     resumed, whole = Line(LOOP), Line(LOOP)
@@ -189,14 +195,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    def crash(step: int) -> None:
-        if step == 25:
-            raise KeyboardInterrupt
-
     place = RunFolder(tmp_path)
     place.write(toy_record("toy-s1", seed=1))
-    with pytest.raises(KeyboardInterrupt):
-        fit(Line(LOOP, crash), tmp_path)
+    fit_until_crash(tmp_path)
     assert list(place.checkpoints.glob("*.pt"))
     place.write(toy_record("toy-s0"))
     trained, whole = Line(LOOP), Line(LOOP)
@@ -263,13 +264,8 @@ def test_training_ends_when_validation_stops_falling(tmp_path: Path) -> None:
 
 
 def test_a_resumed_training_ends_where_the_whole_one_does(tmp_path: Path) -> None:
-    def crash(step: int) -> None:
-        if step == 33:
-            raise KeyboardInterrupt
-
     losses = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
-    with pytest.raises(KeyboardInterrupt):
-        fit(Worsening(PATIENT, losses, crash), tmp_path / "broken")
+    fit_until_crash(tmp_path / "broken", Worsening(PATIENT, losses, crash))
     resumed, whole = Worsening(PATIENT, losses), Worsening(PATIENT, losses)
     assert fit(resumed, tmp_path / "broken")["line"].steps == fit(whole, tmp_path / "whole")["line"].steps == 35
     np.testing.assert_array_equal(weights(resumed), weights(whole))

@@ -20,7 +20,7 @@ from bench.pipeline.plan import RunRequest
 from bench.plugins import templates
 from bench.runs.folder import RunFolder
 from bench.scoring.store import load_results, load_runs, put_run
-from bench.system.files import PARTIAL, locked, read_json, write_text
+from bench.system.files import PARTIAL, locked, write_text
 
 from ..helpers.disturbed_runs import (
     UNDISTURBED,
@@ -247,12 +247,3 @@ def test_a_lock_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         locked(tmp_path / "file" / ".lock"),
     ):
         pass
-
-
-def test_a_record_that_is_no_record_is_refused(tmp_path: Path) -> None:
-    for text in ("[1]", "3", "[" * 100_000, "{", "\x00"):
-        write_text(tmp_path / "run.json", text)
-        with pytest.raises(BenchError, match=r"run\.json"):
-            RunFolder(tmp_path).record()
-    with pytest.raises(BenchError, match="is missing"):
-        read_json(tmp_path / "none.json")

@@ -57,14 +57,6 @@ def test_a_wrong_setting_is_named_with_the_nearest_valid_ones(override: str, wor
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("call", "near"), [(lambda: get_method("codedif"), "codediff"), (lambda: get_dataset("lid"), "lidc")]
-)
-def test_an_unknown_name_is_answered_with_the_nearest_one(call, near: str) -> None:
-    with pytest.raises(UsageError, match=near):
-        call()
-
-
 PRESETS = """
 [tiny.any.generator]
 growth = 4

@@ -1,4 +1,4 @@
-"""Whatever a plug-in raises, returns or sets in the process, its run alone fails, in one line."""
+"""Whatever is wrong with a plug-in, or is raised, returned or set by it: its run alone fails, in one line and a row."""
 
 import os
 import sys
@@ -14,6 +14,8 @@ from bench.cli import run_command
 from bench.errors import PluginError
 from bench.metrics import distortion
 from bench.plugins.registry import get_dataset, get_method
+from bench.results.model import read_results
+from bench.results.tables import build_tables
 from bench.runs.folder import RunFolder
 from bench.scoring.store import load_results, load_runs
 from bench.system.foreign import Foreign
@@ -48,7 +50,23 @@ class Unprintable(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 """
+BROKEN = {  # what is changed in the file, and what the row says
+    "raises on import": ("import torch\n", "import torch\nraise RuntimeError('no licence')\n", "no licence"),
+    "exits on import": ("import torch\n", "import sys\nsys.exit(3)\n", "SystemExit"),
+    "needs a missing package": ("import torch\n", "import no_such_package\n", "no_such_package"),
+    "is no Python": ("class Mine(Method):", "class Mine(Method)", "SyntaxError"),
+    "has no card": ("card = MethodCard", "kard = MethodCard", "card"),
+    "lacks a part": ("def reconstruct", "def rekonstruct", "reconstruct"),
+    "has a setting without a default": (
+        "(Settings):\n        pass",
+        "(Settings):\n        level: float",
+        "'level' needs a d",
+    ),
+    "raises as it is built": ("self.size = data.size", "1 / 0", "ZeroDivisionError"),
+}
 RAISED = {  # what is raised, and what the row says
+    "two lines": ("raise ValueError('two\\nlines')", "mine raised ValueError: two lines"),
+    "a missing package": ("import no_such_package", "no_such_package"),
     "exit": ("sys.exit(0)", "mine raised SystemExit: 0"),
     "interrupt": ("raise KeyboardInterrupt", "mine raised KeyboardInterrupt"),
     "close": ("raise GeneratorExit", "mine raised GeneratorExit"),
@@ -57,10 +75,12 @@ RAISED = {  # what is raised, and what the row says
     "memory": ("raise MemoryError", "mine raised MemoryError"),
     "no text": ("raise Unprintable", "mine raised Unprintable: an error whose text cannot be made"),
     "half a surrogate pair": ("raise ValueError('bad \\udcff name')", "mine raised ValueError: bad name"),
+    "an exit of the process": ("os._exit(0)", "mine raised SystemExit: os._exit(0)"),
     "control characters": ("raise ValueError('\\x1b[2Jred\\x1b]8;;http://e\\x07 \\u202eA\\0B')", "ValueError: red AB"),
     "a book": ("raise ValueError('x' * 300_000)", "mine raised ValueError: xxx"),
 }
 RETURNED = {
+    "another shape": ("return self.full(seeds)[..., :3]", "shape"),
     "integers": ("return self.full(seeds).long()", "int64"),
     "complex numbers": ("return self.full(seeds).to(torch.complex64)", "complex64"),
     "infinity": ("return self.full(seeds) * float('inf')", "NaN or infinity for phantom-test-0000"),
@@ -78,6 +98,8 @@ SET = """os.chdir("/")
         import bench.metrics.distortion as d; d.psnr = lambda *a, **k: 99.0
         views.images.zero_()"""
 
+PLAIN = {"title": "Mine", "init": "pass"}
+GOOD = FILE.format(body="pass", **PLAIN)
 EDIT = "import pathlib; pathlib.Path('mine.py').write_text('# edited')"
 SMALL = ["--preset", "smoke", "--set", "data.phantoms=[8,2,3]", "--source", "phantom"]
 
@@ -94,25 +116,96 @@ def run(quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-def test_what_a_plugin_raises_or_returns_fails_its_run_alone(
+def test_what_is_broken_raised_or_returned_fails_its_run_alone(
     quick_protocol: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    files = [(GOOD.replace(before, after), words) for before, after, words in BROKEN.values()]
+    assert GOOD not in {text for text, _ in files}
+    files += [(FILE.format(body=body, **PLAIN), words) for body, words in {**RAISED, **RETURNED}.values()]
     said = {}
-    for number, (body, words) in enumerate({**RAISED, **RETURNED}.values()):
-        text = FILE.format(body=body, title="Mine", init="pass").replace('MethodCard("mine"', f'MethodCard("m{number}"')
-        (tmp_path / f"m{number}.py").write_text(text)
+    for number, (text, words) in enumerate(files):
+        (tmp_path / f"m{number}.py").write_text(text.replace('MethodCard("mine"', f'MethodCard("m{number}"'))
         said[f"m{number}"] = words.replace("mine", f"m{number}")
     methods = ",".join([*(f"{name}.py:Mine" for name in said), "mean"])
     assert run_command(["run", "--method", methods, "--dataset", "lidc", *SMALL]) == 1
-    assert f"{len(said)} of {len(said) + 1} runs failed" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert f"{len(said)} of {len(said) + 1} runs failed" in output.err
+    assert output.out.count("data of lidc:") == 1
     runs = load_runs(tmp_path / "results").set_index("method")
     assert runs["status"].to_dict() == {**dict.fromkeys(said, "failed"), "mean": "done"}
+    rows = load_results(tmp_path / "results").query("status == 'error'").groupby("method")["note"]
+    (table,) = build_tables("2", read_results(tmp_path / "results"))
+    titles = {row.method: row.title for row in table.blocks[0].methods}
+    assert set(rows.groups) == set(said)
     for name, words in said.items():
         assert words in runs.loc[name, "error"]
         assert len(runs.loc[name, "error"]) <= 1000
         assert runs.loc[name, "error"].isprintable()
-    assert set(load_results(tmp_path / "results").query("status == 'error'")["method"]) == set(said)
+        assert output.out.count(f"failed: {name}.py:Mine on lidc, seed 0") == 1
+        assert rows.get_group(name).str.contains(words.split(":")[-1].strip(), regex=False).all()
+        assert titles[name] == f"{name} (plug-in)"
+        assert any(words in note for note in table.footnotes)
+
+
+def test_a_plugin_that_is_mended_loses_its_error(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run("raise ValueError('why')") == 1
+    assert set(load_results(tmp_path / "results")["status"]) == {"error"}
+    assert run() == 0
+    scores = load_results(tmp_path / "results")
+    assert "error" not in set(scores["status"])
+    assert set(scores["origin"]) == {"plugin"}
+    assert load_runs(tmp_path / "results")["status"].tolist() == ["done"]
+
+
+def test_the_traceback_of_a_plugin_is_kept(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("raise ValueError('why')") == 1
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert "mine raised ValueError: why" in error
+    assert "a defect" not in error
+    (kept,) = tmp_path.glob("runs/lidc/mine/*/error.txt")
+    assert str(kept.relative_to(tmp_path)) in error
+    assert "in reconstruct" in kept.read_text()
+
+
+def test_an_edited_plugin_is_another_run(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run() == 0
+    assert run() == 0
+    assert len(list(tmp_path.glob("runs/lidc/mine/*"))) == 1
+    assert run("return self.full(seeds) / 2") == 0
+    records = [RunFolder(file.parent).record() for file in tmp_path.glob("runs/lidc/mine/*/run.json")]
+    assert len({record.plugin_sha256 for record in records}) == 2
+    means = load_results(tmp_path / "results").query("metric == 'mae' and level == 'set' and stat == 'mean'")
+    assert means.query("space == '3d'")["value"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ("mine.py:Other,mean", "no Other"),
+        ("none.py:Mine,mean", "no file none.py"),
+        ("mean,mien", "unknown method 'mien'"),
+        ("mine.py:torch", "not a Method"),
+        (",", "at least one name"),
+    ],
+)
+def test_a_name_that_is_wrong_stops_the_command_before_the_first_run(
+    methods: str, words: str, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(methods=methods) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_a_failed_import_leaves_no_half_module(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise RuntimeError('once')\n")
+    with pytest.raises(PluginError, match="once"):
+        get_method(f"{tmp_path}/mine.py")
+    (tmp_path / "mine.py").write_text(GOOD)
+    assert get_method(f"{tmp_path}/mine.py").card.name == "mine"
 
 
 def test_what_a_plugin_sets_in_the_process_is_undone(run: Callable[..., int], tmp_path: Path) -> None:
@@ -157,14 +250,13 @@ def test_a_file_edited_while_it_runs_keeps_the_hash_of_what_was_run(run: Callabl
     (file,) = tmp_path.glob("runs/lidc/mine/*/run.json")
     record = RunFolder(file.parent).record()
     assert record is not None
-    assert record.plugin_sha256 == sha256(FILE.format(body=EDIT, title="Mine", init="pass").encode()).hexdigest()
+    assert record.plugin_sha256 == sha256(FILE.format(body=EDIT, **PLAIN).encode()).hexdigest()
     assert record.run_id == record.expected_run_id
 
 
 @pytest.mark.parametrize("name", ["codediff", "../../x", "x" * 65, "a\x1bb"])
 def test_a_name_that_is_taken_or_names_no_file_is_refused(name: str, tmp_path: Path) -> None:
-    text = FILE.format(body="pass", title="Mine", init="pass")
-    (tmp_path / "other.py").write_text(text.replace('MethodCard("mine"', f"MethodCard({name!r}"))
+    (tmp_path / "other.py").write_text(GOOD.replace('MethodCard("mine"', f"MethodCard({name!r}"))
     with pytest.raises(PluginError, match="calls itself"):
         get_method(f"{tmp_path}/other.py:Mine")
 

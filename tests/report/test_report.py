@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -30,8 +29,6 @@ from bench.report.plots import read_curves
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction, sample_folder, write_prediction
 from bench.runs.record import DataRecord
-from bench.scoring import DEFAULT
-from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
 from bench.study.points import Point, write_points
@@ -87,8 +84,11 @@ def cases(monkeypatch: pytest.MonkeyPatch, make_data: Callable[..., dict[str, Ca
     return install(monkeypatch, make_data(test=4))["test"]
 
 
+MakePage = Callable[..., Read]
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Callable[..., Read]:
+def page(tmp_path: Path) -> MakePage:
     """Make the report of what lies in `tmp_path` and read it."""
 
     def call(**options: object) -> Read:
@@ -117,7 +117,7 @@ def test_the_viewer_is_the_build_its_sums_name() -> None:
     assert version in VENDORED.joinpath(name).read_text()
 
 
-def test_names_are_text_and_never_markup(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_names_are_text_and_never_markup(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     folder = add_run(tmp_path, cases, HOSTILE_METHOD, 0.1)
     add_run(tmp_path, cases, FLOOR, 0.2)
     folder.train_csv.write_text(f'stage,step,name,value\n"{HOSTILE_CASE}",1,loss,1\n"{HOSTILE_CASE}",2,loss,2\n')
@@ -135,7 +135,7 @@ def test_names_are_text_and_never_markup(cases: Cases, tmp_path: Path, page: Cal
     assert HOSTILE_METHOD in [volume["title"] for volume in volumes["volumes"]]
 
 
-def test_the_policy_allows_the_pages_own_scripts_alone(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_the_policy_allows_the_pages_own_scripts_alone(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     read = page()
     policy = next(given["content"] for tag, given in read.elements if given.get("http-equiv"))
@@ -160,7 +160,7 @@ def test_a_script_that_would_end_its_element_is_refused(text: str) -> None:
         script_text(text)
 
 
-def test_tables_rank_methods_and_keep_floors_apart(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_tables_rank_methods_and_keep_floors_apart(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     for method, error in (("worse", 0.2), ("better", 0.05), (FLOOR, 0.01)):
         add_run(tmp_path, cases, method, error)
     read = page(viewer_mib=0)
@@ -185,7 +185,7 @@ def prediction(root: Path, cases: Cases, method: str, case: str) -> np.ndarray:
     return (np.clip(nib.load(path).get_fdata().T, low, high) - low) / (high - low)
 
 
-def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     folder = add_run(tmp_path, cases, "mine", 0.1)
     truth = cases.truth(cases.names[0])
     made = np.clip(truth + 0.1, 0, 1)
@@ -200,16 +200,14 @@ def test_pictures_are_the_voxels(cases: Cases, tmp_path: Path, page: Callable[..
     assert (difference[above][:, 0] > difference[above][:, 2]).all()  # red where too much
 
 
-def test_a_method_that_collapsed_is_called_so(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_a_method_that_collapsed_is_called_so(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     folder = add_run(tmp_path, cases, "mine", 0.1)
     empty = np.zeros(cases.hounsfield.shape[1:])
     write_prediction(folder.predictions("test"), cases.names[1], empty, cases, seconds=0.1, seed=0)
     assert page(viewer_mib=0).text.count("one value everywhere") == 1
 
 
-def test_the_viewer_gets_hounsfield_units_on_the_grid_of_the_case(
-    cases: Cases, tmp_path: Path, page: Callable[..., Read]
-) -> None:
+def test_the_viewer_gets_hounsfield_units_on_the_grid_of_the_case(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     entries = json.loads(page(cases=2).scripts[0][1])
     assert [entry["case"] for entry in entries[:2]] == list(cases.names[:2])
@@ -226,7 +224,7 @@ def read_nifti(data: str) -> nib.Nifti1Image:
     return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(data)))
 
 
-def test_volumes_over_the_cap_are_left_out_and_named(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_volumes_over_the_cap_are_left_out_and_named(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     size = sum(len(volume["data"]) for volume in json.loads(page(cases=1).scripts[0][1])[0]["volumes"])
     read = page(cases=2, viewer_mib=1.5 * size / 2**20)
@@ -237,7 +235,7 @@ def test_volumes_over_the_cap_are_left_out_and_named(cases: Cases, tmp_path: Pat
     assert [kind for kind, _ in without.scripts] == [""]  # the viewer itself is left out too
 
 
-def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "good", 0.1)
     for method in ("gone", "damaged", "stopped", "other", "partial", "broken"):
         add_run(tmp_path, cases, method, 0.2)
@@ -271,7 +269,7 @@ def test_what_is_missing_is_said(cases: Cases, tmp_path: Path, page: Callable[..
         assert reason in text, reason
 
 
-def test_studies_come_with_picture_numbers_and_notes(tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_studies_come_with_picture_numbers_and_notes(tmp_path: Path, page: MakePage) -> None:
     facts = dict.fromkeys(("run_id", "source", "preset", "seed"), "0") | {"method": HOSTILE_METHOD, "dataset": "toy"}
     values = [{"psnr": {f"case {index}": level + index for index in range(5)}} for level in (20.0, 17.5)]
     points = [Point(facts, "steps", str(step), own) for step, own in zip((4, 8), values, strict=True)]
@@ -294,7 +292,7 @@ def test_studies_come_with_picture_numbers_and_notes(tmp_path: Path, page: Calla
 
 
 def test_data_that_are_not_there_leave_the_tables(
-    cases: Cases, tmp_path: Path, page: Callable[..., Read], monkeypatch: pytest.MonkeyPatch
+    cases: Cases, tmp_path: Path, page: MakePage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
 
@@ -307,7 +305,7 @@ def test_data_that_are_not_there_leave_the_tables(
     assert any(cells[0] == "1mine" for _, cells in read.rows if cells)
 
 
-def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     secret = RunFolder(tmp_path / "secret-toy-tiny-s0-aaaaaaaa")
     secret.write(toy_record(secret.root.name, provenance={"note": "TOP SECRET"}))
@@ -322,7 +320,7 @@ def test_a_run_id_leads_nowhere_outside(cases: Cases, tmp_path: Path, page: Call
     assert "TOP SECRET" not in read.text
 
 
-def test_nothing_measured_is_a_page_too(tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_nothing_measured_is_a_page_too(tmp_path: Path, page: MakePage) -> None:
     assert "Nothing has been measured yet" in page().text
 
 
@@ -335,7 +333,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(cases: Cases, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "results", "runs"]
 
 
-def test_spread_is_that_of_seeds_and_of_kept_samples(cases: Cases, tmp_path: Path, page: Callable[..., Read]) -> None:
+def test_spread_is_that_of_seeds_and_of_kept_samples(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     for seed in range(3):
         add_run(tmp_path, cases, "mine", 0.1, seed=seed)
     folder = RunFolder(tmp_path / "runs/toy/mine/mine-toy-tiny-s0-aaaaaaaa")
@@ -355,9 +353,7 @@ def test_spread_is_that_of_seeds_and_of_kept_samples(cases: Cases, tmp_path: Pat
     assert f"3 runs with different seeds, trained anew; standard deviation of a voxel {expected:.4f}" in text
 
 
-def test_spread_of_a_run_with_samples_is_that_of_its_own(
-    cases: Cases, tmp_path: Path, page: Callable[..., Read]
-) -> None:
+def test_spread_of_a_run_with_samples_is_that_of_its_own(cases: Cases, tmp_path: Path, page: MakePage) -> None:
     add_run(tmp_path, cases, "mine", 0.1)
     folder = RunFolder(tmp_path / "runs/toy/mine/mine-toy-tiny-s0-aaaaaaaa")
     for index in (1, 2):
@@ -406,11 +402,8 @@ def test_an_axis_of_one_value_has_a_width() -> None:
     assert fit_axis([-1.0, 1000.0], 0.0, 100.0, log=True).log is False
 
 
-def test_the_command_makes_the_page_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, DEFAULT, replace(PROTOCOLS[DEFAULT], fidelity=None, turn=None))
-    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    small = ["--preset", "smoke", "--set", "data.phantoms=[6,2,3]", "--source", "phantom"]
-    assert run_command(["run", "--method", "mean", "--dataset", "lidc", *small, *places]) == 0
+def test_the_command_makes_the_page_of_real_runs(mean_run: Path, tmp_path: Path) -> None:
+    places = ["--runs-dir", str(mean_run / "runs"), "--results-dir", str(mean_run / "results")]
     out = tmp_path / "page" / "report.html"
     assert run_command(["report", "--out", str(out), "--cases", "1", *places]) == 0
     read = Read(out.read_text())

@@ -135,17 +135,6 @@ def test_a_run_is_scored_again_from_its_files_under_any_protocol(run: RunFolder,
     assert {score.protocol for score in read_scores(run.scores_csv)} == {"x2ct-2019", "paper-2023"}
 
 
-def test_means_are_of_one_protocol_only(run: RunFolder, tmp_path: Path) -> None:
-    for protocol in ("x2ct-2019", "ccx-2021"):
-        assert run_command(["score", RUN_ID, "--protocol", protocol]) == 0
-    frame = load_results(tmp_path / "results").query("space == '3d' and axis == 'all' and metric == 'psnr'")
-    for name, rows in frame.groupby("protocol"):
-        mean = rows.loc[rows["stat"] == "mean", "value"].item()
-        assert mean == pytest.approx(rows.loc[rows["level"] == "case", "value"].mean())
-        assert set(rows["protocol_hash"]) == {PROTOCOLS[name].sha256()}
-    assert frame[frame["stat"] == "mean"]["value"].nunique() == 2
-
-
 def test_a_run_that_is_not_finished_or_of_other_data_is_refused(run: RunFolder, data, monkeypatch) -> None:
     assert find_run("no-such-run", run.root.parents[2]) is None
     assert run_command(["score", "no-such-run"]) == 2

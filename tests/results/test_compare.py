@@ -219,20 +219,15 @@ def test_only_common_cases_count_and_the_header_says_so(tmp_path: Path) -> None:
 def test_run_ids_choose_seeds_and_configurations(tmp_path: Path) -> None:
     first = add(tmp_path, "a", cases={"psnr": draw(0, 20.0)})
     second = add(tmp_path, "a", cases={"psnr": draw(1, 22.0)}, variant="bbbbbbbb")
-    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)})
+    later = add(tmp_path, "a", cases={"psnr": draw(3, 22.0)}, variant="bbbbbbbb", seed=1)
+    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)}, variant="cccccccc")
     assert only(compare(tmp_path, second, "b"), "psnr").difference > 0.5
+    assert compare(tmp_path, "bbbbbbbb", "b").first.run_ids == (second, later)  # a hash: all seeds of a configuration
     assert compare(tmp_path, first, second).first.run_ids == (first,)
     with pytest.raises(UsageError, match="the same runs"):
         compare(tmp_path, first, first)
     with pytest.raises(UsageError, match="the same runs"):
         compare(tmp_path, "b", "b")
-
-
-def test_a_hash_stands_for_all_seeds_of_a_configuration(tmp_path: Path) -> None:
-    runs = [add(tmp_path, "a", cases={"psnr": draw(seed, 20.0)}, seed=seed) for seed in (0, 1)]
-    add(tmp_path, "a", cases={"psnr": draw(5, 30.0)}, variant="bbbbbbbb")
-    add(tmp_path, "b", cases={"psnr": draw(2, 20.0)}, variant="cccccccc")
-    assert compare(tmp_path, "aaaaaaaa", "b").first.run_ids == tuple(runs)
 
 
 @pytest.mark.parametrize("second", ["b", "a"])
@@ -276,6 +271,7 @@ def test_a_method_stands_for_what_was_trained_here(other: str, tmp_path: Path) -
         ({"protocol_hash": "0" * 64}, "version of the protocol"),
         ({"dataset": "baggage"}, "dataset lidc against baggage"),
         ({"source": "real"}, "source phantom against real"),
+        ({"run": {"trained_on": "real"}}, "trained on phantom against real"),
         ({"split": "validation"}, "split test against validation"),
         ({"preset": "small"}, "preset tiny against small"),
         ({"views": "270+0+45"}, "views 270\\+0 against 270\\+0\\+45"),
@@ -342,13 +338,10 @@ def test_options_narrow_what_is_compared(several: Path) -> None:
     assert places([compare(several, "a", "b", preset="small")]) == [("ct3d-1", "lidc", "small")]
     other = compare(several, "a", "b", protocol="paper-2023", dataset="baggage")
     assert places([other]) == [("paper-2023", "baggage", "tiny")]
+    two_runs = compare(several, "a-lidc-tiny-s0-atinlid0", "b-lidc-tiny-s0-btinlid0")  # which need none
+    assert two_runs.first.facts["protocol"] == "ct3d-1"
     with pytest.raises(UsageError, match="a has no rows of preset paper; it has preset small, tiny"):
         compare_all(several, "a", "b", preset="paper")
-
-
-def test_two_runs_need_no_options(several: Path) -> None:
-    found = compare(several, "a-lidc-tiny-s0-atinlid0", "b-lidc-tiny-s0-btinlid0")
-    assert found.first.facts["protocol"] == "ct3d-1"
 
 
 def test_where_the_default_protocol_is_missing_the_others_are_shown(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Findings: the sentences follow the numbers, and change with them."""
 
+import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from bench.cli import run_command
 from bench.errors import UsageError
+from bench.results import model
 from bench.results.findings import write_findings
 from bench.results.model import read_results
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.protocols import get_protocol
-from bench.system.generated import replace_block
 
 from ..helpers.table_rows import CASES, add, draw
 
@@ -53,6 +56,18 @@ def test_the_order_of_the_table_is_that_of_the_numbers(tmp_path: Path) -> None:
     assert "p < 0.001" in line
     assert "| -1.9" in line
     assert "first in 2 of 2 columns" in line_of(text, "**The printed order.**")  # density and PSNR
+
+
+def test_a_title_of_a_plugin_is_text_in_sentences_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    title, known = "<b>|`x`](http://e) **y** $z$", model.method_card
+    card = replace(known("x2ctgan"), title=f"{title}\x1b[2J")
+    monkeypatch.setattr(model, "method_card", lambda method: card if method == "x2ctgan" else known(method))
+    for method, psnr in (("x2ctgan", 20.0), ("ccx_raynet", 18.0), ("codediff", 19.0), ("mean", 17.0)):
+        add_trainings(tmp_path, method, psnr)
+    text = findings(tmp_path)
+    shown = MarkdownIt().enable("table").render(text)
+    assert text.count("\\<b>") == shown.count(html.escape(title)) >= 3  # seeds, sentences, the table of orders
+    assert "\x1b" not in text
 
 
 def test_an_order_that_is_reproduced_is_called_the_same(tmp_path: Path) -> None:
@@ -194,13 +209,6 @@ def test_the_file_keeps_what_is_written_by_hand_and_a_stale_block_is_found(tmp_p
     assert "run `bench findings" in capsys.readouterr().err
     assert run_command(command) == 0
     assert out.read_text().endswith("\nBy hand.\n")
-
-
-def test_a_file_without_marks_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text.md"
-    path.write_text("nothing")
-    with pytest.raises(UsageError, match="needs one line <!-- findings -->"):
-        replace_block(path, "findings", "x")
 
 
 def test_the_spread_of_seeds_and_a_changing_order_are_stated(tmp_path: Path) -> None:

@@ -1,16 +1,11 @@
 """The printed numbers: nothing is lost, and what is impossible is found by computation."""
 
-import csv
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import bench
 from bench.metrics import METRICS, NLL
 from bench.results.published import best_printed, find_doubts, read_published, read_table
-
-PAPER_CSV = Path(bench.__file__).resolve().parent.parent / "results" / "paper.csv"
 
 
 def test_every_printed_cell_is_there_once() -> None:
@@ -76,9 +71,3 @@ def test_bold_type_on_another_than_the_best_is_noticed_once() -> None:
     assert best_printed(read_table("1"), "mse").method == "codediff"
     assert best_printed(read_table("1"), "density").method == "codediff"  # its arrow points up
     assert best_printed(read_table("2"), "coverage").method == "ccx_raynet"
-
-
-def test_the_file_keeps_the_columns_it_is_read_by() -> None:
-    with PAPER_CSV.open(newline="") as file:
-        header = next(csv.reader(file))
-    assert ",".join(header) == "source,table,dataset,space,method,metric,direction,value,printed_bold,note"

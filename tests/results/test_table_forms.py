@@ -3,20 +3,26 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 from rich.console import Console
 
 from bench.cli import run_command
+from bench.results.latex import draw_latex
 from bench.results.model import read_results
 from bench.results.renderers import render
-from bench.results.table_model import label_of
+from bench.results.table_model import label_of, leave_out
 from bench.results.tables import build_tables
 from bench.results.terminal import print_tables
 
 from ..helpers.score_rows import HASH
 from ..helpers.table_rows import NUMBERS, add, cards  # noqa: F401 - cards is a fixture
+
+COMMITTED = Path(__file__).parents[2] / "results"
 
 pytestmark = pytest.mark.usefixtures("cards")
 
@@ -47,17 +53,50 @@ def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
     assert f"ct3d-1 ({HASH[:8]})" in text
 
 
-def test_latex_is_balanced_and_escaped(full) -> None:
-    text = render(full, "latex")
-    assert r"\textbf{25.50 $\pm$ 0.71} (25.05)" in text
-    assert r"\underline{22.00} (19.68)" in text
-    assert r"\textit{Mean volume}" in text
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in rows} == {8}
-    for opening in re.findall(r"\\begin\{(\w+)\}", text):
-        assert text.count(rf"\begin{{{opening}}}") == text.count(rf"\end{{{opening}}}")
-    assert text.count("{") == text.count("}")
-    assert not set(text) - set(map(chr, range(32, 127))) - {"\n"}
+def test_latex_parts_are_of_one_family_and_hold_their_own_notes_alone(full) -> None:
+    _, fidelity, distortion, *errors = parts_of(draw_latex(full))
+    best = r"CodeDiff3D & 2 & \textbf{0.500 $\pm$ 0.000} (0.436) & \textbf{25.50 $\pm$ 0.71} (25.05) \\"
+    assert best in distortion
+    assert r"\underline{22.00} (19.68)" in distortion
+    assert r"\textit{Mean volume}" in distortion
+    assert "real training cases" in fidelity
+    assert "real training cases" not in distortion
+    assert "cannot both hold" not in distortion
+    assert "cannot both hold" in errors[0]
+    without = draw_latex(leave_out(full, spread=True, distance=True))
+    assert "0.80 (0.87)" in without
+    assert re.search(r"pm|Delta", "".join(re.findall(r"^\\raggedright.*", without, re.MULTILINE))) is None
+
+
+def test_latex_of_the_committed_tables_parses_and_every_line_has_all_columns() -> None:
+    """An independent parser, strict about braces and environments, reads it; nothing but ASCII is left."""
+    text = draw_latex(build_tables("all", read_results(COMMITTED)))
+    assert text.isascii()
+    nodes, _, length = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
+    floats = [node for node in nodes if isinstance(node, LatexEnvironmentNode)]
+    assert length == len(text)
+    assert len(floats) > 20
+    assert {node.environmentname for node in floats} == {"table"}
+    for part in parts_of(text):
+        lines = [line for line in part.splitlines() if line.endswith(r"\\")]
+        assert len({line.count(" & ") for line in lines}) == 1
+        assert len(lines) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs texlive-latex-recommended")
+def test_latex_of_the_committed_tables_is_typeset_and_nothing_leaves_the_page(tmp_path: Path) -> None:
+    (tmp_path / "tables.tex").write_text(draw_latex(build_tables("all", read_results(COMMITTED))))
+    packages = r"\documentclass{article}\usepackage{booktabs}\extrafloats{200}"
+    (tmp_path / "page.tex").write_text(packages + r"\begin{document}\input{tables.tex}\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert re.findall("Overfull.*|LaTeX Warning: Float too large.*", done.stdout) == []
+
+
+def parts_of(latex: str) -> list[str]:
+    return re.findall(r"\\begin\{table\}.*?\\end\{table\}", latex, re.DOTALL)
 
 
 def test_csv_holds_one_unrounded_cell_a_line(full) -> None:
@@ -82,6 +121,22 @@ def test_the_terminal_shows_the_same(full) -> None:
 def test_a_number_that_rounds_to_zero_has_no_sign(tmp_path: Path) -> None:
     add(tmp_path, "codediff", numbers={"ssim": -0.0001})
     assert "| 0.000 (0.436) " in re.sub(" +", " ", render(build_tables("2", read_results(tmp_path)), "md"))
+
+
+def test_what_a_training_costs_stands_beside_its_scores_where_it_is_known(tmp_path: Path) -> None:
+    for seed, seconds in enumerate((270.0, 330.0)):
+        add(tmp_path, "codediff", seed, run={"seconds_fit_cpu": seconds})
+    assert "| CodeDiff3D | 2 | 5.0 |" in re.sub(" +", " ", render(build_tables("2", read_results(tmp_path)), "md"))
+    add(tmp_path, "x2ctgan")
+    add(tmp_path, "codediff", 2)
+    tables = build_tables("2", read_results(tmp_path))
+    assert tables[0].leads == ("Seeds",)  # of one training it is not known, and of the other method of none
+
+
+def test_no_number_is_shown_below_the_rounding_of_float32(tmp_path: Path) -> None:
+    add(tmp_path, "x2ctgan", numbers={"mse": 7.9e-17})
+    line = next(line for line in render(build_tables("2", read_results(tmp_path)), "md").splitlines() if "X2CT" in line)
+    assert re.search(r" 0\.0{8} ", line)
 
 
 def test_brackets_in_names_survive_the_terminal(tmp_path: Path) -> None:

@@ -145,6 +145,16 @@ def test_two_protocols_never_share_a_block(tmp_path: Path, monkeypatch) -> None:
     assert [block.facts["protocol"] for block in table(tmp_path).blocks] == ["ct3d-1", "other-1"]
 
 
+def test_rows_of_other_training_cases_never_share_a_block(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 25.0}, source="real")
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, source="real", run={"trained_on": "phantom"})
+    blocks = table(tmp_path).blocks
+    found = {block.facts["trained_on"]: [row.method for row in block.rows if row.entry] for block in blocks}
+    assert found == {"phantom": ["x2ctgan"], "real": ["codediff"]}
+    assert ["trained on" in block.header for block in blocks] == [True, False]
+    assert not any(cell.rank for block in blocks for row in block.rows for cell in row.cells)  # with nothing to beat
+
+
 def test_the_header_says_what_the_rows_share(tmp_path: Path) -> None:
     add(tmp_path, "codediff", run={"window_low": -1000.0, "window_high": 1000.0})
     (block,) = table(tmp_path).blocks

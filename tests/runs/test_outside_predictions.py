@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,13 +9,10 @@ import numpy as np
 import pytest
 
 from bench.cases import Cases
-from bench.cli import run_command
 from bench.dataset import centred_affine
 from bench.errors import BenchError
 from bench.pipeline.resample import onto_grid, resample_predictions
 from bench.runs.predictions import find_predictions, read_prediction
-from bench.scoring.protocols import get_protocol
-from bench.scoring.store import load_results, load_runs
 
 CASE = "test-001"
 
@@ -147,44 +143,6 @@ def test_a_volume_that_lies_elsewhere_is_refused(cases: Cases, tmp_path: Path) -
     nib.save(nib.Nifti1Image(truth(cases).T, np.diag([20.0, 20.0, 20.0, 1.0])), tmp_path / f"{CASE}.nii.gz")
     with pytest.raises(BenchError, match=r"covers \d+ % of test-001"):
         resample_predictions(tmp_path, tmp_path / "out", cases, "hu", allow_missing=True)
-
-
-def test_score_takes_other_grids_only_when_asked_and_records_the_files(
-    make_data: Callable[..., dict[str, Cases]], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
-) -> None:
-    from bench.data import cases as loading
-    from bench.pipeline import evaluate  # noqa: F401 - takes hold of get_dataset before a test replaces it
-    from bench.plugins import registry
-    from bench.scoring import protocols
-
-    data = make_data(train=2, test=3)
-
-    class Spec:
-        name = "toy"
-        presets = {"tiny": None}  # noqa: RUF012
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "get_dataset", lambda name: Spec)
-    monkeypatch.setattr(loading, "choose_source", lambda spec, source: ("phantom", "as asked"))
-    monkeypatch.setattr(loading, "load_dataset", lambda *_: data)
-    plain = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
-    monkeypatch.setattr(protocols, "get_protocol", lambda name: plain)
-    (tmp_path / "p").mkdir()
-    for case, volume in zip(data["test"].names, data["test"].hounsfield, strict=True):
-        fine = np.kron(volume.T, np.ones((2, 2, 2), np.int16))
-        nib.save(nib.Nifti1Image(fine, centred_affine(32, 10.0, (3.0, -7.0, 20.0))), tmp_path / "p" / f"{case}.nii")
-    command = ["score", "p", "--dataset", "toy", "--method", "mine"]
-    assert run_command(command) == 1
-    assert "--resample" in capsys.readouterr().err
-    assert run_command([*command, "--resample"]) == 0
-    assert "3 of 3 volumes" in capsys.readouterr().out
-    (run,) = load_runs(tmp_path / "results").to_dict("records")
-    assert run["origin"] == "external"
-    assert run["resampled"] == "linearly"
-    assert len(run["predictions_sha256"]) == 64
-    psnr = load_results(tmp_path / "results").query("metric == 'psnr' and space == '3d' and stat == 'mean'")["value"]
-    assert float(psnr.iloc[0]) > 25
-    assert run_command(["score", "p", "--dataset", "toy", "--method", "-x"]) == 2
 
 
 def test_a_direction_that_would_hang_its_reader_is_refused(cases: Cases, tmp_path: Path) -> None:

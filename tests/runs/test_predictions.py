@@ -127,17 +127,6 @@ def test_integers_float64_and_a_fourth_axis_of_one_are_accepted(tmp_path: Path, 
         np.testing.assert_allclose(read, (whole + 1000.0) / 2000, atol=1e-7)
 
 
-def test_the_unit_is_that_of_the_caller(tmp_path: Path, cases: Cases) -> None:
-    path = save(tmp_path / "test-000.nii", volume().T, cases.affines[0])
-    read, _ = read_prediction(path, cases, "test-000", unit="unit")
-    np.testing.assert_allclose(read, volume(), atol=1e-7)
-    with pytest.raises(BenchError, match="which is not HU; pass --unit unit"):
-        read_prediction(path, cases, "test-000", unit="hu")
-    path = save(tmp_path / "test-000.nii", in_hu(volume()).T, cases.affines[0])
-    with pytest.raises(BenchError, match="pass --unit hu"):
-        read_prediction(path, cases, "test-000", unit="unit")
-
-
 def test_values_outside_the_window_are_clipped_with_a_note(tmp_path: Path, cases: Cases) -> None:
     array = np.zeros((16, 16, 16), dtype=np.float32)
     array[0, 0, :8], array[0, 1, :8] = 3000.0, -2000.0
@@ -227,9 +216,3 @@ def test_an_empty_or_absent_folder_is_a_usage_error(tmp_path: Path) -> None:
         find_predictions(tmp_path, ["a"])
     with pytest.raises(UsageError, match="no folder"):
         find_predictions(tmp_path / "absent", ["a"])
-
-
-def test_a_damaged_manifest_says_so(tmp_path: Path) -> None:
-    (tmp_path / "manifest.csv").write_text("case,file\na,a.nii.gz\n")
-    with pytest.raises(BenchError, match=r"manifest\.csv has no column 'sha256'"):
-        read_manifest(tmp_path)

@@ -23,8 +23,15 @@ def write_mask(path: Path, kind: type = np.uint8, most: int = 1) -> None:
     nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine_of(labels.shape)), path)
 
 
-@pytest.mark.parametrize("layout", ["totalsegmentator", "nnunet", "decathlon"])
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        ("totalsegmentator", np.uint8),
+        ("totalsegmentator", np.float64),
+        ("nnunet", np.int16),
+        ("decathlon", np.float32),
+    ],
+)
 def test_masks_beside_a_ct_are_passed_over(tmp_path: Path, layout: str, kind: type) -> None:
     root = tmp_path / "in"
     if layout == "totalsegmentator":

@@ -10,7 +10,7 @@ import pytest
 from bench.errors import BenchError
 from bench.runs.volume_files import open_volume
 
-from ..helpers.scan_files import write_itk, write_note
+from ..helpers.scan_files import write_note
 from ..helpers.scans import affine_of, noisy, read_only, refusals
 
 META = {
@@ -106,13 +106,6 @@ def test_units_that_are_no_known_length_are_refused(tmp_path: Path, units: str) 
     assert "space units" in refusals(tmp_path)[0].reason
     with pytest.raises(BenchError, match="space units"):
         open_volume(path, np.eye(4))
-
-
-def test_what_other_programs_write_states_it_all(tmp_path: Path) -> None:
-    for suffix in ("mha", "mhd", "nrrd", "nhdr"):
-        path = write_itk(tmp_path / suffix / f"a.{suffix}", noisy())
-        assert open_volume(path, np.eye(4)).shape == (64, 64, 64)
-        np.testing.assert_array_equal(read_only(tmp_path / suffix).hounsfield, noisy())
 
 
 def write_two_matrices(path: Path, first: np.ndarray, second: np.ndarray, codes: tuple[int, int] = (1, 2)) -> Path:

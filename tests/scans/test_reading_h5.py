@@ -55,7 +55,7 @@ def test_number_types_and_the_size_of_pictures_do_not_matter(tmp_path: Path, kin
 def test_without_xrays_that_tell_it_is_refused_until_a_side_file_does(tmp_path: Path, xrays: dict) -> None:
     write_h5(tmp_path / "a.h5", chest(), ct=stored(chest()[::-1]), **xrays)
     assert "axes" in refusal(tmp_path)
-    write_note(tmp_path / "a.toml", axes=("-D", "H", "W"))
+    write_note(tmp_path / "scans.toml", axes=("-D", "H", "W"))
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
 
 

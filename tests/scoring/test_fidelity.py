@@ -60,14 +60,6 @@ def test_agrees_with_plain_loops_wherever_the_features_lie(n: int, m: int, k: in
     assert prdc_scores(real, generated, k) == pytest.approx(brute_force(real, generated, k), abs=1e-12)
 
 
-def test_agrees_with_the_published_package_and_is_silent(capfd) -> None:
-    random = np.random.default_rng(1)
-    real, generated = random.normal(size=(30, 125)).astype(np.float32), random.normal(size=(30, 125))
-    ours = prdc_scores(real, generated, 5)
-    assert capfd.readouterr().out == ""
-    assert ours == pytest.approx({k: float(v) for k, v in compute_prdc(real, generated, 5).items()}, abs=1e-12)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("duplicates", [False, True])
 def test_equals_the_published_package_to_the_last_digit(capfd, dtype: type, duplicates: bool) -> None:
@@ -79,7 +71,9 @@ def test_equals_the_published_package_to_the_last_digit(capfd, dtype: type, dupl
         if duplicates:
             real[::4], generated[1::3] = real[0], real[1::3]
         expected = {name: float(value) for name, value in compute_prdc(real, generated, 3).items()}
+        capfd.readouterr()
         assert prdc_scores(real, generated, 3) == expected
+        assert capfd.readouterr().out == ""  # the package prints its counts
 
 
 def test_the_filters_of_warnings_stay_as_they_were() -> None:
@@ -99,13 +93,6 @@ def test_agrees_with_the_released_evaluation() -> None:
     )
 
 
-def test_order_does_not_matter() -> None:
-    random = np.random.default_rng(2)
-    real, generated = random.normal(size=(15, 6)), random.normal(size=(15, 6))
-    shuffled = prdc_scores(real[::-1], random.permutation(generated), 3)
-    assert shuffled == pytest.approx(prdc_scores(real, generated, 3), abs=1e-12)
-
-
 @pytest.mark.trains
 @pytest.mark.parametrize(("n", "k", "coverage"), [(8, 3, 0.923), (102, 3, 0.879), (102, 5, 0.971), (48, 5, 0.9735)])
 def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage: float, seed: int) -> None:
@@ -121,14 +108,6 @@ def test_the_same_distribution_scores_what_theory_says(n: int, k: int, coverage:
         error = np.std(sample) / math.sqrt(trials)
         assert abs(np.mean(sample) - value) < 4 * error
         assert error < 0.03
-
-
-@pytest.mark.trains
-def test_copies_score_one_and_blur_or_collapse_raises_density(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    real = random.normal(size=(96, 64))
-    assert prdc_scores(real, real.copy(), 3) == pytest.approx(dict.fromkeys(FIDELITY, 1.0), abs=1e-12)
-    assert prdc_scores(real, real / 2, 3)["density"] > 10
 
 
 def test_batches_are_averaged_in_order_and_the_rest_is_dropped() -> None:

@@ -136,6 +136,7 @@ def test_psnr_is_that_of_the_mse() -> None:
 def test_psnr_of_slices_is_at_least_that_of_their_mean_error_and_of_integers_that_of_theirs() -> None:
     slices = {"protocol": "paper-2023"}
     check(score("mse", 0.01, **slices), score("psnr", 23.0, **slices))
+    check(score("mse", 1e-13, **slices), score("psnr", 110.0, **slices))  # the cap may lower it
     with pytest.raises(BenchError, match="is not that of"):
         check(score("mse", 0.01, **slices), score("psnr", 19.0, **slices))
     integers = {"protocol": "x2ct-2019"}
@@ -144,24 +145,6 @@ def test_psnr_of_slices_is_at_least_that_of_their_mean_error_and_of_integers_tha
     )
     with pytest.raises(BenchError, match="is not that of"):
         check(score("mse", 0.01, **integers), score("mse_int", 4095.0, **integers), score("psnr", 20.0, **integers))
-
-
-def test_a_file_of_other_columns_or_values_is_refused_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    path.write_text("run_id,value\na,1\n")
-    with pytest.raises(BenchError, match="has other columns"):
-        read_scores(path)
-    write_scores(path, [score(case="a"), score(case="b")])
-    whole = path.read_text()
-    path.write_text(whole.replace("0.01", "much", 1))
-    with pytest.raises(BenchError, match=r"scores\.csv line 2, column value"):
-        read_scores(path)
-    path.write_text(whole[: len(whole) - 10])
-    with pytest.raises(BenchError, match=r"scores\.csv line 3 has [0-9]+ fields, not 14; it was cut"):
-        read_scores(path)
-    path.write_text("")
-    with pytest.raises(BenchError, match="cannot be read as CSV"):
-        read_scores(path)
 
 
 def test_a_file_whose_rows_name_their_run_is_read_for_that_run_alone(tmp_path: Path) -> None:

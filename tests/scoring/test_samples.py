@@ -78,15 +78,6 @@ def test_mean_and_best_of_offsets_are_their_closed_forms() -> None:
     assert found["all", "interval_coverage"] == 1.0
 
 
-def test_the_mean_of_independent_errors_gains_ten_log_k_decibels() -> None:
-    random = np.random.default_rng(0)
-    truth = np.full((24, 24, 24), 0.5)
-    samples = truth + random.normal(0, 0.05, (8, *truth.shape))
-    found = values(score_samples("a", truth, list(samples), CARD, Samples()))
-    one = -10 * np.log10(np.mean((samples[0] - truth) ** 2))
-    assert found["all", "psnr_mean_of_k"] - one == pytest.approx(10 * np.log10(8), abs=0.1)
-
-
 def test_voxels_inside_are_counted_by_the_tissue_of_the_ct() -> None:
     hounsfield = np.array([-1000.0, -700, -700, -100, 40, 40, 40, 40, 700.0]).reshape(1, 3, 3)
     low = np.array([0.5, -0.1, 0.1, -0.1, -0.1, -0.1, -0.1, 0.1, 0.1]).reshape(1, 3, 3)  # of the lowest sample, off

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.card import stretch_training
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.metrics.distortion import mae, mse, psnr
@@ -18,9 +19,12 @@ from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.catalogue import Answer, run_study
 from bench.study.inputs import MOVEMENTS, _move_views, pair_cases
-from bench.study.points import FLOORS, Point
+from bench.study.points import FLOORS, Point, read_study
 from bench.study.runs import StudyRequest, find_runs
+from bench.study.verdicts import describe_study
 from bench.system.progress import Progress
+from methods.codediff.card import CodeDiffConfig
+from methods.mednerf.card import MedNerfConfig
 
 FEW = ("data.phantoms=[6, 1, 5]",)
 TOY = '''
@@ -234,6 +238,28 @@ def test_fewer_training_cases_keep_the_test_cases(place: Path) -> None:
             bits = at(answer, "training cases", str(size), split).values["nll_bits_per_voxel"]
             assert list(bits.values()) == pytest.approx([3 + size / 100] * len(bits))
     assert "nll_bits_per_voxel" not in at(answered(place, "shuffle"), "whose views", "own").values
+
+
+def test_a_budget_stretches_all_that_counts_steps_of_training_and_nothing_else() -> None:
+    stretched = stretch_training(CodeDiffConfig(), 0.5)
+    assert stretched["vqvae3d.loop.steps"] == stretched["transformer.loop.steps"] == 50_000
+    assert (stretched["transformer.warm_up"], stretched["log_sigma.loop.steps"]) == (2500, 10_000)
+    endings = {key.rpartition(".")[2] for key in stretched}
+    assert endings == {"steps", "warm_up", "codebook_start", "discriminator_start"}
+    assert not any(key.startswith("sampling") for key in stretched)
+    assert stretch_training(MedNerfConfig(), 2.0)["field.halvings"] == [100_000, 200_000, 400_000]
+
+
+def test_budget_trains_for_shares_of_the_steps_and_counts_processor_seconds(tmp_path: Path) -> None:
+    answer = answered(tmp_path, "budget", methods=("lift_unet",), values=(100, 50))
+    whole, half = own(answer)
+    for point, steps in ((whole, 8), (half, 4)):
+        record = RunFolder(tmp_path / "runs/lidc/lift_unet" / point.facts["run_id"]).record()
+        assert [stage.steps for stage in record.stages.values()] == [steps]
+        assert point.setting == f"{record.seconds['fit_cpu']:.3g}"
+        assert {"psnr", "psnr_body"} <= point.values.keys()
+    assert whole.parameter == "training, CPU seconds"
+    assert "CPU seconds; the longest changes it by" in describe_study(read_study(answer.csv))
 
 
 def test_the_csv_holds_summaries_that_its_cases_give(place: Path) -> None:

@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from bench.cli import run_command
 from bench.method import Items
 from bench.pipeline.plan import RunRequest
 from bench.system.seeding import derive_seed, seed_everything
 
 from ..helpers.disturbed_runs import run_undisturbed
-from ..pipeline.test_fit import LOOP, Line, fit, weights
+from ..pipeline.test_fit import LOOP, Line, crash, fit, fit_until_crash, weights
 
 SMALL = ("data.phantoms=[8,2,2]",)
 
@@ -50,34 +49,12 @@ def test_one_call_seeds_every_generator() -> None:
     assert not set(drawn()) & set(first)
 
 
-def test_two_trainings_are_equal_and_another_seed_is_not(tmp_path: Path) -> None:
-    first, second = Line(LOOP), Line(LOOP)
-    fit(first, tmp_path / "a")
-    torch.rand(17)  # what was drawn before does not matter
-    fit(second, tmp_path / "b")
-    assert np.array_equal(weights(first), weights(second))
-    files = [(tmp_path / name / "checkpoints" / "line.safetensors").read_bytes() for name in "ab"]
-    assert files[0] == files[1]
-
-
 def test_items_that_are_random_are_resumed_exactly_too(tmp_path: Path) -> None:
-    def crash(step: int) -> None:
-        if step == 25:
-            raise KeyboardInterrupt
-
     whole, resumed = Drawing(LOOP), Drawing(LOOP)
     fit(whole, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(Drawing(LOOP, crash), tmp_path / "broken")
+    fit_until_crash(tmp_path / "broken", Drawing(LOOP, crash))
     fit(resumed, tmp_path / "broken")
     assert np.array_equal(weights(whole), weights(resumed))
-
-
-def test_doctor_says_what_is_repeatable(capsys: pytest.CaptureFixture) -> None:
-    run_command(["doctor"])
-    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "bit for bit" in said
-    assert "atomic" in said
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ ATTACKS = {  # what is written, and what of it a row keeps
     "lines": ("a\r\nb\u2028c\td", "a b c d"),
     "a book": ("x" * 300_000, "x" * (LONGEST - 1) + "…"),
 }
-MARKUP = "<img src=x onerror=alert(1)> [x](http://e) ![x][y] | `code` **b** _i_ ~~s~~ &lt; \\| www.evil.org"
+MARKUP = "<img src=x onerror=alert(1)> [x](http://e) ![x][y] | `code` **b** _i_ ~~s~~ &lt; \\| www.evil.org $x$"
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
@@ -57,6 +57,7 @@ def test_markdown_shows_markup_as_text() -> None:
     page = parser.render(draw_markdown(Sheet(("a", "b"), [(MARKUP, "1")])))
     assert re.findall(r"<td.*?>(.*?)</td>", page) == [html.escape(MARKUP), "1"]
     assert "http\\://" in escape_markdown("http://e")  # which GitHub makes a link as it is
+    assert escape_markdown("$x$") == "\\$x\\$"  # and this a formula
 
 
 def test_a_terminal_shows_markup_as_text() -> None:

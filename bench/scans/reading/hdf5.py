@@ -131,8 +131,8 @@ def _flips(source: ScanSource, hounsfield: np.ndarray) -> Flips:
     pictures = _read_views(source)
     if not pictures:
         raise ScanError(
-            "it holds no X-rays to tell which way up its 'ct' lies; state it in a side file: "
-            'axes = ["D", "H", "W"] where index 0 is the head, ["-D", "H", "W"] where it is the feet'
+            "it holds no X-rays to tell which way up its 'ct' lies; write scans.toml into its folder or one above it: "
+            'axes = ["D", "H", "W"] where index 0 is the head, axes = ["-D", "H", "W"] where it is the feet'
         )
     side = np.array(source.side_file.spacing_mm or (CUBE_MM / hounsfield.shape[0],)) * hounsfield.shape[0]
     return find_flips(hounsfield, float(side[0]), GEOMETRY, {name: (pictures[name], VIEWS[name]) for name in pictures})

@@ -34,6 +34,10 @@ class ScanError(BenchError):
     """A file that is no usable CT; the message is the reason, without the name."""
 
 
+class UnitError(ScanError):
+    """A CT whose values are not HU."""
+
+
 class NoScanError(ScanError):
     """A file that holds no CT at all, as its voxels show: passed over, not a failure."""
 
@@ -246,6 +250,6 @@ def check_hounsfield(values: np.ndarray) -> None:
     if matter < 0.002:
         raise ScanError(f"it is all air ({matter:.2%} of it above -500 HU)")
     if low > -500:
-        raise ScanError(f"its lowest value {low:g} is no air: not HU; {OTHER_UNIT}")
+        raise UnitError(f"its lowest value {low:g} is no air: not HU; {OTHER_UNIT}")
     if dense > 0.1:
-        raise ScanError(f"{dense:.0%} of it lies above 800 HU: not HU; {OTHER_UNIT}")
+        raise UnitError(f"{dense:.0%} of it lies above 800 HU: not HU; {OTHER_UNIT}")
