@@ -174,6 +174,7 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
             with counter:
                 memory = count_memory(stage, make_batch(1))
             seconds, n, how = _estimate_step(stage, make_batch, memory, bench)
+        hours = seconds * steps / 3600
         yield bench.row(
             f"estimate/{label}, {request.preset}",
             clock="wall",
@@ -181,8 +182,9 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
             n=n,
             peak_mib=memory.total(-(-batch // stage.loop.accumulate)) / MIB,
             size=f"{request.preset}, batch {batch}",
-            note=f"{steps:,} steps take {_format_hours(seconds * steps)}; seconds {how}; memory counted in float32; "
-            f"{batch * counter.get_total_flops() / 1e12:.3g} TFLOP a step, of products of matrices and convolutions",
+            note=f"{steps:,} steps take {hours:{',.0f' if hours >= 100 else '.2g'}} h; seconds {how}; memory counted "
+            f"in float32; {batch * counter.get_total_flops() / 1e12:.3g} TFLOP a step, of products of matrices and "
+            "convolutions",
         )
 
 
@@ -196,11 +198,6 @@ def _estimate_disk(request: Request, bench: Bench) -> Row:
         f"{tested} cases take {4 * tested * voxels / GIB:.1f} GiB at most"
     )
     return bench.row(f"estimate/{request.dataset}/disk, {request.preset}", size=request.preset, note=note)
-
-
-def _format_hours(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.2g} h"
 
 
 def _estimate_step(
