@@ -97,7 +97,7 @@ def test_floors_score_what_the_training_cases_say(place: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if not study.trains and name != "ood"])
 def test_floors_stand_beside_every_study_at_every_setting(place: Path, name: str) -> None:
     values = {"steps": (1,), "samples": (2,), "calibration": (3,), "lesion": (40,)}
-    answer = answered(place, name, values=values.get(name, ()))
+    answer = answered(place, name, **({"values": values[name]} if name in values else {}))
     measured = {
         method: {(p.parameter, p.setting) for p in answer.points if p.facts["method"] == method}
         for method in ("grey", *FLOORS)
