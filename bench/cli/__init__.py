@@ -168,15 +168,10 @@ def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno in OUTPUT_FAULTS and error.filename is None:
-            _drop_output()
+            with suppress(OSError, ValueError, AttributeError):  # Python would try to write once more as it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _say(f"the output cannot be written: {error.strerror}; send it elsewhere and try again", 1)
         return _say(f"{describe_error(error)} (a defect; run again with --debug and report it)", 1)
-
-
-def _drop_output() -> None:
-    """Let nothing more be written to standard output: Python would try once more as it ends."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(line: str, code: int) -> int:

@@ -27,8 +27,7 @@ Column = tuple[Space, str]
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
 """What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
 BLOCK_KEYS = (
-    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views"),
-    "data_fingerprint",
+    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views", "data_fingerprint"),
 )
 ORIGINS = {  # said behind a title
     "external": " (outside predictions)",

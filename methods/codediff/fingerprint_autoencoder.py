@@ -8,15 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.fingerprint import Weights, chirp, fill, ramp, rule, statistics
+from bench.fingerprint import Weights, chirp, count, fill, ramp, rule, statistics
 
-from .autoencoder import (
-    Attention,
-    AutoencoderConfig,
-    ChannelNorm,
-    ResidualBlock,
-    VectorQuantisedAutoencoder,
-)
+from .autoencoder import Attention, AutoencoderConfig, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder
 from .published import autoencoder_layout
 from .quantiser import VectorQuantiser
 from .stage_autoencoder import AutoencoderStageConfig
@@ -44,11 +38,6 @@ VARIANTS = {
         "default_but_K4096": VIEW.model_copy(update={"codes": 4096}),
     },
 }
-
-
-def count(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def released(config: AutoencoderConfig) -> AutoencoderConfig:
