@@ -79,5 +79,5 @@ def mean_run(quick_protocol: None, shared_folder: Path) -> Path:
 
 @pytest.fixture
 def make_data() -> Callable[..., dict[str, Cases]]:
-    """`make_data(train=12, test=8, size=16, name="toy", …)` → split → Cases of smooth random volumes."""
+    """`make_data(train=12, test=8, size=16, …)` → split → Cases of smooth random volumes."""
     return toy_data.make_data

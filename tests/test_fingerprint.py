@@ -7,61 +7,23 @@ import subprocess
 import sys
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from bench.cli import run_command
 from bench.errors import UsageError
 from bench.fingerprint import (
     UnknownEntry,
-    chirp,
     compare,
     compute,
     compute_path,
     deviation_of,
-    fill,
-    rule,
     select,
-    statistics,
 )
 from bench.methods.codediff import fingerprint as codediff
 from bench.methods.codediff import fingerprint_autoencoder, fingerprint_prior
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 from bench.system.files import read_json
-
-
-def test_the_plain_rule_is_a_sine_over_the_root_of_a_row() -> None:
-    values = rule((2, 3, 4))
-    assert values[1, 2, 3] == pytest.approx(math.sin(0.1 * 23) / math.sqrt(12))
-
-
-def test_the_chirp_is_full_rank_and_treats_a_table_as_rows() -> None:
-    values = chirp((6, 5), phase=2.0)
-    assert values[3, 4] == pytest.approx(math.sin(0.7 * 9 + 1.3 * 4 * 4 + 2.0) / math.sqrt(5))
-    assert np.linalg.matrix_rank(chirp((40, 40))) == 40
-    assert np.linalg.matrix_rank(rule((40, 40))) == 2
-    assert np.array_equal(chirp((1, 6, 5))[0], chirp((6, 5)))
-
-
-def test_filling_tells_norms_and_biases_apart() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.BatchNorm2d(4)).double()
-    fill(model.named_parameters(), rule, phase=lambda name: 5.0 if name == "0.weight" else 0.0)
-    bias = 0.01 * torch.cos(0.1 * torch.arange(4.0)).double()
-    assert torch.equal(model[0].weight.detach(), torch.from_numpy(rule((4, 3, 3, 3), 5.0)))
-    for norm in model[1:]:
-        assert torch.equal(norm.weight.detach(), torch.ones(4).double())
-    for layer in model:
-        assert torch.allclose(layer.bias.detach(), bias)
-
-
-def test_statistics_are_of_the_population() -> None:
-    values = statistics(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
-    assert values["std"] == pytest.approx(math.sqrt((4 + 1 + 0 + 9) / 4))
-    assert values["shape"] == [2, 2]
-    assert values["first8"] == values["last4"] == [1.0, 2.0, 3.0, 6.0]
 
 
 @pytest.mark.parametrize(

@@ -94,18 +94,6 @@ def folder_beside(results_dir: Path) -> Path:
     return Path() if results_dir == find_results(BUILTIN) else results_dir
 
 
-def choose_device(name: str) -> Any:
-    """Return the torch device of a --device option. Raises UsageError for CUDA where there is none."""
-    import torch
-
-    from bench.system.device import forbid_tf32
-
-    forbid_tf32()
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def make_console(width: int = WIDTH) -> Any:
     """Return a console of the terminal's width, or of `width` columns where the output is a file or a pipe."""
     from rich.console import Console

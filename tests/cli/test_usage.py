@@ -86,7 +86,18 @@ def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"1" * 6000, b"[" * 100_000, b'{"run_id": NaN}'])
+NO_RECORDS = {
+    "empty": b"",
+    "cut": b"{",
+    "a list": b"[]",
+    "no text": b"\xff\xfe",
+    "digits": b"1" * 6000,
+    "deep": b"[" * 100_000,
+    "NaN": b'{"run_id": NaN}',
+}
+
+
+@pytest.mark.parametrize("text", NO_RECORDS.values(), ids=NO_RECORDS)
 @pytest.mark.parametrize(
     "line", ["list", "show a-run --json", "show a-run", "verify a-run", "score a-run", "export a-run"]
 )

@@ -75,6 +75,11 @@ def prepare_processes() -> multiprocessing.context.ForkServerContext:
     return context
 
 
+def is_stopped(process: int | None) -> bool:
+    """Whether SIGSTOP holds a process."""
+    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+
+
 def start(request: RunRequest, root: Path, fate: Fate = UNDISTURBED) -> BaseProcess:
     """Start a run that keeps data, runs and results below `root`; its exit code is that of `bench run`."""
     root.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,22 +147,10 @@ def write_dicos(
     dataset = _dataset(hounsfield[0], patient, f"1.2.3.{len(energy)}")
     dataset.SOPClassUID, dataset.SOPInstanceUID = kind, "1.2.3.9.1"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", energy]
-    dataset.NumberOfFrames = len(hounsfield)
-    shared, measures, plane, transform = Dataset(), Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [VOXEL_MM, VOXEL_MM], VOXEL_MM
-    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = 1, 0 if unit == "MHU" else -1000, unit
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-    shared.PixelValueTransformationSequence = [transform]
-    dataset.SharedFunctionalGroupsSequence = [shared]
-    frames = []
     first = -VOXEL_MM * (np.array(hounsfield.shape) - 1) / 2
-    for index in range(len(hounsfield)):
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = [first[2], first[1], first[0] + VOXEL_MM * index] if positions else [0, 0, 0]
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    dataset.PerFrameFunctionalGroupsSequence = frames
+    places = [[first[2], first[1], first[0] + VOXEL_MM * index] for index in range(len(hounsfield))]
+    transform = 0 if unit == "MHU" else -1000, unit
+    _group(dataset, places if positions else [[0, 0, 0]] * len(places), [VOXEL_MM] * 2, VOXEL_MM, transform)
     dataset.PixelData = (hounsfield + 1000).astype("<u2").tobytes()
     dataset.PixelRepresentation = 0
     _save(path, dataset)
@@ -187,21 +176,9 @@ def write_frames(
     """Some slices (k, j, i) of 2.5 by 1.5 by 2 mm in one file of a series, all they are stated in functional groups."""
     dataset = _dataset(hounsfield[0], "LIDC-IDRI-0001", "1.2.3.1")
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.InstanceNumber = kind, f"1.2.3.1.{number}", number
-    dataset.ImageType, dataset.NumberOfFrames = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(indices)
-    shared, measures, plane, transform = Dataset(), Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [1.5, 2.0], 2.5
-    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = 1, intercept, "HU"
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-    shared.PixelValueTransformationSequence = [transform]
-    dataset.SharedFunctionalGroupsSequence = [shared]
-    frames = []
-    for index in indices:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = [-10, -30, 200 - 2.5 * int(index) - shift]
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    places = [[-10, -30, 200 - 2.5 * int(index) - shift] for index in indices]
+    _group(dataset, places, [1.5, 2.0], 2.5, (intercept, "HU"))
     dataset.PixelData = (hounsfield[list(indices)].astype(np.int32) - intercept).astype("<i2").tobytes()
     for tag, value in tags.items():
         setattr(dataset, tag, value)
@@ -240,6 +217,26 @@ def _dataset(plane: np.ndarray, patient: str, series: str) -> object:
     dataset.HighBit, dataset.PixelRepresentation = 15, 1
     dataset.PixelData = (plane + 1024).astype("<i2").tobytes()
     return dataset
+
+
+def _group(
+    dataset: Any, places: Sequence[Sequence[float]], spacing: list[float], thickness: float, rescale: tuple[int, str]
+) -> None:
+    """Say in functional groups where frames lie, how large their voxels are, and intercept and unit of their values."""
+    shared, measures, plane, transform = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = spacing, thickness
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    transform.RescaleSlope, (transform.RescaleIntercept, transform.RescaleType) = 1, rescale
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    shared.PixelValueTransformationSequence = [transform]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.NumberOfFrames, frames = len(places), []
+    for place in places:
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = place
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
 
 
 def _save(path: Path, dataset: object, explicit: bool = True) -> None:

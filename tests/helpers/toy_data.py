@@ -14,16 +14,14 @@ def make_data(
     test: int = 8,
     *,
     size: int = 16,
-    name: str = "toy",
     source: str = "phantom",
     window: tuple[float, float] = (-1000.0, 1000.0),
-    centre: tuple[float, float, float] = (3.0, -7.0, 20.0),
     seed: int = 0,
 ) -> dict[str, Cases]:
     """Split → Cases of smooth random volumes."""
     counts = {"train": train, "validation": 2, "test": test}
     card = DatasetCard(
-        name=name,
+        name="toy",
         source=source,
         size=size,
         voxel_mm=320.0 / size,
@@ -33,10 +31,10 @@ def make_data(
         mirrored=(True, False),
         geometry=GEOMETRY,
         counts=counts,
-        fingerprint=f"{name}-{source}-{size}-{seed}-{counts}",
+        fingerprint=f"toy-{source}-{size}-{seed}-{counts}",
     )
     random = np.random.default_rng(seed)
-    affine = centred_affine(size, card.voxel_mm, centre)
+    affine = centred_affine(size, card.voxel_mm, (3.0, -7.0, 20.0))
     return {
         split: Cases(
             card=card,

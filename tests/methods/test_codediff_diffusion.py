@@ -116,7 +116,7 @@ def test_sampling_draws_the_distribution_that_the_denoiser_describes(seed: int) 
         rows = torch.stack([given[second], padded[first]], dim=1)
         return (rows / rows.sum(2, keepdim=True)).log()
 
-    draws = 20000
+    draws = 5000
     # with all L = 2 steps both codes may be shown at once, with chance 1/2 at t = 2: then they are independent
     codes = diffusion.sample(denoise, 2, 3, chances(seed, draws), CPU, temperature=1.0)
     found = torch.zeros(3, 3)
@@ -167,7 +167,7 @@ def test_gradual_steps_reveal_few_codes_at_first_and_all_at_last(tokens: int, st
 @pytest.mark.trains
 def test_gradual_steps_of_one_code_draw_the_joint_distribution(seed: int) -> None:
     joint = torch.tensor([[0.30, 0.05, 0.05], [0.02, 0.25, 0.03], [0.10, 0.05, 0.15]])
-    draws = 20000
+    draws = 5000
 
     def denoise(codes: Tensor) -> Tensor:
         first = torch.where((codes[:, 1] < 3)[:, None], joint.T[codes[:, 1].clamp_max(2)], joint.sum(1))
@@ -211,16 +211,6 @@ def causal_prior(codes: int, tokens: int) -> CodeTransformer:
     torch.nn.init.normal_(prior.position)
     torch.nn.init.normal_(prior.head.weight)
     return prior
-
-
-def test_the_causal_prior_is_a_distribution_over_all_sequences() -> None:
-    prior = causal_prior(3, 4)
-    sequences = torch.tensor(list(product(range(3), repeat=4)))
-    context = torch.randn(1, 4, 3).expand(len(sequences), -1, -1)
-    with torch.no_grad():
-        nats = autoregressive.negative_log_likelihood(prior(sequences, context), sequences)
-    assert float(nats.double().neg().exp().sum()) == pytest.approx(1.0, abs=1e-5)
-    assert float(nats.std()) > 0.1
 
 
 @pytest.mark.trains

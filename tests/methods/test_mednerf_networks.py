@@ -16,7 +16,6 @@ from bench.methods.mednerf.camera import box_bounds, match_camera, official_came
 from bench.methods.mednerf.card import DiscriminatorConfig, FieldConfig
 from bench.methods.mednerf.discriminator import build_discriminator
 from bench.methods.mednerf.field import RadianceField, positional_code
-from bench.methods.mednerf.fingerprint_filling import hash_numbers
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 from bench.projector import rays
@@ -61,13 +60,6 @@ def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
     assert settings.field.patches == fingerprint.PATCH
     assert settings.samples == fingerprint.SAMPLES
     assert settings.field.discriminator == fingerprint_discriminator.DISCRIMINATORS["mednerf"]
-
-
-def test_hashed_numbers_are_those_of_the_stated_rule() -> None:
-    h = 5 * 2654435761 % 2**32
-    h = (h ^ (h >> 16)) * 2246822519 % 2**32
-    h ^= h >> 13
-    assert hash_numbers((2, 4))[1, 1] == pytest.approx(h / 2**31 - 1)
 
 
 def test_multiplying_parts_apart_changes_nothing() -> None:

@@ -15,6 +15,14 @@ METHODS = discover_methods()[0]
 LARGEST = 400e6  # parameters; all training states of so many in float32 fit a GPU of 12 GiB
 
 
+@pytest.fixture
+def _without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave weights as they come: drawing hundreds of millions takes seconds, and only their number is asked for."""
+    for name in ("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "uniform_", "normal_", "trunc_normal_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
+@pytest.mark.usefixtures("_without_drawing")
 @pytest.mark.parametrize("dataset", ["lidc", "baggage"])
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_the_published_size_of_every_method_is_built(name: str, dataset: str) -> None:

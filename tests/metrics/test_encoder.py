@@ -139,7 +139,8 @@ def test_norms_of_random_vectors_are_those_of_spectral_norm_before_any_iteration
 def test_truth_and_prediction_are_encoded_on_the_scale_of_the_truth(make_data) -> None:
     """Predictions that are the truth score as copies do; real features are those of stretched volumes."""
     data = make_data(train=6, test=6)
-    settings = replace(SMALL, stretch=Stretch(), encoder_seeds=(1,), baseline_draws=1)
+    narrow = EncoderSettings(widths=(4, 8, 8, 8), head_width=8)
+    settings = replace(SMALL, encoder=narrow, stretch=Stretch(), encoder_seeds=(1,), baseline_draws=1)
     cases = data["test"]
     features = encode_real(cases, np.arange(6), settings, CPU)["3d"][0]
     volumes = [v.double() for v in cases.volumes(range(6))]

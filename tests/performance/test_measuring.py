@@ -132,9 +132,10 @@ def test_targets_stand_beside_what_was_measured() -> None:
     ("budget", "free", "expected"),
     [
         (100.0, 1e9, (40.5, "measured")),
-        (12.5, 1e9, (40.5, "extrapolated from 2.5 s for 1 case and 10.5 s for 5")),
-        (100.0, 25.0, (40.5, "extrapolated from 2.5 s for 1 case and 4.5 s for 2")),
-        (3.0, 1e9, (50.0, "extrapolated from 2.5 s for 1 case")),
+        (12.5, 1e9, (40.5, "extrapolated from 4.5 s for 2 cases and 10.5 s for 5")),
+        (100.0, 25.0, (45.0, "extrapolated from 4.5 s for 2 cases")),
+        (3.0, 1e9, (45.0, "extrapolated from 4.5 s for 2 cases")),
+        (100.0, 20.0, (50.0, "extrapolated from 2.5 s for 1 case")),
     ],
 )
 def test_a_whole_batch_is_extrapolated_from_what_time_and_memory_allow(
@@ -151,7 +152,8 @@ def test_a_whole_batch_is_extrapolated_from_what_time_and_memory_allow(
 
 
 def test_curves_grow_until_the_next_point_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "REPEATS", 3)
+    for least in ("REPEATS", "LEAST"):
+        monkeypatch.setattr(measuring, least, 1)
     rows = list(measure_growth(Request(), Bench(CPU, 1, 0.1)))
     assert {"growth/project lidc/volume side/32", "growth/project lidc/volume side/64"} <= {row.item for row in rows}
     assert f"growth/score {DEFAULT}/volume side/256" not in {row.item for row in rows}

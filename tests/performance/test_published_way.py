@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bench.card import Loop
 from bench.errors import BenchError
 from bench.method import Stage, Update
-from bench.performance import comparisons
+from bench.performance import comparisons, measuring
 from bench.performance.comparisons import compare_losses, judge_samples, measure_loops, measure_steps
 from bench.performance.estimate import Saved, count_memory
 from bench.performance.measuring import Bench
@@ -69,6 +69,7 @@ def test_a_published_step_that_is_another_one_is_refused() -> None:
 
 def test_loops_and_steps_are_measured_and_cut_batches_do_not_replace_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons, "LOOP_STEPS", (2, 2))
+    monkeypatch.setattr(measuring, "LEAST", 1)
     asked = {"methods": ("codediff",), "preset": "smoke", "stages": ("transformer",)}
     (loop,) = measure_loops(Request(**asked), BENCH)  # type: ignore[arg-type]
     (full,) = measure_steps(Request(**asked), BENCH)  # type: ignore[arg-type]

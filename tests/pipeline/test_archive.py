@@ -10,8 +10,7 @@ import pickle
 import shutil
 import signal
 import stat
-import subprocess
-import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,11 @@ from safetensors.numpy import save
 
 from bench.cli import run_command
 from bench.data import sources
+from bench.pipeline.archive import import_run
 from bench.scoring.evidence import level_of, read_evidence
 from bench.scoring.store import load_results
+
+from ..helpers.disturbed_runs import is_stopped, prepare_processes
 
 Files = dict[str, bytes]
 
@@ -324,23 +326,27 @@ def test_an_unfinished_or_damaged_run_is_not_exported(archive: Path, tmp_path: P
     assert not (tmp_path / "o.zip").exists()
 
 
+def begin_import(archive: Path, folder: Path, sent: int) -> None:
+    """Import an archive until its run would be checked, when a signal comes."""
+    import_run(archive, folder / "runs", folder / "other", check=lambda run: os.kill(os.getpid(), sent))
+
+
 def test_what_a_killed_import_left_goes_with_the_next_but_not_what_a_living_one_holds(
     archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]]
 ) -> None:
-    runs = tmp_path / "runs"
-    script = f"""
-import os, pathlib, signal, sys
-from bench.pipeline.archive import import_run
-stop = {{"kill": signal.SIGKILL, "pause": signal.SIGSTOP}}[sys.argv[1]]
-import_run(*map(pathlib.Path, {[str(archive), str(runs), str(tmp_path / "other")]!r}),
-           check=lambda run: os.kill(os.getpid(), stop))
-"""
-    killed = subprocess.run([sys.executable, "-c", script, "kill"], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    context, runs = prepare_processes(), tmp_path / "runs"
+    killed, paused = (
+        context.Process(target=begin_import, args=(archive, tmp_path, sent))
+        for sent in (signal.SIGKILL, signal.SIGSTOP)
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     (left,) = runs.glob(".import-*")
     assert any(left.rglob("*.nii.gz"))
-    paused = subprocess.Popen([sys.executable, "-c", script, "pause"])
-    os.waitid(os.P_PID, paused.pid, os.WSTOPPED | os.WNOWAIT)
+    paused.start()
+    while not is_stopped(paused.pid):
+        time.sleep(0.05)
     try:
         (held,) = runs.glob(".import-*")
         assert held != left
@@ -349,6 +355,6 @@ import_run(*map(pathlib.Path, {[str(archive), str(runs), str(tmp_path / "other")
         assert any(held.rglob("*.nii.gz"))
     finally:
         paused.kill()
-        paused.wait()
+        paused.join()
     assert bring(archive)[0] == 0
     assert not list(runs.glob(".import-*"))

@@ -27,6 +27,7 @@ from ..helpers.disturbed_runs import (
     End,
     Fate,
     Whole,
+    is_stopped,
     prepare_processes,
     read_state,
     run,
@@ -182,10 +183,6 @@ def test_a_second_process_is_refused_and_the_first_ends(whole: Whole, tmp_path: 
     assert second.code == 1
     assert "in use by another process" in second.message
     check_state(whole, tmp_path)
-
-
-def is_stopped(process: int | None) -> bool:
-    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.slow

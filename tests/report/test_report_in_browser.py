@@ -2,19 +2,19 @@
 
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from bench.cases import Cases
 from bench.report.page import ReportRequest, write_report
 from bench.system.progress import Progress
 
 from ..helpers.chromium import NAMES, Page, find_chromium
 from ..helpers.report_data import FLOOR, HOSTILE_CASE, HOSTILE_METHOD, add_run, install
+from ..helpers.toy_data import make_data
 
 BROWSER = find_chromium()
 pytestmark = [
@@ -25,14 +25,16 @@ READY = "document.getElementById('viewer').dataset.ready === 'yes'"
 READINGS = "[...document.querySelectorAll('.pane .value')].map(e => e.textContent)"
 
 
-@pytest.fixture
-def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: Callable[..., dict[str, Cases]]) -> Path:
-    cases = install(monkeypatch, make_data(test=3))["test"]
-    for method, error in ((HOSTILE_METHOD, 0.05), ("second", 0.3), (FLOOR, 0.2)):
-        folder = add_run(tmp_path, cases, method, error)
-    folder.train_csv.write_text("stage,step,name,value\na,1,loss,1\na,2,loss,0.5\n")
-    request = ReportRequest(tmp_path / "report.html", tmp_path / "results", tmp_path / "runs")
-    write_report(request, Progress())
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("report")
+    request = ReportRequest(home / "report.html", home / "results", home / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        cases = install(patch, make_data(test=3))["test"]
+        for method, error in ((HOSTILE_METHOD, 0.05), ("second", 0.3), (FLOOR, 0.2)):
+            folder = add_run(home, cases, method, error)
+        folder.train_csv.write_text("stage,step,name,value\na,1,loss,1\na,2,loss,0.5\n")
+        write_report(request, Progress())
     return request.out
 
 

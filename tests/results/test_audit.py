@@ -1,5 +1,6 @@
 """One prediction under every protocol; a run scored again from its files; what is printed of the published tables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from ..helpers.toy_runs import toy_record, toy_run
 
 START, END = "<!-- audit -->", "<!-- /audit -->"
 RUN_ID = "toy_method-toy-tiny-s3-01234567"
+FEW = Fidelity(nearest_k=3, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48)
 
 
 class Halved(Method):
@@ -79,7 +81,10 @@ def data(make_data) -> dict[str, Cases]:
 
 @pytest.fixture
 def run(tmp_path: Path, data, monkeypatch) -> RunFolder:
-    """A finished run in files only; its data set is the toy one."""
+    """A finished run in files only, of the toy data set; protocols have one small encoder and no images all round."""
+    for name, protocol in PROTOCOLS.items():
+        few = protocol.fidelity and replace(FEW, batch=protocol.fidelity.batch)
+        monkeypatch.setitem(PROTOCOLS, name, replace(protocol, turn=None, fidelity=few))
     folder = RunFolder(tmp_path / "runs" / "toy" / "toy_method" / RUN_ID)
     cases = data["test"]
     config = RunConfig(
@@ -206,25 +211,14 @@ def test_audit_of_predictions_made_elsewhere(data, tmp_path: Path, monkeypatch, 
 
 
 @pytest.mark.usefixtures("run")
-def test_audit_of_a_run_shows_the_means_of_the_set(data, tmp_path: Path, monkeypatch, capsys) -> None:
-    from dataclasses import replace
-
-    from bench.scoring import protocols
-
-    few = Fidelity(nearest_k=3, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48)
-    small = {
-        name: replace(p, turn=None, fidelity=p.fidelity and replace(few, batch=p.fidelity.batch))
-        for name, p in PROTOCOLS.items()
-    }
-    for name, protocol in small.items():
-        monkeypatch.setitem(protocols.PROTOCOLS, name, protocol)
+def test_audit_of_a_run_shows_the_means_of_the_set(data, tmp_path: Path, capsys) -> None:
     assert run_command(["audit", RUN_ID, "--format", "md"]) == 0
     text = capsys.readouterr().out
     assert f"{RUN_ID}, phantom data, test split, mean of 9 cases" in text
     density = next(line for line in text.splitlines() if line.startswith("| Density "))
     names = [protocol.id for protocol in list_definitions()]
     cells = dict(zip(names, (cell.strip() for cell in density.split("|")[2:-1]), strict=True))
-    assert all((cell == "–") == (small[name].fidelity is None) for name, cell in cells.items())
+    assert all((cell == "–") == (PROTOCOLS[name].fidelity is None) for name, cell in cells.items())
     assert all(float(cell) > 0 for cell in cells.values() if cell != "–")
     assert any(line.startswith("| Density, blurred ") for line in text.splitlines())
     assert not (tmp_path / "results").exists()

@@ -195,22 +195,6 @@ def test_results_of_another_preset_are_never_mixed_in(tmp_path: Path) -> None:
     assert findings(tmp_path).startswith("Nothing has been measured")
 
 
-def test_the_file_keeps_what_is_written_by_hand_and_a_stale_block_is_found(tmp_path: Path, capsys) -> None:
-    add_run(tmp_path, "x2ctgan", 21.0)
-    add_run(tmp_path, "codediff", 19.0)
-    out = tmp_path / "FINDINGS.md"
-    command = ["findings", "--out", str(out), "--results-dir", str(tmp_path)]
-    assert run_command([*command, "--check"]) == 1
-    assert run_command(command) == 0
-    out.write_text(out.read_text() + "\nBy hand.\n")
-    assert run_command([*command, "--check"]) == 0
-    add_run(tmp_path, "codediff", 23.0)
-    assert run_command([*command, "--check"]) == 1
-    assert "run `bench findings" in capsys.readouterr().err
-    assert run_command(command) == 0
-    assert out.read_text().endswith("\nBy hand.\n")
-
-
 def test_the_spread_of_seeds_and_a_changing_order_are_stated(tmp_path: Path) -> None:
     for seed, (first, second) in enumerate(((21.0, 19.0), (22.0, 19.5), (23.0, 20.0))):
         add_run(tmp_path, "x2ctgan", first, seed=seed)

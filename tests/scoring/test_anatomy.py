@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from bench.scoring.rows import check_scores, frame_of
 from bench.scoring.score import RunFacts, score_predictions
 
 from ..helpers.toy_data import GEOMETRY
+from .test_protocols import settings_of, with_another
 
 CARD = DatasetCard("t", "phantom", 24, 10.0, (-1000.0, 1000.0), 24, (270.0, 0.0), (True, False), GEOMETRY, {}, "")
 SETTINGS = Anatomy()
@@ -108,31 +108,17 @@ def test_thresholds_do_not_hang_on_how_numbers_between_0_and_1_are_rounded() -> 
         assert score(truth, truth)[f"share_{name}"].value == 1.0
 
 
-def settings_of(part: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The path of each setting in the anatomy of a protocol."""
-    found: list[tuple[str, ...]] = []
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if value is not None:
-            own = (*path, field.name)
-            found += settings_of(value, own) if is_dataclass(value) else [own]
-    return found
+ANOTHER = {
+    "bands": (Band("fat", -2000.0, 2000.0),),
+    "body_above": -150.0,
+    "above": 700.0,
+    "below": -820.0,
+    "least_share": 0.9,
+    "least_ml": 400.0,
+}
 
 
-def with_another(part: Any, path: tuple[str, ...]) -> Any:
-    name, *rest = path
-    value = getattr(part, name)
-    if rest:
-        return replace(part, **{name: with_another(value, tuple(rest))})
-    return replace(
-        part, **{name: (Band("fat", -2000.0, 2000.0),) if name == "bands" else ANOTHER.get(name, 1.5 * value)}
-    )
-
-
-ANOTHER = {"body_above": -150.0, "above": 700.0, "below": -820.0, "least_share": 0.9, "least_ml": 400.0}
-
-
-@pytest.mark.parametrize("path", settings_of(SETTINGS), ids=".".join)
+@pytest.mark.parametrize("path", list(settings_of(SETTINGS)), ids=".".join)
 def test_every_setting_decides_a_number(path: tuple[str, ...]) -> None:
     """A setting that no function reads would say something of the numbers that is not so."""
     random = np.random.default_rng(1)
@@ -142,7 +128,7 @@ def test_every_setting_decides_a_number(path: tuple[str, ...]) -> None:
     prediction = np.clip(truth + 0.02 * random.normal(size=truth.shape), 0, 1)
     prediction[5:9, 6:12, 15:20] = 0.5
     card = replace(CARD, subject="bag" if path[0] == "bag" else "patient")
-    other = with_another(SETTINGS, path)
+    other = with_another(SETTINGS, path, ANOTHER)
     assert score_anatomy(truth, prediction, card, other) != score_anatomy(truth, prediction, card, SETTINGS)
 
 

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,15 @@ def settings_of(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
             yield (*path, field.name)
 
 
-def with_another(part: Any, path: tuple[str, ...]) -> Any:
-    """The same protocol but for the setting at `path`."""
+def with_another(part: Any, path: tuple[str, ...], others: Mapping[str, Any] = OTHERS) -> Any:
+    """The same protocol, or part of one, but for the setting at `path`."""
     name, *rest = path
     value = getattr(part, name)
     if rest:
-        return replace(part, **{name: with_another(value, tuple(rest))})
-    if name not in OTHERS:
+        return replace(part, **{name: with_another(value, tuple(rest), others)})
+    if name not in others:
         return replace(part, **{name: 1.5 * value if isinstance(value, float) else value + 1})
-    return replace(part, **{name: TAKEN[name] if value == OTHERS[name] else OTHERS[name]})
+    return replace(part, **{name: TAKEN[name] if value == others[name] else others[name]})
 
 
 SETTINGS = [(name, path) for name, protocol in PROTOCOLS.items() for path in settings_of(protocol)]

@@ -11,6 +11,7 @@ import pytest
 from bench.cases import Cases
 from bench.dataset import to_unit
 from bench.errors import BenchError
+from bench.metrics.settings import EncoderSettings
 from bench.runs.predictions import write_prediction
 from bench.scoring import score as scoring
 from bench.scoring.bits import CaseLikelihood, write_likelihoods
@@ -20,7 +21,9 @@ from bench.scoring.protocols import get_protocol
 from bench.scoring.rows import check_scores, frame_of, read_scores
 from bench.scoring.score import PartSeconds, RunFacts, score_predictions
 
-PLAIN = replace(get_protocol("ct3d-1"), fidelity=None)
+PLAIN = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
+NARROW = EncoderSettings(widths=(4, 8, 8, 8), head_width=8)
+FEW = Fidelity(nearest_k=3, encoder=NARROW, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48)
 FACTS = RunFacts("mine-toy-tiny-s3-0123abcd", "mine", "builtin", "tiny", 3, "0.1.0")
 
 
@@ -209,8 +212,7 @@ def test_missing_cases_make_every_summary_partial(tmp_path: Path, data, data_fol
     (folder / "test-003.nii.gz").unlink()
     with pytest.raises(BenchError, match="1 of 7 cases have no file: test-003"):
         score_predictions(FACTS, data, folder, PLAIN)
-    small = replace(PLAIN, fidelity=Fidelity(nearest_k=3, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=48))
-    rows = score_predictions(FACTS, data, folder, small, allow_missing=True)
+    rows = score_predictions(FACTS, data, folder, replace(PLAIN, fidelity=FEW), allow_missing=True)
     summaries = [r for r in rows if r.level == "set" and r.value is not None]
     assert {r.status for r in summaries} == {"partial"}
     assert {r.n for r in summaries} == {6}
@@ -220,7 +222,7 @@ def test_missing_cases_make_every_summary_partial(tmp_path: Path, data, data_fol
 
 def test_set_scores_and_progress_come_with_the_rest(tmp_path: Path, data, data_folder: Path) -> None:
     folder = predict(tmp_path / "p", data["test"], lambda v, _: v)
-    fidelity = Fidelity(nearest_k=3, encoder_seeds=(0, 1), baseline_draws=2, small_encoded_side=48)
+    fidelity = replace(FEW, encoder_seeds=(0, 1), baseline_draws=2)
     seen = []
     rows = score_predictions(
         FACTS, data, folder, replace(PLAIN, fidelity=fidelity), None, lambda done, total: seen.append((done, total))

@@ -1,7 +1,6 @@
 """The results of all runs: whole or absent, nothing shared rewritten, and the one file of earlier days read too."""
 
 import csv
-import multiprocessing
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from bench.scoring import store
 from bench.scoring.rows import COLUMNS, SINGLE_FILE, Score
 from bench.scoring.store import RUN_COLUMNS, drop_run, load_results, load_runs, put_run, read_run
 
+from ..helpers.disturbed_runs import prepare_processes
 from ..helpers.score_rows import run_line, score
 
 OTHER = "other-toy-tiny-s0-0123abcd"
@@ -141,7 +141,7 @@ def put_three(folder: Path, index: int) -> None:
 
 
 def test_processes_that_enter_runs_at_once_lose_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = prepare_processes()
     workers = [context.Process(target=put_three, args=(tmp_path, index)) for index in range(3)]
     for worker in workers:
         worker.start()

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,9 @@ def fitted(root: Path, method: str) -> RunRequest:
     return RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", only="fit", **places)
 
 
+@cache
 def answered(place: Path, name: str, **other) -> Answer:
+    """What a study answers; of the same question, once."""
     shared = {"methods": (f"{place}/grey.py:Grey",), "preset": "smoke", "source": "phantom", "overrides": FEW}
     places = {"runs_dir": place / "runs", "results_dir": place / "results"}
     return run_study(name, StudyRequest(**{**shared, **places, "setting": "steps", **other}), Progress())
@@ -94,7 +97,7 @@ def test_floors_score_what_the_training_cases_say(place: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if not study.trains and name != "ood"])
 def test_floors_stand_beside_every_study_at_every_setting(place: Path, name: str) -> None:
     values = {"steps": (1,), "samples": (2,), "calibration": (3,), "lesion": (40,)}
-    answer = answered(place, name, values=values.get(name, ()))
+    answer = answered(place, name, **({"values": values[name]} if name in values else {}))
     measured = {
         method: {(p.parameter, p.setting) for p in answer.points if p.facts["method"] == method}
         for method in ("grey", *FLOORS)
@@ -130,7 +133,7 @@ def test_the_difference_from_the_mean_volume_is_paired(place: Path) -> None:
 
 def test_a_study_writes_no_run_and_enters_no_score(place: Path) -> None:
     before = set(files(place / "runs"))
-    answered(place, "misalign")
+    answered(place, "misalign", limit=2)
     assert set(files(place / "runs")) == before
     assert {path.name for path in (place / "results").iterdir()} == {"studies"}
     assert not (place / "scored").exists()

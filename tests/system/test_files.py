@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.data.store import data_root
-from bench.system.files import write_text
+from bench.errors import BenchError
+from bench.system.files import read_json, write_text
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
@@ -27,3 +28,8 @@ def test_an_empty_data_folder_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
     assert data_root() == tmp_path / "ct-from-views-bench"
     monkeypatch.setenv("BENCH_DATA", "mine")
     assert data_root() == Path("mine")
+
+
+def test_a_json_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"none\.json is missing"):
+        read_json(tmp_path / "none.json")
