@@ -144,14 +144,17 @@ def evaluate(
 def load_results(folder: str | Path = "results") -> "pd.DataFrame":
     """Return every score in a results folder as a row, with the facts of its run; without PyTorch.
 
+    The folder `builtin` stands for the results that come with the harness.
+
     `value` and the numbers of a run are float64, NaN where unknown; `n` and `seed` Int64; all else is text, empty where
     unknown. Rows of level `case` are of single cases, those of level `set` with stat `mean` their means.
 
     Raises BenchError, naming file and row, for what does not fit.
     """
+    from bench.results.published import find_results
     from bench.scoring import store
 
-    return store.load_results(Path(folder))
+    return store.load_results(find_results(folder))
 
 
 def compare(
@@ -178,9 +181,10 @@ def compare(
 
     from bench.results.compare import CSV_COLUMNS, compare_methods, list_differences
     from bench.results.model import read_results
+    from bench.results.published import find_results
 
     asked = {"dataset": dataset, "preset": preset, "protocol": protocol, "source": source, "split": split}
-    comparisons, left_out = compare_methods(read_results(Path(results_dir)), first, second, metrics, **asked)
+    comparisons, left_out = compare_methods(read_results(find_results(results_dir)), first, second, metrics, **asked)
     for reason in left_out:
         warnings.warn(f"left out: {reason}", stacklevel=2)
     return pd.DataFrame(list_differences(comparisons), columns=list(CSV_COLUMNS))

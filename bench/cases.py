@@ -86,6 +86,10 @@ class Cases:
             raise UsageError(f"no case '{case}' in the split {self.split}; cases are named like {self.names[0]}")
         return self.names.index(case)
 
+    def groups(self, at_once: int) -> list[range]:
+        """Return the places of all cases in groups of at most so many, in order."""
+        return [range(start, min(start + at_once, len(self))) for start in range(0, len(self), at_once)]
+
     def truth(self, case: str) -> np.ndarray:
         """Return the true volume (D, H, W) of a case in [0, 1], float64."""
         return to_unit(np.asarray(self.hounsfield[self.index(case)], dtype=np.float64), self.card.window)

@@ -1,5 +1,10 @@
 """Errors whose message is one line a user can act on; anything else that escapes is a defect of ours."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class BenchError(Exception):
     """Something failed. The message says what, where, and what to do. The command exits with 1."""
@@ -25,6 +30,13 @@ class StoppedError(BaseException):  # no Exception: work that passes over what f
     """The process was asked to stop (SIGTERM) and what is done is kept. The command exits with 143."""
 
     exit_code = 143
+
+
+def describe_invalid(error: "ValidationError") -> str:
+    """Return what is wrong first in something that pydantic refused: the key, where it is of one, and the reason."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:

@@ -20,14 +20,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bench.errors import UsageError
 from bench.system.files import read_json
 
 Weights = Callable[[tuple[int, ...], float], np.ndarray]
 """Float64 values of a tensor of this shape, shifted by a phase where the rule has one."""
-Computed = Sequence[tuple[re.Pattern[str], Callable[..., Any]]]
+Computed = Sequence[tuple[str, Callable[..., Any]]]
 """Patterns of entries, and the functions that compute them from the pattern's named groups."""
 
 
@@ -108,6 +109,18 @@ def ramp(shape: tuple[int, ...], dtype: torch.dtype, step: float = 0.01) -> Tens
     return torch.from_numpy(np.sin(step * np.arange(math.prod(shape))).reshape(shape)).to(dtype)
 
 
+def count(*modules: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def remove_parametrizations(network: nn.Module) -> None:
+    """Take what computes weights, such as a spectral norm, off a network; what it was computed from stays."""
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+
+
 def statistics(tensor: Tensor) -> dict[str, Any]:
     """Shape, mean, population standard deviation, extremes, and the first 8 and last 4 elements in C order."""
     flat = tensor.detach().double().flatten()
@@ -132,7 +145,7 @@ def list_recorded(golden: Path, computed: Computed) -> list[str]:
     found: list[str] = []
 
     def walk(node: Any, path: str) -> None:
-        if any(pattern.fullmatch(path) for pattern, _ in computed):
+        if any(re.fullmatch(pattern, path) for pattern, _ in computed):
             found.append(path)
         elif isinstance(node, dict):
             for key, value in node.items():
@@ -145,7 +158,7 @@ def list_recorded(golden: Path, computed: Computed) -> list[str]:
 def compute(method: Fingerprint, entry: str) -> Any:
     """The values of an entry, keyed as in the golden file. Raises UnknownEntry for one of no known kind."""
     for pattern, function in method.COMPUTED:
-        if match := pattern.fullmatch(entry):
+        if match := re.fullmatch(pattern, entry):
             with torch.no_grad():
                 return function(**match.groupdict())
     raise UnknownEntry(entry)

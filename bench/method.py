@@ -140,6 +140,14 @@ class Method(ABC):
         """The method's own encoding of the true volumes (B, D, H, W); with capability `oracle`, for ceilings only."""
         raise NotImplementedError(f"{self.card.name} has no oracle")
 
+    def require_views(self, views: Views, data: DatasetCard) -> None:
+        """Raise UsageError, naming the method, for another number of views than the data it was built for have."""
+        if views.images.shape[1] != data.views:
+            raise UsageError(
+                f"{self.card.name} was trained on {data.views} views and cannot take {views.images.shape[1]}; "
+                "train it with another data.angles"
+            )
+
     def seconds_by_part(self) -> dict[str, float]:
         """Measured inference seconds a case of each named part, for the table of times; empty when not measured."""
         return {}

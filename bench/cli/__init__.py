@@ -19,6 +19,7 @@ from bench.cli import (
     findings,
     fingerprint,
     gallery,
+    import_weights,
     leaderboard,
     listing,
     literature,
@@ -51,6 +52,11 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
             sweep.sweep,
             "--method mean,x2ctgan --dataset lidc,baggage --seeds 0,1,2 --max-parallel 2",
             "--method x2ctgan --dataset lidc --vary generator.learning_rate=[1e-4,2e-4]",
+        ),
+        "import-weights": (
+            import_weights.import_weights,
+            "x2ctgan 90_net_G.pth --dataset lidc",
+            "codediff ct/vqgan_ema_100000.th xray/vqgan_ema_100000.th absorbing_ema_100000.th --dataset lidc",
         ),
         "score": (
             score.score,
@@ -162,15 +168,10 @@ def ended_by(work: Callable[[], Any], debug: bool = False) -> int:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno in OUTPUT_FAULTS and error.filename is None:
-            _drop_output()
+            with suppress(OSError, ValueError, AttributeError):  # Python would try to write once more as it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _say(f"the output cannot be written: {error.strerror}; send it elsewhere and try again", 1)
         return _say(f"{describe_error(error)} (a defect; run again with --debug and report it)", 1)
-
-
-def _drop_output() -> None:
-    """Let nothing more be written to standard output: Python would try once more as it ends."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(line: str, code: int) -> int:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.verify import Device, ResultsDir, Run, RunsDir, require_run
+from bench.cli.options import Device, ResultsDir, RunsDir
+from bench.cli.verify import Run
+from bench.runs.folder import require_run
 
 
 def export(

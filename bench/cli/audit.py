@@ -1,12 +1,11 @@
 """`bench audit`: one prediction under every protocol, and the printed numbers that cannot be."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import Device, GridPreset, RunsDir, Source, Split, Unit, choose_device, make_console
+from bench.cli.options import Device, GridPreset, RunsDir, Source, Split, Unit, make_console
 from bench.cli.usage import check_choices
 from bench.runs.folder import RunFolder
 
@@ -54,6 +53,7 @@ def audit(
         list_doubtful_prints,
     )
     from bench.results.renderers import draw_markdown
+    from bench.results.terminal import print_sheet
     from bench.system.generated import replace_block
 
     if subject is None and (readme is not None or case is not None):
@@ -65,7 +65,9 @@ def audit(
     if form == "md":
         typer.echo("\n".join(draw_markdown(sheet) for sheet in sheets))
     else:
-        _print(sheets)
+        console = make_console()
+        for sheet in sheets:
+            print_sheet(sheet, console)
 
 
 def _scored(
@@ -89,6 +91,7 @@ def _scored(
     from bench.runs.prediction_card import describe
     from bench.scoring.protocols import list_definitions
     from bench.scoring.score import external_run, score_predictions
+    from bench.system.device import choose_device
     from bench.system.progress import Progress
 
     progress, target = Progress(Console(stderr=True)), choose_device(device)
@@ -117,13 +120,3 @@ def _scored(
             for protocol in list_definitions()
         }
     return compare_protocols(f"{name}, {card.source} data, {split} split, mean of {len(cases[split])} cases", rows)
-
-
-def _print(sheets: Sequence[Any]) -> None:
-    """Print sheets as tables, one below the other."""
-
-    from bench.results.terminal import print_sheet
-
-    console = make_console()
-    for sheet in sheets:
-        print_sheet(sheet, console)

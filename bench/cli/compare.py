@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import OnlyDataset, OnlyPreset, OnlyProtocol, OnlySource, OnlySplit, ResultsDir, make_console
+from bench.cli.options import OnlyDataset, OnlyPreset, OnlyProtocol, OnlySource, OnlySplit, ShownResults, make_console
 from bench.scoring import DEFAULT
 
 
@@ -16,7 +16,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     metric: Annotated[list[str], typer.Option(help="Only this metric. Repeatable.")] = [],  # noqa: B006
     form: Annotated[Literal["rich", "md", "csv"], typer.Option("--format", help="csv: unrounded.")] = "rich",
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
     dataset: OnlyDataset = None,
     protocol: OnlyProtocol = None,
     preset: OnlyPreset = None,

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,22 +53,15 @@ def prepare(
     from bench.data.store import read_store, store_folder
     from bench.plugins.registry import get_dataset
     from bench.scans.prepare import prepare as prepare_scans
-    from bench.system.progress import Progress, Task
+    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     if split_file:
         keep_split_file(spec.name, split_file)
     progress = Progress(Console())
     progress.say(f"looking for scans in {source}")
-    with ExitStack() as stack:
-        tasks: list[Task] = []
-
-        def advance(done: int, total: int, line: str) -> None:
-            if not tasks:  # how many there are is known once they are found
-                tasks.append(stack.enter_context(progress.task(f"preparing {spec.name}", total)))
-            tasks[0].advance(done, line)
-
-        report = prepare_scans(spec, source, workers=workers, on_progress=advance, keep_table=keep_table)
+    with progress.task(f"preparing {spec.name}", 1) as task:  # how many there are is known once they are found
+        report = prepare_scans(spec, source, workers=workers, on_progress=task.counted, keep_table=keep_table)
 
     table = Table("prepared", "already there", "refused", "passed over", "stored in all")
     counts = (report.prepared, report.already, report.refused, report.skipped, read_store(spec.name))
@@ -129,24 +121,18 @@ def download(
     from bench.data.store import data_root
     from bench.plugins.registry import get_dataset
     from bench.scans.download import download_series
-    from bench.system.progress import Progress, Task
+    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     target = folder or data_root() / spec.name / "download"
     progress = Progress(Console())
-    with ExitStack() as stack:
-        tasks: list[Task] = []
-
-        def advance(done: int, total: int, note: str) -> None:
-            if not tasks:
-                tasks.append(stack.enter_context(progress.task(f"downloading {spec.name}, MB", total)))
-            tasks[0].advance(done, note)
-
-        report = download_series(spec, target, cases=cases, workers=workers, on_progress=advance)
+    with progress.task(f"downloading {spec.name}, MB", 1) as task:
+        report = download_series(spec, target, cases=cases, workers=workers, on_progress=task.counted)
     for name, reason in report.failed:
         progress.say(f"failed: {name}: {reason}")
     progress.say(f"{len(report.complete)} series are whole in {target}, {len(report.failed)} failed; {spec.citation}")
-    progress.say(f"next: bench data prepare {spec.name} --from {target}")
+    if report.complete:
+        progress.say(f"next: bench data prepare {spec.name} --from {target}")
     if report.failed:
         raise typer.Exit(1)
 

@@ -38,7 +38,8 @@ def doctor() -> None:
     for name, version in facts["packages"].items():
         table.add_row(name, version)
     table.add_row("device", f"{facts['device']} ({device.type}), {facts['cpu_threads']} CPU threads")
-    table.add_row("memory", _describe_memory())
+    whole, unused = (os.sysconf(n) * os.sysconf("SC_PAGE_SIZE") / 2**30 for n in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    table.add_row("memory", f"{whole:.0f} GiB, {unused:.0f} GiB of it unused")
     table.add_row("same seed, same numbers", _describe_repeatability(device.type))
     table.add_row("data folder", f"{root} ({free:.0f} GiB free)")
     for name, spec in sorted(datasets.items()):
@@ -59,11 +60,6 @@ def doctor() -> None:
     if problems:
         raise typer.Exit(1)
     console.print("all well")
-
-
-def _describe_memory() -> str:
-    page = os.sysconf("SC_PAGE_SIZE") / 2**30
-    return f"{os.sysconf('SC_PHYS_PAGES') * page:.0f} GiB, {os.sysconf('SC_AVPHYS_PAGES') * page:.0f} GiB of it unused"
 
 
 def _describe_repeatability(device: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, Published, ResultsDir
+from bench.cli.options import Check, Published, ShownResults, folder_beside
 from bench.scoring import PUBLISHED
 
 
@@ -23,7 +23,7 @@ def findings(
     ] = None,
     protocol: Published = PUBLISHED,
     check: Check = False,
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Write what results and studies say: printed order against ours, floors, ceilings, controls, other definitions."""
     from bench.results.findings import generate_findings, list_missing
@@ -31,7 +31,7 @@ def findings(
     from bench.study.verdicts import generate_verdicts
     from bench.system.generated import refresh
 
-    out = out or results_dir / "FINDINGS.md"
+    out = out or folder_beside(results_dir) / "FINDINGS.md"
     renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)

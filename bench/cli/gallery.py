@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import By, ResultsDir, RunsDir
+from bench.cli.options import By, RunsDir, ShownResults, folder_beside
 
 
 def gallery(
@@ -14,7 +14,7 @@ def gallery(
     ] = None,
     case: Annotated[int, typer.Option(help="Which test case, by its place in the split.")] = 0,
     by: By = "psnr",
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
@@ -23,7 +23,7 @@ def gallery(
     from bench.results.model import read_results
     from bench.system.progress import Progress
 
-    out = out or results_dir / "gallery.png"
+    out = out or folder_beside(results_dir) / "gallery.png"
     groups = collect_groups(read_results(results_dir), results_dir, runs_dir, by, Progress())
     names = draw_gallery(out, groups, case)
     typer.echo(f"wrote {out} ({', '.join(names)})")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import By, Check, ResultsDir, make_console
+from bench.cli.options import By, Check, ShownResults, folder_beside, make_console
 
 
 def leaderboard(
@@ -18,7 +18,7 @@ def leaderboard(
         typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed too."),
     ] = None,
     check: Check = False,
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Print and write the leaderboard: every method that was measured, sorted, with intervals and tests of order."""
     from bench.results.leaderboard import build_leaderboard, generate_leaderboard
@@ -26,7 +26,7 @@ def leaderboard(
     from bench.results.terminal import print_tables
     from bench.system.generated import refresh
 
-    out = out or results_dir / "leaderboard.md"
+    out = out or folder_beside(results_dir) / "leaderboard.md"
     renew = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)

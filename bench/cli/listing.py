@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import ResultsDir, RunsDir, make_console
+from bench.cli.options import RunsDir, ShownResults, make_console
 
 
 def list_(
@@ -14,46 +14,38 @@ def list_(
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """List methods, datasets, protocols and runs."""
+    found = _list_all(runs_dir)
     if as_json:
-        typer.echo(json.dumps(_list_all(runs_dir), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     from rich.console import Console
     from rich.table import Table
 
-    from bench.errors import BenchError
-    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
-    from bench.runs.folder import RunFolder
-    from bench.scoring.protocols import PROTOCOLS
+    from bench.plugins.registry import method_card
     from bench.system.text import escape_terminal as escape
 
     console = Console()
-    methods, broken_methods = discover_methods()
-    datasets, broken_datasets = discover_datasets()
     table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
-    for name, plugin in sorted(methods.items()):
-        whose = "" if plugin.builtin else ", plug-in"
-        table.add_row(name, f"{plugin.card.kind}{whose}", escape(plugin.card.title), str(plugin.card.year))
-        for variant, other in variants_of(plugin).items():
-            table.add_row(variant, f"variant{whose}", escape(other.card.title), "")
+    for name, method in found["methods"].items():
+        whose = "" if method["builtin"] else ", plug-in"
+        table.add_row(name, f"{method['kind']}{whose}", escape(method["title"]), str(method["year"]))
+        for variant in method["variants"]:
+            card = method_card(variant)
+            table.add_row(variant, f"variant{whose}", escape(card.title if card else ""), "")
     console.print(table)
     table = Table("name", "what", "presets (volume / image)", title="Datasets", title_justify="left")
-    for name, spec in sorted(datasets.items()):
-        presets = ", ".join(f"{key} ({value.size}³ / {value.image_size}²)" for key, value in spec.presets.items())
-        table.add_row(name, escape(spec.title), escape(presets))
+    for name, dataset in found["datasets"].items():
+        sizes = ((preset, one["size"], one["image_size"]) for preset, one in dataset["presets"].items())
+        presets = ", ".join(f"{preset} ({size}³ / {image}²)" for preset, size, image in sizes)
+        table.add_row(name, escape(dataset["title"]), escape(presets))
     console.print(table)
-    console.print(f"Protocols: {', '.join(PROTOCOLS)}")
-    runs = sorted(runs_dir.glob("*/*/*/run.json"))
-    if runs:
+    console.print(f"Protocols: {', '.join(found['protocols'])}")
+    if found["runs"]:
         table = Table("run", "status", "source", title=f"Runs in {runs_dir}", title_justify="left")
-        for file in runs:
-            try:
-                record = RunFolder(file.parent).record()
-            except BenchError as error:
-                table.add_row(escape(file.parent.name), "damaged", escape(str(error)))
-            else:
-                table.add_row(escape(file.parent.name), *(record.status, record.data.source) if record else ("", ""))
+        for name, run in found["runs"].items():
+            table.add_row(escape(name), run.get("status", ""), escape(run.get("source", run.get("error", ""))))
         console.print(table)
-    for name, reason in {**broken_methods, **broken_datasets}.items():
+    for name, reason in found["left_out"].items():
         console.print(f"left out: {escape(name)}: {escape(reason)}", soft_wrap=True, highlight=False)
 
 
@@ -103,7 +95,7 @@ def show(
     ] = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Of a run: its whole record.")] = False,
     runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Show one method (card, deviations, settings), dataset, protocol, or run (scores, times, pictures)."""
     from bench.errors import unknown_name

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import ResultsDir, make_console
+from bench.cli.options import ShownResults, make_console
 
 
 def literature(
@@ -13,7 +13,7 @@ def literature(
     form: Annotated[
         Literal["rich", "md", "csv"], typer.Option("--format", help="csv: the lines of results/literature.csv alone.")
     ] = "rich",
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Show what papers and repositories report of methods on LIDC-IDRI, with definition, split, window and source.
 

@@ -11,6 +11,20 @@ from bench.errors import UsageError
 LARGEST = 2**63 - 1  # seed, as PyTorch takes it
 WIDTH = 160  # columns of text that goes to a file or a pipe
 
+
+def _keep_builtin_results(folder: Path) -> Path:
+    """Return a folder that is written to. Raises UsageError for the results that come with the harness."""
+    if str(folder) == "builtin":
+        raise UsageError("the results called builtin are shown and never added to; name a folder of your own")
+    return folder
+
+
+def _find_shown_results(folder: Path) -> Path:
+    from bench.results.published import find_results
+
+    return find_results(folder)
+
+
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")]
 Source = Annotated[
@@ -35,7 +49,16 @@ Unit = Annotated[
     ),
 ]
 RunsDir = Annotated[Path, typer.Option(help="Weights, predictions and logs of each run; on a cluster, shared.")]
-ResultsDir = Annotated[Path, typer.Option(help="Results of all runs: scores/, runs/, and what is made from them.")]
+ResultsDir = Annotated[
+    Path,
+    typer.Option(
+        help="Results of all runs: scores/, runs/, and what is made from them.", callback=_keep_builtin_results
+    ),
+]
+ShownResults = Annotated[
+    Path,
+    typer.Option(help="Folder of results; `builtin`: those that come with the harness.", callback=_find_shown_results),
+]
 By = Annotated[str, typer.Option(help="Distortion metric to sort by.")]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when a file is out of date.")]
 OnlyDataset = Annotated[str | None, typer.Option(help="Only this dataset.")]
@@ -64,16 +87,11 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def choose_device(name: str) -> Any:
-    """Return the torch device of a --device option. Raises UsageError for CUDA where there is none."""
-    import torch
+def folder_beside(results_dir: Path) -> Path:
+    """Return where what is made of results is written: beside them, or here where they came with the harness."""
+    from bench.results.published import BUILTIN, find_results
 
-    from bench.system.device import forbid_tf32
-
-    forbid_tf32()
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return Path() if results_dir == find_results(BUILTIN) else results_dir
 
 
 def make_console(width: int = WIDTH) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import Check, Published, ResultsDir, RunsDir, parse_list
+from bench.runs.folder import require_run
 from bench.scoring import PUBLISHED
 
 
@@ -36,8 +37,6 @@ def publish(
     The same texts as of `bench leaderboard`, `bench findings` and `bench performance`, which write their own part.
     """
     if keep is not None:
-        from bench.cli.verify import require_run
-
         kept = [require_run(run, runs_dir) for run in parse_list(keep, "--keep")]  # all, before anything is written
 
         from bench.report.kept import keep_run

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import By, ResultsDir, RunsDir
+from bench.cli.options import By, RunsDir, ShownResults
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
         float, typer.Option(min=0, max=512, help="MiB that volumes may take in the page; cases beyond are left out.")
     ] = 24.0,
     runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Write one HTML file: tables, training curves, pictures, studies, provenance, and a viewer of the volumes.
 

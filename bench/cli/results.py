@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsDir
+from bench.cli.options import ShownResults
 
 
 def results(
@@ -13,7 +13,7 @@ def results(
     runs: Annotated[
         bool, typer.Option("--runs", help="A line a run, failed ones too, in place of one a score.")
     ] = False,
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
 ) -> None:
     """Join the scores of all runs with the facts of their runs, and write them to one CSV.
 

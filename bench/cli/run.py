@@ -14,8 +14,8 @@ from bench.cli.options import (
     RunsDir,
     Samples,
     Seeds,
+    Settings,
     Source,
-    choose_device,
     parse_list,
     parse_numbers,
 )
@@ -37,7 +37,7 @@ def run(
         ),
     ] = "tiny",
     seeds: Seeds = "0",
-    set_: Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. Repeatable.")] = [],  # noqa: B006
+    set_: Settings = [],  # noqa: B006
     only: Annotated[
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
@@ -71,6 +71,7 @@ def run(
     from bench.pipeline.failures import forget_failure, record_failure
     from bench.pipeline.plan import RunRequest, choose_request_source
     from bench.pipeline.run import run_one
+    from bench.system.device import choose_device
     from bench.system.progress import Progress
     from bench.system.text import describe_error
 
@@ -111,12 +112,12 @@ def run(
             if is_main():
                 forget_failure(request)
                 if only in (None, "score"):
-                    _summarise(folder, results_dir, protocol, progress)
+                    summarise(folder, results_dir, protocol, progress)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
 
 
-def _summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
+def summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
     """Say what a run scored, where its pictures are, and what to type next."""
     from bench.errors import BenchError
     from bench.results.summary import summarise_run

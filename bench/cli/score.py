@@ -15,7 +15,6 @@ from bench.cli.options import (
     Source,
     Split,
     Unit,
-    choose_device,
 )
 from bench.cli.usage import check_choices
 from bench.scoring import DEFAULT
@@ -116,6 +115,7 @@ def score(
     from bench.scoring.protocols import get_protocol
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run
+    from bench.system.device import choose_device
     from bench.system.files import sha256_of
     from bench.system.progress import Progress
 

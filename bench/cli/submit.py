@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import RunsDir
-from bench.cli.verify import Run, require_run
+from bench.cli.verify import Run
 from bench.errors import UsageError
+from bench.runs.folder import require_run
 
 
 def submit(

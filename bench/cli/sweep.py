@@ -14,7 +14,6 @@ from bench.cli.options import (
     Samples,
     Seeds,
     Source,
-    choose_device,
     make_console,
     parse_list,
     parse_numbers,
@@ -83,6 +82,7 @@ def sweep(
     from bench.sweep.local import run_local
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
     from bench.sweep.state import describe_counts, is_finished, judge_jobs
+    from bench.system.device import choose_device
     from bench.system.progress import Progress
 
     progress = Progress()

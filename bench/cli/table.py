@@ -12,7 +12,7 @@ from bench.cli.options import (
     OnlyProtocol,
     OnlySource,
     OnlySplit,
-    ResultsDir,
+    ShownResults,
     make_console,
 )
 
@@ -34,7 +34,7 @@ def table(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
     spread: Annotated[bool, typer.Option(help="Print ± over seeds.")] = True,
     distance: Annotated[bool, typer.Option(help="Print Δ, the distance from what real cases score.")] = True,
-    results_dir: ResultsDir = Path("results"),
+    results_dir: ShownResults = Path("results"),
     dataset: OnlyDataset = None,
     protocol: OnlyProtocol = None,
     preset: OnlyPreset = None,

@@ -24,7 +24,8 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """As of a plain command, with every bracket of its texts shown: `key=[1, 2]` is no markup."""
-        self.help, self.epilog = _escape(self.help and _join_lines(self.help)), _escape(self.epilog)
+        paragraphs = (" ".join(part.split()) for part in (self.help or "").split("\n\n"))
+        self.help, self.epilog = _escape("\n\n".join(paragraphs)), _escape(self.epilog)  # the terminal breaks lines
         for parameter in self.params:
             if text := getattr(parameter, "help", None):
                 parameter.help = _escape(text)  # type: ignore[attr-defined]
@@ -42,11 +43,6 @@ class Application(typer.Typer):
 def show_examples(command: str, examples: Iterable[str]) -> str:
     """Return what stands under the help of a command: its examples, a line each."""
     return "\n\n".join(["Examples:", *(f"$ {command} {example}".rstrip() for example in examples)])
-
-
-def _join_lines(text: str) -> str:
-    """Return a text with one line a paragraph, so that the width of the terminal alone breaks it."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _escape(text: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import Device, ResultsDir, RunsDir
-from bench.runs.folder import RunFolder
+from bench.runs.folder import require_run
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or id of a run; see `bench list`.")]
 
@@ -43,17 +43,3 @@ def verify(
     bad = [finding for finding in findings if not finding.good]
     if bad:
         raise BenchError(f"{run} is not what it says it is: {bad[0].what}: {bad[0].text}")
-
-
-def require_run(run: str, runs_dir: Path) -> RunFolder:
-    """Return the folder of a run. Raises UsageError when there is none, before PyTorch is imported."""
-    from bench.errors import UsageError, unknown_name
-    from bench.runs.folder import find_run
-
-    folder = find_run(run, runs_dir)
-    if folder is None:
-        known = [file.parent.name for file in runs_dir.glob("*/*/*/run.json")]
-        if not known:
-            raise UsageError(f"unknown run '{run}'; there is none in {runs_dir}, `bench run` makes one")
-        raise unknown_name("run", run, known)
-    return folder

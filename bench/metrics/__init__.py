@@ -45,6 +45,10 @@ class Metric:
             return self.decimals
         return max(self.decimals, min(MOST_DIGITS, self.significant - 1 - math.floor(math.log10(abs(value)))))
 
+    def write(self, value: float, sign: str = "") -> str:
+        """Return a value at its digits, without its unit; `sign` is that of Python's formats."""
+        return f"{value:{sign}.{self.digits(value)}f}"
+
     @property
     def sortable(self) -> bool:
         """Whether a leaderboard may be sorted by it."""

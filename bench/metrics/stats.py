@@ -11,6 +11,8 @@ from scipy.special import nctdtr
 from scipy.stats import bootstrap, t
 
 LEVEL = 0.95  # of intervals; 1 − LEVEL is also the level of tests
+ENDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+SEED = 0  # of resamples: the same numbers have the same interval
 POWER = 0.8
 RESAMPLES = 10_000
 STEPS = 2.0**40  # in which the range of a column is divided for its interval
@@ -136,7 +138,7 @@ def estimate_mean(values: np.ndarray) -> Contrast:
     return contrast_methods(values, np.zeros((1, values.shape[1])))
 
 
-def mean_intervals(values: np.ndarray, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> Means:
+def mean_intervals(values: np.ndarray, *, resamples: int = RESAMPLES) -> Means:
     """Means over cases of a matrix (cases, columns) with bias-corrected accelerated bootstrap intervals.
 
     Cases are drawn with replacement, the same draws for all columns that are known on the same cases. Efron, Better
@@ -152,18 +154,11 @@ def mean_intervals(values: np.ndarray, *, resamples: int = RESAMPLES, level: flo
         if len(chosen):
             mean[members] = chosen.mean(0)
         if len(chosen) >= LEAST:
-            low[members], high[members] = _interval(chosen, resamples, level, np.random.default_rng(seed))
+            low[members], high[members] = _interval(chosen, resamples)
     return Means(mean, low, high, known.sum(0))
 
 
-def function_of_means(
-    values: np.ndarray,
-    function: Callable[[np.ndarray], np.ndarray],
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Estimate:
+def function_of_means(values: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> Estimate:
     """`function` of the means over cases of a matrix (cases, columns) without gaps, with a percentile interval.
 
     `function` takes means (R, columns) and returns (R,): a ratio of means, the root of a mean square.
@@ -172,20 +167,12 @@ def function_of_means(
     value = float(function(values.mean(0)[None])[0])
     if n < LEAST:
         return Estimate(value, float("nan"), float("nan"), n)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    low, high = np.quantile(function(draws @ values / n), ((1 - level) / 2, (1 + level) / 2))
+    draws = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    low, high = np.quantile(function(draws @ values / n), ENDS)
     return Estimate(value, float(low), float(high), n)
 
 
-def auroc(
-    inside: np.ndarray,
-    outside: np.ndarray,
-    *,
-    paired: bool,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Estimate:
+def auroc(inside: np.ndarray, outside: np.ndarray, *, paired: bool, resamples: int = RESAMPLES) -> Estimate:
     """Return how often a score (M,) of `outside` lies above one (N,) of `inside`, ties half; 0.5 for equal ones.
 
     With a percentile interval over cases; `paired`: entry i of both belongs to one case, so the two are drawn together
@@ -203,10 +190,10 @@ def auroc(
     value = float(share(np.ones((1, n)), np.ones((1, m)))[0])
     if min(n, m) < LEAST:
         return Estimate(value, float("nan"), float("nan"), m)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     first = random.multinomial(n, np.full(n, 1 / n), size=resamples)
     second = first if paired else random.multinomial(m, np.full(m, 1 / m), size=resamples)
-    low, high = np.nanquantile(share(first, second), ((1 - level) / 2, (1 + level) / 2))
+    low, high = np.nanquantile(share(first, second), ENDS)
     return Estimate(value, float(low), float(high), m)
 
 
@@ -222,16 +209,15 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _interval(
-    values: np.ndarray, resamples: int, level: float, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _interval(values: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends (columns,) of the interval for a matrix without gaps; a constant column has no width."""
     low, high = values.mean(0), values.mean(0)
     varied = (values != values[0]).any(0)
     if varied.any():
         start, unit = values[0, varied], np.ptp(values[:, varied], axis=0) / STEPS
         whole = np.rint((values[:, varied] - start) / unit)  # sums are exact, so that equal draws have equal means
-        how: dict[str, Any] = {"n_resamples": resamples, "confidence_level": level, "batch": DRAWN_AT_ONCE}
+        how: dict[str, Any] = {"n_resamples": resamples, "confidence_level": LEVEL, "batch": DRAWN_AT_ONCE}
+        random = np.random.default_rng(SEED)
         found = bootstrap((whole,), np.mean, axis=0, method="BCa", rng=random, **how).confidence_interval
         low[varied], high[varied] = start + unit * found.low, start + unit * found.high
     return low, high

@@ -221,8 +221,7 @@ def judge_samples(tool: Sampler, cases: Cases, steps: int | None, real: np.ndarr
     """
     volumes: list[torch.Tensor] = []
     judged: list[tuple[float, float]] = []
-    for start in range(0, len(cases), TOGETHER):
-        group = range(start, min(start + TOGETHER, len(cases)))
+    for group in cases.groups(TOGETHER):
         views, seeds = take_views(cases, group, bench.device)
         context = tool.context(views)
         codes = tool.published(context, seeds) if steps is None else tool.draw(context, seeds, steps)

@@ -162,8 +162,8 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
     """Yield seconds of a step as they pass, steps, hours and memory of each stage at the preset's own sizes.
 
     Steps are those of a run, at the end of the stage's training, when all its parts have begun. A whole batch is
-    measured where it fits into memory and a step into `bench.seconds`; elsewhere one case is, and as many as do, and a
-    straight line leads to the batch. Preparing data, validation, averages and checkpoints are left out. A row before
+    measured where it fits into memory and a step into `bench.seconds`; elsewhere two cases are, and as many as do, and
+    a straight line leads to the batch. Preparing data, validation, averages and checkpoints are left out. A row before
     them tells what the data and the predictions of a run take on disk.
     """
     yield _estimate_disk(request, bench)
@@ -174,6 +174,7 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
             with counter:
                 memory = count_memory(stage, make_batch(1))
             seconds, n, how = _estimate_step(stage, make_batch, memory, bench)
+        hours = seconds * steps / 3600
         yield bench.row(
             f"estimate/{label}, {request.preset}",
             clock="wall",
@@ -181,8 +182,9 @@ def estimate_training(request: Request, bench: Bench) -> Iterator[Row]:
             n=n,
             peak_mib=memory.total(-(-batch // stage.loop.accumulate)) / MIB,
             size=f"{request.preset}, batch {batch}",
-            note=f"{steps:,} steps take {_format_hours(seconds * steps)}; seconds {how}; memory counted in float32; "
-            f"{batch * counter.get_total_flops() / 1e12:.3g} TFLOP a step, of products of matrices and convolutions",
+            note=f"{steps:,} steps take {hours:{',.0f' if hours >= 100 else '.2g'}} h; seconds {how}; memory counted "
+            f"in float32; {batch * counter.get_total_flops() / 1e12:.3g} TFLOP a step, of products of matrices and "
+            "convolutions",
         )
 
 
@@ -198,28 +200,28 @@ def _estimate_disk(request: Request, bench: Bench) -> Row:
     return bench.row(f"estimate/{request.dataset}/disk, {request.preset}", size=request.preset, note=note)
 
 
-def _format_hours(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.2g} h"
-
-
 def _estimate_step(
     stage: Stage, make_batch: Callable[[int], Batch], memory: Memory, bench: Bench
 ) -> tuple[float, int, str]:
     """Seconds of a step on a whole batch, how many were timed, and what of it was measured and what extrapolated."""
     whole, parts = stage.loop.batch_size, stage.loop.accumulate
-    times, cases, free = _time_steps(stage, make_batch(1), bench), whole, _find_free_bytes(bench.device)
-    one = median(times)
-    while cases > 1 and (one * cases > bench.seconds or memory.total(-(-cases // parts)) > free):
+    cases, free = whole, _find_free_bytes(bench.device)
+    few = min(whole, 2 if memory.total(-(-2 // parts)) <= free else 1)  # of one alone, 3-D convolutions of a CPU crawl
+    times = _time_steps(stage, make_batch(few), bench)
+    least = median(times)
+    while cases > few and (least / few * cases > bench.seconds or memory.total(-(-cases // parts)) > free):
         cases //= 2
-    if cases == 1:
-        return one * whole, len(times), "measured" if whole == 1 else f"extrapolated from {one:.3g} s for 1 case"
+    if few == whole:
+        return least, len(times), "measured"
+    how = f"extrapolated from {least:.3g} s for {few} case{'s' * (few > 1)}"
+    if cases <= few:
+        return least * whole / few, len(times), how
     times = _time_steps(stage, make_batch(cases), bench)
     many = median(times)
     if cases == whole:
         return many, len(times), "measured"
-    seconds = many + (whole - cases) * max(0.0, (many - one) / (cases - 1))
-    return seconds, len(times), f"extrapolated from {one:.3g} s for 1 case and {many:.3g} s for {cases}"
+    seconds = many + (whole - cases) * max(0.0, (many - least) / (cases - few))
+    return seconds, len(times), f"{how} and {many:.3g} s for {cases}"
 
 
 def _time_steps(stage: Stage, batch: Batch, bench: Bench) -> list[float]:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bench.dataset import DatasetSpec
 from bench.errors import UsageError
 from bench.performance.measuring import Bench, Row, Work
 from bench.performance.subjects import Request, Subject, find_offer, make_subject, take_views
-from bench.pictures.drawing import colour_of, log_ticks, looks_of, marker_of
+from bench.pictures.drawing import Picture, colour_of, log_ticks, looks_of, marker_of
 from bench.plugins.registry import get_dataset
 from bench.projector import project
 from bench.scoring import DEFAULT
@@ -126,12 +124,11 @@ def fit_exponent(amounts: Sequence[float], seconds: Sequence[float]) -> tuple[fl
     return slope, error
 
 
-def draw_growth(curves: Sequence[Curve], title: str) -> Figure:
+def draw_growth(curves: Sequence[Curve], title: str) -> Picture:
     """Return one log-log panel an axis; its legend stands beside it, in the order in which its curves end."""
     axes_names = list(dict.fromkeys(curve.axis for curve in curves))
     lines = -(-len(axes_names) // COLUMNS)
-    figure = Figure(figsize=(6.6 * COLUMNS, 3.8 * lines + 0.5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Picture(figsize=(6.6 * COLUMNS, 3.8 * lines + 0.5), dpi=110, layout="constrained")
     panels = figure.subplots(lines, COLUMNS, squeeze=False)
     looks = looks_of(curve.subject for curve in curves)
     for panel, axis in zip(panels.flat, axes_names, strict=False):

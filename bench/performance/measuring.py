@@ -9,7 +9,7 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,13 @@ def read_rows(folder: Path) -> list[Row]:
 
 def merge_rows(folder: Path, rows: Sequence[Row]) -> list[Row]:
     """Write rows, each in place of an older one of its item, device and threads or after all others; return all."""
-    merged = {(row.item, row.device, row.threads): row for row in [*read_rows(folder), *map(_round, rows)]}
+    merged = {(row.item, row.device, row.threads): row for row in read_rows(folder)}
+    for row in rows:
+        numbers = asdict(row).items()  # at as many digits as mean much
+        meant: dict[str, Any] = {k: float(f"{v:.5g}") for k, v in numbers if isinstance(v, float)}
+        merged[row.item, row.device, row.threads] = replace(row, **meant)
     write_csv(folder / FILE_NAME, Row, merged.values())
     return list(merged.values())
-
-
-def _round(row: Row) -> Row:
-    """Return a row with the digits that mean something."""
-    facts = asdict(row)
-    return Row(**facts | {name: float(f"{value:.5g}") for name, value in facts.items() if isinstance(value, float)})
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from torch.utils.data import default_collate
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, DatasetSpec, Split, is_mirrored
 from bench.method import Batch, Method, Stage, Update
+from bench.pipeline.fit import place_networks
 from bench.pipeline.microbatch import to_device
 from bench.plugins.config import method_settings
 from bench.plugins.guard import build_method
@@ -138,9 +139,7 @@ def make_subject(name: str, spec: DatasetSpec, preset: str, device: torch.device
     cases = {split: Cases(card, split, (f"random-{split}",), volume, views, np.eye(4)[None]) for split in splits}
     torch.manual_seed(SEED)
     method = build_method(plugin, method_settings(plugin, preset, spec.name), card)
-    for stage in method.stages():
-        for network in stage.networks.values():
-            network.to(device).eval()
+    place_networks(method, device)
     return Subject(name, preset, method, cases)
 
 

@@ -3,8 +3,10 @@
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -26,7 +28,11 @@ mpl.rcParams["text.parse_math"] = False  # a $ in a title of the user's is a $
 
 
 class Picture(Figure):
-    """A figure that a notebook shows without Matplotlib's own interface."""
+    """A figure that a notebook shows, and a file takes, without Matplotlib's own interface."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bench.errors import UsageError, unknown_name
 from bench.metrics import METRICS
@@ -29,7 +28,8 @@ def case(cases: "Cases", name: str, prediction: np.ndarray | None = None, title:
     index = cases.index(name)
     if prediction is None:
         return draw_volume(cases.truth(name), title or f"{cases.card.name} · {name}", cases.card.window)
-    _check_shape(prediction, cases.hounsfield.shape[1:])
+    if prediction.shape != cases.hounsfield.shape[1:]:
+        raise UsageError(f"the reconstruction has shape {prediction.shape}, not {cases.hounsfield.shape[1:]}")
     return draw_run(cases, index, np.asarray(prediction, dtype=np.float64), title or cases.card.name)
 
 
@@ -65,7 +65,6 @@ def scores(
     by_case = rows.groupby(["method", "case"], observed=True)["value"].mean()
     means = by_case.groupby(level="method").mean().sort_values(ascending=METRICS[metric].direction != "down")
     looks, figure = looks_of(means.index), Picture(figsize=(7, 1 + ROW_INCHES * len(means)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for place, name in enumerate(means.index):
         values, floor = by_case.loc[name].to_numpy(), (card := method_card(name)) is not None and card.kind != "method"
@@ -73,17 +72,8 @@ def scores(
         spread = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5  # so that dots do not overlap
         axes.plot(values, place + spread, "o", color=colour, markersize=4, alpha=0.7, markeredgewidth=0)
         axes.vlines(means[name], place - 0.35, place + 0.35, colors=colour, linewidth=2)
-    axes.set_yticks(range(len(means)), [_title_of(name) for name in means.index])
+    titles = [card.title if (card := method_card(name)) else name for name in means.index]
+    axes.set_yticks(range(len(means)), titles)
     axes.set_xlabel(METRICS[metric].name)
     axes.grid(axis="x", alpha=0.3)
     return figure
-
-
-def _title_of(method: str) -> str:
-    card = method_card(method)
-    return card.title if card else method
-
-
-def _check_shape(prediction: np.ndarray, shape: tuple[int, ...]) -> None:
-    if prediction.shape != shape:
-        raise UsageError(f"the reconstruction has shape {prediction.shape}, not {shape}")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bench.metrics.distortion import psnr
 from bench.pictures.drawing import Picture, save_figure
@@ -119,7 +118,6 @@ def _sheet(rows: int, columns: int, title: str, beside: float = 0.0) -> tuple[Pi
     """
     width = columns + beside
     figure = Picture(figsize=(INCHES * width, INCHES * (rows + HEAD)), dpi=100)
-    FigureCanvasAgg(figure)
     sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(rows, -HEAD), autoscale_on=False)
     sheet.set_axis_off()
     sheet.text(columns / 2, -HEAD / 2, title, fontsize=10, ha="center", va="center")

@@ -1,8 +1,10 @@
 """Are predictions made elsewhere what they say? A wrong affine or unit scores badly and looks like a method."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from itertools import permutations, product
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ CLEARLY = 0.8  # share of the error that another orientation may leave before it
 Turn = tuple[tuple[int, ...], tuple[bool, ...]]
 """Order of the axes, and which of them are flipped after that."""
 AS_IT_IS: Turn = ((0, 1, 2), (False, False, False))
+TURNS: list[Turn] = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
+Way = TypeVar("Way", Turn, PredictionCard)
 
 
 def find_better_turn(files: Mapping[str, Path], cases: Cases, unit: Unit | PredictionCard) -> str:
@@ -25,23 +29,15 @@ def find_better_turn(files: Mapping[str, Path], cases: Cases, unit: Unit | Predi
 
     Looks at the first cases in all 48 orientations of a cube. Raises BenchError as `read_prediction`.
     """
-    errors: dict[Turn, float] = {}
-    chosen = list(files.items())[:LOOKED_AT]
-    for case, path in chosen:
+
+    def errors_by_turn(case: str, path: Path, truth: np.ndarray) -> dict[Turn, float]:
         volume, _ = read_prediction(path, cases, case, unit)
-        truth = cases.volumes([cases.index(case)])[0].double().numpy()
-        for turn in _list_turns():
-            errors[turn] = errors.get(turn, 0.0) + float(np.mean((turned(volume, turn) - truth) ** 2))
-    if not errors:
+        return {turn: float(np.mean((turned(volume, turn) - truth) ** 2)) for turn in TURNS}
+
+    best, told = _find_best(files, cases, errors_by_turn, AS_IT_IS, CLEARLY)
+    if best is None:
         return ""
-    best = min(errors, key=errors.__getitem__)
-    if errors[best] >= CLEARLY * errors[AS_IT_IS]:
-        return ""
-    before, after = (errors[turn] / len(chosen) for turn in (AS_IT_IS, best))
-    return (
-        f"the volumes fit the truth better {_describe(best)}: mean squared error {after:.4f} in place of {before:.4f} "
-        f"on {len(chosen)} cases. Do the files say how they lie?"
-    )
+    return f"the volumes fit the truth better {_describe(best)}: {told}. Do the files say how they lie?"
 
 
 def find_better_unit(files: Mapping[str, Path], cases: Cases, unit: Unit | PredictionCard) -> str:
@@ -50,34 +46,42 @@ def find_better_unit(files: Mapping[str, Path], cases: Cases, unit: Unit | Predi
     Looks at the first cases. Raises BenchError as `read_values`.
     """
     own = card_of(unit)
-    errors: dict[PredictionCard, float] = {}
+
+    def errors_of(case: str, path: Path, truth: np.ndarray) -> dict[PredictionCard, float]:
+        values = read_values(path, cases, case, unit).astype(np.float64)
+        return errors_by_unit(values, truth, own, cases.card.window)
+
+    best, told = _find_best(files, cases, errors_of, own, FAR)
+    if best is None:
+        return ""
+    what = UNITS[best.unit or "hu"] if best.range is None else "another range"
+    return f"the values fit the truth far better as {what} ({name_unit(best)}): {told}. Is the unit right?"
+
+
+def _find_best(
+    files: Mapping[str, Path],
+    cases: Cases,
+    errors_of: Callable[[str, Path, np.ndarray], dict[Way, float]],
+    stated: Way,
+    share: float,
+) -> tuple[Way | None, str]:
+    """Return the way to read the first cases that has less than a share of the stated one's error, and both errors."""
+    errors: dict[Way, float] = defaultdict(float)
     chosen = list(files.items())[:LOOKED_AT]
     for case, path in chosen:
-        values = read_values(path, cases, case, unit).astype(np.float64)
-        truth = cases.volumes([cases.index(case)])[0].double().numpy()
-        for card, error in errors_by_unit(values, truth, own, cases.card.window).items():
-            errors[card] = errors.get(card, 0.0) + error
-    if not errors:
-        return ""
-    best = min(errors, key=errors.__getitem__)
-    if errors[best] >= FAR * errors[own]:
-        return ""
-    before, after = (errors[card] / len(chosen) for card in (own, best))
-    what = UNITS[best.unit or "hu"] if best.range is None else "another range"
-    return (
-        f"the values fit the truth far better as {what} ({name_unit(best)}): mean squared error {after:.4f} in place "
-        f"of {before:.4f} on {len(chosen)} cases. Is the unit right?"
-    )
+        for way, error in errors_of(case, path, cases.truth(case)).items():
+            errors[way] += error
+    best = min(errors, key=errors.__getitem__, default=stated)
+    if errors[best] >= share * errors[stated]:
+        return None, ""
+    before, after = (errors[way] / len(chosen) for way in (stated, best))
+    return best, f"mean squared error {after:.4f} in place of {before:.4f} on {len(chosen)} cases"
 
 
 def turned(volume: np.ndarray, turn: Turn) -> np.ndarray:
     """A volume with its axes permuted, then flipped."""
     order, flips = turn
     return np.flip(volume.transpose(order), tuple(axis for axis, flip in enumerate(flips) if flip))
-
-
-def _list_turns() -> list[Turn]:
-    return [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
 
 def _describe(turn: Turn) -> str:

@@ -29,21 +29,15 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.distributed import anywhere, average_buffers, everywhere, from_main, mean_numbers
 from bench.errors import BenchError, StoppedError, UsageError
-from bench.method import FittedStage, Stage
+from bench.method import FittedStage, Method, Stage
 from bench.pipeline.loading import load_training
 from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
 from bench.runs.record import StageRecord
-from bench.runs.weights import (
-    drop_checkpoints,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
-from bench.system.device import forbid_tf32, set_precision
+from bench.runs.weights import drop_checkpoints, load_checkpoint, load_weights, save_checkpoint, save_weights
+from bench.system.device import choose_device, set_precision
 from bench.system.progress import Progress
 from bench.system.seeding import seed_everything
 from bench.system.signals import WARNINGS
@@ -98,7 +92,13 @@ def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, Sta
 
     Raises UsageError for batches that the processes cannot share equally.
     """
-    _check_batches(stages, run.accelerator.num_processes)
+    processes = run.accelerator.num_processes
+    for stage in stages:
+        if isinstance(stage, Stage) and stage.loop.batch_size % processes:
+            raise UsageError(
+                f"{processes} processes cannot share the batches of {stage.loop.batch_size} of stage {stage.name} "
+                f"equally; set its loop.batch_size to a multiple of {processes}, or start fewer"
+            )
     done: dict[str, StageRecord] = from_main(_read_stages(run))
     after = ""
     for stage in stages:
@@ -118,15 +118,6 @@ def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, Sta
 def after_stage(after: str, sha256: str) -> str:
     """One hash of the weights of all stages so far: of those before, and of the stage whose weights have `sha256`."""
     return hashlib.sha256(f"{after}{sha256}".encode()).hexdigest()
-
-
-def _check_batches(stages: Sequence[Stage | FittedStage], processes: int) -> None:
-    for stage in stages:
-        if isinstance(stage, Stage) and stage.loop.batch_size % processes:
-            raise UsageError(
-                f"{processes} processes cannot share the batches of {stage.loop.batch_size} of stage {stage.name} "
-                f"equally; set its loop.batch_size to a multiple of {processes}, or start fewer"
-            )
 
 
 def load_stages(stages: Sequence[Stage | FittedStage], run: Run) -> None:
@@ -154,6 +145,13 @@ def _restore(stage: Stage | FittedStage, run: Run, record: StageRecord) -> bool:
         with run.precision:
             stage.recall(run.cases)
     return True
+
+
+def place_networks(method: Method, device: torch.device) -> None:
+    """Put all networks of a method on a device, in their mode of evaluation."""
+    for stage in method.stages():
+        for network in stage.networks.values():
+            network.to(device).eval()
 
 
 def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> None:
@@ -224,7 +222,10 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
             reseed = partial(seed_everything, seed, stage.name, step, accelerator.process_index)
             reseed()
             batch = next(batches)  # after the seed: an item may draw random numbers too
-            _set_rates(optimizers, rates, stage.rate(step))
+            factor = stage.rate(step)
+            for name, optimizer in optimizers.items():
+                for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+                    group["lr"] = rate * factor
             values = steps.run(batch, step, reseed)
             training.parts = steps.parts
             average_buffers(stage.networks.values())
@@ -260,14 +261,10 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
 
 def make_accelerator(device: str) -> Accelerator:
     """Processes and device: `auto` takes CUDA where there is one. Raises UsageError for CUDA where there is none."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device '{device}'; known: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
-    forbid_tf32()
+    chosen = choose_device(device)
     torch.set_flush_denormal(True)  # denormal activations made training on a CPU about three times slower
     patient = InitProcessGroupKwargs(timeout=PATIENCE)
-    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[patient])
+    return Accelerator(cpu=chosen.type == "cpu", kwargs_handlers=[patient])
 
 
 @torch.no_grad()
@@ -370,14 +367,6 @@ def _identify(folder: RunFolder) -> list[str]:
     """Return the run id, which holds the seed, and the hash of the configuration that a run's record has."""
     record = folder.record()
     return [] if record is None else [record.run_id, record.config_sha256]
-
-
-def _set_rates(
-    optimizers: Mapping[str, torch.optim.Optimizer], rates: Mapping[str, list[float]], factor: float
-) -> None:
-    for name, optimizer in optimizers.items():
-        for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
-            group["lr"] = rate * factor
 
 
 def _set_training(stage: Stage, training: bool) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from filelock import FileLock
@@ -48,15 +47,15 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
     cases, accelerator = run.test, run.accelerator
     target = sample_folder(run.folder.predictions(run.split), sample)
     likely = "likelihood" in method.card.capabilities and not volumes_alone
-    encodes = _encodes_truth(method) and not volumes_alone
-    groups = [range(i, min(i + CASES_AT_ONCE, len(cases))) for i in range(0, len(cases), CASES_AT_ONCE)]
+    # released evaluations took a method's own encoding of the truth for the truth
+    encodes = "oracle" in method.card.capabilities and method.card.kind == "method" and not volumes_alone
     present, known = set(find_intact(target)), read_likelihoods(target / LIKELIHOOD)
     if encodes:
         present &= set(find_intact(target / ENCODED_TRUTH))
     missing = from_main(  # before any process makes one: all must divide the same list
         [
             group
-            for group in groups
+            for group in cases.groups(CASES_AT_ONCE)
             if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
         ]
     )
@@ -69,7 +68,9 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
                 *(group, at_once, run),
             )
             if made:
-                _keep_likelihoods(target, made)
+                with FileLock(target / ".lock"):
+                    entries = read_likelihoods(target / LIKELIHOOD) | {entry.case: entry for entry in made}
+                    write_likelihoods(target / LIKELIHOOD, list(entries.values()))
             task.advance(done)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (target / MANIFEST).exists():
@@ -88,12 +89,6 @@ def predict_validation(method: Method, run: Run, limit: int) -> int:
         return 0
     inner = replace(run, cases={**run.cases, "validation": cases}, split="validation")
     return predict(method, inner, (), volumes_alone=True)
-
-
-def _keep_likelihoods(target: Path, made: Sequence[CaseLikelihood]) -> None:
-    with FileLock(target / ".lock"):
-        known = read_likelihoods(target / LIKELIHOOD) | {entry.case: entry for entry in made}
-        write_likelihoods(target / LIKELIHOOD, list(known.values()))
 
 
 def _predict_parts(
@@ -162,11 +157,6 @@ def _predict_group(
     volumes, views = cases.volumes(group).to(device), cases.views(group).to(device)
     bound = method.log_likelihood(volumes, views, seeds=[derive_seed(run.seed, "bound", name) for name in names])
     return per_case(names, check_likelihood(bound, names, f"{method.card.name} says it has a likelihood and returned"))
-
-
-def _encodes_truth(method: Method) -> bool:
-    """Return whether a method's encoding of the truth is kept: released evaluations took it for the truth."""
-    return "oracle" in method.card.capabilities and method.card.kind == "method"
 
 
 def _render(

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, describe_invalid
 from bench.pipeline.fit import after_stage
 from bench.plugins.shipped_weights import Pretrained
 from bench.runs.folder import RunFolder
@@ -41,7 +41,7 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
         part = {name.removeprefix(f"{stage}/"): t for name, t in tensors.items() if name.startswith(f"{stage}/")}
         if stage not in steps:
             raise BenchError(f"{weights.path} lacks stage {stage}: it was made by another version; train instead")
-        sha256 = save_weights(folder, stage, {name: _widen(tensor) for name, tensor in part.items()})
+        sha256 = save_weights(folder, stage, {n: t.float() if t.dtype == torch.float16 else t for n, t in part.items()})
         records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
         after = after_stage(after, sha256)
     return records
@@ -68,7 +68,7 @@ def read_pretrained_fit(weights: Pretrained) -> LaplaceFit | None:
     try:
         return LaplaceFit.model_validate_json(text) if text else None
     except ValidationError as error:
-        raise BenchError(f"{weights.path} is damaged: {error.errors()[0]['msg']}") from error
+        raise BenchError(f"{weights.path} is damaged: {describe_invalid(error)}") from error
 
 
 def write_pretrained(folder: RunFolder, out: Path) -> int:
@@ -113,7 +113,3 @@ def _halve(tensor: Tensor) -> Tensor:
     half = tensor.half()
     largest = tensor.abs().max()
     return half if (half.float() - tensor).abs().max() <= ROUNDING * largest else tensor
-
-
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.float16 else tensor

@@ -188,10 +188,11 @@ def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[An
         raise UsageError(f"{path} is not a Python file")
     module, code = _import_file(file)
     if not attribute:
-        own = [name for name, value in vars(module).items() if fits(value) and _is_of(value, module)]
+        fitting = {name: value for name, value in vars(module).items() if fits(value)}
+        own = [n for n, v in fitting.items() if not isinstance(v, type) or v.__module__ == module.__name__]
         if not own:
             raise UsageError(f"{path} defines no {expected}; name what to load: {path}:NAME")
-        attribute = "DATASET" if "DATASET" in own else own[0]  # and not one that it imports
+        attribute = "DATASET" if "DATASET" in own else own[0]  # and no class that it imports
     if not hasattr(module, attribute):
         raise UsageError(f"{path} has no {attribute}")
     value = getattr(module, attribute)
@@ -223,11 +224,6 @@ def _import_file(file: Path) -> tuple[ModuleType, str]:
 
 def _run_module(source: bytes, file: Path, module: ModuleType) -> None:
     exec(compile(source, str(file), "exec", dont_inherit=True), vars(module))  # noqa: S102  # the user named this file
-
-
-def _is_of(value: Any, module: ModuleType) -> bool:
-    """Return whether a class was defined in `module`, not imported into it; of other values any will do."""
-    return not isinstance(value, type) or value.__module__ == module.__name__
 
 
 def _is_method(value: Any) -> bool:

@@ -33,6 +33,11 @@ class Pretrained:
         """Of the file."""
         return sha256_of(self.path)
 
+    @property
+    def of(self) -> str:
+        """The run that left them."""
+        return self.facts["run_id"]
+
 
 def folder_of(method: MethodPlugin) -> Path:
     """Return where the weights that come with a method lie."""
@@ -44,7 +49,13 @@ def find_pretrained(method: MethodPlugin, config: RunConfig, source: str, finger
 
     Raises UsageError, naming those there are, when none match, and BenchError for a damaged file.
     """
-    known = [one for one in _find_shipped(folder_of(method)) if one.facts["run_id"].startswith(f"{config.method}-")]
+    folder = folder_of(method)
+    if method.builtin and not folder.is_dir() and (folder.parents[2] / "results" / "builtin").is_dir():
+        raise UsageError(
+            f"a wheel holds no pretrained weights; copy methods/{folder.parent.name}/{FOLDER} of a clone of the "
+            f"repository to {folder}, or train: leave --from-pretrained out"
+        )
+    known = [one for one in _find_shipped(folder) if one.facts["run_id"].startswith(f"{config.method}-")]
     wanted = {"config_sha256": config.sha256(), "data_fingerprint": fingerprint, "seed": str(seed)}
     for one in known:
         if wanted.items() <= one.facts.items():

@@ -52,12 +52,6 @@ class Part:
     table: Table
     block: TableBlock
 
-    @property
-    def notes(self) -> list[tuple[int, str]]:
-        """The footnotes that this block refers to."""
-        used = {mark for row in self.block.rows for cell in row.cells for mark in cell.marks}
-        return [(number, text) for number, text in enumerate(self.table.footnotes, start=1) if number in used]
-
 
 @dataclass(frozen=True)
 class Group:

@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,6 +24,12 @@ def colour_classes() -> str:
     """Return the classes of the colours that methods have in all pictures, for a light page and a dark one."""
     pairs = enumerate(PALETTE, start=1)
     return "".join(f".c{n} {{ --c: light-dark({white}, {black}); }}\n" for n, (white, black) in pairs)
+
+
+def render_page(template: str, style: str, scripts: Sequence[str], **context: Any) -> str:
+    """Return a page of a template, whose policy lets no other style and script run; what it lacks is an error."""
+    page, checked = make_environment().get_template(template), [script_text(script) for script in scripts]
+    return page.render(policy=script_policy(scripts, [style]), style=Markup(style), scripts=checked, **context)
 
 
 def make_environment() -> Environment:

@@ -7,11 +7,9 @@ nothing, and its policy lets no script run but its own.
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
-from bench.report.html import make_environment, read_template, script_policy, script_text
+from bench.report.html import read_template, render_page
 from bench.results.inference import TEST
 from bench.results.leaderboard import DEFAULT_BY, build_leaderboard
 from bench.results.model import Entry, Results, say_source
@@ -42,7 +40,6 @@ class BlockView:
     block: TableBlock
     methods: tuple[RowView, ...]
     references: tuple[RowView, ...]
-    notes: tuple[tuple[int, str], ...]
 
     @property
     def dataset(self) -> str:
@@ -68,27 +65,23 @@ def generate_page(results: Results, results_dir: Path, out: Path) -> Generated:
     views = [_view_block(table, block, evidence) for table in tables for block in table.blocks]
     style, scripts = read_template("style.css"), [read_template("sort.js"), read_template("leaderboard.js")]
     rows = [row for view in views for row in (*view.methods, *view.references)]
-    text = (
-        make_environment()
-        .get_template("leaderboard.html")
-        .render(
-            policy=script_policy(scripts, [style]),
-            style=Markup(style),
-            scripts=[script_text(script) for script in scripts],
-            views=views,
-            filters={
-                "dataset": ("Data set", list(dict.fromkeys(view.dataset for view in views))),
-                "protocol": ("Protocol", list(dict.fromkeys(view.protocol for view in views))),
-                "space": ("Scored", list(dict.fromkeys(view.space for view in views))),
-                "kind": ("Kind", list(dict.fromkeys(row.kind for row in rows))),
-                "level": ("Checked", list(LEVELS)),
-            },
-            levels=LEVELS,
-            references=REFERENCES,
-            by=METRICS[DEFAULT_BY].label,
-            interval=f"{LEVEL:.0%}",
-            test=TEST,
-        )
+    text = render_page(
+        "leaderboard.html",
+        style,
+        scripts,
+        views=views,
+        filters={
+            "dataset": ("Data set", list(dict.fromkeys(view.dataset for view in views))),
+            "protocol": ("Protocol", list(dict.fromkeys(view.protocol for view in views))),
+            "space": ("Scored", list(dict.fromkeys(view.space for view in views))),
+            "kind": ("Kind", list(dict.fromkeys(row.kind for row in rows))),
+            "level": ("Checked", list(LEVELS)),
+        },
+        levels=LEVELS,
+        references=REFERENCES,
+        by=METRICS[DEFAULT_BY].label,
+        interval=f"{LEVEL:.0%}",
+        test=TEST,
     )
     return Generated(out, text)
 
@@ -97,9 +90,7 @@ def _view_block(table: Table, block: TableBlock, evidence: dict[str, Evidence]) 
     methods, references = (
         tuple(_view_row(row, evidence) for row in rows) for rows in (block.methods, block.references)
     )
-    used = {mark for row in block.rows for cell in row.cells for mark in cell.marks}
-    notes = tuple((number, text) for number, text in enumerate(table.footnotes, start=1) if number in used)
-    return BlockView(table, block, methods, references, notes)
+    return BlockView(table, block, methods, references)
 
 
 def _view_row(row: Row, evidence: dict[str, Evidence]) -> RowView:

@@ -18,10 +18,10 @@ from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.report.collect import Group, collect_groups, find_folders
-from bench.report.html import colour_classes, make_environment, read_template, script_policy, script_text
+from bench.report.html import colour_classes, read_template, render_page
 from bench.report.literature import view_literature
 from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
-from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, explain_cap, view_case
+from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, view_case
 from bench.report.plots import Extremes, Pair, Training, draw_clouds, draw_pairs, draw_training, find_extremes
 from bench.report.records import RUN_COLUMNS, view_runs, view_studies
 from bench.results.findings import summarise
@@ -99,7 +99,8 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
         views=views,
         findings=_find_findings(results),
         origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
-        left_out=explain_cap(left_out, request.viewer_mib),
+        left_out=left_out,
+        viewer_mib=f"{request.viewer_mib:g}",
         literature=view_literature(results),
         studies=list(view_studies(request.results_dir)),
         runs=view_runs(results, find_folders(request.runs_dir)),
@@ -148,24 +149,20 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
     scripts = [read_template("sort.js") + read_template("page.js")]
     if viewer:
         scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
-    return (
-        make_environment()
-        .get_template("report.html")
-        .render(
-            policy=script_policy(scripts, [style]),
-            style=Markup(style),
-            scripts=[script_text(script) for script in scripts],
-            viewer=viewer,
-            viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
-            made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            version=VERSION,
-            code=code_version(),
-            by=METRICS[request.by].label,
-            level=f"{LEVEL:.0%}",
-            test=TEST,
-            caption=CAPTION,
-            references=REFERENCES,
-            run_heads=[head for head, _ in RUN_COLUMNS.values()],
-            **context,
-        )
+    return render_page(
+        "report.html",
+        style,
+        scripts,
+        viewer=viewer,
+        viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
+        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        version=VERSION,
+        code=code_version(),
+        by=METRICS[request.by].label,
+        level=f"{LEVEL:.0%}",
+        test=TEST,
+        caption=CAPTION,
+        references=REFERENCES,
+        run_heads=[head for head, _ in RUN_COLUMNS.values()],
+        **context,
     )

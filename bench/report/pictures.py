@@ -134,11 +134,6 @@ def view_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] |
     return shown, "; ".join(reasons)
 
 
-def explain_cap(reasons: Sequence[str], mib: float) -> str:
-    """Return one line on what the viewer does not hold; empty when it holds all."""
-    return f"Not in the viewer, whose volumes may take {mib:g} MiB: {'; '.join(reasons)}." if reasons else ""
-
-
 def _draw_strip(group: Group, subject: Subject, case: str, truth: np.ndarray, white: float) -> Strip:
     folder = subject.folders[0]
     try:
@@ -157,7 +152,7 @@ def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
     """Return what a run scores on a case, in words, under the first protocol."""
     values = subject.entry.by_run.reindex([(run_id, case)], columns=[("3d", metric) for metric in CHARTED])
     known = [(METRICS[name], value) for name, value in zip(CHARTED, values.to_numpy()[0], strict=True)]
-    return ", ".join(f"{m.label} {value:.{m.digits(value)}f} {m.unit}".strip() for m, value in known if value == value)
+    return ", ".join(f"{m.label} {m.write(value)} {m.unit}".strip() for m, value in known if value == value)
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError
 from bench.report.pictures import data_uri
@@ -125,10 +124,6 @@ def _view_run(run: RunLine, protocols: str, folder: RunFolder | None) -> RunView
             reason = str(error)
     values = {**dict(run), "protocols": protocols}
     facts = tuple((head, cell_of(values[name])) for name, head in RUN_FACTS.items() if values[name])
-    cells = tuple(_format(values[name], spec) for name, (_, spec) in RUN_COLUMNS.items())
+    texts = ("" if values[name] is None else format(values[name], spec) for name, (_, spec) in RUN_COLUMNS.items())
+    cells = tuple(text.replace(",", "\N{THIN SPACE}") for text in texts)  # between thousands
     return RunView(run.run_id, cells, facts, run.status == "failed", record, reason)
-
-
-def _format(value: Any, spec: str) -> str:
-    """A value as text, with thin spaces between thousands; empty where it is not known."""
-    return "" if value is None else format(value, spec).replace(",", "\N{THIN SPACE}")

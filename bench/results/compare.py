@@ -17,7 +17,7 @@ from bench.scoring.protocols import say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data", "trained_on": "trained on"}
 CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better", "verdict")
-PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
+PREFERENCE = {"external": 1, "pretrained": 2, "published": 3}  # what a method's name stands for, lowest first; else 0
 NOTE = (
     f"Δ is A − B over the same cases; ± is the standard deviation over seeds. {TEST} p (Holm): "
     f"adjusted for all differences printed here; it decides the verdict, at {LEVEL_OF_TESTS:.0%}. Smallest: the true "
@@ -178,7 +178,11 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
             places.setdefault(tuple(entry.facts.values()), ([], []))[side].append(entry)
     shared = [place for place in places.values() if all(place)]
     if not shared:
-        differing = min((_list_differing(a, b) for a in left for b in right), key=len)
+        apart = ([(n, f, b.facts[n]) for n, f in a.facts.items() if f != b.facts[n]] for a in left for b in right)
+        differing = (
+            f"{FACT_NAMES.get(name, name)} {one[:12] or 'unknown'} against {other[:12] or 'unknown'}"
+            for name, one, other in min(apart, key=len)
+        )
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
     return sorted(shared, key=lambda place: (-place[0][0].runs["size"].fillna(0).iloc[0], _locate(place[0][0])))
 
@@ -194,7 +198,8 @@ def _choose_protocol(places: Sequence[Place]) -> list[Place]:
 
 def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:
     """Return all comparisons, whose p values are adjusted together, and what cannot be compared, and why."""
-    wanted = [_leave_out_fair(columns) if a.samples == b.samples == (1,) else columns for a, b in chosen]
+    unfair = [column for column in columns if column != FAIR] or columns  # of methods that draw nothing it is the PSNR
+    wanted = [unfair if a.samples == b.samples == (1,) else columns for a, b in chosen]
     alike = [
         [column for column in asked if a.has_own_truth(column) == b.has_own_truth(column)]
         for asked, (a, b) in zip(wanted, chosen, strict=True)
@@ -215,11 +220,6 @@ def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -
                 what = f"{METRICS[column[1]].label} of {SPACES[column[0]].noun}"
                 incomparable.append(f"{what} is na on {_locate(first)}: fewer than {LEAST} cases have it in all runs")
     return comparisons, incomparable
-
-
-def _leave_out_fair(columns: Sequence[Column]) -> Sequence[Column]:
-    """Return columns without the mean of K where others are asked for: of methods that do not draw it is their PSNR."""
-    return [column for column in columns if column != FAIR] if len(columns) > 1 else columns
 
 
 def _cases_of(entry: Entry) -> set[str]:
@@ -253,14 +253,6 @@ def _locate(entry: Entry) -> str:
     facts = entry.facts
     data = f"{facts['dataset']} ({say_source(facts)} {facts['data_fingerprint'][:8]})"
     return f"{data}, preset {facts['preset']}, {facts['split']}, views {facts['views']}"
-
-
-def _list_differing(first: Entry, second: Entry) -> list[str]:
-    return [
-        f"{FACT_NAMES.get(name, name)} {value[:12] or 'unknown'} against {second.facts[name][:12] or 'unknown'}"
-        for name, value in first.facts.items()
-        if value != second.facts[name]
-    ]
 
 
 def _with_spread(value: float, spread: float | None, digits: int) -> str:

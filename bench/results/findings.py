@@ -127,7 +127,9 @@ def list_missing(results: Results, protocol: str = PUBLISHED) -> list[str]:
     lines = []
     for own in fields:
         facts = own.block.facts
-        run = f"bench run --dataset {facts['dataset']} --preset {facts['preset']} --protocol {protocol} --method"
+        test_on = "" if facts["trained_on"] == facts["source"] else " --test-on real"
+        chosen = f"--preset {facts['preset']} --protocol {protocol}{test_on}"
+        run = f"bench run --dataset {facts['dataset']} {chosen} --method"
         if len(own.methods) < FEWEST_FOR_ORDER:
             lines.append(f"{_name(own)}: an order needs {FEWEST_FOR_ORDER} methods, not {len(own.methods)}: {run} NAME")
         if not own.of("floor"):

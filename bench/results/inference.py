@@ -16,6 +16,7 @@ from bench.metrics.stats import LEAST, LEVEL, Contrast, contrast_methods, estima
 from bench.results.model import Column, Entry
 
 LEVEL_OF_TESTS = 1 - LEVEL
+SCOPES = ("", "of this training", "of these two trainings")  # what a test holds for, by how many stand alone
 TEST = (
     f"Intervals ({LEVEL:.0%}) and p allow for other test cases and for other trainings: cases are paired, seeds are "
     "independent, and the variance of either has its own degrees of freedom in t (Satterthwaite 1946, Banerjee 1960). "
@@ -141,7 +142,10 @@ def compare_samples(pairs: Sequence[tuple[Column, Sample, Sample]]) -> list[Diff
     p is adjusted for all of them by Holm's method, which tests those that it does not establish at the level of tests
     over their number; the smallest detectable differences are those of this level.
     """
-    samples = [(column, *_share_cases(first, second)) for column, first, second in pairs]
+    samples = []  # with the cases of which all runs of both have a value
+    for column, first, second in pairs:
+        shared = _complete(first).intersection(_complete(second))
+        samples.append((column, first.take(shared), second.take(shared)))
     contrasts = [
         contrast_methods(first.array, second.array) if first.values.shape[1] >= LEAST else None
         for _, first, second in samples
@@ -197,22 +201,10 @@ def _describe(
         p=found.p,
         p_holm=p_holm,
         detectable=detectable,
-        scope=_scope(first.alone, second.alone),
+        scope=SCOPES[first.alone + second.alone],
     )
-
-
-def _share_cases(first: Sample, second: Sample) -> tuple[Sample, Sample]:
-    """Return both with the cases of which all their runs have a value."""
-    shared = _complete(first).intersection(_complete(second))
-    return first.take(shared), second.take(shared)
 
 
 def _complete(sample: Sample) -> pd.Index:
     """Return the cases of which all runs have a value."""
     return sample.values.columns[sample.values.notna().all()]
-
-
-def _scope(first_alone: bool, second_alone: bool) -> str:
-    if first_alone and second_alone:
-        return "of these two trainings"
-    return "of this training" if first_alone or second_alone else ""

@@ -14,13 +14,7 @@ import numpy as np
 from bench.errors import UsageError
 from bench.metrics import LAPLACE, METRICS, NLL
 from bench.metrics.stats import LEVEL
-from bench.results.inference import (
-    LEVEL_OF_TESTS,
-    TEST,
-    compare_entries,
-    estimate_means,
-    say_detectable,
-)
+from bench.results.inference import LEVEL_OF_TESTS, TEST, compare_entries, estimate_means, say_detectable
 from bench.results.model import SPACES, Column, Results, belongs, is_of_patients
 from bench.results.renderers import Sheet, draw_markdown, render, wrap_text
 from bench.results.table_model import Cell, Row, Table, TableBlock, number_rows

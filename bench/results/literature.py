@@ -1,13 +1,12 @@
 """What papers and repositories report of the field's methods on real chests, and ours beside it, never merged.
 
-The lines of results/literature.csv, which a wheel holds beside this module: where a number was read, how it is defined
+The lines of results/literature.csv: where a number was read, how it is defined
 as far as that is said, and how it was checked. One method stands in print up to seven decibels apart, so no number here
 enters a table, a rank or a test of ours.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -15,10 +14,10 @@ from pydantic import Field
 from bench.metrics import METRICS
 from bench.results.inference import estimate_means
 from bench.results.model import Column, Results, belongs
+from bench.results.published import BUILTIN, find_results
 from bench.results.renderers import Sheet
 from bench.system.csv_files import read_rows
 
-FILE = "literature.csv"
 DATASET = {"LIDC-IDRI": "lidc"}  # as printed → ours
 UNKNOWN = "not stated"
 OURS: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
@@ -55,8 +54,7 @@ class Report:
 
 def read_literature() -> list[Report]:
     """Return all lines, in the order of the file. Raises BenchError for a file that was edited or cut."""
-    beside = Path(__file__).with_name(FILE)
-    return read_rows(beside if beside.exists() else Path(__file__).parents[2] / "results" / FILE, Report)
+    return read_rows(find_results(BUILTIN) / "literature.csv", Report)
 
 
 def choose_reports(reports: Iterable[Report], method: str) -> list[Report]:

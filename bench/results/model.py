@@ -27,12 +27,12 @@ Column = tuple[Space, str]
 FAIR: Column = ("3d", "psnr" + MEAN_OF_K)
 """What a method that draws is compared in with one that does not: a regressor aims at the mean of the samples."""
 BLOCK_KEYS = (
-    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views"),
-    "data_fingerprint",
+    *("protocol", "protocol_hash", "dataset", "source", "trained_on", "split", "preset", "views", "data_fingerprint"),
 )
 ORIGINS = {  # said behind a title
     "external": " (outside predictions)",
     "pretrained": " (pretrained weights)",
+    "published": " (published weights)",
     "plugin": " (plug-in)",
 }
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling

@@ -1,6 +1,6 @@
 """The numbers CodeDiff3D (ICCV 2023) printed in its Tables 1–4, and what is wrong with some of them.
 
-They stand in results/paper.csv, which a wheel holds beside this module. What cannot be is found by computation.
+They stand in results/paper.csv. What cannot be is found by computation.
 """
 
 import math
@@ -14,6 +14,7 @@ from pydantic import Field
 from bench.metrics import NLL
 from bench.system.csv_files import read_rows
 
+BUILTIN = "builtin"  # the name of the results that come with the harness
 COLUMN_OF = {"nll": NLL}  # the printed column under which a number of ours stands; others keep their names
 PRINTED_TITLES = {
     "x2ctgan": "X2CT-GAN",
@@ -55,11 +56,17 @@ class Published:
     printed_bold: bool
 
 
+def find_results(folder: str | Path) -> Path:
+    """Return a folder of results; for `builtin` that of the harness: of the clone, in a wheel beside this module."""
+    inside = Path(__file__).with_name(BUILTIN)
+    if str(folder) != BUILTIN:
+        return Path(folder)
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "results"
+
+
 def read_published() -> list[Published]:
     """Return all printed cells, in the order of the paper. Raises BenchError for a file that was edited or cut."""
-    beside = Path(__file__).with_name("paper.csv")
-    path = beside if beside.exists() else Path(__file__).parents[2] / "results" / "paper.csv"
-    return [_cell(line) for line in read_rows(path, _Line)]
+    return [_cell(line) for line in read_rows(find_results(BUILTIN) / "paper.csv", _Line)]
 
 
 def read_table(table: str) -> dict[tuple[str, str], Published]:

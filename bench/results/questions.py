@@ -96,7 +96,7 @@ class Order:
 
 def choose_entries(block: Block) -> Field:
     """Of a method measured in several configurations the one with most seeds; pretrained weights if no other."""
-    entries = [entry for entry in block.entries if len(entry.by_run)]
+    entries = [entry for entry in block.entries if len(entry.by_run) and entry.origin != "published"]
     entries.sort(key=lambda entry: (entry.origin != "pretrained", len(entry.run_ids)))
     chosen = {entry.method: entry for entry in entries}
     return Field(block, tuple(chosen[method] for method in sorted(chosen)))
@@ -131,7 +131,9 @@ def list_orders(own: Field) -> Iterator[Order]:
         for metric in dict.fromkeys(metric for _, metric in cells if belongs(dataset, spec.dataset)):
             column: Column = (spec.space, metric)
             printed = {method: value for (method, of), value in cells.items() if of == metric}
-            measures: tuple[Measure, ...] = ("value", "distance") if _has_distance(metric) else ("value",)
+            measures: list[Measure] = ["value"]
+            if METRICS[metric].direction == "toward_baseline" and METRICS[metric].range[1] is None:  # it has no best
+                measures.append("distance")
             for measure in measures:
                 ours = mean_scores(own, column, measure)
                 theirs = {m: abs(v - 1.0) if measure == "distance" else v for m, v in printed.items() if m in ours}
@@ -156,11 +158,6 @@ def rank(methods: Sequence[str], scores: Mapping[str, float], metric: str, measu
     """Return methods from best to worst; density and coverage by the arrows they are printed with."""
     less_is_better = measure == "distance" or METRICS[metric].direction == "down"
     return sorted(methods, key=lambda method: scores[method] if less_is_better else -scores[method])
-
-
-def _has_distance(metric: str) -> bool:
-    """Return whether the distance of a metric from real cases is worth a line: where it has no best value."""
-    return METRICS[metric].direction == "toward_baseline" and METRICS[metric].range[1] is None
 
 
 def _excess(entry: Entry, column: Column, suffix: str = "") -> pd.DataFrame:

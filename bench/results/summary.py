@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.metrics import METRICS
 from bench.plugins.registry import discover_methods, method_card
-from bench.results.model import SPACES, Column
+from bench.results.model import BLOCK_KEYS, SPACES, Column
 from bench.results.renderers import Sheet
 from bench.runs.record import RunLine
 from bench.scoring.rows import Score, read_scores
@@ -15,15 +15,7 @@ from bench.scoring.store import SCORES, read_runs
 
 FIRST: tuple[Column, ...] = (("3d", "psnr"), ("3d", "ssim"))
 IMAGES = ("mip", "drr")  # spaces whose metrics are called like those of volumes
-ALIKE = (
-    "dataset",
-    "source",
-    "trained_on",
-    "split",
-    "preset",
-    "views",
-    "data_fingerprint",
-)  # what runs must share to be compared
+ALIKE = tuple(name for name in BLOCK_KEYS if not name.startswith("protocol"))  # what runs must share to be compared
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,11 @@ def draw_scores(results_dir: Path, run_id: str) -> Sheet | None:
     protocols = sorted({protocol for values in found.values() for protocol in values})
     ordered = sorted(found, key=lambda column: (column[0] != "3d", column[0], list(METRICS).index(column[1])))
     shown = [column for column in ordered if METRICS[column[1]].tables and METRICS[column[1]].family != "cost"]
-    lines = [(_name(column), *(_cell(column, found[column].get(one)) for one in protocols)) for column in shown]
+    lines = []
+    for space, key in shown:
+        values = (found[space, key].get(protocol) for protocol in protocols)
+        name = METRICS[key].name + (f", {SPACES[space].noun}" if space in IMAGES else "")
+        lines.append((name, *("–" if value is None else METRICS[key].write(value) for value in values)))
     return Sheet(("Mean of the set", *protocols), lines) if lines else None
 
 
@@ -108,12 +104,4 @@ def _kind(method: str) -> str:
 
 def _say(column: Column, value: float) -> str:
     metric = METRICS[column[1]]
-    return f"{metric.label} {value:.{metric.digits(value)}f} {metric.unit}".rstrip()
-
-
-def _name(column: Column) -> str:
-    return METRICS[column[1]].name + (f", {SPACES[column[0]].noun}" if column[0] in IMAGES else "")
-
-
-def _cell(column: Column, value: float | None) -> str:
-    return "–" if value is None else f"{value:.{METRICS[column[1]].digits(value)}f}"
+    return f"{metric.label} {metric.write(value)} {metric.unit}".rstrip()

@@ -145,6 +145,11 @@ class Table:
         """Whether anything stands in it."""
         return any(block.rows for block in self.blocks)
 
+    def notes_of(self, block: TableBlock) -> list[tuple[int, str]]:
+        """Return the footnotes, each with its number, that a block refers to."""
+        used = {mark for row in block.rows for cell in row.cells for mark in cell.marks}
+        return [(number, text) for number, text in enumerate(self.footnotes, start=1) if number in used]
+
 
 @dataclass
 class Footnotes:

@@ -1,8 +1,7 @@
 """The paper's tables with our numbers beside the printed ones.
 
 Rows share a block only if they share protocol, data set, source of the test cases and of the training cases, split,
-preset, views and data fingerprint. Printed
-numbers stand beside ours and are never ranked.
+preset, views and data fingerprint. Printed numbers stand beside ours and are never ranked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,10 +44,15 @@ from bench.scoring.protocol import PHANTOM_TRAINING
 from bench.scoring.protocols import PROTOCOLS, say_version
 
 ONE_SAMPLE: Column = ("3d", "psnr")
+NOT_TRAINED_HERE = {  # origin → what is said of the weights
+    "pretrained": "rounded to be stored; no training of its own",
+    "published": "trained elsewhere on data prepared otherwise, perhaps on cases that are tested here",
+}
 UNFAIR = (
     "PSNR of one sample of many; that of the mean of several, which compares with methods that draw nothing, was not "
     "measured (`bench run --samples K`)"
 )
+ALONE = "; no other method is scored against it, so not ranked"
 CONTROLS = {  # suffix → what stands in place of predictions; nothing where the note of the numbers says it
     BASELINE_SUFFIX: "real training cases",
     BLURRED_SUFFIX: "",
@@ -110,23 +114,20 @@ def _spec(id: str, dataset: str, space: Space, of: str) -> TableSpec:
     return TableSpec(id, f"{SPACES[space].title}, {of}", dataset, space)
 
 
-def _likelihood_spec(id: str, dataset: str, of: str) -> TableSpec:
-    return TableSpec(id, f"Likelihood, {of}", dataset, "3d", likelihoods=True)
-
-
+BAGS, CHESTS = "baggage (not in the paper)", "chest (not in the paper)"
+MORE: dict[int, Space] = {5: "drr", 6: "anatomy", 7: "tissue"}  # tables that the paper lacks
 SPECS = (
     _spec("1", "baggage", "3d", "baggage"),
     _spec("2", "lidc", "3d", "chest (LIDC-IDRI)"),
     _spec("3a", "baggage", "mip", "baggage"),
     _spec("3b", "lidc", "mip", "chest (LIDC-IDRI)"),
-    _spec("5a", "baggage", "drr", "baggage (not in the paper)"),
-    _spec("5b", "lidc", "drr", "chest (not in the paper)"),
-    _spec("6a", "baggage", "anatomy", "baggage (not in the paper)"),
-    _spec("6b", "lidc", "anatomy", "chest (not in the paper)"),
-    _spec("7a", "baggage", "tissue", "baggage (not in the paper)"),
-    _spec("7b", "lidc", "tissue", "chest (not in the paper)"),
-    _likelihood_spec("8a", "baggage", "baggage (not in the paper)"),
-    _likelihood_spec("8b", "lidc", "chest (not in the paper)"),
+    *(
+        _spec(f"{number}{letter}", dataset, space, of)
+        for number, space in MORE.items()
+        for letter, dataset, of in (("a", "baggage", BAGS), ("b", "lidc", CHESTS))
+    ),
+    TableSpec("8a", f"Likelihood, {BAGS}", "baggage", "3d", likelihoods=True),
+    TableSpec("8b", f"Likelihood, {CHESTS}", "lidc", "3d", likelihoods=True),
 )
 PAIRS = {number: (f"{number}a", f"{number}b") for number in "35678"}  # bags and chests
 GROUPS = {**PAIRS, "all": (*(spec.id for spec in SPECS), TIME_TABLE)}
@@ -240,11 +241,10 @@ def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | No
         return Row(*title_and_kind(method), tuple(cells), method)
     remarks = [f"{entry.name}: {remark}" for remark in entry.runs["remark"].unique() if remark]
     remarks += [remark for remark in entry.runs["data_remark"].unique() if remark]
-    if entry.origin == "pretrained":
+    if entry.origin in NOT_TRAINED_HERE:
         cells = [replace(cell, comparable=False) for cell in cells]
         whose = ", ".join(sorted(set(entry.runs["pretrained_of"]) - {""})) or "another run"
-        told = f"weights of {whose}, rounded to be stored; no training of its own, not ranked"
-        remarks.append(f"{entry.name}: {told}")
+        remarks.append(f"{entry.name}: weights of {whose}, {NOT_TRAINED_HERE[entry.origin]}, not ranked")
     cells[0] = replace(cells[0], marks=cells[0].marks + notes.mark(*remarks))
     return Row(entry.title, entry.kind, tuple(cells), method, entry, len(entry.run_ids))
 
@@ -268,7 +268,8 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
     """Return the mean over seeds, or why there is none."""
     metric, whose = METRICS[column[1]], f"{entry.name}, {METRICS[column[1]].label}"
     said = [note for note in dict.fromkeys(summary.note for summary in summaries) if note]
-    remarks = [f"{entry.name if truth_of(note) else whose}: {note}{_say_alone(note)}" for note in said]
+    alone = {note: ALONE if truth_of(note) == "encoded" else "" for note in said}
+    remarks = [f"{entry.name if truth_of(note) else whose}: {note}{more}" for note, more in alone.items()]
     known = [summary for summary in summaries if summary.known]
     if all(summary.status == "error" for summary in summaries):
         return Cell(metric.key, "error", marks=notes.mark(*remarks))
@@ -277,7 +278,7 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
         return Cell(metric.key, "cannot", marks=() if silent else notes.mark(*remarks))
     values, fewest = [summary.value for summary in known], min(summary.n for summary in known)
     whole = all(summary.status == "ok" for summary in known)
-    shared_truth = not any(truth_of(note) == "encoded" for note in said)
+    shared_truth = not any(alone.values())
     if not whole:
         remarks = [f"{entry.name}: {fewest} {known[0].note}; not ranked"]
     return Cell(
@@ -291,10 +292,6 @@ def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes
         distance=entry.distance(column) if metric.direction == "toward_baseline" else None,
         marks=notes.mark(*remarks),
     )
-
-
-def _say_alone(note: str) -> str:
-    return "; no other method is scored against it, so not ranked" if truth_of(note) == "encoded" else ""
 
 
 def _build_controls(spec: TableSpec, block: Block) -> Iterator[Row]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, describe_invalid, unknown_name
 from bench.runs.record import RunRecord
 from bench.system.files import drop_partial, locked, read_json, write_json
 
@@ -71,9 +71,8 @@ class RunFolder:
         try:
             return RunRecord.model_validate(read_json(self.run_json))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "all of it"
-            raise BenchError(f"{self.run_json} is damaged or of another version ({key}: {first['msg']})") from error
+            reason = describe_invalid(error)
+            raise BenchError(f"{self.run_json} is damaged or of another version ({reason})") from error
 
     @property
     def status(self) -> str:
@@ -118,3 +117,14 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder | None:
         return RunFolder(Path(reference).resolve())
     found = [file.parent for file in runs_dir.glob("*/*/*/run.json") if file.parent.name == reference]
     return RunFolder(found[0]) if found else None
+
+
+def require_run(reference: str, runs_dir: Path) -> RunFolder:
+    """Return the run whose folder or id `reference` is. Raises UsageError when there is none."""
+    folder = find_run(reference, runs_dir)
+    if folder is None:
+        known = [file.parent.name for file in runs_dir.glob("*/*/*/run.json")]
+        if not known:
+            raise UsageError(f"unknown run '{reference}'; there is none in {runs_dir}, `bench run` makes one")
+        raise unknown_name("run", reference, known)
+    return folder

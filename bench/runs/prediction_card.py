@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from bench.dataset import to_unit
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, describe_invalid
 
 Unit = Literal["hu", "unit", "hu+1024", "mhu", "signed", "byte"]
 UNITS: dict[str, str] = {
@@ -154,8 +154,6 @@ def _find_card(folder: Path) -> PredictionCard | None:
     try:
         return PredictionCard(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BenchError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}; correct it") from error
+        raise BenchError(f"{path}: {describe_invalid(error)}; correct it") from error
     except (ValueError, OSError, TypeError) as error:
         raise BenchError(f"{path} cannot be read ({error}); correct it") from error

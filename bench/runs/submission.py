@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, describe_invalid
 from bench.runs.folder import RunFolder
 from bench.system.files import read_json, write_json
 from bench.system.text import Line
@@ -28,8 +28,7 @@ def write_submission(folder: RunFolder, submitter: str, code: str, note: str) ->
     try:
         said = Submission(submitter=submitter, code=code, note=note)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"--{first['loc'][0]}: {first['msg']}") from error
+        raise UsageError(f"--{describe_invalid(error)}") from error
     write_json(folder.root / FILE_NAME, said.model_dump())
     return said
 
@@ -42,5 +41,4 @@ def read_submission(folder: RunFolder) -> Submission | None:
     try:
         return Submission.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BenchError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BenchError(f"{path}, {describe_invalid(error)}") from error

@@ -185,7 +185,8 @@ def _is_whole(dataset: str, record: PreparedCase) -> bool:
 
 def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
     """Yield the outcome of each job, in the order of the jobs whatever the number of processes."""
-    workers = min(len(jobs), workers or min(MAX_WORKERS, _cores()))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(len(jobs), workers or min(MAX_WORKERS, cores))
     if workers <= 1:
         yield from map(_work, jobs)
         return
@@ -212,10 +213,6 @@ def _end_with_parent() -> None:
         _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _work(job: _Job) -> _Outcome:

@@ -23,9 +23,11 @@ def score_anatomy(truth: np.ndarray, prediction: np.ndarray, card: DatasetCard, 
     subject = settings.of(card.subject)
     true_hu, hu = (np.round(to_hounsfield(volume, card.window), DECIMALS) for volume in (truth, prediction))
     true_masks, masks = (find_masks(volume, card.voxel_mm, subject) for volume in (true_hu, hu))
+    body = true_masks["body"]
+    in_body = psnr(truth[body], prediction[body], data_range=settings.peak) if body.any() else None
     power = high_frequency_power(truth, prediction, settings.high_from)
     scores = [
-        _score_body(truth, prediction, true_masks["body"], settings.peak),
+        _of_anatomy("psnr_body", in_body, EXACT if body.any() else "the truth has no body"),
         _of_anatomy("high_frequency", power, "the truth has no high frequencies"),
     ]
     for organ, true_mask in true_masks.items():
@@ -35,12 +37,6 @@ def score_anatomy(truth: np.ndarray, prediction: np.ndarray, card: DatasetCard, 
         scores.append(CaseScore("tissue", "all", f"share_{name}", share))
         scores += (_score("tissue", f"{key}_hu_{name}", value, reason) for key, value in (("mae", mae), ("bias", bias)))
     return scores
-
-
-def _score_body(truth: np.ndarray, prediction: np.ndarray, body: np.ndarray, peak: float) -> CaseScore:
-    if not body.any():
-        return _of_anatomy("psnr_body", None, "the truth has no body")
-    return _of_anatomy("psnr_body", psnr(truth[body], prediction[body], data_range=peak), EXACT)
 
 
 def _score_mask(organ: str, truth: np.ndarray, prediction: np.ndarray, voxel_mm: float) -> Iterator[CaseScore]:

@@ -24,18 +24,13 @@ def score_case(volumes: CaseVolumes, protocol: Protocol) -> list[CaseScore]:
         volumes = replace(volumes, encoded=None)
     match protocol.distortion:
         case WholeArrays():
-            scores = score_whole_volume(volumes, protocol.distortion)
+            scores = score_pair("3d", "all", volumes.ct, volumes.prediction, protocol.distortion)
+            scores.append(CaseScore("3d", "all", "l1_sample", mae(volumes.ct, volumes.prediction)))
         case ReleasedCodediff():
             scores = score_released_codediff(volumes, protocol.distortion)
         case ReleasedX2ct():
             scores = score_released_x2ct(volumes, protocol.distortion)
     return scores + (score_projections(volumes, protocol.projections) if protocol.projections else [])
-
-
-def score_whole_volume(volumes: CaseVolumes, settings: WholeArrays) -> list[CaseScore]:
-    """Return MSE, MAE, PSNR and SSIM of the prediction against the CT, and its MAE as the L1 of one sample."""
-    scores = score_pair("3d", "all", volumes.ct, volumes.prediction, settings)
-    return [*scores, CaseScore("3d", "all", "l1_sample", mae(volumes.ct, volumes.prediction))]
 
 
 def score_projections(volumes: CaseVolumes, settings: WholeArrays) -> list[CaseScore]:

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 
 from bench.cases import Cases
 from bench.dataset import to_hounsfield
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_invalid
 from bench.likelihood import LEAST_SCALE, discretised_laplace_nll
 from bench.metrics import LAPLACE
 from bench.runs.manifest import find_intact
@@ -70,11 +70,6 @@ class LaplaceFit(BaseModel):
         """Return −log2 p(volume | prediction) / voxels, in bits, of a prediction (D, H, W) in [0, 1]."""
         nats = self.nats(hounsfield, to_hounsfield(unit, window), window)
         return CaseScore("3d", "all", LAPLACE, float(nats.mean() / np.log(2)), self.note)
-
-
-def no_laplace_score(reason: str) -> CaseScore:
-    """Return the same number of a case that has none."""
-    return CaseScore("3d", "all", LAPLACE, None, reason)
 
 
 def settings_digest(settings: FittedLaplace, window: tuple[float, float]) -> str:
@@ -155,7 +150,7 @@ def read_fit(path: Path) -> LaplaceFit | None:
     try:
         return LaplaceFit.model_validate(read_json(path))
     except ValidationError as error:
-        raise BenchError(f"{path} is damaged ({error.errors()[0]['msg']}); delete it and score again") from error
+        raise BenchError(f"{path} is damaged ({describe_invalid(error)}); delete it and score again") from error
 
 
 def write_fit(path: Path, fit: LaplaceFit) -> None:

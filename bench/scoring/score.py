@@ -16,7 +16,7 @@ import torch
 from bench.cases import Cases
 from bench.dataset import Split
 from bench.errors import BenchError
-from bench.metrics import METRICS
+from bench.metrics import LAPLACE, METRICS
 from bench.runs.manifest import LIKELIHOOD, read_manifest
 from bench.runs.prediction_card import PredictionCard, Unit, join_clipping
 from bench.runs.predictions import (
@@ -32,7 +32,7 @@ from bench.runs.record import Origin, RunRecord
 from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import likelihood_scores, no_likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
-from bench.scoring.laplace import NO_FIT, LaplaceFit, no_laplace_score
+from bench.scoring.laplace import NO_FIT, LaplaceFit
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
 from bench.scoring.rows import Score, read_scores, scores_sha256, write_scores
 from bench.scoring.samples import no_sample_scores, score_alone, score_samples
@@ -84,15 +84,14 @@ def score_predictions(
     *,
     unit: Unit | PredictionCard = "hu",
     allow_missing: bool = False,
-    likelihood_csv: Path | None = None,
     laplace: LaplaceFit | str = NO_FIT,
     device: torch.device | None = None,
 ) -> list[Score]:
     """Return all rows of one split: of each case, of the set, their means, and the run's times.
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
-    from `likelihood_csv`, by default the one beside the predictions; `laplace` is the distribution around predictions,
-    or why there is none. Raises BenchError as bench.runs.predictions does.
+    from the file beside the predictions; `laplace` is the distribution around predictions, or why there is none. Raises
+    BenchError as bench.runs.predictions does.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
@@ -120,7 +119,7 @@ def score_predictions(
             kept.save(rows, hashes)
         advance()
     if protocol.likelihood:
-        rows += _likelihood_rows(make, list(files), likelihood_csv or predictions / LIKELIHOOD, protocol)
+        rows += _likelihood_rows(make, list(files), predictions / LIKELIHOOD, protocol)
     if protocol.laplace:
         rows += _laplace_rows(make, files, truth, unit, laplace)
     rows += _mean_rows(make, rows, len(truth))
@@ -247,7 +246,7 @@ def _laplace_rows(
     make: "_RowMaker", files: Mapping[str, Path], truth: Cases, unit: Unit | PredictionCard, fit: LaplaceFit | str
 ) -> list[Score]:
     if isinstance(fit, str):
-        return [make.of_case(name, no_laplace_score(fit)) for name in files]
+        return [make.of_case(name, CaseScore("3d", "all", LAPLACE, None, fit)) for name in files]
     return [
         make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window))
         for name, path in files.items()

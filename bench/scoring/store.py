@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 from pydantic import ValidationError
 
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_invalid
 from bench.plugins.config import RUN_NAME
 from bench.runs.record import RunLine
 from bench.scoring.protocols import carry_hash
@@ -282,5 +282,4 @@ def _line_of(cells: dict[str, str], path: Path) -> RunLine:
     try:
         return RunLine.model_validate(known)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BenchError(f"{path}, run {cells['run_id']}, column {first['loc'][0]}: {first['msg']}") from error
+        raise BenchError(f"{path}, run {cells['run_id']}, column {describe_invalid(error)}") from error

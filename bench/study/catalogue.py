@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.metrics import NLL
+from bench.pictures.drawing import save_figure
 from bench.study import calibration, inputs, lesion, ood, sampling, training
 from bench.study.floors import with_floors
-from bench.study.plot import Panel, draw_panels
+from bench.study.plot import Panel, make_figure
 from bench.study.points import REFERENCES, Point, Recorded, read_study, say_trainings, write_points
 from bench.study.runs import StudyRequest, TrainedRun, find_runs
 from bench.system.progress import Progress
@@ -171,7 +172,9 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
     if study.trains and (request.run_ids or not request.methods):
         raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
     runs = [] if study.trains else find_runs(request, progress)
-    _require_comparable(runs)
+    prints = {run.cases["test"].card.fingerprint: run.folder.root.name for run in runs}
+    if len(prints) > 1:
+        raise UsageError(f"runs {', '.join(prints.values())} have different data; study them one by one")
     points = tuple(study.body(request, with_floors(runs) if study.floors else runs, progress))
     known = [point for point in points if point.measured]
     if not known:
@@ -190,8 +193,9 @@ def draw_study(path: Path) -> Path:
     panels = [p for p in STUDIES[recorded.study].panels if (p.parameter, p.metric) in measured]
     if not panels:
         raise BenchError(f"{path} holds nothing to draw; run the study again")
-    draw_panels(path.with_suffix(".png"), _entitle(recorded), panels, recorded.summaries)
-    return path.with_suffix(".png")
+    picture = path.with_suffix(".png")
+    save_figure(make_figure(_entitle(recorded), panels, recorded.summaries), picture)
+    return picture
 
 
 def _entitle(recorded: Recorded) -> str:
@@ -199,12 +203,6 @@ def _entitle(recorded: Recorded) -> str:
     where = "{dataset} ({source} data), preset {preset}".format(**recorded.facts)
     few = f"\n{say_trainings(recorded.trainings)}" if STUDIES[recorded.study].trains else ""
     return f"{question}\n{where}, {recorded.cases} cases; intervals 95 %{few}"
-
-
-def _require_comparable(runs: Sequence[TrainedRun]) -> None:
-    prints = {run.cases["test"].card.fingerprint: run.folder.root.name for run in runs}
-    if len(prints) > 1:
-        raise UsageError(f"runs {', '.join(prints.values())} have different data; study them one by one")
 
 
 def _name_subject(points: Sequence[Point]) -> str:

@@ -7,7 +7,7 @@ its views and so loses nothing, whatever is done to them.
 from collections.abc import Iterator, Sequence
 
 from bench.method import FittedStage
-from bench.pipeline.fit import Run
+from bench.pipeline.fit import Run, place_networks
 from bench.plugins.config import resolve
 from bench.plugins.guard import build_method
 from bench.plugins.registry import get_method
@@ -37,8 +37,7 @@ def fit_floors(run: TrainedRun) -> Iterator[TrainedRun]:
             if isinstance(stage, FittedStage):
                 stage.fit(run.cases, folder.cache)
                 stage.recall(run.cases)
-            for network in stage.networks.values():
-                network.to(run.accelerator.device).eval()
+        place_networks(method, run.accelerator.device)
         bare = Run(run.cases, folder, run.seed, run.accelerator, run.progress)
         own = {name: getattr(bare, name) for name in bare.__dataclass_fields__}
         yield TrainedRun(**own, config=config, spec=run.spec, plugin=plugin, method=method, floor=True)

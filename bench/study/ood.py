@@ -64,7 +64,9 @@ def feed_others(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
             yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), floors, progress, kind))
         strangers = replace_views(cases, cases.line_integrals[pair_cases(len(cases), run.seed)])
         yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, floors, progress, OTHERS_VIEWS))
-        for spec in _other_datasets(run):
+        for name, spec in sorted(discover_datasets()[0].items()):
+            if name == run.spec.name:
+                continue
             try:
                 foreign = _of_dataset(run, cases, spec)
             except BenchError as error:
@@ -128,8 +130,7 @@ def _bits(run: TrainedRun, cases: Cases, floors: Mapping[str, TrainedRun], progr
     """By case: bits of the whole and of its two parts, and the distances from the floors, which need no method."""
     values: Values = {metric: {} for metric in SCORES.values()}
     with progress.task(f"{run.config.method}: {what}", len(cases)) as task:
-        for start in range(0, len(cases), CASES_AT_ONCE):
-            group = range(start, min(start + CASES_AT_ONCE, len(cases)))
+        for group in cases.groups(CASES_AT_ONCE):
             volumes, views = cases.volumes(group), cases.views(group).to(run.accelerator.device)
             seeds = [run.seed] * len(group)
             made = {name: floor.method.reconstruct(views, seeds=seeds).cpu() for name, floor in floors.items()}
@@ -163,10 +164,6 @@ def describe_finding(kind: str, whole: Estimate) -> str:
     if not whole.low > 0.5:
         return f"{shown} does not exclude 0.5: the likelihood does not tell {kind} from the test cases"
     return ""
-
-
-def _other_datasets(run: TrainedRun) -> list[DatasetSpec]:
-    return [spec for name, spec in sorted(discover_datasets()[0].items()) if name != run.spec.name]
 
 
 def _require_likelihood(run: TrainedRun) -> None:

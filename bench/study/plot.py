@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from bench.pictures.drawing import colour_of, looks_of, marker_of, save_figure
+from bench.pictures.drawing import Picture, colour_of, looks_of, marker_of
 from bench.results.model import title_and_kind
 from bench.study.points import MEAN, NEAREST, REFERENCES, TRUTH, Summary, label_of
 
@@ -35,17 +32,11 @@ class Panel:
     limits: tuple[float, float] | None = None  # of the vertical axis
 
 
-def draw_panels(path: Path, title: str, panels: Sequence[Panel], summaries: Sequence[Summary]) -> None:
-    """Write a PNG."""
-    save_figure(make_figure(title, panels, summaries), path)
-
-
-def make_figure(title: str, panels: Sequence[Panel], summaries: Sequence[Summary]) -> Figure:
+def make_figure(title: str, panels: Sequence[Panel], summaries: Sequence[Summary]) -> Picture:
     """Return the figure, with one legend for all panels."""
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Picture(figsize=(4.4 * columns, 3.2 * rows + 0.9), dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     looks = looks_of(summary.method for summary in summaries if summary.method not in REFERENCES)
     for axis, panel in zip(axes.flat, panels, strict=False):

@@ -15,13 +15,14 @@ from bench.dataset import DatasetSpec
 from bench.errors import UsageError
 from bench.method import Method
 from bench.metrics import NLL
-from bench.pipeline.fit import Run, load_stages, make_accelerator
+from bench.pipeline.fit import Run, load_stages, make_accelerator, place_networks
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
+from bench.pipeline.published import map_window
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
-from bench.runs.folder import RunFolder, find_run
+from bench.runs.folder import RunFolder, require_run
 from bench.scoring import DEFAULT
 from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
@@ -98,7 +99,7 @@ class TrainedRun(Run):
 def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
     """Return the finished runs that are asked for. Raises UsageError where one is missing or its data have changed."""
     if request.run_ids:
-        return [open_run(_find_folder(request.runs_dir, run_id), request, progress) for run_id in request.run_ids]
+        return [open_run(require_run(run_id, request.runs_dir), request, progress) for run_id in request.run_ids]
     if not request.methods:
         raise UsageError("name trained methods with --method, or finished runs with --run")
     found = []
@@ -181,8 +182,7 @@ def reconstruct_cases(
     run: TrainedRun, cases: Cases, sample: int = 0
 ) -> Iterator[tuple[Sequence[str], np.ndarray, float]]:
     """Yield names, volumes (B, D, H, W) in [0, 1], seconds a case, by group. `bench run` draws sample 0."""
-    for start in range(0, len(cases), CASES_AT_ONCE):
-        group = range(start, min(start + CASES_AT_ONCE, len(cases)))
+    for group in cases.groups(CASES_AT_ONCE):
         names = [cases.names[index] for index in group]
         views = cases.views(group).to(run.accelerator.device)
         began = time.perf_counter()
@@ -208,9 +208,9 @@ def _load(run: Run, plugin: MethodPlugin, config: RunConfig, spec: DatasetSpec) 
     torch.manual_seed(derive_seed(run.seed, "weights"))
     method = build_method(plugin, settings, run.test.card)
     load_stages(method.stages(), run)
-    for stage in method.stages():
-        for network in stage.networks.values():
-            network.to(run.accelerator.device).eval()
+    if (record := run.folder.record()) and record.origin == "published":
+        map_window(config.method, method, run.test.card.window)
+    place_networks(method, run.accelerator.device)
     own = {field.name: getattr(run, field.name) for field in fields(Run)}
     return TrainedRun(**own, config=config, spec=spec, plugin=plugin, method=method)
 
@@ -229,14 +229,6 @@ def make_request(request: StudyRequest, method: str, seed: int, extra: Sequence[
         runs_dir=request.runs_dir,
         results_dir=request.results_dir / "studies",
     )
-
-
-def _find_folder(runs_dir: Path, run_id: str) -> RunFolder:
-    folder = find_run(run_id, runs_dir)
-    if folder is None:
-        known = sorted(path.parent.name for path in runs_dir.glob("*/*/*/run.json"))
-        raise UsageError(f"no run {run_id} in {runs_dir}; there are {', '.join(known) or 'none'}")
-    return folder
 
 
 def _flatten(options: Mapping[str, object], prefix: str = "") -> dict[str, object]:

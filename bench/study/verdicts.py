@@ -66,7 +66,8 @@ def _tell_alignment(recorded: Recorded) -> Iterator[str]:
         known = [summary for summary in summaries if summary.over == summary.over]
         if not known:
             continue
-        aligned, worst = known[0], min(known, key=_least)
+        aligned = known[0]
+        worst = min(known, key=lambda s: s.over_low if s.over_low == s.over_low else -math.inf)
         shown = f"{name} is {_over(aligned)} over the mean volume as the views should be"
         at = f"{_over(worst)} at {worst.setting} ({worst.parameter})"
         if not aligned.over_low > 0:
@@ -153,10 +154,6 @@ def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
     """From which setting on all are shown, in words."""
     last = max((index for index, good in enumerate(shown) if not good), default=-1)
     return "at no size" if last == len(shown) - 1 else f"from {summaries[last + 1].setting} mm on"
-
-
-def _least(summary: Summary) -> float:
-    return summary.over_low if summary.over_low == summary.over_low else -math.inf
 
 
 def _over(summary: Summary) -> str:

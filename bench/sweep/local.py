@@ -25,7 +25,10 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
     for slot in range(workers):
         slots.put(slot)
     share = divide_machine(workers, processes, len(os.sched_getaffinity(0)), _list_gpus(grid.device))
-    works = {job.label: _make_work(grid, job, processes) for job in jobs}
+    works = {}
+    for job in jobs:
+        folder = job.folder.root if job.folder is not None else Path()
+        works[job.label] = Work(job.arguments, folder, log_of(grid, job), processes=processes, apart=True)
 
     def done(job: Job) -> Job:
         slot = slots.get()
@@ -75,11 +78,6 @@ def _list_gpus(device: str) -> list[str]:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _make_work(grid: Grid, job: Job, processes: int) -> Work:
-    folder = job.folder.root if job.folder is not None else Path()
-    return Work(job.arguments, folder, log_of(grid, job), processes=processes, apart=True)
 
 
 def _halt(works: Sequence[Work]) -> None:

@@ -41,7 +41,10 @@ def text_of_rows(model: type[Row], rows: Iterable[Row]) -> str:
     columns = columns_of(model)
     values = attrgetter(*columns)
     lines = [[cell_of(value) for value in values(row)] for row in rows]
-    check_cells(columns, lines)
+    for line in lines:
+        for name, cell in zip(columns, line, strict=True):
+            if is_formula(cell):
+                raise BenchError(f"a spreadsheet would compute the {name} {cell[:40]!r}; give it another name")
     return csv_text(columns, lines)
 
 
@@ -58,7 +61,8 @@ def read_rows(path: Path, model: type[Row]) -> list[Row]:
 
 def parse_rows(header: Sequence[str], lines: Sequence[Sequence[str]], model: type[Row], where: str) -> list[Row]:
     """Return the rows of a model from cells under a header. Raises BenchError as `read_rows`, saying `where`."""
-    columns, optional = columns_of(model), _optional_columns(model)
+    columns = columns_of(model)
+    optional = {name for name, kind in get_type_hints(model).items() if NoneType in get_args(kind)}
     if unknown := set(header) - set(columns):
         raise BenchError(f"{where} has a column {min(unknown)!r}; it takes {', '.join(columns)}")
     values = [
@@ -109,14 +113,6 @@ def cell_of(value: Any) -> str:
     return repr(value) if isinstance(value, float) else " ".join(str(value).split())
 
 
-def check_cells(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    """Raise BenchError, naming the column, for a cell that a spreadsheet would compute."""
-    for line in lines:
-        for name, cell in zip(columns, line, strict=True):
-            if is_formula(cell):
-                raise BenchError(f"a spreadsheet would compute the {name} {cell[:40]!r}; give it another name")
-
-
 def is_formula(cell: str) -> bool:
     """Return whether a spreadsheet that opens the file would compute a cell."""
     return bool(FORMULA.match(cell)) and not NUMBERS.fullmatch(cell)
@@ -130,7 +126,3 @@ def escape_cell(text: str) -> str:
 @cache
 def _list_adapter(model: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(list[model])  # type: ignore[valid-type]
-
-
-def _optional_columns(model: type[Any]) -> frozenset[str]:
-    return frozenset(name for name, kind in get_type_hints(model).items() if NoneType in get_args(kind))

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.errors import UsageError
+
 
 def hardware(device: torch.device) -> dict[str, Any]:
     """Return the model of the device, the CPU threads and the version of CUDA, as they go into run.json."""
@@ -50,9 +52,17 @@ def set_precision(device: torch.device, precision: str) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = convolutions
 
 
-def forbid_tf32() -> None:
-    """Let float32 be float32 wherever nothing else is asked for; cuDNN's convolutions are not, by default."""
+def choose_device(name: str) -> torch.device:
+    """Return the device that is asked for; auto takes CUDA where there is one. From then on float32 is float32.
+
+    cuDNN's convolutions are not, by default. Raises UsageError for CUDA where there is none, and another name.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device '{name}'; known: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is visible; use `--device cpu` or install a CUDA build of torch")
     torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def peak_memory_mib(device: torch.device) -> float:

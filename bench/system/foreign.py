@@ -88,7 +88,9 @@ def keep_settings(*, names: bool = True) -> Iterator[None]:
             with suppress(OSError):  # where it was removed there is no way back
                 os.chdir(folder)
             if dict(os.environ) != environment:
-                _restore_environment(environment)
+                for name in os.environ.keys() - environment.keys():
+                    del os.environ[name]
+                os.environ.update(environment)
             if sys.getrecursionlimit() != depth:
                 sys.setrecursionlimit(depth)
             for name, value in _torch_settings().items():
@@ -114,12 +116,6 @@ def _our_modules() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """The names of every module of the harness, and what each stands for now: nobody else may replace a metric."""
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("bench.")]
     return [(vars(module), dict(vars(module))) for module in modules if module is not None]
-
-
-def _restore_environment(environment: dict[str, str]) -> None:
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
 
 
 def _torch_settings() -> dict[str, Any]:

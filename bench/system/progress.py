@@ -40,10 +40,12 @@ class Task:
     bar: TaskID | None = None  # shown from the first step on: what is cached has none
     warned: bool = False
 
-    def counted(self, done: int, total: int) -> None:
-        """Like `advance`, for work that learns its total on the way."""
+    def counted(self, done: int, total: int, note: str = "") -> None:
+        """Like `advance`, for work that learns its total on the way; what came before 0 are done is not counted."""
         self.total = total
-        self.advance(done)
+        if done == 0:
+            self.began = self.shown = time.monotonic()
+        self.advance(done, note)
 
     def advance(self, done: int, note: str = "") -> None:
         """Say that `done` of the total are done; `note` is e.g. the loss."""

@@ -7,7 +7,6 @@ which belong to the harness's protocols. Of `multi_published` what comes before 
 """
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-from bench.fingerprint import UnknownEntry, fill, golden_value, list_recorded
+from bench.fingerprint import Computed, count, fill, golden_value, list_recorded
 
-from ..x2ctgan import losses
-from ..x2ctgan.alignment import FRONTAL, LATERAL, to_local, to_standard
+from ..x2ctgan.alignment import FRONTAL, LATERAL, to_standard
 from ..x2ctgan.card import Statistics, TrainingConfig
-from ..x2ctgan.fingerprint_networks import branch_modules, discriminator_counts, main_modules
-from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, count, fixed_input, shapes, summaries, summary
+from ..x2ctgan.fingerprint import loss_values
+from ..x2ctgan.fingerprint_networks import branch_modules, check_size, count_by_part, discriminator_counts, outputs
+from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, fixed_input, summaries, summary
 from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
 from .blocks import AdaptiveFusion, ScaleShift
 from .card import CcxGeneratorConfig, CcxRayNetConfig
@@ -82,9 +80,7 @@ def generator_of(
 ) -> SingleViewGenerator | BiplanarGenerator:
     """A variant of the published generator for inputs of this size. Raises UsageError for a size it cannot take."""
     config = CcxGeneratorConfig(**VARIANTS[variant], statistics=statistics)
-    pixels = 1 if statistics == "running" else 2  # that a norm needs
-    if int(size) % config.reduction or int(size) < pixels * config.reduction:
-        raise UsageError(f"a generator's size is a multiple of {config.reduction} and at least 64, not {size}")
+    check_size(config, size)
     generator = build(config, int(size), (FRONTAL, LATERAL) if views == "multi" else (FRONTAL,))
     if variant == "dac_aff_dropin_half" and isinstance(generator, BiplanarGenerator):
         generator.fusion = HalvedFusion()
@@ -127,22 +123,7 @@ def _weightless(views: str, variant: str, size: str) -> SingleViewGenerator | Bi
 
 def counts(views: str, variant: str, size: str, key: str) -> Any:
     """Parameters of a generator: their number, that of each part, or the table of their shapes."""
-    generator = _weightless(views, variant, size)
-    if key in ("n_params", "shapes"):
-        return count(generator) if key == "n_params" else shapes(generator)
-    if isinstance(generator, BiplanarGenerator):
-        if key == "view1_sub_modules":
-            return {name: count(module) for name, module in branch_parts(generator.first).items()}
-        parts = {f"view{i}Model": count(branch) for i, branch in enumerate(generator.branches, start=1)}
-        parts |= {name: count(module) for name, module in main_modules(generator).items()}
-        return parts | ({"transposed_layer": count(generator.fusion)} if count(generator.fusion) else {})
-    if key == "view1_sub_modules":
-        raise UnknownEntry(key)
-    parts = {}
-    for name, module in branch_parts(generator.branch).items():
-        whole = name.replace("compress_", "")  # one module with the rest of its level
-        parts[whole] = parts.get(whole, 0) + count(module)
-    return parts
+    return count_by_part(_weightless(views, variant, size), key, branch_parts)
 
 
 def inputs(views: int, size: int, rule: str, masked: bool) -> list[Tensor]:
@@ -171,13 +152,10 @@ def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, 
     fill(model.named_parameters(), WEIGHTS[rule])
     given = inputs(len(model.orders), int(size), rule, VARIANTS[variant]["dft"])
     if isinstance(model, BiplanarGenerator):
-        volume, branches = model.forward_with_branches(given)
-        names = ("out_view1", "out_view2", "out_fused")
-        return {name: summary(tensor) for name, tensor in zip(names, (*branches, volume), strict=True)}
+        return outputs(model, given)
     modules = {name: module for name, module in branch_parts(model.branch).items() if name in BETWEEN}
     with summaries(modules) as between:
-        volume = model(given)
-    return {"out": summary(to_local(volume, model.orders[0])), "intermediates": between}
+        return {**outputs(model, given), "intermediates": between}
 
 
 @lru_cache(maxsize=1)
@@ -229,29 +207,14 @@ def total(network: str) -> int:
     return counts("single", OFFICIAL[network], "128", "n_params")
 
 
-def discriminator_total(channels: str) -> int:
-    """Parameters of the discriminator of this many input channels."""
-    return discriminator_counts("multiview" if channels == "3" else "singleview", "128", "n_params")
-
-
 def weigh_losses() -> dict[str, float]:
     """The losses of fixed volumes and logits, with the weights that the methods train with."""
-    k = torch.arange(2 * 8 * 10 * 12, dtype=torch.float64).view(2, 1, 8, 10, 12)
-    made, real = 0.5 + 0.4 * torch.sin(0.1 * k), 0.5 + 0.4 * torch.cos(0.13 * k)
-    k = torch.arange(19**3, dtype=torch.float64).view(1, 1, 19, 19, 19)
-    real_logits, made_logits = torch.sin(0.1 * k), torch.cos(0.07 * k)
-    weights = CcxRayNetConfig().training
-    voxel = weights.voxel_weight * losses.voxel_loss(made, real).item()
-    projection = weights.projection_weight * losses.projection_loss(made, real).item()
-    adversarial = TrainingConfig().adversarial_weight * losses.adversarial_loss(made_logits, 1.0).item()
-    return {
-        "lsgan_real": losses.adversarial_loss(real_logits, 1.0).item(),
-        "lsgan_fake": losses.adversarial_loss(made_logits, 0.0).item(),
-        "recon_weighted_10": voxel,
-        "projection_weighted": projection,
-        "rayNet_total_value": voxel + projection,
-        "rayGAN_G_total_value": voxel + projection + adversarial,
-    }
+    adversarial = {"adversarial_weight": TrainingConfig().adversarial_weight}
+    values = loss_values(CcxRayNetConfig().training.model_copy(update=adversarial))
+    total = values["recon_weighted_10"] + values["projection_weighted"]
+    named = ("lsgan_real", "lsgan_fake", "recon_weighted_10", "projection_weighted")
+    totals = {"rayNet_total_value": total, "rayGAN_G_total_value": total + values["G_adv_weighted_0p1"]}
+    return {**{name: values[name] for name in named}, **totals}
 
 
 _NETWORK = (
@@ -259,22 +222,17 @@ _NETWORK = (
     r"|(?<=multi_)(?:dac_average|dac_aff_dropin_half|dac_aff|recommended))_(?P<size>\d+))"
 )
 _RULE = r"rule(?P<rule>[AB])_(?P<mode>running|instance)_stats"
-COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
-    (re.compile(rf"{_NETWORK}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)"), counts),
-    (re.compile(rf"{_NETWORK}/{_RULE}"), run),
-    (
-        re.compile(r"(?P<views>single)_(?P<variant>sft_published)_(?P<size>\d+)/(?P<key>n_params|sub_modules|shapes)"),
-        counts,
-    ),
-    (
-        re.compile(rf"multi_published_(?P<size>\d+)/{_RULE}/(?P<key>out_view1|out_view2|intermediates/decoder_layer)"),
-        published,
-    ),
-    (re.compile(r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)"), run_gated_link),
-    (re.compile(r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)"), scale_shift),
-    (re.compile("units/AFF_weighted"), fusion),
-    (re.compile(f"n_params_128/(?P<network>CondNet_2d|{'|'.join(OFFICIAL)})"), total),
-    (re.compile("discriminators/n_params_(?P<channels>[23])ch"), discriminator_total),
-    (re.compile("losses"), weigh_losses),
+COMPUTED: Computed = [
+    (rf"{_NETWORK}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)", counts),
+    (rf"{_NETWORK}/{_RULE}", run),
+    (r"(?P<views>single)_(?P<variant>sft_published)_(?P<size>\d+)/(?P<key>n_params|sub_modules|shapes)", counts),
+    (rf"multi_published_(?P<size>\d+)/{_RULE}/(?P<key>out_view1|out_view2|intermediates/decoder_layer)", published),
+    (r"units/DAC_linker_(?P<inputs>\d+)to(?P<outputs>\d+)_(?P<mode>eval|instance)", run_gated_link),
+    (r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)", scale_shift),
+    ("units/AFF_weighted", fusion),
+    (f"n_params_128/(?P<network>CondNet_2d|{'|'.join(OFFICIAL)})", total),
+    ("discriminators/n_params_2ch", lambda: discriminator_counts("singleview", "128", "n_params")),
+    ("discriminators/n_params_3ch", lambda: discriminator_counts("multiview", "128", "n_params")),
+    ("losses", weigh_losses),
 ]
 SLOW = frozenset(entry for entry in list_recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)

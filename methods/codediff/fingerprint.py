@@ -4,7 +4,6 @@ Entries are named as in golden.json; the sizes in their names may be any, as in 
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bench.fingerprint import fill, ramp, statistics
+from bench.fingerprint import Computed, count, fill, ramp, remove_parametrizations, statistics
 
 from . import fingerprint_autoencoder as autoencoder
 from . import fingerprint_prior as prior
 from . import losses
 from .card import AutoencoderStageConfig, DiscriminatorConfig
 from .discriminator import build_discriminator
-from .fingerprint_autoencoder import DTYPES, WEIGHTS, count
+from .fingerprint_autoencoder import DTYPES, WEIGHTS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset(
@@ -133,12 +132,10 @@ def progressive(weights: str, network: str, norm: str, size: str, dtype: str) ->
 
 def settle_spectral_norm(model: nn.Module, norm: str) -> None:
     """`exact` puts the true singular vectors in place of the power iteration's; `off` takes the norm away."""
-    for module in list(model.modules()):
-        if not parametrize.is_parametrized(module):
-            continue
-        if norm == "off":
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-        else:
+    if norm == "off":
+        remove_parametrizations(model)
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
             matrix = module.parametrizations.weight.original.double().flatten(1)
             left, _, right = torch.linalg.svd(matrix, full_matrices=False)
             module.parametrizations.weight[0]._u.copy_(left[:, 0])
@@ -157,20 +154,14 @@ def patch(weights: str, network: str, dtype: str) -> dict[str, Any]:
 _DISCRIMINATOR = r"discriminators_and_feature_extractor/(?P<weights>rule|chirp)/(?P<network>{})"
 _PROGRESSIVE = _DISCRIMINATOR.format("progressive3d|progressive2d|feature_extractor")
 _PATCH = _DISCRIMINATOR.format("patch3d_ndf32_layers3|patch2d_ndf64_layers3")
-COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
-    *((re.compile(pattern), function) for pattern, function in (*autoencoder.COMPUTED, *prior.COMPUTED)),
-    (
-        re.compile(rf"{_PROGRESSIVE}/sn_(?P<norm>exact|off)_(?P<size>\d+)_(?P<dtype>float32|float64)"),
-        progressive,
-    ),
-    (re.compile(rf"{_PATCH}/(?P<dtype>float32|float64)"), patch),
-    (
-        re.compile(
-            _DISCRIMINATOR.format("|".join(DISCRIMINATORS)).replace("?P<weights>", "?:")
-            + "/(?P<part>params|params_total|params_without_decoders|decoder_big|decoder_part)"
-        ),
-        discriminator_parameters,
-    ),
-    (re.compile("losses_metrics_normalisation_prdc/recon_losses"), recon_losses),
-    (re.compile("losses_metrics_normalisation_prdc/mish_hinge"), mish_hinge),
+_ANY = _DISCRIMINATOR.format("|".join(DISCRIMINATORS)).replace("?P<weights>", "?:")
+_PARTS = "params|params_total|params_without_decoders|decoder_big|decoder_part"
+COMPUTED: Computed = [
+    *autoencoder.COMPUTED,
+    *prior.COMPUTED,
+    (rf"{_PROGRESSIVE}/sn_(?P<norm>exact|off)_(?P<size>\d+)_(?P<dtype>float32|float64)", progressive),
+    (rf"{_PATCH}/(?P<dtype>float32|float64)", patch),
+    (f"{_ANY}/(?P<part>{_PARTS})", discriminator_parameters),
+    ("losses_metrics_normalisation_prdc/recon_losses", recon_losses),
+    ("losses_metrics_normalisation_prdc/mish_hinge", mish_hinge),
 ]

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.fingerprint import chirp, fill, ramp, rule, statistics
+from bench.fingerprint import chirp, count, fill, ramp, rule, statistics
 
 from . import diffusion
-from .fingerprint_autoencoder import DTYPES, count
+from .fingerprint_autoencoder import DTYPES
 from .transformer import CodeTransformer, TransformerConfig
 
 PRIOR = TransformerConfig()

@@ -44,13 +44,9 @@ class CodeDiff(Method):
             shape = TransformerConfig(
                 codes=volume.codes,
                 context_width=image.code_width,
-                width=prior.width,
-                heads=prior.heads,
-                layers=prior.layers,
-                dropout=prior.dropout,
-                position_spread=prior.position_spread,
                 block_size=data.views * image.tokens + volume.tokens,
                 causal=prior.kind == "autoregressive",
+                **prior.model_dump(include={"width", "heads", "layers", "dropout", "position_spread"}),
             )
         self.transformer = CodeTransformer(shape)
         if (config.sampling.steps or 1) > volume.tokens:
@@ -74,7 +70,7 @@ class CodeDiff(Method):
 
     @torch.inference_mode()
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        self._check(views)
+        self.require_views(views, self.data)
         cases = len(seeds)
         context = self._time("vqvae2d", cases, lambda: self._context(views))
         codes = self._time("transformer", cases, lambda: self._sample(context, seeds))
@@ -82,7 +78,7 @@ class CodeDiff(Method):
 
     @torch.inference_mode()
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
-        self._check(views)
+        self.require_views(views, self.data)
         context = self._context(views)
         with full_precision(volume.device):  # the same codes as those that the volume is given in volume_nll
             codes = encode_volumes(self.volume_autoencoder, volume)
@@ -137,13 +133,6 @@ class CodeDiff(Method):
         shaped = codes.unflatten(1, self.volume_autoencoder.config.latent_shape)
         parts = split_cases(shaped, self.data.size**3)
         return torch.cat([self.volume_autoencoder.decode_codes(few)[:, 0] for few in parts]).clamp(0, 1)
-
-    def _check(self, views: Views) -> None:
-        if views.images.shape[1] != self.data.views:
-            raise UsageError(
-                f"codediff was trained on {self.data.views} views and cannot take {views.images.shape[1]}; "
-                "train it with another data.angles"
-            )
 
     def _time(self, part: str, cases: int, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()

@@ -106,15 +106,13 @@ def make_work(axis: str, amount: int) -> Callable[[], Tensor] | None:
 class PublishedAutoencoderStage(AutoencoderStage):
     """Both passes of the autoencoder, and both ways back through the discriminator."""
 
+    fused = None
+
     def __init__(self, ours: AutoencoderStage) -> None:
         super().__init__(ours.name, make_published(copy.deepcopy(ours.autoencoder)), ours.config, ours.size)  # type: ignore[arg-type]
         self.discriminator = make_published(copy.deepcopy(ours.discriminator))
         self.networks = {"autoencoder": self.autoencoder, "discriminator": self.discriminator}
         self.format = torch.contiguous_format
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate = self.config.learning_rate
-        return {name: torch.optim.Adam(network.parameters(), rate) for name, network in self.networks.items()}
 
     def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
         values: dict[str, Tensor | float] = {}
@@ -149,6 +147,8 @@ class PublishedAutoencoderStage(AutoencoderStage):
 class PublishedPriorStage(PriorStage):
     """Explicit attention with PyTorch's dropout, and logits of every token."""
 
+    fused = None
+
     def __init__(self, ours: PriorStage) -> None:
         super().__init__(
             make_published(copy.deepcopy(ours.transformer)),
@@ -156,10 +156,6 @@ class PublishedPriorStage(PriorStage):
             ours.image_autoencoder,
             ours.config,
         )
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate, decay = self.config.learning_rate, self.config.weight_decay
-        return {"transformer": torch.optim.AdamW(self.transformer.parameters(), rate, weight_decay=decay)}
 
     def _logits(self, codes: Tensor, vectors: Tensor) -> Tensor:
         return _compute_all_logits(self.transformer, codes, vectors.flatten(1, 2))

@@ -32,6 +32,7 @@ class AutoencoderStage(Stage):
     """Trains one autoencoder on single views or on volumes."""
 
     averaged = ("autoencoder",)
+    fused: bool | None = True  # the optimisers' kernels; None: as PyTorch chooses
 
     def __init__(
         self,
@@ -66,10 +67,8 @@ class AutoencoderStage(Stage):
         return Items(len(cases) * views, lambda i: cases.images([i // views])[0, i % views, None], ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate = self.config.learning_rate
-        return {
-            name: torch.optim.Adam(network.parameters(), rate, fused=True) for name, network in self.networks.items()
-        }
+        rate, fused = self.config.learning_rate, self.fused
+        return {name: torch.optim.Adam(net.parameters(), rate, fused=fused) for name, net in self.networks.items()}
 
     def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
         images = batch.contiguous(memory_format=self.format)

@@ -29,6 +29,7 @@ class PriorStage(Stage):
 
     name = "transformer"
     averaged = ("transformer",)
+    fused: bool | None = True  # the optimiser's kernel; None: as PyTorch chooses
 
     def __init__(
         self,
@@ -47,11 +48,7 @@ class PriorStage(Stage):
         self.volume_autoencoder.to(device).eval()
         self.image_autoencoder.to(device).eval()
         for split in ("train", "validation"):
-            parts = [
-                range(first, min(first + ENCODED_AT_ONCE, len(cases[split])))
-                for first in range(0, len(cases[split]), ENCODED_AT_ONCE)
-            ]
-            encoded = [self._encode(cases[split], part, device) for part in parts]
+            encoded = [self._encode(cases[split], part, device) for part in cases[split].groups(ENCODED_AT_ONCE)]
             self.codes[split] = torch.cat([codes for codes, _ in encoded])
             self.vectors[split] = torch.cat([vectors for _, vectors in encoded])
 
@@ -60,12 +57,8 @@ class PriorStage(Stage):
         return Items(len(codes), lambda i: (codes[i], vectors[i]))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        config = self.config
-        return {
-            "transformer": torch.optim.AdamW(
-                self.transformer.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-            )
-        }
+        rate, decay, parameters = self.config.learning_rate, self.config.weight_decay, self.transformer.parameters()
+        return {"transformer": torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=self.fused)}
 
     def rate(self, step: int) -> float:
         return min(1.0, (step + 1) / max(1, self.config.warm_up))

@@ -15,7 +15,7 @@ from bench.dataset import DatasetCard, to_unit
 from bench.method import FittedStage, Method
 from bench.projector import pixel_of_voxel, project
 
-from .card import BACKPROJECTION, PRESETS, BackProjectionConfig
+from .card import BACKPROJECTION, PRESETS, NoSettings
 
 
 def back_project(values: Tensor, places: Tensor) -> Tensor:
@@ -32,10 +32,10 @@ class BackProjection(Method):
     """What the two views say by geometry alone."""
 
     card = BACKPROJECTION
-    Config = BackProjectionConfig
+    Config = NoSettings
     presets = PRESETS
 
-    def __init__(self, config: BackProjectionConfig, data: DatasetCard) -> None:
+    def __init__(self, config: NoSettings, data: DatasetCard) -> None:
         self.data = data
 
     def stages(self) -> Sequence[FittedStage]:

@@ -1,13 +1,14 @@
 """Cards and settings of the floors, which need no networks."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from bench.card import MethodCard, MethodPlugin, Settings
+from bench.card import Capability, MethodCard, MethodPlugin, Settings
 
 
-class BackProjectionConfig(Settings):
+class NoSettings(Settings):
     """There is nothing to set."""
 
 
@@ -39,83 +40,63 @@ class VoxelHistogramConfig(Settings):
     """Training cases as many as which the values met anywhere count in each histogram."""
 
 
-class XzConfig(Settings):
-    """There is nothing to set."""
-
-
 PRESETS = Path(__file__).with_name("presets.toml")
 MEAN_PRESETS = Path(__file__).with_name("mean.toml")
-BACKPROJECTION = MethodCard(
-    name="backprojection",
-    title="back-projection of the views",
-    paper="none: unfiltered back-projection, without any training",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip"}),
+
+
+def _make_card(name: str, title: str, paper: str, *more: Capability, kind: Literal["floor", "reference"]) -> MethodCard:
+    capabilities: frozenset[Capability] = frozenset({"volume", "mip", *more})
+    return MethodCard(name, title, paper, 2026, "", "", capabilities, kind=kind, deterministic=True)
+
+
+BACKPROJECTION = _make_card(
+    "backprojection",
+    "back-projection of the views",
+    "none: unfiltered back-projection, without any training",
     kind="floor",
-    deterministic=True,
 )
-MEAN = MethodCard(
-    name="mean",
-    title="mean training volume",
-    paper="none: the regression that knows the training set and ignores the views",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip"}),
+MEAN = _make_card(
+    "mean",
+    "mean training volume",
+    "none: the regression that knows the training set and ignores the views",
     kind="floor",
-    deterministic=True,
 )
-NEAREST = MethodCard(
-    name="nearest",
-    title="nearest training case by its views",
-    paper="none: retrieval by the mean squared difference of the views",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip"}),
+NEAREST = _make_card(
+    "nearest",
+    "nearest training case by its views",
+    "none: retrieval by the mean squared difference of the views",
     kind="floor",
-    deterministic=True,
 )
-VOXEL_LAPLACE = MethodCard(
-    name="voxel_laplace",
-    title="Laplace a voxel",
-    paper="none: median of the training cases and mean distance from it, voxel by voxel",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip", "likelihood"}),
+VOXEL_HISTOGRAM = _make_card(
+    "voxel_histogram",
+    "histogram a voxel",
+    "none: what the training cases held, voxel by voxel",
+    "likelihood",
     kind="floor",
-    deterministic=True,
 )
-VOXEL_HISTOGRAM = MethodCard(
-    name="voxel_histogram",
-    title="histogram a voxel",
-    paper="none: what the training cases held, voxel by voxel",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip", "likelihood"}),
+VOXEL_LAPLACE = _make_card(
+    "voxel_laplace",
+    "Laplace a voxel",
+    "none: median of the training cases and mean distance from it, voxel by voxel",
+    "likelihood",
     kind="floor",
-    deterministic=True,
 )
-XZ = MethodCard(
-    name="xz",
-    title="xz, a lossless coder",
-    paper="none: LZMA2 of the true volume, without any training",
-    year=2026,
-    bibtex="",
-    licence_of_original="",
-    capabilities=frozenset({"volume", "mip", "likelihood", "oracle"}),
+XZ = _make_card(
+    "xz",
+    "xz, a lossless coder",
+    "none: LZMA2 of the true volume, without any training",
+    "likelihood",
+    "oracle",
     kind="reference",
-    deterministic=True,
 )
-METHODS = (
-    MethodPlugin(BACKPROJECTION, BackProjectionConfig, f"{__package__}.backprojection:BackProjection", PRESETS),
-    MethodPlugin(MEAN, MeanConfig, f"{__package__}.mean:MeanVolume", MEAN_PRESETS),
-    MethodPlugin(NEAREST, NearestConfig, f"{__package__}.nearest:NearestCase", PRESETS),
-    MethodPlugin(VOXEL_HISTOGRAM, VoxelHistogramConfig, f"{__package__}.voxelwise:VoxelHistogram", PRESETS),
-    MethodPlugin(VOXEL_LAPLACE, VoxelLaplaceConfig, f"{__package__}.voxelwise:VoxelLaplace", PRESETS),
-    MethodPlugin(XZ, XzConfig, f"{__package__}.coder:Xz", PRESETS),
+METHODS = tuple(
+    MethodPlugin(card, config, f"{__package__}.{implementation}", presets)
+    for card, config, implementation, presets in (
+        (BACKPROJECTION, NoSettings, "backprojection:BackProjection", PRESETS),
+        (MEAN, MeanConfig, "mean:MeanVolume", MEAN_PRESETS),
+        (NEAREST, NearestConfig, "nearest:NearestCase", PRESETS),
+        (VOXEL_HISTOGRAM, VoxelHistogramConfig, "voxelwise:VoxelHistogram", PRESETS),
+        (VOXEL_LAPLACE, VoxelLaplaceConfig, "voxelwise:VoxelLaplace", PRESETS),
+        (XZ, NoSettings, "coder:Xz", PRESETS),
+    )
 )

@@ -18,7 +18,7 @@ from bench.dataset import DatasetCard, to_unit
 from bench.errors import UsageError
 from bench.method import FittedStage, Likelihood, Method
 
-from .card import PRESETS, XZ, XzConfig
+from .card import PRESETS, XZ, NoSettings
 
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
 
@@ -42,10 +42,10 @@ class Xz(Method):
     """A coder that is given the volume; it loses nothing, and all that is measured is its length."""
 
     card = XZ
-    Config = XzConfig
+    Config = NoSettings
     presets = PRESETS
 
-    def __init__(self, config: XzConfig, data: DatasetCard) -> None:
+    def __init__(self, config: NoSettings, data: DatasetCard) -> None:
         self.window = data.window
 
     def stages(self) -> Sequence[FittedStage]:

@@ -31,8 +31,8 @@ class MeanStage(FittedStage):
     def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
         own = cases[self.split]
         total = torch.zeros(own.hounsfield.shape[1:], dtype=torch.float64)
-        for start in range(0, len(own), CASES_AT_ONCE):
-            total += own.volumes(range(start, min(start + CASES_AT_ONCE, len(own)))).double().sum(0)
+        for group in own.groups(CASES_AT_ONCE):
+            total += own.volumes(group).double().sum(0)
         self.volume.get_buffer("mean").copy_(total / len(own))
         self.recall(cases)
 

@@ -32,9 +32,8 @@ class NearestStage(FittedStage):
 
     def fit(self, cases: Mapping[Split, Cases], cache: Path) -> None:
         train, views = cases["train"], self.index.get_buffer("views")
-        for start in range(0, len(train), CASES_AT_ONCE):
-            some = range(start, min(start + CASES_AT_ONCE, len(train)))
-            views[some.start : some.stop] = self.reduce(train.images(some)).to(views)
+        for group in train.groups(CASES_AT_ONCE):
+            views[group.start : group.stop] = self.reduce(train.images(group)).to(views)
 
     def recall(self, cases: Mapping[Split, Cases]) -> None:
         self.train = cases["train"]
@@ -66,8 +65,7 @@ class NearestCase(Method):
         return [self._stage]
 
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        if views.images.shape[1] != self.data.views:
-            raise UsageError(f"nearest was fitted on {self.data.views} views and cannot take {views.images.shape[1]}")
+        self.require_views(views, self.data)
         if self._stage.train is None:
             raise UsageError("nearest has no training cases; fit it first")
         return self._stage.train.volumes(self._stage.nearest(views.images)).to(views.images.device)

@@ -6,6 +6,7 @@ validation cases. As volumes they give the median of the training cases.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,57 +125,40 @@ class HistogramStage(FittedStage):
         return -((counts + weight * within) / (len(self.train) + weight) * anywhere[steps] / within).log()
 
 
-class VoxelLaplace(Method):
+class Voxelwise(Method):
+    """A distribution a voxel, which its stage fits; as a volume the median, whatever the views show."""
+
+    presets = PRESETS
+    stage: type[LaplaceStage] | type[HistogramStage]
+
+    def __init__(self, config: Any, data: DatasetCard) -> None:
+        self.data, self._stage = data, self.stage(config, data.size, data.window)
+
+    def stages(self) -> Sequence[FittedStage]:
+        return [self._stage]
+
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        median = self._stage.voxels.get_buffer("median")
+        unit = torch.as_tensor(to_unit(median.cpu().numpy(), self.data.window)).to(median)
+        return unit.expand(len(seeds), *unit.shape).clone()
+
+    def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
+        """All of it is the volume's: there are no codes."""
+        low, high = self.data.window
+        nats = self._stage.nats(volume.double() * (high - low) + low).double().flatten(1).sum(1)
+        return Likelihood(nats, torch.zeros_like(nats), voxels=volume[0].numel(), codes=0)
+
+
+class VoxelLaplace(Voxelwise):
     """A Laplace distribution a voxel."""
 
-    card = VOXEL_LAPLACE
-    Config = VoxelLaplaceConfig
-    presets = PRESETS
-
-    def __init__(self, config: VoxelLaplaceConfig, data: DatasetCard) -> None:
-        self.data, self._stage = data, LaplaceStage(config, data.size, data.window)
-
-    def stages(self) -> Sequence[FittedStage]:
-        return [self._stage]
-
-    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        return _repeat_median(self._stage, len(seeds), self.data.window)
-
-    def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
-        return _sum_nats(self._stage, volume, self.data.window)
+    card, Config, stage = VOXEL_LAPLACE, VoxelLaplaceConfig, LaplaceStage
 
 
-class VoxelHistogram(Method):
+class VoxelHistogram(Voxelwise):
     """A histogram a voxel."""
 
-    card = VOXEL_HISTOGRAM
-    Config = VoxelHistogramConfig
-    presets = PRESETS
-
-    def __init__(self, config: VoxelHistogramConfig, data: DatasetCard) -> None:
-        self.data, self._stage = data, HistogramStage(config, data.size, data.window)
-
-    def stages(self) -> Sequence[FittedStage]:
-        return [self._stage]
-
-    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        return _repeat_median(self._stage, len(seeds), self.data.window)
-
-    def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
-        return _sum_nats(self._stage, volume, self.data.window)
-
-
-def _repeat_median(stage: LaplaceStage | HistogramStage, cases: int, window: tuple[float, float]) -> Tensor:
-    median = stage.voxels.get_buffer("median")
-    unit = torch.as_tensor(to_unit(median.cpu().numpy(), window)).to(median)
-    return unit.expand(cases, *unit.shape).clone()
-
-
-def _sum_nats(stage: LaplaceStage | HistogramStage, volume: Tensor, window: tuple[float, float]) -> Likelihood:
-    """All of it is the volume's: there are no codes."""
-    low, high = window
-    nats = stage.nats(volume.double() * (high - low) + low).double().flatten(1).sum(1)
-    return Likelihood(nats, torch.zeros_like(nats), voxels=volume[0].numel(), codes=0)
+    card, Config, stage = VOXEL_HISTOGRAM, VoxelHistogramConfig, HistogramStage
 
 
 def _median_and_distance(train: Cases, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -42,11 +42,7 @@ class LiftUNet(Method):
 
     @torch.inference_mode()
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        if views.images.shape[1] != self.data.views:
-            raise UsageError(
-                f"lift_unet was trained on {self.data.views} views and cannot take {views.images.shape[1]}; "
-                "train it with another data.angles"
-            )
+        self.require_views(views, self.data)
         places = self._places(views).to(views.images.device)
         # one case at a time: the full-resolution features of a published-size volume take gigabytes
         volumes = [self.network(image[None], places) for image in views.images]

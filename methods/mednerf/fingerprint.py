@@ -4,8 +4,6 @@ Entries are named as in golden.json; the numbers in their names may be any, as i
 `_hash` may be appended wherever a network is filled.
 """
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,15 @@ from torch import Tensor
 
 from bench.dataset import Geometry
 from bench.errors import UsageError
-from bench.fingerprint import golden_value, ramp
+from bench.fingerprint import Computed, golden_value, ramp
 
 from . import fingerprint_discriminator as discriminators
 from . import losses, patches, render
 from .camera import official_camera, poses
 from .card import FieldConfig
-from .discriminator import augment
+from .discriminator import GrafDiscriminator, augment
 from .field import RadianceField, code_width, positional_code
+from .fingerprint_discriminator import DISCRIMINATORS
 from .fingerprint_filling import fill_network, parameters, summary
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -47,10 +46,6 @@ def tolerance(entry: str, key: str) -> float | None:
 def code(frequencies: str) -> list[list[float]]:
     points = golden_value(GOLDEN, "positional_encoding/points")
     return positional_code(torch.tensor(points), int(frequencies)).tolist()
-
-
-def code_length(frequencies: str) -> int:
-    return code_width(int(frequencies))
 
 
 def field_config() -> dict[str, Any]:
@@ -202,45 +197,36 @@ def _grid(width: str, height: str) -> Tensor:
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _SIZE = r"(?P<width>\d+)x(?P<height>\d+)"
 _NORM = r"(?P<norm>no|exact)_spectral_norm(?P<hash_>_hash)?"
-COMPUTED: list[tuple[re.Pattern[str], Callable[..., Any]]] = [
-    (re.compile(pattern), function)
-    for pattern, function in (
-        (r"positional_encoding/L(?P<frequencies>\d+)", code),
-        (r"positional_encoding/L(?P<frequencies>\d+)_dim", code_length),
-        (r"nerf_mlp/config", field_config),
-        (r"nerf_mlp/params", lambda: parameters(RadianceField(FIELD))),
-        (r"nerf_mlp/raw_forward(?P<hash_>_hash)?", raw_forward),
-        (r"nerf_mlp/query(?P<hash_>_hash)?", query),
-        (r"raw2outputs/(?P<case>white_bkgd_False|white_bkgd_True|all_negative_sigma)", raw2outputs),
-        (r"camera/focal_(?P<side>\d+)", lambda side: CAMERA.focal(int(side))),
-        (r"camera/radius_range", lambda: list(CAMERA.radii)),
-        (r"camera/theta_range_deg", lambda: list(CAMERA.polar_angles)),
-        (r"camera/theta_mean_deg", lambda: CAMERA.evaluation_polar),
-        (rf"camera/pose_3x4_[^/]*/u=(?P<u>{_NUMBER}),v=(?P<v>{_NUMBER}),r=(?P<radius>{_NUMBER})", pose),
-        (
-            r"camera/render_poses_(?P<count>\d+)/i=(?P<index>\d+)",
-            lambda count, index: evaluation_pose(int(count), int(index))[0].tolist(),
-        ),
-        (rf"camera/get_rays_{_SIZE}_pose(?P<index>\d+)", rays),
-        (
-            r"flex_patch/min_scale_at_iteration/(?P<step>\d+)",
-            lambda step: patches.least_scale(int(step), PATCH),
-        ),
-        (r"flex_patch/max_scale", lambda: patches.LARGEST_SCALE),
-        (r"flex_patch/example_seed(?P<seed>\d+)_it(?P<step>\d+)", example_patch),
-        (rf"render_{_SIZE}/focal", lambda width, height: CAMERA.focal(int(width))),
-        (rf"render_{_SIZE}/N_samples", lambda width, height: SAMPLES),
-        (rf"render_{_SIZE}/result(?P<hash_>_hash)?/radius=(?P<radius>{_NUMBER})", render_filled),
-        (r"discriminator_mednerf/params", discriminators.mednerf_parameters),
-        (rf"discriminator_mednerf/{_NORM}", discriminators.mednerf_discriminator),
-        (r"discriminator_graf_parent/params", discriminators.graf_parameters),
-        (rf"discriminator_graf_parent/{_NORM}", discriminators.graf_discriminator),
-        (
-            r"discriminator_(?P<kind>mednerf|graf_parent)/config",
-            discriminators.config,
-        ),
-        (r"dag_augmentation/views", augmentation),
-        (r"losses/weights", loss_weights),
-        (r"losses/nll_example", nll_example),
-    )
+COMPUTED: Computed = [
+    (r"positional_encoding/L(?P<frequencies>\d+)", code),
+    (r"positional_encoding/L(?P<frequencies>\d+)_dim", lambda frequencies: code_width(int(frequencies))),
+    (r"nerf_mlp/config", field_config),
+    (r"nerf_mlp/params", lambda: parameters(RadianceField(FIELD))),
+    (r"nerf_mlp/raw_forward(?P<hash_>_hash)?", raw_forward),
+    (r"nerf_mlp/query(?P<hash_>_hash)?", query),
+    (r"raw2outputs/(?P<case>white_bkgd_False|white_bkgd_True|all_negative_sigma)", raw2outputs),
+    (r"camera/focal_(?P<side>\d+)", lambda side: CAMERA.focal(int(side))),
+    (r"camera/radius_range", lambda: list(CAMERA.radii)),
+    (r"camera/theta_range_deg", lambda: list(CAMERA.polar_angles)),
+    (r"camera/theta_mean_deg", lambda: CAMERA.evaluation_polar),
+    (rf"camera/pose_3x4_[^/]*/u=(?P<u>{_NUMBER}),v=(?P<v>{_NUMBER}),r=(?P<radius>{_NUMBER})", pose),
+    (
+        r"camera/render_poses_(?P<count>\d+)/i=(?P<index>\d+)",
+        lambda count, index: evaluation_pose(int(count), int(index))[0].tolist(),
+    ),
+    (rf"camera/get_rays_{_SIZE}_pose(?P<index>\d+)", rays),
+    (r"flex_patch/min_scale_at_iteration/(?P<step>\d+)", lambda step: patches.least_scale(int(step), PATCH)),
+    (r"flex_patch/max_scale", lambda: patches.LARGEST_SCALE),
+    (r"flex_patch/example_seed(?P<seed>\d+)_it(?P<step>\d+)", example_patch),
+    (rf"render_{_SIZE}/focal", lambda width, height: CAMERA.focal(int(width))),
+    (rf"render_{_SIZE}/N_samples", lambda width, height: SAMPLES),
+    (rf"render_{_SIZE}/result(?P<hash_>_hash)?/radius=(?P<radius>{_NUMBER})", render_filled),
+    (r"discriminator_mednerf/params", discriminators.mednerf_parameters),
+    (rf"discriminator_mednerf/{_NORM}", discriminators.mednerf_discriminator),
+    (r"discriminator_graf_parent/params", lambda: parameters(GrafDiscriminator(DISCRIMINATORS["graf_parent"]))),
+    (rf"discriminator_graf_parent/{_NORM}", discriminators.graf_discriminator),
+    (r"discriminator_(?P<kind>mednerf|graf_parent)/config", discriminators.config),
+    (r"dag_augmentation/views", augmentation),
+    (r"losses/weights", loss_weights),
+    (r"losses/nll_example", nll_example),
 ]

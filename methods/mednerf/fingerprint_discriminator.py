@@ -3,9 +3,8 @@
 from typing import Any
 
 import torch
-from torch.nn.utils import parametrize
 
-from bench.fingerprint import ramp
+from bench.fingerprint import ramp, remove_parametrizations
 
 from .card import DiscriminatorConfig, PatchConfig
 from .discriminator import GrafDiscriminator, MedNerfDiscriminator, exact_singular_values
@@ -27,9 +26,7 @@ def settle(network: Network, norm: str, hash_: str | None) -> Network:
     if norm == "exact":
         exact_singular_values(network)
         return network
-    for module in list(network.modules()):
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    remove_parametrizations(network)
     return fill_network(network, hash_)  # the power iteration had scaled them
 
 
@@ -68,7 +65,3 @@ def graf_discriminator(norm: str, hash_: str | None) -> dict[str, Any]:
     network = settle(GrafDiscriminator(DISCRIMINATORS["graf_parent"]), norm, hash_)
     images = ramp((2, SIDE, SIDE, 3), torch.float32).permute(0, 3, 1, 2)
     return with_shape(network(images))
-
-
-def graf_parameters() -> dict[str, Any]:
-    return parameters(GrafDiscriminator(DISCRIMINATORS["graf_parent"]))

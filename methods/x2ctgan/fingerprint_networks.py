@@ -1,17 +1,18 @@
 """The networks' part of the fingerprint: parameter counts, and outputs under the rules."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.fingerprint import UnknownEntry, fill
+from bench.fingerprint import UnknownEntry, count, fill
 
 from .alignment import FRONTAL, LATERAL, Order, to_local
 from .card import GeneratorConfig, Statistics, TrainingConfig
 from .discriminator import PatchDiscriminator
-from .fingerprint_rules import WEIGHTS, count, fixed_input, shapes, summaries, summary
+from .fingerprint_rules import WEIGHTS, fixed_input, shapes, summaries, summary
 from .generator import BiplanarGenerator, Branch, SingleViewGenerator, build_generator
 
 Network = SingleViewGenerator | BiplanarGenerator | PatchDiscriminator
@@ -28,10 +29,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 def generator_of(views: str, size: str, **options: Any) -> SingleViewGenerator | BiplanarGenerator:
     """The published generator for inputs of this size. Raises UsageError for a size it cannot take."""
     config = GeneratorConfig(**options)
+    check_size(config, size)
+    return build_generator(config, int(size), ORDERS[views])
+
+
+def check_size(config: GeneratorConfig, size: str) -> None:
+    """Raise UsageError for a size that no generator of this shape can take."""
     pixels = 1 if config.statistics == "running" else 2  # that a norm needs
     if int(size) % config.reduction or int(size) < pixels * config.reduction:
         raise UsageError(f"a generator's size is a multiple of {config.reduction} and at least 64, not {size}")
-    return build_generator(config, int(size), ORDERS[views])
 
 
 def discriminator_of(views: str, statistics: Statistics = "sample") -> PatchDiscriminator:
@@ -79,21 +85,28 @@ def generator_counts(views: str, size: str, key: str) -> Any:
     """Parameters of a generator: their number, that of each part, or the table of their shapes."""
     with torch.device("meta"):  # counted, never computed with
         generator = generator_of(views, size)
+    return count_by_part(generator, key, branch_modules)
+
+
+def count_by_part(
+    generator: SingleViewGenerator | BiplanarGenerator, key: str, parts_of: Callable[[Branch], dict[str, nn.Module]]
+) -> Any:
+    """Parameters of a generator as a golden file has them under a key; `parts_of` are those of a branch by name."""
     if key in ("n_params", "shapes"):
         return count(generator) if key == "n_params" else shapes(generator)
     if isinstance(generator, BiplanarGenerator):
         if key == "view1_sub_modules":
-            return {name: count(module) for name, module in branch_modules(generator.first).items()}
+            return {name: count(module) for name, module in parts_of(generator.first).items()}
         parts = {f"view{i}Model": count(branch) for i, branch in enumerate(generator.branches, start=1)}
-        return parts | {name: count(module) for name, module in main_modules(generator).items()}
+        parts |= {name: count(module) for name, module in main_modules(generator).items()}
+        return parts | ({"transposed_layer": count(generator.fusion)} if count(generator.fusion) else {})
     if key == "view1_sub_modules":
         raise UnknownEntry(key)
-    parts = {name: count(module) for name, module in branch_modules(generator.branch).items()}
-    compressed = {name: parts.pop(name) for name in list(parts) if "compress" in name}  # one module with the rest
-    return parts | {
-        name: parts[name] + number
-        for name, number in ((name.replace("compress_", ""), number) for name, number in compressed.items())
-    }
+    parts = {}
+    for name, module in parts_of(generator.branch).items():
+        whole = name.replace("compress_", "")  # one module with the rest of its level
+        parts[whole] = parts.get(whole, 0) + count(module)
+    return parts
 
 
 def discriminator_counts(views: str, size: str, key: str) -> Any:

@@ -9,9 +9,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 
 from bench.fingerprint import Weights, golden_value, rule, statistics
 
-Rule = Literal["A", "B"]
 SEEDS = {"view1": 1, "view2": 2, "discriminator": 3, "volume": 4}  # of the inputs under rule B
 DIGITS = 1e-5  # the golden numbers have six
 
@@ -51,11 +49,6 @@ def summary(tensor: Tensor) -> dict[str, Any]:
     middle = flat.numel() // 2
     first = values.pop("first8")
     return {**values, "l2": flat.norm().item(), "first8": first, "mid8": flat[middle : middle + 8].tolist()}
-
-
-def count(*modules: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def shapes(model: nn.Module) -> dict[str, Any]:
@@ -90,25 +83,15 @@ def summaries(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
             hook.remove()
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """Largest relative deviations of the kinds of numbers in a summary."""
+def allowed_deviation(golden: Path, entry: str, key: str, overall: float, element: float) -> float:
+    """The tolerance of one number of a summary over its largest element, as `bench.fingerprint.compare` measures it.
 
-    overall: float  # mean and standard deviation
-    norm: float
-    element: float  # single elements and the extremes
-
-
-RUNNING = Allowed(DIGITS, DIGITS, DIGITS)
-INSTANCE = Allowed(1e-4, 1e-4, 5e-3)
-
-
-def allowed_deviation(golden: Path, entry: str, key: str, allowed: Allowed) -> float:
-    """The tolerance of one number of a summary over its largest element, as `bench.fingerprint.compare` measures it."""
+    `overall` is that of mean, deviation and, over itself, the norm; `element` that of single elements and the extremes.
+    """
     name = key.rpartition("/")[2]
     if name in ("mean", "std"):
-        return allowed.overall
+        return overall
     if name != "l2":
-        return allowed.element
+        return element
     values = golden_value(golden, f"{entry}/{key}".rpartition("/")[0])
-    return allowed.norm * values["l2"] / max(abs(values["min"]), abs(values["max"]))
+    return overall * values["l2"] / max(abs(values["min"]), abs(values["max"]))

@@ -12,13 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.method import Method, Stage, Update
+from bench.method import Method, Stage
 
-from . import losses
-from .alignment import stack_condition
 from .decoder import Link
 from .generator import BiplanarGenerator
-from .stage import BETAS, Batch, GeneratorStage
+from .stage import Batch, GeneratorStage
 
 TARGETS = {"step/x2ctgan/generator": 1.5}
 
@@ -31,6 +29,8 @@ def make_published_stages(method: Method) -> dict[str, Stage]:
 class PublishedStage(GeneratorStage):
     """The released step of generator and discriminator."""
 
+    fused = None
+
     def __init__(self, ours: GeneratorStage) -> None:
         super().__init__(ours.name, make_published(copy.deepcopy(ours.generator)), ours.config, ours.side, ours.inputs)
         self.networks = {"generator": self.generator}
@@ -38,39 +38,13 @@ class PublishedStage(GeneratorStage):
             self.discriminator = make_published(copy.deepcopy(ours.discriminator))
             self.networks["discriminator"] = self.discriminator
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
-        return {
-            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS)
-            for name, network in self.networks.items()
-        }
-
-    def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
-        views, target = self._resample(batch)
-        made = self.generator(self.inputs(views))
-        voxel, projection = self._reconstruction_losses(made, target)
-        values = {"voxel_loss": voxel.detach(), "projection_loss": projection.detach()}
-        if self.config.adversarial_weight == 0:
-            update("generator", voxel + projection)
-            return {"loss": (voxel + projection).detach(), **values}
-        condition = stack_condition(views, self.generator.orders)
-        self.discriminator.requires_grad_(False)
-        adversarial = self._weigh(losses.adversarial_loss(self._logits(condition, made), 1.0))
-        self._logits(condition, target)  # for a loss of features whose weight is 0
-        loss = voxel + projection + adversarial
-        update("generator", loss)
-        self.discriminator.requires_grad_(True)
-        true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
-        discriminator = self._weigh(losses.discriminator_loss(true_logits, made_logits))
-        update("discriminator", discriminator)
-        return {
-            "loss": loss.detach(),
-            **values,
-            "generator_loss": adversarial.detach(),
-            "discriminator_loss": discriminator.detach(),
-        }
+    def _resample(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        views, self.target = super()._resample(batch)
+        return views, self.target
 
     def _logits(self, condition: Tensor, volume: Tensor) -> Tensor:
+        if not next(self.discriminator.parameters()).requires_grad:  # in the generator's update
+            self.discriminator(torch.cat([condition, self.target], dim=1))  # for a loss of features whose weight is 0
         return self.discriminator(torch.cat([condition, volume], dim=1))
 
 

@@ -50,6 +50,8 @@ def average_volumes(cases: Cases, side: int, path: Path, device: torch.device) -
 class GeneratorStage(Stage):
     """Trains one generator, with a discriminator unless its weight is 0."""
 
+    fused: bool | None = True  # the optimisers' kernels; None: as PyTorch chooses
+
     def __init__(
         self,
         name: str,
@@ -89,7 +91,7 @@ class GeneratorStage(Stage):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
         return {
-            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS, fused=True)
+            name: torch.optim.Adam(network.parameters(), rates[name], betas=BETAS, fused=self.fused)
             for name, network in self.networks.items()
         }
 

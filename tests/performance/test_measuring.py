@@ -132,9 +132,10 @@ def test_targets_stand_beside_what_was_measured() -> None:
     ("budget", "free", "expected"),
     [
         (100.0, 1e9, (40.5, "measured")),
-        (12.5, 1e9, (40.5, "extrapolated from 2.5 s for 1 case and 10.5 s for 5")),
-        (100.0, 25.0, (40.5, "extrapolated from 2.5 s for 1 case and 4.5 s for 2")),
-        (3.0, 1e9, (50.0, "extrapolated from 2.5 s for 1 case")),
+        (12.5, 1e9, (40.5, "extrapolated from 4.5 s for 2 cases and 10.5 s for 5")),
+        (100.0, 25.0, (45.0, "extrapolated from 4.5 s for 2 cases")),
+        (3.0, 1e9, (45.0, "extrapolated from 4.5 s for 2 cases")),
+        (100.0, 20.0, (50.0, "extrapolated from 2.5 s for 1 case")),
     ],
 )
 def test_a_whole_batch_is_extrapolated_from_what_time_and_memory_allow(

@@ -12,12 +12,11 @@ from bench.cli import run_command
 from bench.data.cases import load_dataset
 from bench.data.splits import keep_split_file
 from bench.dataset import TRANSFER, Split
-from bench.pipeline.plan import RunRequest, plan
+from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.plugins import shipped_weights
 from bench.plugins.registry import get_dataset
 from bench.results.leaderboard import build_leaderboard
 from bench.results.model import read_results
-from bench.runs.folder import RunFolder
 from bench.scoring.laplace import read_fit
 from bench.scoring.store import load_results, read_runs
 
@@ -42,50 +41,43 @@ def home(tmp_path_factory: pytest.TempPathFactory, quick_protocol: None) -> Iter
         yield home
 
 
-def arguments(home: Path, methods: str, *more: str, size: str = "[5,2,2]") -> list[str]:
+def arguments(home: Path, methods: str, *more: str) -> list[str]:
     places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results")]
     return [
-        *("run", "--method", methods, "--dataset", "lidc", "--preset", "smoke", "--set", f"data.phantoms={size}"),
+        *("run", "--method", methods, "--dataset", "lidc", "--preset", "smoke", "--set", "data.phantoms=[5,2,2]"),
         *(*places, *more),
     ]
 
 
-def planned(home: Path, method: str, source: str) -> RunFolder:
-    request = RunRequest(method, "lidc", "smoke", overrides=("data.phantoms=[5,2,2]",), source=source)
-    return RunFolder(home / "runs" / "lidc" / method / plan(request).run_id)
+def plan_run(home: Path, method: str, source: str = TRANSFER) -> Plan:
+    few = ("data.phantoms=[5,2,2]",)
+    return plan(RunRequest(method, "lidc", "smoke", overrides=few, source=source, runs_dir=home / "runs"))
 
 
-def loaded(home: Path) -> dict[Split, Cases]:
-    return load_dataset(plan(RunRequest("mean", "lidc", "smoke")).spec, config_of(home), TRANSFER)
-
-
-def config_of(home: Path):
-    record = planned(home, "mean", TRANSFER).record()
-    assert record
-    return record.config.data
+def load_cases(home: Path) -> dict[Split, Cases]:
+    planned = plan_run(home, "mean")
+    return load_dataset(planned.spec, planned.config.data, TRANSFER)
 
 
 def scores_of(home: Path, method: str) -> dict[str, float]:
     rows = load_results(home / "results")
-    rows = rows[(rows["run_id"] == planned(home, method, TRANSFER).root.name) & (rows["level"] == "case")]
+    rows = rows[(rows["run_id"] == plan_run(home, method).folder.root.name) & (rows["level"] == "case")]
     rows = rows[(rows["space"] == "3d") & (rows["metric"] == "psnr")]
     return dict(zip(rows["case"], rows["value"], strict=True))
 
 
 def test_all_prepared_scans_are_tested_whatever_split_they_are_in(home: Path) -> None:
-    cases = loaded(home)
+    cases = load_cases(home)
     assert cases["test"].names == SCANS
-    assert (cases["test"].card.source, cases["test"].card.trained_on, cases["train"].card.source) == (
-        *("real", "phantom"),
-        "phantom",
-    )
-    assert cases["test"].card.counts == {"train": 5, "validation": 2, "test": 3}
-    assert cases["test"].card.geometry == cases["train"].card.geometry  # the grey scale that was trained with
+    card = cases["test"].card
+    assert (card.source, card.trained_on, cases["train"].card.source) == ("real", "phantom", "phantom")
+    assert card.counts == {"train": 5, "validation": 2, "test": 3}
+    assert card.geometry == cases["train"].card.geometry  # the grey scale that was trained with
     assert set(scores_of(home, "nearest")) == set(SCANS)
 
 
 def test_floors_of_phantoms_and_of_the_other_scans_score_what_they_are(home: Path) -> None:
-    cases = loaded(home)
+    cases = load_cases(home)
     truth = cases["test"].volumes(range(3)).double().numpy()
     of_phantoms = cases["train"].volumes(range(5)).double().numpy().mean(0)
     for method, made in (
@@ -97,19 +89,17 @@ def test_floors_of_phantoms_and_of_the_other_scans_score_what_they_are(home: Pat
 
 
 def test_the_run_is_one_of_its_own_with_the_weights_and_the_likelihood_of_the_trained_one(home: Path) -> None:
-    trained, tested = planned(home, "nearest", "phantom"), planned(home, "nearest", TRANSFER)
+    trained, tested = (plan_run(home, "nearest", source).folder for source in ("phantom", TRANSFER))
     assert trained.root.name != tested.root.name
     before, after = trained.record(), tested.record()
     assert before
     assert after
-    assert {name: stage.sha256 for name, stage in before.stages.items()} == {
-        name: stage.sha256 for name, stage in after.stages.items()
-    }
+    assert before.stages == after.stages
     assert not tested.predictions("validation").exists()
     fit = read_fit(tested.predictions("test") / "laplace.json")
     assert fit
     assert fit == read_fit(trained.predictions("test") / "laplace.json")
-    assert not planned(home, "mean+leave-one-out", "phantom").root.exists()  # nothing of it was trained elsewhere
+    assert not plan_run(home, METHODS[2], "phantom").folder.root.exists()  # nothing of it was trained elsewhere
 
 
 def test_rows_say_where_training_and_test_cases_came_from_and_how_grey_the_views_are(home: Path) -> None:
@@ -121,7 +111,7 @@ def test_rows_say_where_training_and_test_cases_came_from_and_how_grey_the_views
         ("nearest", "real"): "phantom",
         ("mean+leave-one-out", "real"): "real",
     }
-    cases = loaded(home)
+    cases = load_cases(home)
     tested, training = (cases[split].images(range(len(cases[split]))).double().numpy() for split in ("test", "train"))
     said = lines["nearest", "real"].data_remark
     assert f"{tested.mean():.3f} ± {tested.std():.3f} tested" in said
@@ -147,7 +137,7 @@ def test_blocks_keep_them_apart_and_the_remark_is_one_note(home: Path) -> None:
 def test_it_is_verified_and_done_again_without_work(
     home: Path, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_id = planned(home, method, TRANSFER).root.name
+    run_id = plan_run(home, method).folder.root.name
     places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results")]
     assert run_command(["verify", run_id, *places]) == 0
     capsys.readouterr()

@@ -95,7 +95,7 @@ def test_a_variant_is_laid_over_the_preset_and_under_what_the_user_sets(method: 
     ("name", "words"),
     [
         ("x2ctgan+narow", r"no variant 'narow'; it has x2ctgan\+narrow$"),
-        ("mean+x", "mean has no variant 'x'; it has none"),
+        ("nearest+x", "nearest has no variant 'x'; it has none"),
     ],
 )
 def test_an_unknown_variant_is_refused_with_the_known_ones(method: MethodPlugin, name: str, words: str) -> None:

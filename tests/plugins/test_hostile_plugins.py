@@ -262,8 +262,10 @@ def test_a_name_that_is_taken_or_names_no_file_is_refused(name: str, tmp_path: P
 
 
 def test_a_stage_whose_name_leaves_the_folder_is_refused(run: Callable[..., int], tmp_path: Path) -> None:
-    init = "from bench.plugins.registry import get_method; mean = get_method('mean').load()(None, data)"
-    stages = "stage, = mean.stages(); stage.name = '../../../x'; self.stages = lambda: [stage]"
+    init = "from bench.plugins.registry import get_method; floor = get_method('mean')"
+    stages = (
+        "stage, = floor.load()(floor.config(), data).stages(); stage.name = '../../../x'; self.stages = lambda: [stage]"
+    )
     assert run(init=f"{init}; {stages}") == 1
     assert "which can name no file" in load_runs(tmp_path / "results")["error"].iloc[0]
 

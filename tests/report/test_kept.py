@@ -62,7 +62,7 @@ def test_first_volumes_are_kept_in_whole_hu_with_their_truth_and_views(home: Pat
         path = kept.predictions("test") / f"{case}.nii.gz"
         whole = read_volume(path)
         assert np.array_equal(whole, np.rint(whole))
-        assert np.abs(whole - made).max() < 0.501  # a half may go either way
+        assert np.abs(whole - made).max() <= 0.5 + 1e-3
         assert read_prediction(path, cases, case)[1] == ""
         assert path.stat().st_size < made.size * 2 + 400
 

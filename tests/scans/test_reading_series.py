@@ -44,7 +44,7 @@ def test_a_missing_part_of_a_series_is_refused(tmp_path: Path) -> None:
     assert "missing or uneven" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("numbered", ["acquisitions", "instances"])
+@pytest.mark.parametrize("numbered", ["acquisitions", "instances", "TemporalPositionIdentifier", "AcquisitionTime"])
 def test_two_acquisitions_that_mix_are_told_apart(tmp_path: Path, numbered: str) -> None:
     """Half a slice apart they would be one evenly spaced volume of twice the slices."""
 
@@ -54,6 +54,9 @@ def test_two_acquisitions_that_mix_are_told_apart(tmp_path: Path, numbered: str)
             dataset.InstanceNumber = 44 * turn + index + 1
             if numbered == "acquisitions":
                 dataset.AcquisitionNumber = turn + 1
+            elif numbered != "instances":
+                setattr(dataset, numbered, str(101010 + turn))
+            if numbered != "instances":
                 dataset.InstanceNumber = index + 1
 
         return change
@@ -77,6 +80,11 @@ def test_a_missing_end_of_a_concatenation_is_refused(tmp_path: Path) -> None:
 
 def test_turns_of_a_scanner_that_follow_one_another_are_one_volume(tmp_path: Path) -> None:
     write(tmp_path, chest(), change=lambda dataset, index: setattr(dataset, "AcquisitionNumber", 1 + index // 4))
+    np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
+
+
+def test_slices_with_a_time_each_are_one_volume(tmp_path: Path) -> None:
+    write(tmp_path, chest(), change=lambda dataset, index: setattr(dataset, "AcquisitionTime", f"{101010 + index % 3}"))
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
 
 

@@ -293,7 +293,7 @@ def test_wrong_requests_are_refused_in_one_line(place: Path, capsys: pytest.Capt
         answered(place, "noise", methods=())
     with pytest.raises(UsageError, match=r"is not trained on lidc smoke.*run `bench run --method codediff"):
         answered(place, "noise", methods=("codediff",))
-    with pytest.raises(UsageError, match=r"no run nothing in .*there are toy-lidc-smoke-s0"):
+    with pytest.raises(UsageError, match=r"unknown run 'nothing'; known: toy-lidc-smoke-s0"):
         answered(place, "noise", run_ids=("nothing",))
     with pytest.raises(UsageError, match="trains runs of its own"):
         answered(place, "views", run_ids=("nothing",))

@@ -30,8 +30,8 @@ HEADER_TAGS = (  # of what Header holds, but for the transfer syntax
     0x00280103, 0x00280100, 0x00280101, 0x00280102, 0x00282110,
 )  # fmt: skip
 FINDING_TAGS = [  # all that is asked of a header before a scan is read
-    *HEADER_TAGS, 0x00080008, 0x00080016, 0x00080018, 0x00080060, 0x00100020,
-    0x0020000D, 0x0020000E, 0x00200012, 0x00200013, 0x00200032, 0x00280002, 0x00280008,
+    *HEADER_TAGS, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00100020,
+    0x0020000D, 0x0020000E, 0x00200012, 0x00200013, 0x00200032, 0x00200100, 0x00280002, 0x00280008,
 ]  # fmt: skip
 
 
@@ -120,7 +120,8 @@ class _Series:
                 self.headers[raw] = read_header(dataset, syntax)
             position = numbers(dataset.get("ImagePositionPatient"))
             acquisition, number = str(dataset.get("AcquisitionNumber") or ""), int(dataset.get("InstanceNumber") or 0)
-            piece = Slice(path, self.headers[raw], position, acquisition, number, pixels_at, pixel_bytes)
+            times = tuple(str(dataset.get(name) or "") for name in ("TemporalPositionIdentifier", "AcquisitionTime"))
+            piece = Slice(path, self.headers[raw], position, acquisition, number, times, pixels_at, pixel_bytes)
             self.slices.setdefault(instance, piece)
         self.patients[patient or self.study] += 1
 
@@ -162,7 +163,8 @@ def _volumes(pieces: list[Slice]) -> list[list[Slice]]:
     positions = np.array([piece.position for piece in pieces])
     labels = [piece.acquisition for piece in pieces]
     orientation = np.array(pieces[0].header.orientation)
-    chosen = split_acquisitions(positions, orientation, labels, [piece.number for piece in pieces])
+    kinds = list(zip(*(piece.times for piece in pieces), strict=True))
+    chosen = split_acquisitions(positions, orientation, labels, [piece.number for piece in pieces], kinds)
     return [[pieces[index] for index in indices] for indices in chosen]
 
 

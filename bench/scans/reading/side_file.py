@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
 
+from bench.errors import describe_invalid
+
 Unit = Literal["hu", "mhu", "hu+1024", "mu_per_cm"]
 OFFSETS: dict[str, int] = {"hu": 0, "mhu": -1000, "hu+1024": -1024}
 FOLDER_FILE = "scans.toml"
@@ -119,9 +121,6 @@ def _parse(path: Path) -> SideFile:
     try:
         return SideFile(**{**tomllib.loads(path.read_text(encoding="utf-8-sig")), "path": path})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        text = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ValueError(f"its side file {path.name} is wrong: {text}; correct it") from error
+        raise ValueError(f"its side file {path.name} is wrong: {describe_invalid(error)}; correct it") from error
     except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"its side file {path.name} cannot be read ({error}); correct it") from error

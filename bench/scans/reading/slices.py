@@ -38,6 +38,7 @@ class Slice:
     position: tuple[float, ...]
     acquisition: str  # AcquisitionNumber, as it is written
     number: int  # InstanceNumber
+    times: tuple[str, ...]  # what may tell acquisitions apart where no AcquisitionNumber does
     pixels_at: int  # where in the file they begin; 0 when unknown
     pixel_bytes: int
 

@@ -14,20 +14,25 @@ LEAST_PASS, HALF = 20, 0.5  # slices of each pass through a series, and the part
 
 
 def split_acquisitions(
-    positions: np.ndarray, orientation: np.ndarray, labels: Sequence[Hashable], numbers: Sequence[int]
+    positions: np.ndarray,
+    orientation: np.ndarray,
+    labels: Sequence[Hashable],
+    numbers: Sequence[int],
+    times: Sequence[Sequence[Hashable]] = (),
 ) -> list[np.ndarray]:
     """Return the indices of the slices of each volume among those of one series, which may hold several.
 
     `positions` (n, 3) and `orientation` (6,) are as DICOM states them, `labels` tell acquisitions apart and `numbers`
     are those of the slices. Acquisitions that follow one another along the normal, as turns of a scanner do, are one
     volume; when any two overlap, each is one. Without different labels, numbers that run through the same range twice
-    tell them.
+    tell them, or `times`: labels of other kinds, which may also be those of single slices.
     """
     rows, columns = orientation.reshape(2, 3)
     along = positions @ np.cross(rows, columns)
     groups = _group(list(labels))
     if len(groups) == 1:
-        groups = _passes(along, np.array(numbers))
+        others = [_passes(along, np.array(numbers)), *(_group(list(kind)) for kind in times)]
+        groups = next((other for other in others if _run_through(along, other)), groups)
     return groups if _overlap(along, groups) else [np.arange(len(positions))]
 
 
@@ -48,13 +53,9 @@ def _group(labels: list[Hashable]) -> list[np.ndarray]:
 
 
 def _passes(along: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
-    """Return the runs in which positions only rise, or only fall, with the numbers of the slices.
-
-    They count when each runs through half of all there is, slice by slice; one where numbers have no such order.
-    """
-    whole = [np.arange(len(along))]
+    """Return the runs in which positions only rise, or only fall, with the numbers of the slices, if these differ."""
     if len(np.unique(numbers)) < len(numbers):
-        return whole
+        return []
     order = np.argsort(numbers)
     starts, direction = [0], 0.0
     for index, step in enumerate(np.diff(along[order]), start=1):
@@ -63,9 +64,13 @@ def _passes(along: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
             direction = 0.0
         else:
             direction = float(np.sign(step))
-    passes = np.split(order, starts[1:])
-    through = all(len(one) >= LEAST_PASS and np.ptp(along[one]) > HALF * np.ptp(along) for one in passes)
-    return passes if through else whole
+    return np.split(order, starts[1:])
+
+
+def _run_through(along: np.ndarray, groups: list[np.ndarray]) -> bool:
+    """Return whether each of several groups runs through half of all there is, slice by slice."""
+    extent = HALF * np.ptp(along)
+    return len(groups) > 1 and all(len(group) >= LEAST_PASS and np.ptp(along[group]) > extent for group in groups)
 
 
 def order_slices(
