@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Samples, Settings, Source, choose_device
+from bench.cli.options import Device, Protocol, ResultsDir, RunsDir, Samples, Settings, Source
 from bench.cli.run import summarise
 from bench.cli.usage import check_choices
 from bench.scoring import DEFAULT
@@ -36,6 +36,7 @@ def import_weights(
     from bench.distributed import is_main  # with PyTorch
     from bench.pipeline.plan import RunRequest
     from bench.pipeline.run import run_one
+    from bench.system.device import choose_device
     from bench.system.progress import Progress
 
     choose_device(device)
