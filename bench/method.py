@@ -189,6 +189,11 @@ class _ItemPickler(cloudpickle.CloudPickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, Items):
             return partial(Items, ahead=value.ahead), (value.length, value.item)
-        if type(value) is np.memmap and isinstance(value.base, mmap.mmap) and value.flags.c_contiguous:
-            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        if type(value) is np.memmap and value.flags.c_contiguous and value.size:
+            whole = value
+            while isinstance(whole.base, np.memmap):  # a split is a slice of what was mapped
+                whole = whole.base
+            if isinstance(whole.base, mmap.mmap):
+                place = whole.offset + value.ctypes.data - whole.ctypes.data
+                return np.memmap, (value.filename, value.dtype, "r", place, value.shape)
         return super().reducer_override(value)

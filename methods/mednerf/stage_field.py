@@ -60,12 +60,12 @@ class FieldStage(Stage):
         self.images = cache_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
-        views = self.images.shape[1]
+        images, views = self.images, self.images.shape[1]
 
         def take(index: int) -> Tensor:
-            return torch.from_numpy(np.array(self.images[index // views, index % views])[None])
+            return torch.from_numpy(np.array(images[index // views, index % views])[None])
 
-        return Items(len(self.images) * views, take, ahead=True)
+        return Items(len(images) * views, take, ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {"field": self.config.learning_rate, "discriminator": self.config.discriminator_rate}

@@ -44,13 +44,13 @@ def test_an_error_comes_when_its_batch_is_asked_for() -> None:
 
 def test_items_pickle_for_spawned_workers_and_memory_maps_by_their_file(tmp_path: Path) -> None:
     np.save(tmp_path / "volumes.npy", np.arange(2**20, dtype=np.int16).reshape(4, -1))
-    volumes = np.load(tmp_path / "volumes.npy", mmap_mode="r")
-    items = Items(4, lambda i: torch.from_numpy(np.array(volumes[i])), ahead=True)
+    volumes = np.load(tmp_path / "volumes.npy", mmap_mode="r")[1:]
+    items = Items(3, lambda i: torch.from_numpy(np.array(volumes[i])), ahead=True)
     content = ForkingPickler.dumps(items)
     assert len(content) < 2**14
     again = ForkingPickler.loads(content)
-    assert (len(again), again.ahead) == (4, True)
-    assert all(torch.equal(again[i], items[i]) for i in range(4))
+    assert (len(again), again.ahead) == (3, True)
+    assert all(torch.equal(again[i], items[i]) for i in range(3))
 
 
 def test_batches_loaded_ahead_are_those_of_a_cpu_in_its_order() -> None:
