@@ -4,13 +4,18 @@ A built-in method is a plug-in like any other: a folder under methods/ with a `c
 group `bench.methods`, or a file given as `--method path/to/file.py:Class`.
 """
 
+import io
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -172,3 +177,18 @@ class Items(Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         return self.item(index)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle for processes that are spawned: functions of any kind by value, memory maps by their file."""
+        content = io.BytesIO()
+        _ItemPickler(content).dump(self)
+        return cloudpickle.loads, (content.getvalue(),)  # noqa: TID251  # a worker reads what its parent wrote
+
+
+class _ItemPickler(cloudpickle.CloudPickler):
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, Items):
+            return partial(Items, ahead=value.ahead), (value.length, value.item)
+        if type(value) is np.memmap and isinstance(value.base, mmap.mmap) and value.flags.c_contiguous:
+            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        return super().reducer_override(value)

@@ -8,6 +8,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads that wait for each other waste them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import joblib
 import pytest
 
 from bench.cases import Cases
@@ -46,6 +47,13 @@ def _shared_data(shared_folder: Path) -> Iterator[None]:
     """Let $BENCH_DATA be one folder for all tests: what one of them prepared or encoded, the others find."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(shared_folder / "data"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Let prdc compute in this thread: on matrices of tests its eight take twenty times as long, most of it waiting."""
+    with joblib.parallel_config(backend="sequential"):
         yield
 
 

@@ -19,6 +19,7 @@ from bench.cli import (
     findings,
     fingerprint,
     gallery,
+    import_weights,
     leaderboard,
     listing,
     literature,
@@ -51,6 +52,11 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
             sweep.sweep,
             "--method mean,x2ctgan --dataset lidc,baggage --seeds 0,1,2 --max-parallel 2",
             "--method x2ctgan --dataset lidc --vary generator.learning_rate=[1e-4,2e-4]",
+        ),
+        "import-weights": (
+            import_weights.import_weights,
+            "x2ctgan 90_net_G.pth --dataset lidc",
+            "codediff ct/vqgan_ema_100000.th xray/vqgan_ema_100000.th absorbing_ema_100000.th --dataset lidc",
         ),
         "score": (
             score.score,

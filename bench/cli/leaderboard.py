@@ -31,6 +31,8 @@ def leaderboard(
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)
     done = refresh(generate_leaderboard(results, by, out, readme), renew, check=check)
+    if results.rows.empty:
+        typer.echo(f"{results_dir} holds no results; `--results-dir builtin` shows those that come with the harness")
     if not check:
         print_tables([table for table in build_leaderboard(results, by) if table.space == "3d"], make_console())
     typer.echo(done)

@@ -1,6 +1,9 @@
 """`bench list` and `bench show`: what there is, and the definition of one thing."""
 
 import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,7 +125,27 @@ def show(
         return
     else:
         raise unknown_name("name", name, [*methods, *datasets, *PROTOCOLS, *runs])
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    lines = _wrap(text, console.width) if console.is_terminal else [text]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _wrap(text: str, width: int) -> Iterator[str]:
+    """Yield lines no longer than a terminal; what goes on stands below where the first column of the line ends."""
+    for line in text.splitlines():
+        column = re.match(r" *(?:- |\S.{0,17}?  +)?", line)
+        indent = " " * (column.end() if column else 0)
+        yield from textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+
+
+def _list_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield `key = value` a line, as --set takes them."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _list_settings(value, f"{prefix}{key}.")
+        else:
+            yield f"  {prefix}{key} = {json.dumps(value)}"
 
 
 def _print_run(root: Path, results_dir: Path, console: Any) -> None:
@@ -175,8 +198,8 @@ def _method_text(plugin, preset: str) -> str:
             "deviations from the published code:",
             *deviations,
             *(["variants (`--method NAME`):", *variants] if variants else changes),
-            f"settings of preset {preset}:",
-            json.dumps(settings.model_dump(mode="json"), indent=1),
+            f"settings of preset {preset} (`--set KEY=VALUE`):",
+            *_list_settings(settings.model_dump(mode="json")),
             card.bibtex,
         ]
     )

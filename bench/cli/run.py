@@ -112,12 +112,12 @@ def run(
             if is_main():
                 forget_failure(request)
                 if only in (None, "score"):
-                    _summarise(folder, results_dir, protocol, progress)
+                    summarise(folder, results_dir, protocol, progress)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
 
 
-def _summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
+def summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
     """Say what a run scored, where its pictures are, and what to type next."""
     from bench.errors import BenchError
     from bench.results.summary import summarise_run

@@ -9,6 +9,7 @@ from bench.data.sources import ChosenData, choose_data
 from bench.dataset import TRANSFER, DatasetSpec, Split
 from bench.errors import UsageError
 from bench.plugins.config import RunConfig, resolve
+from bench.plugins.published_weights import Published, find_published
 from bench.plugins.registry import get_dataset, get_method
 from bench.plugins.shipped_weights import Pretrained, find_pretrained
 from bench.runs.folder import RunFolder
@@ -38,6 +39,7 @@ class RunRequest:
     runs_dir: Path = Path("runs")
     results_dir: Path = Path("results")
     from_pretrained: bool = False  # take the weights that come with the method in place of training
+    published: tuple[Path, ...] = ()  # checkpoints of the official code, taken in place of training
     samples: int = 1  # of a case; of a method that draws nothing one is all there is
 
 
@@ -52,7 +54,7 @@ class Plan:
     settings: Settings  # the method's own part of the configuration
     protocol: Protocol
     data: ChosenData
-    weights: Pretrained | None  # given to the method in place of training
+    weights: Pretrained | Published | None  # given to the method in place of training
     code_sha256: str | None  # of a plug-in's file
 
     @property
@@ -98,8 +100,10 @@ def plan(request: RunRequest) -> Plan:
     protocol = get_protocol(request.protocol)
     _check_samples(request.samples, protocol)
     data = choose_data(spec, config.data, request.source)
-    weights = None
-    if request.from_pretrained and not method.card.deterministic:
+    weights: Pretrained | Published | None = None
+    if request.published:
+        weights = find_published(method, request.method, request.published)
+    elif request.from_pretrained and not method.card.deterministic:
         trained = data.trained or data
         weights = find_pretrained(method, config, trained.source, trained.fingerprint, request.seed)
     return Plan(

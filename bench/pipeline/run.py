@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -11,18 +11,21 @@ from torch import nn
 from bench.data.cases import describe_shift, load_dataset
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
-from bench.method import Method
+from bench.method import FittedStage, Method, Stage
 from bench.metrics.distortion import psnr
 from bench.pipeline.finished import check_predictions, is_finished
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
 from bench.pipeline.pretrained import copy_weights, place_pretrained, read_pretrained_fit
+from bench.pipeline.published import fill_networks, map_window
 from bench.pipeline.reopen import PREDICTED, facts_of, find_laplace, mark_scored
 from bench.plugins.guard import build_method
+from bench.plugins.published_weights import Published
+from bench.plugins.shipped_weights import Pretrained
 from bench.runs.manifest import beside_sha256, folder_sha256
 from bench.runs.predictions import read_prediction, samples_sha256
-from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
+from bench.runs.record import DataRecord, Origin, ProtocolRecord, RunRecord
 from bench.scoring.laplace import FILE_NAME, LaplaceFit, fit_for, is_current, write_fit
 from bench.scoring.protocols import FITTED, RENDERED
 from bench.scoring.score import score_predictions
@@ -62,12 +65,15 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
     ):
         progress.say(f"{planned.run_id} is finished; nothing to do")
         return run.folder.root
+    stages = list(method.stages())
+    if isinstance(planned.weights, Published):
+        stages = fill_networks(planned.weights, method)
     trained = None if method.leaves_one_out else planned.trained
     if trained and from_main(trained.folder.status not in PREDICTED):
         run_one(trained.request, progress)
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
-        _fit_and_predict(planned, run, method)
+        _fit_and_predict(planned, run, method, stages)
         return run.folder.root
     with run.folder.locked():
         if request.only != "fit" and (earlier := run.folder.record()):
@@ -75,7 +81,7 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
         _begin(planned, run, method)
         accelerator.wait_for_everyone()
         with _recording_failure(planned, run):
-            _fit_and_predict(planned, run, method)
+            _fit_and_predict(planned, run, method, stages)
             if request.only in (None, "score"):
                 _score(planned, run, method)
             else:
@@ -86,7 +92,10 @@ def run_one(request: RunRequest, progress: Progress) -> Path:
 def _build(planned: Plan, run: Run) -> Method:
     """Return the method with its networks. Raises PluginError for what a plug-in raises."""
     seed_everything(run.seed, "weights")
-    return build_method(planned.method, planned.settings, run.cases["test"].card)
+    method = build_method(planned.method, planned.settings, run.cases["test"].card)
+    if isinstance(planned.weights, Published):
+        map_window(planned.config.method, method, run.cases["test"].card.window)
+    return method
 
 
 @contextmanager
@@ -136,10 +145,10 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         parameters=sum(parameter.numel() for network in _networks(method) for parameter in network.parameters()),
         provenance={**software(), **hardware(run.accelerator.device), "processes": run.accelerator.num_processes},
         started=earlier.started if earlier else _now(),
-        origin="pretrained" if weights else "builtin" if planned.code_sha256 is None else "plugin",
+        origin=_origin_of(planned),
         plugin_sha256=planned.code_sha256,
         pretrained_sha256=weights.sha256 if weights else None,
-        pretrained_of=weights.facts["run_id"] if weights else None,
+        pretrained_of=weights.of if weights else None,
         remark=method.remark or None,
         samples=planned.samples,
         draws=planned.draws,
@@ -152,7 +161,7 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
         )
         record = record.model_copy(update={name: getattr(earlier, name) for name in carried})
     run.folder.write(record)
-    if weights:
+    if isinstance(weights, Pretrained):
         run.folder.update(stages=place_pretrained(weights, run.folder, [stage.name for stage in method.stages()]))
         fit: LaplaceFit | str | None = read_pretrained_fit(weights)
     elif (trained := planned.trained) and not method.leaves_one_out:
@@ -166,10 +175,10 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
 
 
 @keep_settings()  # what items of data and steps of a plug-in set is undone before anything is scored
-def _fit_and_predict(planned: Plan, run: Run, method: Method) -> None:
+def _fit_and_predict(planned: Plan, run: Run, method: Method, to_fit: Sequence[Stage | FittedStage]) -> None:
     only, main = planned.request.only, run.accelerator.is_main_process
     if only in (None, "fit"):
-        stages = fit_stages(method.stages(), run)
+        stages = fit_stages(to_fit, run)
         if main:
             processors = [stage.cpu_seconds for stage in stages.values() if stage.cpu_seconds is not None]
             known = {"fit_cpu": sum(processors)} if len(processors) == len(stages) else {}
@@ -228,6 +237,12 @@ def _score(planned: Plan, run: Run, method: Method) -> None:
 def _add_seconds(run: Run, **seconds: float) -> RunRecord:
     record = run.folder.record()
     return run.folder.update(seconds={**(record.seconds if record else {}), **seconds})
+
+
+def _origin_of(planned: Plan) -> Origin:
+    if planned.weights is not None:
+        return "published" if isinstance(planned.weights, Published) else "pretrained"
+    return "builtin" if planned.code_sha256 is None else "plugin"
 
 
 def _now() -> str:

@@ -33,6 +33,11 @@ class Pretrained:
         """Of the file."""
         return sha256_of(self.path)
 
+    @property
+    def of(self) -> str:
+        """The run that left them."""
+        return self.facts["run_id"]
+
 
 def folder_of(method: MethodPlugin) -> Path:
     """Return where the weights that come with a method lie."""

@@ -17,7 +17,7 @@ from bench.scoring.protocols import say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data", "trained_on": "trained on"}
 CSV_COLUMNS = (*BLOCK_KEYS, *Difference.__dataclass_fields__, "better", "verdict")
-PREFERENCE = {"external": 1, "pretrained": 2}  # what a method's name stands for, lowest first; else 0
+PREFERENCE = {"external": 1, "pretrained": 2, "published": 3}  # what a method's name stands for, lowest first; else 0
 NOTE = (
     f"Δ is A − B over the same cases; ± is the standard deviation over seeds. {TEST} p (Holm): "
     f"adjusted for all differences printed here; it decides the verdict, at {LEVEL_OF_TESTS:.0%}. Smallest: the true "

@@ -32,6 +32,7 @@ BLOCK_KEYS = (
 ORIGINS = {  # said behind a title
     "external": " (outside predictions)",
     "pretrained": " (pretrained weights)",
+    "published": " (published weights)",
     "plugin": " (plug-in)",
 }
 ORACLE_SUFFIX = "-oracle"  # ends the name of a method's own encoding of the truth: its ceiling

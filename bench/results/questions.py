@@ -96,7 +96,7 @@ class Order:
 
 def choose_entries(block: Block) -> Field:
     """Of a method measured in several configurations the one with most seeds; pretrained weights if no other."""
-    entries = [entry for entry in block.entries if len(entry.by_run)]
+    entries = [entry for entry in block.entries if len(entry.by_run) and entry.origin != "published"]
     entries.sort(key=lambda entry: (entry.origin != "pretrained", len(entry.run_ids)))
     chosen = {entry.method: entry for entry in entries}
     return Field(block, tuple(chosen[method] for method in sorted(chosen)))

@@ -44,6 +44,10 @@ from bench.scoring.protocol import PHANTOM_TRAINING
 from bench.scoring.protocols import PROTOCOLS, say_version
 
 ONE_SAMPLE: Column = ("3d", "psnr")
+NOT_TRAINED_HERE = {  # origin → what is said of the weights
+    "pretrained": "rounded to be stored; no training of its own",
+    "published": "trained elsewhere on data prepared otherwise, perhaps on cases that are tested here",
+}
 UNFAIR = (
     "PSNR of one sample of many; that of the mean of several, which compares with methods that draw nothing, was not "
     "measured (`bench run --samples K`)"
@@ -237,11 +241,10 @@ def _build_row(spec: TableSpec, notes: Footnotes, method: str, entry: Entry | No
         return Row(*title_and_kind(method), tuple(cells), method)
     remarks = [f"{entry.name}: {remark}" for remark in entry.runs["remark"].unique() if remark]
     remarks += [remark for remark in entry.runs["data_remark"].unique() if remark]
-    if entry.origin == "pretrained":
+    if entry.origin in NOT_TRAINED_HERE:
         cells = [replace(cell, comparable=False) for cell in cells]
         whose = ", ".join(sorted(set(entry.runs["pretrained_of"]) - {""})) or "another run"
-        told = f"weights of {whose}, rounded to be stored; no training of its own, not ranked"
-        remarks.append(f"{entry.name}: {told}")
+        remarks.append(f"{entry.name}: weights of {whose}, {NOT_TRAINED_HERE[entry.origin]}, not ranked")
     cells[0] = replace(cells[0], marks=cells[0].marks + notes.mark(*remarks))
     return Row(entry.title, entry.kind, tuple(cells), method, entry, len(entry.run_ids))
 

@@ -3,7 +3,7 @@
 Columns of numbers keep their cells whole; columns of words, and heads, wrap between words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -73,9 +73,8 @@ def _print_divided(
     for part in parts:
         drawn = RichTable(style=style)
         for index, width in part.items():
-            cut = None if len(parts) == 1 and _room(part) <= console.width else width
             side = "left" if index in words else "right"
-            drawn.add_column(heads[index], justify=side, no_wrap=False, overflow="fold", width=cut)  # type: ignore[arg-type]
+            drawn.add_column(heads[index], justify=side, no_wrap=False, overflow="fold", width=width)  # type: ignore[arg-type]
         for section in sections:
             for line in section:
                 if len(parts) == 1 or any(line[index] for index in part if index not in shared):
@@ -112,7 +111,17 @@ def _divide(
         if len(parts[-1]) > keys and _room({**parts[-1], index: least[index]}) > width:
             parts.append(dict(repeated))
         parts[-1][index] = least[index]
+    if len(parts) == 1:
+        _widen(parts[0], whole, width - _room(parts[0]))
     return parts
+
+
+def _widen(part: dict[int, int], whole: Mapping[int, int], left: int) -> None:
+    """Give what is left of a line, evenly, to the columns whose cells are wrapped."""
+    while wrapped := [index for index, width in part.items() if width < whole[index]][: max(0, left)]:
+        for index in wrapped:
+            part[index] += 1
+        left -= len(wrapped)
 
 
 def _room(widths: dict[int, int]) -> int:

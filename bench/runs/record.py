@@ -11,7 +11,7 @@ from bench.system.files import digest_of
 from bench.system.text import Line
 
 Status = Literal["running", "stopped", "failed", "fitted", "predicted", "done"]
-Origin = Literal["builtin", "plugin", "pretrained", "external"]
+Origin = Literal["builtin", "plugin", "pretrained", "external", "published"]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seed = Count  # as PyTorch takes it
 Seconds = Annotated[float, Field(ge=0)]
@@ -27,7 +27,7 @@ class StageRecord(BaseModel):
     sha256: Line  # of its weights
     after: Line  # of the weights of the stages before it
     steps: Count
-    seconds: float | None = None  # None of pretrained weights
+    seconds: float | None = None  # None of weights that came in a file
     cpu_seconds: float | None = None  # of the first process, all its threads together
     parts: int = 1  # in which each batch was taken at the end
 
@@ -191,7 +191,7 @@ def run_name(
     """Return method-dataset-preset-s<seed>-<hash8 of everything else the numbers depend on>.
 
     `code` is the SHA-256 of a plug-in's file: an edited plug-in is another run. So is one that was not trained but
-    given pretrained weights, whose file has the SHA-256 `weights`.
+    given weights of a file, which has the SHA-256 `weights`.
     """
     facts = {"config": config.sha256(), "split": split, "data": fingerprint, "code": code, "weights": weights}
     digest = digest_of({name: fact for name, fact in facts.items() if fact is not None})

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.runs.folder import RunFolder
 from bench.system.files import sha256_of, write_atomic
 
@@ -52,6 +53,28 @@ def load_checkpoint(folder: RunFolder, stage: str) -> tuple[dict[str, Any] | Non
             return torch.load(path, map_location="cpu", weights_only=True), damaged
         damaged.append(path.name)
     return None, damaged
+
+
+def load_published(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint that was made elsewhere, by name; of one with a `state_dict` those in it.
+
+    Nothing in it is run. Raises BenchError for a file that is damaged or holds anything but plain tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what damage raises depends on where it is
+        raise BenchError(f"{path} is damaged, or no checkpoint of tensors alone; nothing of it was run") from error
+    if isinstance(state, dict):
+        state = state.get("state_dict", state)
+    if not isinstance(state, dict) or not all(isinstance(name, str) and _is_plain(t) for name, t in state.items()):
+        raise BenchError(f"{path} holds no tensors by name: it is no state_dict of PyTorch")
+    return dict(state)
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Return whether a value is a dense tensor of real numbers."""
+    dense = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return dense and not (tensor.is_complex() or tensor.is_quantized)
 
 
 def drop_checkpoints(folder: RunFolder, stage: str) -> None:

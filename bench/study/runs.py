@@ -18,6 +18,7 @@ from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator, place_networks
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
+from bench.pipeline.published import map_window
 from bench.plugins.config import RunConfig, merge, parse_overrides, validate
 from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
@@ -207,6 +208,8 @@ def _load(run: Run, plugin: MethodPlugin, config: RunConfig, spec: DatasetSpec) 
     torch.manual_seed(derive_seed(run.seed, "weights"))
     method = build_method(plugin, settings, run.test.card)
     load_stages(method.stages(), run)
+    if (record := run.folder.record()) and record.origin == "published":
+        map_window(config.method, method, run.test.card.window)
     place_networks(method, run.accelerator.device)
     own = {field.name: getattr(run, field.name) for field in fields(Run)}
     return TrainedRun(**own, config=config, spec=spec, plugin=plugin, method=method)

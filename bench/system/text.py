@@ -14,14 +14,16 @@ SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
+BYTES = re.compile("[\udc80-\udcff]")  # of a file's name, which are no UTF-8
 
 # of brackets, colons, dots, ampersands and low lines those that make a link, an address, a character or emphasis
 MARKUP = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|(?<=www)\.|&(?=#?\w+;)")
 
 
 def drop_controls(text: str) -> str:
-    """Return a text without control characters and the sequences they begin; its lines stay."""
-    return CONTROLS.sub("", SEQUENCES.sub("", text))
+    """Return a text without control characters and the sequences they begin, but its lines; bytes of names as \\xff."""
+    shown = BYTES.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return CONTROLS.sub("", SEQUENCES.sub("", shown))
 
 
 def plain_line(text: str, longest: int = LONGEST) -> str:

@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.fingerprint import Weights, chirp, count, fill, ramp, rule, statistics
 
 from .autoencoder import Attention, AutoencoderConfig, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder
+from .published import autoencoder_layout
 from .quantiser import VectorQuantiser
 from .stage_autoencoder import AutoencoderStageConfig
 
@@ -45,12 +46,9 @@ def released(config: AutoencoderConfig) -> AutoencoderConfig:
 
 
 def official_layout(model: VectorQuantisedAutoencoder) -> Iterator[tuple[str, Tensor]]:
-    """Parameters as the official network holds them: 2-D attention has separate projections for q, k and v."""
-    for place, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            fused = model.config.dimensions == 2 and place.endswith("query_key_value")
-            for piece in parameter.chunk(3) if fused else (parameter,):
-                yield f"{place}.{name}", piece
+    """Parameters as the official network holds them, whose scales of norms are all called `weight`."""
+    for name, tensor in autoencoder_layout(model).items():
+        yield name.replace("gamma", "weight"), tensor
 
 
 def parameters(config: AutoencoderConfig, attention: bool = False) -> dict[str, int]:

@@ -20,7 +20,7 @@ from bench.dataset import Split
 from bench.likelihood import discretised_gaussian_nll
 from bench.method import Items, Stage, Update, full_precision
 
-from .autoencoder import VectorQuantisedAutoencoder
+from .autoencoder import VOXELS_AT_ONCE, VectorQuantisedAutoencoder
 from .card import LogSigmaConfig
 
 KEPT_BYTES = 2**30  # of decoded features that are kept for the next time: all of the tiny preset, and some of others
@@ -98,9 +98,13 @@ def volume_nll(autoencoder: VectorQuantisedAutoencoder, hounsfield: Tensor, wind
     `hounsfield` is (B, D, H, W), rounded and clipped to the window here.
     """
     features, mean = decode_own_codes(autoencoder, to_whole_unit(hounsfield, window))
-    with full_precision(features.device):
-        log_sigma = autoencoder.log_sigma(features)[:, 0]
-    return discretised_gaussian_nll(hounsfield, mean, log_sigma, window)
+    parts, depth, planes = [], hounsfield.shape[1], max(1, VOXELS_AT_ONCE // hounsfield[0, 0].numel())
+    for first in range(0, depth, planes):  # of a large volume the head and the likelihood take many times its size
+        last, halo = min(first + planes, depth), int(first > 0)  # the head sees one plane on either side
+        with full_precision(features.device):
+            log_sigma = autoencoder.log_sigma(features[:, :, first - halo : last + 1])[:, 0, halo : halo + last - first]
+        parts.append(discretised_gaussian_nll(hounsfield[:, first:last], mean[:, first:last], log_sigma, window))
+    return torch.cat(parts, dim=1)
 
 
 def to_whole_unit(hounsfield: Tensor, window: tuple[float, float]) -> Tensor:

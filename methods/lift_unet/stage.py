@@ -36,7 +36,7 @@ class RegressionStage(Stage):
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         cases = self.cases[split]
-        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]))
+        return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]), ahead=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate, decay = self.config.learning_rate, self.config.weight_decay

@@ -8,7 +8,7 @@ import torch
 from bench.cases import Views
 from bench.errors import UsageError
 from bench.method import Method
-from bench.methods.codediff import autoencoder, stage_autoencoder
+from bench.methods.codediff import autoencoder, stage_autoencoder, stage_log_sigma
 
 from ..helpers.small_methods import SIZE, FourVolumes, blobs, build, random_views, train
 
@@ -40,6 +40,20 @@ def test_the_likelihood_splits_into_volume_and_codes(method: Method) -> None:
     assert torch.all(likelihood.codes_given_views / 64 > 1.5)
     assert torch.all(likelihood.codes_given_views / 64 < 5.0)
     assert torch.all(likelihood.volume_given_codes > 0)
+
+
+def test_the_likelihood_of_a_large_volume_is_computed_in_slabs_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = build("codediff").stages()[1].networks["autoencoder"].double()
+    torch.nn.init.normal_(network.log_sigma_head[-1].weight)
+    hounsfield = torch.randint(-1100, 1100, (2, SIZE, SIZE, SIZE), generator=torch.Generator().manual_seed(2)).double()
+    with torch.no_grad():
+        whole = stage_log_sigma.volume_nll(network, hounsfield, (-1000.0, 1000.0))
+        for planes in (1, 5, SIZE - 1):
+            monkeypatch.setattr(stage_log_sigma, "VOXELS_AT_ONCE", planes * SIZE**2)
+            slabs = stage_log_sigma.volume_nll(network, hounsfield, (-1000.0, 1000.0))
+            assert torch.allclose(slabs, whole, rtol=1e-9, atol=0)
 
 
 def test_the_oracle_encodes_and_decodes_the_truth() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from bench.cases import Cases, Views
 from bench.errors import UsageError
+from bench.methods.mednerf import inversion as inversion_module
 from bench.methods.mednerf.calibration import MonotoneMap, affine_knots, quantile_knots
 from bench.methods.mednerf.camera import turn, voxel_centres
 from bench.methods.mednerf.card import InversionConfig
@@ -235,7 +236,9 @@ def test_the_read_out_is_empty_in_corners_few_cameras_see(make_data: MakeData) -
 
 
 @pytest.mark.trains
-def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: MakeData, seed: int) -> None:
+def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(
+    make_data: MakeData, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cases = make_data()
     method = build(cases, seed=seed)
     inversion = dense_inversion(method, torch.zeros(1, method.field.config.latent_width), 1.0, 0.3)
@@ -254,6 +257,12 @@ def test_tuning_fits_the_views_and_leaves_the_trained_field_alone(make_data: Mak
     stopped = early.tune(images, angles, 1)
     assert 0 < stopped.steps < 20
     assert stopped.psnr >= untuned.psnr + 0.5
+    with monkeypatch.context() as patch:  # a device that is asked now and then goes no step further
+        patch.setattr(inversion_module, "steps_unasked", lambda device: 16)
+        late = early.tune(images, angles, 1)
+    assert (late.steps, late.psnr) == (stopped.steps, stopped.psnr)
+    assert torch.equal(late.latent, stopped.latent)
+    assert all(map(torch.equal, late.field.parameters(), stopped.field.parameters()))
 
 
 def test_renders_use_the_fields_tuned_for_the_volumes(make_data: MakeData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         # processes and one log the same digits. A wrong gradient shows in the second step.
         ("x2ctgan", ["generator.dropout=0"], ["generator"], 3),
         ("ccx_raynet", ["generator.dropout=0"], ["mask", "generator"], 2),
+        ("lift_unet", [], ["network"], 1000),
         ("mednerf", [], [], 0),  # each process draws poses and patches of its own
         (
             "codediff",

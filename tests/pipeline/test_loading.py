@@ -2,9 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +40,17 @@ def test_an_error_comes_when_its_batch_is_asked_for() -> None:
     assert next(ahead) == 0
     with pytest.raises(OSError, match="the disk is gone"):
         next(ahead)
+
+
+def test_items_pickle_for_spawned_workers_and_memory_maps_by_their_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "volumes.npy", np.arange(2**20, dtype=np.int16).reshape(4, -1))
+    volumes = np.load(tmp_path / "volumes.npy", mmap_mode="r")
+    items = Items(4, lambda i: torch.from_numpy(np.array(volumes[i])), ahead=True)
+    content = ForkingPickler.dumps(items)
+    assert len(content) < 2**14
+    again = ForkingPickler.loads(content)
+    assert (len(again), again.ahead) == (4, True)
+    assert all(torch.equal(again[i], items[i]) for i in range(4))
 
 
 def test_batches_loaded_ahead_are_those_of_a_cpu_in_its_order() -> None:

@@ -74,7 +74,7 @@ RAISED = {  # what is raised, and what the row says
     "our own stop": ("from bench.errors import StoppedError; raise StoppedError('x')", "mine raised StoppedError: x"),
     "memory": ("raise MemoryError", "mine raised MemoryError"),
     "no text": ("raise Unprintable", "mine raised Unprintable: an error whose text cannot be made"),
-    "half a surrogate pair": ("raise ValueError('bad \\udcff name')", "mine raised ValueError: bad name"),
+    "a byte of a name": ("raise ValueError('bad \\udcff name')", "mine raised ValueError: bad \\xff name"),
     "an exit of the process": ("os._exit(0)", "mine raised SystemExit: os._exit(0)"),
     "control characters": ("raise ValueError('\\x1b[2Jred\\x1b]8;;http://e\\x07 \\u202eA\\0B')", "ValueError: red AB"),
     "a book": ("raise ValueError('x' * 300_000)", "mine raised ValueError: xxx"),

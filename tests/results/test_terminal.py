@@ -47,6 +47,14 @@ def test_cells_of_numbers_stay_whole_at_any_width(width: int) -> None:
     assert (sum("┏" in text for text in lines) == 1) == (width == 160)
 
 
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_no_word_of_many_wrapped_heads_is_broken(width: int) -> None:
+    heads = ("Method", *["High-frequency power"] * 4, *["Detected, lung"] * 6)
+    lines = shown(width, lambda console: print_sheet(Sheet(heads, [("mean", *["1.00"] * 10)], words=(0,)), console))
+    for word in ("High-frequency", "Detected,"):
+        assert sum(line.count(word) for line in lines) == heads[1:].count("High-frequency power") + 2 * ("," in word)
+
+
 def test_a_narrow_table_stacks_intervals_under_values_and_repeats_names() -> None:
     cell = Cell("psnr", "value", 22.09, 0.44, interval=(20.98, 23.2), published="22.66", marks=(1,))
     rows = tuple(Row(f"method {name}", "method", (cell,) * 5, seeds=3) for name in "ab")

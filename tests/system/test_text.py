@@ -21,7 +21,8 @@ ATTACKS = {  # what is written, and what of it a row keeps
     "a link of the terminal": ("\x1b]8;;http://evil\x07click\x1b]8;;\x07", "click"),
     "an end without a beginning": ("a\x9b2Jb\x85c\x00d", "a2Jb cd"),
     "turned writing": ("a\u202eb\u2066c", "abc"),
-    "half a surrogate pair": ("a\udcffb", "ab"),
+    "half a surrogate pair": ("a\ud800b", "ab"),
+    "a byte of a name": ("a\udcffb", "a\\xffb"),
     "lines": ("a\r\nb\u2028c\td", "a b c d"),
     "a book": ("x" * 300_000, "x" * (LONGEST - 1) + "…"),
 }
