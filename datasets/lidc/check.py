@@ -23,7 +23,7 @@ def remarks(records: Sequence[PreparedCase]) -> list[Finding]:
     findings = [Finding("note", text)]
     patients = [record.patient for record in records]
     if is_small(patients):
-        text = "fewer than 100 patients of the published lists are prepared: without a list of yours they are split by order of sha256"
+        text = "fewer than 100 patients of the published lists are prepared: split by sha256, unless a list is given"
         findings.append(Finding("note", text))
     elif unlisted := sorted(set(patients) - split_of_patients().keys()):
         text = f"{len(unlisted)} patients are in no published list and unused, e.g. {unlisted[0]}"
