@@ -4,25 +4,21 @@ The original is a fork of X2CT-GAN's code, and so is this: generator, discrimina
 `..x2ctgan`; what the paper adds is in `blocks`, `generator` and `mask`.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from bench.cases import Views
 from bench.dataset import DatasetCard
-from bench.method import FittedStage, Method, Stage
 
-from ..x2ctgan.alignment import network_side, orders_of, resample_views, resample_volumes
+from ..x2ctgan.alignment import network_side, orders_of
 from ..x2ctgan.layers import initialise
-from ..x2ctgan.method import check_views
+from ..x2ctgan.method import X2CTGAN
 from .card import CARD, GAN_CARD, PRESETS, CcxRayGanConfig, CcxRayNetConfig
 from .generator import build, condition_views
 from .mask import ClassMasks, MaskStage
 from .stage import CcxStage
 
 
-class CcxRayNet(Method):
+class CcxRayNet(X2CTGAN):
     """Reconstruction by one pass of the generator."""
 
     card = CARD
@@ -41,20 +37,7 @@ class CcxRayNet(Method):
         for network in stage.networks.values():
             initialise(network)
         learned = config.generator.dft and config.mask.kind == "lungs"
-        self._stages: list[Stage | FittedStage] = [stage]
-        if learned:
-            self._stages.insert(0, MaskStage(self.masks, self.side))
-
-    def stages(self) -> Sequence[Stage | FittedStage]:
-        return self._stages
-
-    @torch.inference_mode()
-    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        check_views(views, self.data, self.card.name)
-        images = resample_views(views.images, self.side)
-        # one case at a time: the full-resolution features of a published-size volume take gigabytes
-        volumes = [self.generator(self.inputs([view[i : i + 1] for view in images])) for i in range(len(views.images))]
-        return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
+        self._stages = [MaskStage(self.masks, self.side), stage] if learned else [stage]
 
     def inputs(self, views: list[Tensor]) -> list[Tensor]:
         """Return what the generator reads of views (B, 1, s, s): themselves, or with `dft` also their class masks."""

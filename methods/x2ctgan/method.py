@@ -28,31 +28,32 @@ class X2CTGAN(Method):
     presets = PRESETS
 
     def __init__(self, config: X2CTConfig, data: DatasetCard) -> None:
-        self.config, self.data, name = config, data, self.card.name
+        self.data, name = data, self.card.name
         self.side = network_side(data, config.side, name)
         config.generator.check_side(self.side, name)
         self.generator = build_generator(config.generator, self.side, orders_of(data.angles, name))
-        self._stages = [GeneratorStage("generator", self.generator, config.training, self.side)]
-        for network in self._stages[0].networks.values():
+        stage = GeneratorStage("generator", self.generator, config.training, self.side)
+        for network in stage.networks.values():
             initialise(network)
+        self._stages: list[Stage | FittedStage] = [stage]
 
     def stages(self) -> Sequence[Stage | FittedStage]:
         return self._stages
 
     @torch.inference_mode()
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
-        check_views(views, self.data, self.card.name)
-        inputs = resample_views(views.images, self.side)
+        angles = tuple(views.angles.tolist())
+        if views.images.shape[1] != self.data.views or angles != self.data.angles:
+            raise UsageError(
+                f"{self.card.name} was built for views at {', '.join(f'{angle:g}' for angle in self.data.angles)} and "
+                f"cannot take {views.images.shape[1]} at {', '.join(f'{angle:g}' for angle in angles)}; train it with "
+                "those data.angles"
+            )
+        images = resample_views(views.images, self.side)
         # one case at a time: the full-resolution features of a published-size volume take gigabytes
-        volumes = [self.generator([view[i : i + 1] for view in inputs]) for i in range(len(views.images))]
+        volumes = [self.generator(self.inputs([view[i : i + 1] for view in images])) for i in range(len(views.images))]
         return resample_volumes(torch.cat(volumes)[:, 0].float().clamp(0.0, 1.0), self.data.size)[:, 0]
 
-
-def check_views(views: Views, data: DatasetCard, name: str) -> None:
-    """Raise UsageError, naming the method, unless the views are of the kind the generator was built for."""
-    angles = tuple(views.angles.tolist())
-    if views.images.shape[1] != data.views or angles != data.angles:
-        raise UsageError(
-            f"{name} was built for views at {', '.join(f'{angle:g}' for angle in data.angles)} and cannot take "
-            f"{views.images.shape[1]} at {', '.join(f'{angle:g}' for angle in angles)}; train it with those data.angles"
-        )
+    def inputs(self, views: list[Tensor]) -> list[Tensor]:
+        """Return what the generator reads of views (B, 1, s, s)."""
+        return views
