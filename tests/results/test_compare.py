@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,8 @@ def test_the_better_one_follows_the_direction_of_the_metric(tmp_path: Path) -> N
             "ssim": "",
         }
         assert differences["mae"].verdict == f"{better[1]} is better"
+        higher = replace(differences["psnr"], metric="high_frequency")  # neither more nor less of it is better
+        assert (higher.better, higher.verdict) == ("", f"{better[0]} is higher")
 
 
 def test_methods_whose_seeds_differ_more_than_they_do_are_not_called_different(tmp_path: Path) -> None:
