@@ -312,16 +312,8 @@ def several(tmp_path: Path) -> Path:
         for method in ("a", "b"):
             variant = f"{method}{preset[:3]}{dataset[:3]}0"
             for protocol in ("paper-2023", "ct3d-1"):
-                add(
-                    tmp_path,
-                    method,
-                    cases={"psnr": draw(ord(method) + size, 20.0)},
-                    variant=variant,
-                    preset=preset,
-                    dataset=dataset,
-                    protocol=protocol,
-                    run={"size": size},
-                )
+                cases, place = {"psnr": draw(ord(method) + size, 20.0)}, {"preset": preset, "dataset": dataset}
+                add(tmp_path, method, cases=cases, variant=variant, protocol=protocol, run={"size": size}, **place)
     return tmp_path
 
 

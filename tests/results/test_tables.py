@@ -1,6 +1,5 @@
 """Tables: what may stand together, what is best, what is never ranked, and the same facts in every form."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from bench.results.renderers import render
 from bench.results.table_model import Cell, Row, rank_rows
 from bench.results.tables import build_tables
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
-from bench.scoring.protocols import PROTOCOLS, get_protocol
+from bench.scoring.protocols import PROTOCOLS
 
 from ..helpers.score_rows import HASH, enter_rows, run_facts
 from ..helpers.table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
@@ -138,13 +137,6 @@ def test_rows_that_must_not_be_compared_never_share_a_block(tmp_path: Path, othe
         assert all(cell.rank is None for row in block.methods for cell in row.cells)
 
 
-def test_two_protocols_never_share_a_block(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "other-1", replace(get_protocol("ct3d-1"), id="other-1"))
-    add(tmp_path, "codediff", numbers={"psnr": 25.0})
-    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, protocol="other-1")
-    assert [block.facts["protocol"] for block in table(tmp_path).blocks] == ["ct3d-1", "other-1"]
-
-
 def test_rows_of_other_training_cases_never_share_a_block(tmp_path: Path) -> None:
     add(tmp_path, "codediff", numbers={"psnr": 25.0}, source="real")
     add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, source="real", run={"trained_on": "phantom"})
@@ -171,16 +163,6 @@ def test_filters_choose_and_say_what_there_is(tmp_path: Path) -> None:
     assert [b.facts["source"] for b in table(tmp_path, source="real").blocks] == ["real"]
     with pytest.raises(UsageError, match="has no rows of preset paper; it has preset tiny"):
         table(tmp_path, preset="paper")
-
-
-def test_seeds_of_one_configuration_are_one_row_with_their_spread(tmp_path: Path) -> None:
-    for seed, psnr in enumerate((20.0, 22.0, 27.0)):
-        add(tmp_path, "codediff", seed, {"psnr": psnr, "density": 1.2 + seed})
-    row = row_of(table(tmp_path).blocks[0], "CodeDiff3D")
-    psnr = next(cell for cell in row.cells if cell.metric == "psnr")
-    assert row.seeds == 3
-    assert psnr.value == pytest.approx(23.0)
-    assert psnr.sd == pytest.approx(pd.Series([20.0, 22.0, 27.0]).std(ddof=1))
 
 
 def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:
