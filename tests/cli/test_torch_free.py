@@ -51,6 +51,7 @@ REFUSED = (
     "study shuffle --method codedif",
     "study shuffle --method codediff --set transformer.layer=3",
     "study shuffle --method mean --preset tinny",
+    "import-weights codedif file --dataset lidc",
     "score folder --dataset lid --method mine",
     "score folder --dataset lidc --method mine --preset tinny",
     "score folder --dataset lidc --method mine --protocol nothing",
