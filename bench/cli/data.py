@@ -47,7 +47,7 @@ def prepare(
     be used is named with the reason; the others go on, and the exit code is 1.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.data.splits import keep_split_file, own_split
     from bench.data.store import read_store, store_folder
@@ -190,7 +190,7 @@ def check(dataset: DatasetName) -> None:
     Errors (exit code 1) make results wrong, warnings may, notes are good to know.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.data.splits import assign_splits
     from bench.data.store import read_store
@@ -203,7 +203,9 @@ def check(dataset: DatasetName) -> None:
     if not records:
         raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
     findings = check_cases(spec, records, assign_splits(spec, records))
-    table = Table("", "case", "what", title=f"Prepared cases of {spec.name}", title_justify="left")
+    table = Table(
+        "", "case", Column("what", overflow="fold"), title=f"Prepared cases of {spec.name}", title_justify="left"
+    )
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in findings:
         table.add_row(f"[{colours[finding.severity]}]{finding.severity}[/]", escape(finding.case), escape(finding.text))

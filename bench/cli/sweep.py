@@ -134,12 +134,12 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.sweep.state import AGAIN
     from bench.system.text import escape_terminal as escape
 
-    table = Table("run", "state", "why", title_justify="left")
+    table = Table("run", "state", Column("why", overflow="fold"), title_justify="left")
     for state in found:
         table.add_row(escape(state.job.label), state.name, escape(state.why))
     console = make_console(width=200)

@@ -25,7 +25,7 @@ def verify(
     folder = require_run(run, runs_dir)
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.errors import BenchError
     from bench.pipeline.fit import make_accelerator
@@ -35,7 +35,7 @@ def verify(
 
     console = Console()
     findings = verify_run(folder, results_dir, Progress(console), make_accelerator(device).device)
-    table = Table("", "what", "found", title=f"bench verify {run}", title_justify="left")
+    table = Table("", "what", Column("found", overflow="fold"), title=f"bench verify {run}", title_justify="left")
     for finding in findings:
         mark = "[green]good[/]" if finding.good else "[red]bad[/]"
         table.add_row(mark, escape(finding.what), escape(finding.text))
