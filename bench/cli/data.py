@@ -47,7 +47,7 @@ def prepare(
     be used is named with the reason; the others go on, and the exit code is 1.
     """
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
     from bench.data.splits import keep_split_file, own_split
     from bench.data.store import read_store, store_folder
