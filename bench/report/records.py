@@ -25,7 +25,6 @@ RUN_COLUMNS = {  # column of a run → head and format
     "parameters": ("Parameters", ","),
     "steps": ("Steps", ","),
     "seconds_fit": ("Training, s", ".1f"),
-    "seconds_fit_cpu": ("Training, CPU s", ".1f"),
     "seconds_predict": ("Inference, s", ".1f"),
     "peak_memory_mib": ("Memory, MiB", ",.0f"),
 }
@@ -43,6 +42,7 @@ RUN_FACTS = {  # in the unfolded part
     "config_sha256": "Configuration, SHA-256",
     "predictions_sha256": "Predictions, SHA-256",
     "finished": "Finished",
+    "seconds_fit_cpu": "Training, CPU s",
     "error": "Error",
     "resampled": "Resampled",
 }
