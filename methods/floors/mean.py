@@ -50,7 +50,7 @@ class MeanStage(FittedStage):
         if cases is None or index is None or len(cases) < 2:
             raise UsageError(f"mean without the case at hand takes the views of one of several {self.split} cases")
         mean = self.volume.get_buffer("mean")
-        return mean + (mean - cases.volumes([index])[0].to(mean)) / (len(cases) - 1)
+        return (mean + (mean - cases.volumes([index])[0].to(mean)) / (len(cases) - 1)).clamp(0, 1)  # but for rounding
 
 
 class MeanVolume(Method):

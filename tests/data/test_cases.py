@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -36,7 +37,8 @@ def test_worker_processes_rebuild_a_damaged_cache_as_one_process_built_it(
     assert set(log.read_text().split()) == {str(os.getpid())}
     (folder / "volumes.npy").write_bytes(files[folder / "volumes.npy"][:-2])
     monkeypatch.setattr(cases, "WORKERS_FROM", 0.0)
-    after = cases.load_dataset(spec, CONFIG, "phantom")
+    with joblib.parallel_config(backend="loky"):
+        after = cases.load_dataset(spec, CONFIG, "phantom")
     assert len(set(log.read_text().split())) > 1
     assert len(files) == 2
     assert {path: path.read_bytes() for path in folder.glob("*.npy")} == files

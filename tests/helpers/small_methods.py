@@ -66,6 +66,9 @@ class FourVolumes:
     def __len__(self) -> int:
         return len(self.unit)
 
+    def groups(self, at_once: int) -> list[range]:
+        return [range(start, min(start + at_once, len(self))) for start in range(0, len(self), at_once)]
+
     def volumes(self, indices: list[int]) -> Tensor:
         return self.unit[list(indices)]
 

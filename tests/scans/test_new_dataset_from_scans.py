@@ -93,21 +93,21 @@ def test_the_cone_covers_the_cube_and_few_patients_fill_train_and_test(home: Pat
 @pytest.mark.parametrize(
     ("patients", "offsets", "said"),
     [
-        ([], [], "no scan found in scans: no file of NIfTI"),
-        ([1], [0], "scans holds usable scans of 1 patient, and a dataset needs one to train and one to test"),
-        ([1, 2, 3], [0, 0, 1024], "scans/knee3.nii.gz: its lowest value 24 is no air: not HU"),
+        ([], [], "no scan found in knee_scans: no file of NIfTI"),
+        ([1], [0], "knee_scans holds usable scans of 1 patient, and a dataset needs one to train and one to test"),
+        ([1, 2, 3], [0, 0, 1024], "knee_scans/knee3.nii.gz: its lowest value 24 is no air: not HU"),
     ],
 )
 def test_what_makes_no_dataset_is_refused_in_a_line(
     home: Path, capsys: pytest.CaptureFixture, patients: list[int], offsets: list[int], said: str
 ) -> None:
-    (home / "scans").mkdir()
+    (home / "knee_scans").mkdir()
     for patient, offset in zip(patients, offsets, strict=True):
-        save_knee(home / "scans", patient, offset)
-    assert run_command(["new-dataset", "scans"]) == 2
+        save_knee(home / "knee_scans", patient, offset)
+    assert run_command(["new-dataset", "knee_scans"]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert len([line for line in error.splitlines() if line.startswith("bench: ")]) == 1
     assert not list(home.glob("*.py"))
-    for arguments in (["no/such"], ["scans", "--name", "Knees"], ["scans", "--name", "lidc"]):
+    for arguments in (["no/such"], ["knee_scans", "--name", "Knees"], ["knee_scans", "--name", "lidc"]):
         assert run_command(["new-dataset", *arguments]) == 2

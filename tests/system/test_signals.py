@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_a_warning_ends_the_command_with_143(script: str) -> None:
 
 
 SLOW_WORKERS = """
-import sys, time
+import signal, sys, time
 from bench.cli import ended_by
 from bench.scans import prepare
 
@@ -60,6 +61,7 @@ def jobs():
 
 prepare._work = slow
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves run without Ctrl-C
     sys.exit(ended_by(lambda: list(prepare._run_jobs(jobs(), 2))))
 """
 
@@ -87,6 +89,15 @@ def test_interrupting_twice_ends_the_workers_of_a_preparation_at_once(
     assert time.monotonic() - began < 20
 
 
+@pytest.fixture
+def with_interrupts() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests run in the background and would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("with_interrupts")
 def test_an_interruption_waits_though_another_thread_receives_it() -> None:
     waiting = threading.Event()
     other = threading.Thread(target=waiting.wait)
