@@ -7,51 +7,66 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import SubFigure
 
+from bench.cases import Cases
 from bench.errors import BenchError, UsageError
 from bench.pictures.drawing import Picture, save_figure
 from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
 
-SHOWN = ("axial", "coronal", "MIP along H")
+SHOWN = ("axial", "coronal", "sagittal")
 INCHES = 1.25  # a side of a picture
+GAP = 0.25  # of a picture, between X-rays, volumes and floors
+HEAD, TITLES = 0.3, 0.55  # inches above the pictures of a group: its name, and the names of its columns
 TITLE = 17  # characters of a line of a title
-WHITE = "white"
+FONT = 7.5  # points; legible where a README shows the whole width
 
 
 def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[str]:
     """Write a PNG of the case `index` of every group that has runs on disk, and return the names of the cases drawn.
 
-    Rows are the pictures of SHOWN, columns the truth, the methods best first, then floors and ceilings. Raises
-    UsageError when there is nothing to draw or no such case.
+    Patients come before bags. Columns are the X-rays, the truth, the methods best first, and apart from them floors and
+    ceilings; rows are the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
     """
-    with_runs = [(group, [subject for subject in group.subjects if subject.folders]) for group in groups]
-    drawn = [(group, subjects) for group, subjects in with_runs if group.cases is not None and subjects]
+    with_runs = [(group, [one for one in group.subjects if one.folders]) for group in groups]
+    drawn = [
+        (group, group.cases, [one for one in subjects if one.entry.kind != "reference"])
+        for group, subjects in with_runs
+        if group.cases is not None and subjects
+    ]
     if not drawn:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
-    columns = 1 + max(len(subjects) for _, subjects in drawn)
-    height = len(SHOWN) * INCHES + 0.75
-    figure = Picture(figsize=(columns * INCHES + 0.2, height * len(drawn)), dpi=110, facecolor=WHITE)
+    drawn.sort(key=lambda one: one[1].card.subject, reverse=True)
+    columns = 2 + max(len(subjects) for *_, subjects in drawn)
+    height = len(SHOWN) * INCHES + HEAD + TITLES
+    figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(drawn)), dpi=110, facecolor="white")
     parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
-    names = [_draw_group(part, *one, index, columns) for part, one in zip(parts, drawn, strict=True)]
+    names = [_draw_group(part, *one, index, columns, height) for part, one in zip(parts, drawn, strict=True)]
     save_figure(figure, path)
     return names
 
 
-def _draw_group(part: SubFigure, group: Group, subjects: Sequence[Subject], index: int, columns: int) -> str:
-    assert group.cases is not None
-    if not 0 <= index < len(group.cases):
-        raise UsageError(f"{group.title} has {len(group.cases)} cases; there is no case {index}")
-    case = group.cases.names[index]
+def _draw_group(
+    part: SubFigure, group: Group, cases: Cases, subjects: Sequence[Subject], index: int, columns: int, height: float
+) -> str:
+    if not 0 <= index < len(cases):
+        raise UsageError(f"{group.title} has {len(cases)} cases; there is no case {index}")
+    case = cases.names[index]
     truth = group.truth(case)
     white = white_of(truth)
-    axes = part.subplots(len(SHOWN), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    part.subplots_adjust(left=0.03, right=0.995, bottom=0.01, top=0.80)
-    part.suptitle(f"{group.heading} · {group.source} · {group.facts['preset']} · {case}", fontsize=9)
+    volumes = 1 + sum(subject.entry.kind == "method" for subject in subjects)
+    widths = [1.0, GAP] + [1.0] * volumes + [GAP] + [1.0] * (columns - 1 - volumes)
+    grid = {"wspace": 0.04, "hspace": 0.04, "width_ratios": widths}
+    axes = part.subplots(len(SHOWN), len(widths), squeeze=False, gridspec_kw=grid)
+    part.subplots_adjust(left=0.03, right=0.995, bottom=0.01, top=1 - (HEAD + TITLES) / height)
+    heading = f"{group.heading} · {group.source} · {group.facts['preset']} · {case}"
+    part.suptitle(heading, fontsize=FONT + 2, y=1 - 0.1 / height, va="top")
     for axis in axes.flat:
         axis.set_axis_off()
-    _draw_column(axes[:, 0], truth, white, "truth", bold=True)
+    views = [image.numpy() for image in cases.images([index])[0]]
+    _draw_column(axes[:, 0], views[: len(SHOWN)], 1.0, "X-rays", bold=True)
+    _draw_column(axes[:, 2], _slices(truth), white, "truth", bold=True)
     for column, subject in enumerate(subjects, start=1):
         try:
             volume = group.prediction(subject.folders[0], case)
@@ -59,14 +74,24 @@ def _draw_group(part: SubFigure, group: Group, subjects: Sequence[Subject], inde
             raise BenchError(f"{subject.entry.title} cannot be drawn: {error}") from error
         title = fill(subject.entry.title, TITLE, break_long_words=False, break_on_hyphens=False)
         error_db = 10 * np.log10(1 / max(float(np.mean((volume - truth) ** 2)), 1e-12))
-        _draw_column(axes[:, column], volume, white, f"{title}\n{error_db:.1f} dB", bold=False)
-    for axis, name in zip(axes[:, 0], SHOWN, strict=True):
-        axis.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", fontsize=6, transform=axis.transAxes)
+        _draw_column(
+            axes[:, column + (2 if column < volumes else 3)],
+            _slices(volume),
+            white,
+            f"{title}\n{error_db:.1f} dB",
+            bold=False,
+        )
+    for axis, name in zip(axes[:, 2], SHOWN, strict=True):
+        axis.text(-0.03, 0.5, name, rotation=90, ha="right", va="center", fontsize=FONT, transform=axis.transAxes)
     return case
 
 
-def _draw_column(axes: np.ndarray, volume: np.ndarray, white: float, title: str, *, bold: bool) -> None:
+def _slices(volume: np.ndarray) -> list[np.ndarray]:
     images = dict(zip(PANELS, panels(volume), strict=True))
-    for axis, name in zip(axes, SHOWN, strict=True):
-        axis.imshow(images[name], cmap="gray", vmin=0.0, vmax=white, interpolation="nearest")
-    axes[0].set_title(title, fontsize=6.5, fontweight="bold" if bold else "normal", pad=3)
+    return [images[name] for name in SHOWN]
+
+
+def _draw_column(axes: np.ndarray, images: Sequence[np.ndarray], white: float, title: str, *, bold: bool) -> None:
+    for axis, image in zip(axes, images, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0.0, vmax=white, interpolation="nearest")
+    axes[0].set_title(title, fontsize=FONT, fontweight="bold" if bold else "normal", pad=3)

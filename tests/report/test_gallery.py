@@ -29,7 +29,7 @@ def command(home: Path, *more: str) -> list[str]:
     return ["gallery", "--out", str(home / "gallery.png"), *places, *more]
 
 
-def test_columns_are_the_truth_then_the_best_method_then_the_others_then_floors(
+def test_columns_are_views_truth_methods_best_first_and_apart_from_them_floors(
     home: Path, make_data: Callable[..., dict[str, Cases]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
@@ -37,14 +37,17 @@ def test_columns_are_the_truth_then_the_best_method_then_the_others_then_floors(
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), drawn(self, *a, **k))[1])
     assert run_command(command(home, "--case", "1")) == 0
     axes = figures[0].axes
-    titles = [axis.get_title().split("\n")[0] for axis in axes if axis.get_title()]
-    assert titles == ["truth", "better", "worse", FLOOR]
+    titled = {axis.get_title().split("\n")[0]: axis for axis in axes if axis.get_title()}
+    assert list(titled) == ["X-rays", "truth", "better", "worse", FLOOR]
     cases = make_data()["test"]
     truth = cases.truth(cases.names[1])
-    shown = np.asarray(axes[0].images[0].get_array())
+    views, shown, made = (np.asarray(titled[name].images[0].get_array()) for name in ("X-rays", "truth", "better"))
+    np.testing.assert_allclose(views, cases.images([1])[0, 0].numpy())
     np.testing.assert_allclose(shown, truth[truth.shape[0] // 2])
-    made = np.asarray(axes[1].images[0].get_array())
     assert 0 < np.abs(made - shown).max() < 0.5
+    left = {name: axis.get_position().x0 for name, axis in titled.items()}
+    step = left["worse"] - left["better"]
+    assert left[FLOOR] - left["worse"] > 1.2 * step
 
 
 def test_the_picture_is_not_blank(home: Path) -> None:
