@@ -17,7 +17,7 @@ from bench.report.pictures import white_of
 SHOWN = ("axial", "coronal", "sagittal")
 INCHES = 1.25  # a side of a picture
 GAP = 0.25  # of a picture, between X-rays, volumes and floors
-HEAD, TITLES = 0.3, 0.55  # inches above the pictures of a group: its name, and the names of its columns
+HEAD, TITLES = 0.22, 0.48  # inches above the pictures of a group: its name, and the names of its columns
 TITLE = 17  # characters of a line of a title
 FONT = 7.5  # points; legible where a README shows the whole width
 
