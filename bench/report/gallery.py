@@ -37,7 +37,7 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     if not drawn:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
-    drawn.sort(key=lambda one: one[1].card.subject, reverse=True)
+    drawn.sort(key=lambda one: one[1].card.subject != "patient")
     columns = 2 + max(len(subjects) for *_, subjects in drawn)
     height = len(SHOWN) * INCHES + HEAD + TITLES
     figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(drawn)), dpi=110, facecolor="white")

@@ -104,7 +104,7 @@ class Entry:
         """When the last of its runs ended; empty where that is not known."""
         return str(self.runs["finished"].max())
 
-    @property
+    @cached_property
     def cpu_minutes(self) -> float | None:
         """Processor minutes of one training, the mean over the runs; None where a run does not say."""
         seconds = self.runs["seconds_fit_cpu"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from bench.metrics import METRICS, Space
@@ -130,7 +131,7 @@ class Table:
     space: Space | None = None  # None of times
     numbered: bool = False  # methods have their place before their name, or a dash
 
-    @property
+    @cached_property
     def leads(self) -> tuple[str, ...]:
         """Heads between the names and the metrics: seeds and, where it is known of some row, what a training cost."""
         known = any(row.cost is not None for block in self.blocks for row in block.rows)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.cases import Views
+from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Geometry, is_mirrored
 from bench.method import Method
 from bench.pipeline.fit import fit_stages
@@ -66,8 +66,7 @@ class FourVolumes:
     def __len__(self) -> int:
         return len(self.unit)
 
-    def groups(self, at_once: int) -> list[range]:
-        return [range(start, min(start + at_once, len(self))) for start in range(0, len(self), at_once)]
+    groups = Cases.groups
 
     def volumes(self, indices: list[int]) -> Tensor:
         return self.unit[list(indices)]
