@@ -69,6 +69,7 @@ def run(
 
     from bench.distributed import is_main, process_count  # with PyTorch
     from bench.pipeline.failures import forget_failure, record_failure
+    from bench.pipeline.first_look import show_first_cases
     from bench.pipeline.plan import RunRequest, choose_request_source
     from bench.pipeline.run import run_one
     from bench.system.device import choose_device
@@ -77,11 +78,8 @@ def run(
 
     choose_device(device)  # once, before any run can fail of it
     progress = Progress()
-    failed = []
-    for number, (method_name, dataset_name, seed) in enumerate(grid, start=1):
-        if not alone and is_main():
-            progress.say(f"[{number}/{len(grid)}] {method_name} · {dataset_name} · {preset} · seed {seed}")
-        request = RunRequest(
+    requests = [
+        RunRequest(
             method=method_name,
             dataset=dataset_name,
             preset=preset,
@@ -96,6 +94,15 @@ def run(
             from_pretrained=from_pretrained,
             samples=samples,
         )
+        for method_name, dataset_name, seed in grid
+    ]
+    if from_pretrained and only is None and is_main():
+        show_first_cases(requests, progress)
+    failed = []
+    for number, request in enumerate(requests, start=1):
+        of, on = request.method, request.dataset
+        if not alone and is_main():
+            progress.say(f"[{number}/{len(grid)}] {of} · {on} · {preset} · seed {request.seed}")
         try:
             folder = run_one(request, progress)
         except Exception as error:
@@ -106,7 +113,7 @@ def run(
                     record_failure(request, error)
             if alone or process_count() > 1:  # the other processes may be elsewhere in this run
                 raise
-            failed.append(f"{method_name} on {dataset_name}, seed {seed}: {describe_error(error)}")
+            failed.append(f"{of} on {on}, seed {request.seed}: {describe_error(error)}")
             progress.say(f"failed: {failed[-1]}")
         else:
             if is_main():

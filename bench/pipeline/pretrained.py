@@ -11,8 +11,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.errors import BenchError, UsageError, describe_invalid
-from bench.pipeline.fit import after_stage
-from bench.plugins.shipped_weights import Pretrained
+from bench.method import FittedStage, Stage
+from bench.pipeline.fit import Run, after_stage, load_networks
+from bench.plugins.shipped_weights import GREY_SCALE, Pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import StageRecord
 from bench.runs.weights import load_weights, save_weights
@@ -28,6 +29,30 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
 
     Raises BenchError for a damaged file or one that lacks a stage.
     """
+    steps = json.loads(weights.facts["steps"])
+    records: dict[str, StageRecord] = {}
+    after = ""
+    for stage, tensors in _read_pretrained(weights, stages).items():
+        sha256 = save_weights(folder, stage, tensors)
+        records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
+        after = after_stage(after, sha256)
+    return records
+
+
+def fill_pretrained(weights: Pretrained, stages: Sequence[Stage | FittedStage], run: Run) -> None:
+    """Fill the networks of all stages from a file of weights, and place them to predict; nothing is written.
+
+    Raises BenchError for a damaged file or one that lacks a stage.
+    """
+    filled = _read_pretrained(weights, [stage.name for stage in stages])
+    for stage in stages:
+        load_networks(stage, filled[stage.name])
+        for network in stage.networks.values():
+            network.to(run.accelerator.device).eval()
+
+
+def _read_pretrained(weights: Pretrained, stages: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each stage by name, in single precision where they were halved."""
     try:
         with safe_open(weights.path, "pt") as file:
             names = file.keys()
@@ -35,16 +60,17 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
     except (SafetensorError, OSError) as error:
         raise BenchError(f"{weights.path} is damaged: {error}") from error
     steps = json.loads(weights.facts["steps"])
-    records: dict[str, StageRecord] = {}
-    after = ""
     for stage in stages:
-        part = {name.removeprefix(f"{stage}/"): t for name, t in tensors.items() if name.startswith(f"{stage}/")}
         if stage not in steps:
             raise BenchError(f"{weights.path} lacks stage {stage}: it was made by another version; train instead")
-        sha256 = save_weights(folder, stage, {n: t.float() if t.dtype == torch.float16 else t for n, t in part.items()})
-        records[stage] = StageRecord(sha256=sha256, after=after, steps=steps[stage])
-        after = after_stage(after, sha256)
-    return records
+    return {
+        stage: {
+            name.removeprefix(f"{stage}/"): tensor.float() if tensor.dtype == torch.float16 else tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{stage}/")
+        }
+        for stage in stages
+    }
 
 
 def copy_weights(trained: RunFolder, folder: RunFolder) -> dict[str, StageRecord]:
@@ -93,6 +119,8 @@ def write_pretrained(folder: RunFolder, out: Path) -> int:
         "seed": str(record.seed),
         "steps": json.dumps({stage: stated.steps for stage, stated in record.stages.items()}),
     }
+    if record.data.grey_scale is not None:
+        facts[GREY_SCALE] = repr(record.data.grey_scale)
     if fit := read_fit(folder.predictions(record.split) / FILE_NAME):
         facts[LAPLACE] = fit.model_dump_json()
     content = save(tensors, metadata=facts)

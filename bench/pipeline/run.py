@@ -12,8 +12,8 @@ from bench.data.cases import describe_shift, load_dataset
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import FittedStage, Method, Stage
-from bench.metrics.distortion import psnr
 from bench.pipeline.finished import check_predictions, is_finished
+from bench.pipeline.first_look import PREVIEWED, draw_first
 from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
@@ -38,8 +38,6 @@ from bench.system.progress import Progress
 from bench.system.provenance import software
 from bench.system.seeding import seed_everything
 from bench.system.text import describe_error, drop_controls
-
-PREVIEWED = 3  # cases of the test split
 
 
 @keep_random_state()
@@ -212,9 +210,11 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method, to_fit: Sequence[S
 
 def _score(planned: Plan, run: Run, method: Method) -> None:
     began, protocol, results_dir = time.monotonic(), planned.protocol, planned.request.results_dir
-    reached = _draw_previews(run, method)
-    run.progress.say(f"first cases: PSNR {', '.join(reached)} dB; pictures in {run.folder.previews}")
     predictions = run.folder.predictions(run.split)
+    first = run.test.names[:PREVIEWED]
+    draw_first(
+        run, method.card.title, [read_prediction(predictions / f"{name}.nii.gz", run.test, name)[0] for name in first]
+    )
     with run.progress.task("score", len(run.test)) as task:
         record = run.folder.update()
         scores = score_predictions(
@@ -247,20 +247,6 @@ def _origin_of(planned: Plan) -> Origin:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _draw_previews(run: Run, method: Method) -> list[str]:
-    """Draw the first cases; return the PSNR of each."""
-    from bench.pictures.preview import preview_run  # brings Matplotlib, which takes a second
-
-    cases, reached = run.test, []
-    for index, name in enumerate(cases.names[:PREVIEWED]):
-        volume, _ = read_prediction(run.folder.predictions(cases.split) / f"{name}.nii.gz", cases, name)
-        title = f"{method.card.title}, {cases.card.name} ({cases.card.source}), {run.folder.root.name}"
-        preview_run(run.folder.previews / f"{name}.png", cases, index, volume, title)
-        value = psnr(cases.volumes([index])[0].numpy(), volume, data_range=1.0)
-        reached.append("∞" if value is None else f"{value:.1f}")
-    return reached
 
 
 def _networks(method: Method) -> list[nn.Module]:

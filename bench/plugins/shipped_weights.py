@@ -19,6 +19,7 @@ from bench.system.files import sha256_of
 
 FOLDER = "pretrained"
 FACTS = ("run_id", "config_sha256", "data_fingerprint", "dataset", "source", "preset", "seed", "steps")
+GREY_SCALE = "grey_scale"  # of the views they were trained with; files of before do not say it
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from bench.results.findings import generate_findings
 from bench.results.leaderboard import BLOCK as LEADERBOARD
 from bench.results.leaderboard import DEFAULT_BY, generate_leaderboard
 from bench.results.model import read_results
-from bench.scoring import PUBLISHED
+from bench.scoring import DEFAULT
 from bench.study.verdicts import generate_verdicts
 from bench.system.generated import Generated, has_block
 
 
-def generate_all(results_dir: Path, out: Path, readme: Path, protocol: str = PUBLISHED) -> list[Generated]:
+def generate_all(results_dir: Path, out: Path, readme: Path, protocol: str = DEFAULT) -> list[Generated]:
     """Return every text that is made from a folder of results alone, for the folder `out` and the blocks of a README.
 
     A block the README lacks is left out. `protocol` is the one that the findings are of.

@@ -12,7 +12,7 @@ from bench.metrics.stats import LEAST, LEVEL, POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, compare_entries, sample_of
 from bench.results.model import BLOCK_KEYS, FAIR, SPACES, Column, Entry, Results, columns_shown, draws, say_source
 from bench.results.renderers import Sheet, draw_csv
-from bench.scoring import DEFAULT, PUBLISHED
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import say_version
 
 FACT_NAMES = {"protocol_hash": "version of the protocol", "data_fingerprint": "data", "trained_on": "trained on"}
@@ -188,12 +188,8 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
 
 
 def _choose_protocol(places: Sequence[Place]) -> list[Place]:
-    """The places of the default protocol, or else of the published one; all, where neither has any."""
-    for protocol in (DEFAULT, PUBLISHED):
-        chosen = [place for place in places if place[0][0].facts["protocol"] == protocol]
-        if chosen:
-            return chosen
-    return list(places)
+    """The places of the default protocol; all, where it has none."""
+    return [place for place in places if place[0][0].facts["protocol"] == DEFAULT] or list(places)
 
 
 def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:

@@ -38,7 +38,7 @@ from bench.results.questions import (
     rank,
 )
 from bench.results.renderers import Sheet, draw_markdown, wrap_text
-from bench.scoring import PUBLISHED
+from bench.scoring import DEFAULT
 from bench.system.generated import Generated
 from bench.system.text import escape_markdown
 
@@ -66,7 +66,7 @@ REDEFINED_NOTE = (
 
 
 def generate_findings(
-    results: Results, out: Path, readme: Path | None = None, protocol: str = PUBLISHED
+    results: Results, out: Path, readme: Path | None = None, protocol: str = DEFAULT
 ) -> list[Generated]:
     """Return the block of FINDINGS.md, which is begun where there is none, and the shorter one of a README.
 
@@ -78,7 +78,7 @@ def generate_findings(
     return parts
 
 
-def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
+def write_findings(results: Results, protocol: str = DEFAULT) -> str:
     """Return the text of the block, in Markdown: of what was measured under `protocol`, and how others order it.
 
     Raises UsageError where there are results and none of this protocol.
@@ -97,7 +97,7 @@ def write_findings(results: Results, protocol: str = PUBLISHED) -> str:
     return "\n\n".join(parts) if ours else NOTHING
 
 
-def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
+def write_summary(results: Results, protocol: str = DEFAULT) -> str:
     """Return what stands in a README, of one data set: the printed order, the strongest floor, the spread of trainings.
 
     Of several it is the first, patients before anything else.
@@ -109,7 +109,7 @@ def write_summary(results: Results, protocol: str = PUBLISHED) -> str:
     return "\n".join([f"{name}:", "", *(wrap_text(f"- {line}", "  ") for line in lines)])
 
 
-def summarise(results: Results, protocol: str = PUBLISHED) -> list[tuple[str, list[str]]]:
+def summarise(results: Results, protocol: str = DEFAULT) -> list[tuple[str, list[str]]]:
     """Return what a summary says of each data set, patients first: its name and the sentences. Raises UsageError."""
     ours, _ = _read_fields(results, protocol)
     found = []
@@ -121,7 +121,7 @@ def summarise(results: Results, protocol: str = PUBLISHED) -> list[tuple[str, li
     return found
 
 
-def list_missing(results: Results, protocol: str = PUBLISHED) -> list[str]:
+def list_missing(results: Results, protocol: str = DEFAULT) -> list[str]:
     """Return, a line each, what the findings cannot say for want of runs, and the command that makes them."""
     fields = [field for field in map(choose_entries, results.blocks) if field.block.facts["protocol"] == protocol]
     lines = []

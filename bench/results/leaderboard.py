@@ -19,7 +19,7 @@ from bench.results.model import SPACES, Column, Results, belongs, is_of_patients
 from bench.results.renderers import Sheet, draw_markdown, render, wrap_text
 from bench.results.table_model import Cell, Row, Table, TableBlock, number_rows
 from bench.results.tables import TableSpec, build_table, narrow
-from bench.scoring import PUBLISHED
+from bench.scoring import DEFAULT
 from bench.system.generated import Generated
 from bench.system.text import escape_markdown
 
@@ -143,7 +143,7 @@ def _add_intervals(row: Row, spec: TableSpec) -> Row:
 def _rate_block(block: TableBlock) -> tuple[bool, ...]:
     """Return what makes a block worth showing; of equals it is the first, whose grid is the largest."""
     placed = [row for row in block.methods if row.place]
-    return block.facts["protocol"] == PUBLISHED, not block.warning, len(placed) >= ENOUGH_METHODS, bool(placed)
+    return block.facts["protocol"] == DEFAULT, not block.warning, len(placed) >= ENOUGH_METHODS, bool(placed)
 
 
 def _draw_brief(block: TableBlock, by: str) -> str:

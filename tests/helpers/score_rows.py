@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs.record import RunLine
+from bench.scoring import DEFAULT
 from bench.scoring.protocols import PROTOCOLS, get_protocol
 from bench.scoring.rows import COLUMNS, Score
 from bench.scoring.store import put_run, read_run
 
-HASH = get_protocol("ct3d-1").sha256()
+HASH = get_protocol().sha256()
 Flat = Mapping[str, Any]
 """A score and the facts of its run by column."""
 
@@ -18,7 +19,7 @@ Flat = Mapping[str, Any]
 def run_facts(method: str, variant: str = "aaaaaaaa", **other: Any) -> dict[str, Any]:
     """Columns of joined results: of seed 0 on chest phantoms under the default protocol, but for what is said."""
     facts = {
-        "protocol": "ct3d-1",
+        "protocol": DEFAULT,
         "protocol_hash": HASH,
         "method": method,
         "origin": "builtin",
@@ -38,9 +39,9 @@ def run_facts(method: str, variant: str = "aaaaaaaa", **other: Any) -> dict[str,
 
 def score(metric: str = "mse", value: float | None = 0.01, **other: Any) -> Score:
     """One score of case `a` under the default protocol, but for what is said."""
-    protocol = PROTOCOLS.get(other.get("protocol", "ct3d-1"))
+    protocol = PROTOCOLS.get(other.get("protocol", DEFAULT))
     facts: dict[str, Any] = {
-        "protocol": "ct3d-1",
+        "protocol": DEFAULT,
         "protocol_hash": protocol.sha256() if protocol else "",
         "code_version": "0",
         "space": "3d",

@@ -11,6 +11,7 @@ from bench.pipeline.fit import Run, make_accelerator
 from bench.plugins.config import FitConfig, RunConfig
 from bench.runs.folder import RunFolder
 from bench.runs.record import DataRecord, ProtocolRecord, RunRecord
+from bench.scoring import DEFAULT
 from bench.system.progress import Progress
 
 
@@ -26,7 +27,7 @@ def toy_record(run_id: str = "toy", **other: Any) -> RunRecord:
         "config": config,
         "config_sha256": config.sha256(),
         "data": DataRecord(source="phantom", fingerprint="f0"),
-        "protocol": ProtocolRecord(id="ct3d-1", sha256=""),
+        "protocol": ProtocolRecord(id=DEFAULT, sha256=""),
         "parameters": 0,
         "provenance": {},
         "started": "",

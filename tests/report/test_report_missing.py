@@ -52,7 +52,7 @@ def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeyp
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Group:
     """The chest phantoms of the committed results, none of whose runs lies in the folder of runs."""
-    results = read_results(ROOT / "results").only(dataset="lidc", preset="tiny")
+    results = read_results(ROOT / "results").only(dataset="lidc", preset="tiny", source="phantom")
     (group,) = collect_groups(
         results, tmp_path_factory.mktemp("none"), tmp_path_factory.mktemp("runs"), "psnr", Progress()
     )

@@ -302,7 +302,7 @@ def test_seeds_scored_by_different_versions_of_a_protocol_are_never_averaged(tmp
 def test_a_version_of_a_protocol_that_is_not_todays_is_named_in_the_header(tmp_path: Path) -> None:
     for method in ("a", "b"):
         add(tmp_path, method, cases={"psnr": draw(0, 20.0)}, protocol_hash="0" * 64)
-    assert "ct3d-1 (00000000), protocol as another version defines it" in compare(tmp_path, "a", "b").header
+    assert "ct3d-2 (00000000), protocol as another version defines it" in compare(tmp_path, "a", "b").header
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def several(tmp_path: Path) -> Path:
     for size, preset, dataset in ((64, "small", "lidc"), (24, "tiny", "lidc"), (24, "tiny", "baggage")):
         for method in ("a", "b"):
             variant = f"{method}{preset[:3]}{dataset[:3]}0"
-            for protocol in ("paper-2023", "ct3d-1"):
+            for protocol in ("paper-2023", "ct3d-2"):
                 cases, place = {"psnr": draw(ord(method) + size, 20.0)}, {"preset": preset, "dataset": dataset}
                 add(tmp_path, method, cases=cases, variant=variant, protocol=protocol, run={"size": size}, **place)
     return tmp_path
@@ -324,25 +324,28 @@ def places(comparisons: list[Comparison]) -> list[tuple[str, str, str]]:
 
 def test_each_place_where_both_were_measured_is_compared_the_largest_grid_first(several: Path) -> None:
     found, left_out = compare_all(several, "a", "b")
-    assert places(found) == [("ct3d-1", "lidc", "small"), ("ct3d-1", "baggage", "tiny"), ("ct3d-1", "lidc", "tiny")]
+    assert places(found) == [("ct3d-2", "lidc", "small"), ("ct3d-2", "baggage", "tiny"), ("ct3d-2", "lidc", "tiny")]
     assert left_out == []
     assert all(comparison.first.facts == comparison.second.facts for comparison in found)
 
 
 def test_options_narrow_what_is_compared(several: Path) -> None:
-    assert places([compare(several, "a", "b", preset="small")]) == [("ct3d-1", "lidc", "small")]
+    assert places([compare(several, "a", "b", preset="small")]) == [("ct3d-2", "lidc", "small")]
     other = compare(several, "a", "b", protocol="paper-2023", dataset="baggage")
     assert places([other]) == [("paper-2023", "baggage", "tiny")]
     two_runs = compare(several, "a-lidc-tiny-s0-atinlid0", "b-lidc-tiny-s0-btinlid0")  # which need none
-    assert two_runs.first.facts["protocol"] == "ct3d-1"
+    assert two_runs.first.facts["protocol"] == "ct3d-2"
     with pytest.raises(UsageError, match="a has no rows of preset paper; it has preset small, tiny"):
         compare_all(several, "a", "b", preset="paper")
 
 
-def test_where_the_default_protocol_is_missing_the_others_are_shown(tmp_path: Path) -> None:
+def test_where_the_default_protocol_is_missing_the_others_are_shown_and_it_is_said(tmp_path: Path, capsys) -> None:
     for method, protocol in (("a", "ct3d-1"), ("a", "x2ct-2019"), ("b", "x2ct-2019")):
         add(tmp_path, method, cases={"psnr": draw(0, 20.0 + ord(method))}, protocol=protocol)
     assert places(compare_all(tmp_path, "a", "b")[0]) == [("x2ct-2019", "lidc", "tiny")]
+    assert run_command(["compare", "a", "b", "--results-dir", str(tmp_path)]) == 0
+    lack = f"{tmp_path} has no rows of ct3d-2, but of ct3d-1, x2ct-2019: type --protocol ct3d-1"
+    assert capsys.readouterr().err.splitlines() == [lack]
 
 
 def test_a_place_that_is_not_clear_is_left_out_and_said(several: Path, capsys: pytest.CaptureFixture) -> None:
@@ -354,8 +357,7 @@ def test_a_place_that_is_not_clear_is_left_out_and_said(several: Path, capsys: p
     for form in ("rich", "md", "csv"):
         assert run_command(["compare", "a", "b", "--format", form, "--results-dir", str(several)]) == 0
         captured = capsys.readouterr()
-        lack = f"{several} has no rows of ct3d-2, but of ct3d-1, paper-2023: type --protocol ct3d-1"
-        assert captured.err.splitlines() == [lack, f"left out: {reason}"]
+        assert captured.err.splitlines() == [f"left out: {reason}"]
         assert "left out" not in captured.out
     lines = list(csv.DictReader(io.StringIO(captured.out)))
     assert [(line["dataset"], line["preset"]) for line in lines] == [("lidc", "small"), ("baggage", "tiny")]

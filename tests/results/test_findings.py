@@ -23,7 +23,7 @@ def add_run(
     results: Path, method: str, psnr: float, density: float = 1.0, *, real: float = 1.1, blurred: float = 1.7, **other
 ) -> None:
     """One run with PSNR around a mean, and density in three encoders."""
-    other.setdefault("protocol_hash", get_protocol(other.get("protocol", "ct3d-1")).sha256())
+    other.setdefault("protocol_hash", get_protocol(other.get("protocol", "ct3d-2")).sha256())
     means = {"density": density, "density_baseline": real, "density_blurred": blurred}
     encoders = {metric: [mean - 0.01, mean, mean + 0.01] for metric, mean in means.items()}
     add(results, method, cases={"psnr": draw(len(method), psnr, 0.3)}, encoders=encoders, **other)
@@ -115,7 +115,7 @@ def test_results_of_another_version_of_the_protocol_have_a_section_of_their_own(
     text = findings(tmp_path)
     sections = {"as another version defines it" in part: part for part in text.split("## ")[1:]}
     assert len(sections) == text.count("## ") == 2
-    assert "ct3d-1 (protocol as another version defines it, 00000000)" in sections[True]
+    assert "ct3d-2 (protocol as another version defines it, 00000000)" in sections[True]
     assert "real training cases score 1.10" in sections[False]
     assert "real training cases score 3.30" in sections[True]
 
@@ -216,21 +216,21 @@ def test_equal_and_single_cases_make_no_sentence_nan(tmp_path: Path) -> None:
     for method in ("codediff", "x2ctgan", "mean"):
         for seed in (0, 1):
             cases = {"psnr": dict.fromkeys(CASES, 20.0), "mae": {CASES[0]: 0.1}}
-            add(tmp_path, method, seed, cases=cases, protocol_hash=get_protocol("ct3d-1").sha256())
+            add(tmp_path, method, seed, cases=cases, protocol_hash=get_protocol().sha256())
     text = findings(tmp_path)
     assert not re.search(r"\b(nan|inf|None)\b", text)
     assert "cannot be told apart: CodeDiff3D (+0.00 [+0.00, +0.00], p = 1.000, detectable 0.00 dB)" in text
 
 
-def test_another_protocol_than_the_published_one_is_asked_for_by_name(tmp_path: Path, capsys) -> None:
+def test_another_protocol_than_the_default_one_is_asked_for_by_name(tmp_path: Path, capsys) -> None:
     for method, psnr in (("a", 20.0), ("bb", 25.0)):
-        add_run(tmp_path, method, psnr, protocol="ct3d-2")
+        add_run(tmp_path, method, psnr, protocol="ct3d-1")
     results = read_results(tmp_path)
-    with pytest.raises(UsageError, match=r"no rows of ct3d-1, but of ct3d-2: type --protocol ct3d-2"):
+    with pytest.raises(UsageError, match=r"no rows of ct3d-2, but of ct3d-1: type --protocol ct3d-1"):
         write_findings(results)
-    assert "protocol ct3d-2; seeds" in write_findings(results, "ct3d-2")
+    assert "protocol ct3d-1; seeds" in write_findings(results, "ct3d-1")
     command = ["findings", "--out", str(tmp_path / "FINDINGS.md"), "--results-dir", str(tmp_path)]
     assert run_command(command) == 2
-    assert "type --protocol ct3d-2" in capsys.readouterr().err
-    assert run_command([*command, "--protocol", "ct3d-2"]) == 0
+    assert "type --protocol ct3d-1" in capsys.readouterr().err
+    assert run_command([*command, "--protocol", "ct3d-1"]) == 0
     assert "type --protocol" not in write_findings(read_results(tmp_path / "nothing"))

@@ -129,12 +129,12 @@ def test_means_of_k_never_enter_the_mean_of_psnr(tmp_path: Path) -> None:
 
 def test_findings_state_samples_or_that_there_is_no_mean(tmp_path: Path) -> None:
     both(tmp_path, sampled=False, alone=False)
-    text = write_findings(read_results(tmp_path), "ct3d-1")
+    text = write_findings(read_results(tmp_path))
     assert "**Samples:** of CodeDiff3D one of many volumes was scored, and no mean of several." in text
     one = draw(0, 20.0, 1.0)
     of_samples = {MEAN: draw(2, 23.0, 1.0), "psnr_best_of_k": draw(3, 21.0, 1.0)}
     inside = dict.fromkeys(CASES, 0.25)
     add(tmp_path, "codediff", cases={"psnr": one, **of_samples, "interval_coverage": inside}, samples=4)
-    text = write_findings(read_results(tmp_path), "ct3d-1")
+    text = write_findings(read_results(tmp_path))
     assert f"CodeDiff3D, K = 4: one sample {np.mean(list(one.values())):.2f} [" in text
     assert "enclose the CT in 0.250 [0.250, 0.250] of the voxels" in text

@@ -50,7 +50,7 @@ def test_markdown_shows_value_spread_print_rank_and_notes(full) -> None:
     assert "1.00" in lines["*real training cases*"]
     assert len({line.count("|") for line in lines.values()}) == 1
     assert "<sup>2</sup> MSE 0.048 and MAE 0.013 cannot both hold" in text
-    assert f"ct3d-1 ({HASH[:8]})" in text
+    assert f"ct3d-2 ({HASH[:8]})" in text
 
 
 def test_latex_parts_are_of_one_family_and_hold_their_own_notes_alone(full) -> None:

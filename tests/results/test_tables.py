@@ -151,7 +151,7 @@ def test_the_header_says_what_the_rows_share(tmp_path: Path) -> None:
     add(tmp_path, "codediff", run={"window_low": -1000.0, "window_high": 1000.0})
     (block,) = table(tmp_path).blocks
     assert block.header == (
-        f"ct3d-1 ({HASH[:8]}) · lidc, phantom data · preset tiny, grid 32³ · test n=48 · views 270+0 · "
+        f"ct3d-2 ({HASH[:8]}) · lidc, phantom data · preset tiny, grid 32³ · test n=48 · views 270+0 · "
         "window [-1000, 1000] HU · k=5, 5 encoders at 64³ · data f0"
     )
 
