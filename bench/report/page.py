@@ -160,7 +160,7 @@ def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> st
         by=METRICS[request.by].label,
         level=f"{LEVEL:.0%}",
         test=TEST,
-        caption=CAPTION,
+        caption=_mark_up(CAPTION),
         references=REFERENCES,
         run_heads=[head for head, _ in RUN_COLUMNS.values()],
         **context,

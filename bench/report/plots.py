@@ -59,11 +59,16 @@ class Training:
 
 
 def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
-    """Return name and chart of each metric that any case has a value of; floors and ceilings stand apart."""
+    """Return name and chart of each metric that any case has a value of; floors and ceilings stand apart.
+
+    References are left out: a lossless coder is 140 dB away from all that is to be seen.
+    """
     charts = []
     for metric in CHARTED:
         clouds = [
-            (subject.entry.kind, cloud) for subject in group.subjects if (cloud := _cloud(group, subject, metric))
+            (subject.entry.kind, cloud)
+            for subject in group.subjects
+            if subject.entry.kind != "reference" and (cloud := _cloud(group, subject, metric))
         ]
         apart = [[cloud for kind, cloud in clouds if (kind == "method") is wanted] for wanted in (True, False)]
         name, decimals = METRICS[metric].label, METRICS[metric].decimals

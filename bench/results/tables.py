@@ -175,14 +175,19 @@ def build_table(spec: TableSpec, results: Results) -> Table:
 def narrow(spec: TableSpec, results: Results) -> TableSpec:
     """Return a spec with metrics of several samples where something has them.
 
-    In a space where not every data set has all metrics it is without those that nothing was measured of.
+    In a space where not every data set has all metrics it is without those that have no value.
     """
     mine = (block for block in results.blocks if belongs(block.facts["dataset"], spec.dataset))
     entries = [entry for block in mine for entry in block.entries]
     spec = replace(spec, of_samples=any(max(entry.samples, default=1) > 1 for entry in entries))
     if not SPACES[spec.space].sparse:
         return spec
-    measured = {metric for entry in entries for space, metric in entry.summaries if space == spec.space}
+    measured = {
+        metric
+        for entry in entries
+        for (space, metric), found in entry.summaries.items()
+        if space == spec.space and any(summary.known for summary in found)
+    }
     return replace(spec, without=frozenset(spec.metrics) - measured)
 
 
@@ -266,12 +271,13 @@ def _build_cell(spec: TableSpec, notes: Footnotes, method: str, metric: str, ent
 
 def _summarise(column: Column, summaries: Sequence[Summary], entry: Entry, notes: Footnotes) -> Cell:
     """Return the mean over seeds, or why there is none."""
-    metric, whose = METRICS[column[1]], f"{entry.name}, {METRICS[column[1]].label}"
+    metric = METRICS[column[1]]
     said = [note for note in dict.fromkeys(summary.note for summary in summaries) if note]
     alone = {note: ALONE if truth_of(note) == "encoded" else "" for note in said}
-    remarks = [f"{entry.name if truth_of(note) else whose}: {note}{more}" for note, more in alone.items()]
+    failed = all(summary.status == "error" for summary in summaries)
+    remarks = [f"{entry.name}: {note}{more}" if failed or truth_of(note) else note for note, more in alone.items()]
     known = [summary for summary in summaries if summary.known]
-    if all(summary.status == "error" for summary in summaries):
+    if failed:
         return Cell(metric.key, "error", marks=notes.mark(*remarks))
     if not known:  # that most methods lack a likelihood needs no note
         silent = metric.family == "likelihood" and metric.key != LAPLACE

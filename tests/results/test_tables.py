@@ -307,7 +307,7 @@ def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Pat
     states = {metric: cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim", "mse", "mae")}
     assert states == {"psnr": "error", "ssim": "cannot", "mse": "error", "mae": "error"}  # nothing was left undone
     (mark,) = cell_of(shown.blocks[0], "mine", "psnr").marks
-    assert shown.footnotes[mark - 1] == "mine, PSNR: error: it broke"
+    assert shown.footnotes[mark - 1] == "mine: error: it broke"
     text = render([shown], "md")
     assert f" error<sup>{mark}</sup> |" in text
     assert "error: the run failed" in " ".join(text.split())
@@ -325,7 +325,7 @@ def test_the_reason_why_a_number_is_missing_becomes_a_footnote(tmp_path: Path) -
     add(tmp_path, "codediff", numbers={"density": None, "psnr": 20.0}, note=reason)
     shown = table(tmp_path)
     (mark,) = cell_of(shown.blocks[0], "CodeDiff3D", "density").marks
-    assert shown.footnotes[mark - 1] == f"CodeDiff3D, Density: {reason}"
+    assert shown.footnotes[mark - 1] == reason
 
 
 def test_doubtful_prints_carry_their_footnotes_wherever_they_stand(tmp_path: Path) -> None:
