@@ -16,7 +16,7 @@ from bench.pipeline.reopen import PREDICTED, open_stored
 from bench.plugins.registry import find_installed_dataset
 from bench.report.kept import find_kept, read_cases
 from bench.results.leaderboard import build_leaderboard
-from bench.results.model import Column, Entry, Results, is_of_patients, place_of, say_source
+from bench.results.model import Column, Entry, Results, place_of, say_source
 from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
@@ -106,7 +106,7 @@ class Group:
 
 
 def collect_groups(results: Results, results_dir: Path, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
-    """Return the groups, by data set and patients first; of a run without a folder what the results keep of it.
+    """Return the groups, in the order of the leaderboard; of a run without a folder what the results keep of it.
 
     Raises UsageError for a metric that nothing is sorted by.
     """
@@ -116,10 +116,7 @@ def collect_groups(results: Results, results_dir: Path, runs_dir: Path, by: str,
             by_data.setdefault(tuple(place_of(block.facts).values()), []).append(Part(table, block))
     folders = find_kept(results_dir) | find_folders(runs_dir)
     looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
-    return [
-        _collect_group(parts, results_dir, folders, looks, progress)
-        for parts in sorted(by_data.values(), key=lambda parts: not is_of_patients(parts[0].block.facts["dataset"]))
-    ]
+    return [_collect_group(parts, results_dir, folders, looks, progress) for parts in by_data.values()]
 
 
 def find_folders(runs_dir: Path) -> dict[str, RunFolder]:

@@ -40,12 +40,13 @@ NOTHING = "No method has been measured yet: `bench run --method codediff --datas
 def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
     """Return one table a data set and space, methods sorted by `by`; the blocks are those of `bench table`.
 
+    Patients come before anything else.
     Raises UsageError when `by` is no distortion metric.
     """
     sortable = [key for key, metric in METRICS.items() if metric.sortable]
     if by not in sortable:
         raise UsageError(f"the leaderboard sorts by {', '.join(sortable)}; not by '{by}'")
-    names = sorted(results.rows["dataset"].unique())
+    names = sorted(results.rows["dataset"].unique(), key=lambda name: (not is_of_patients(name), name))
     tables: list[Table] = []
     for dataset in names:
         if any(belongs(dataset, other) for other in names if other != dataset):
@@ -70,12 +71,10 @@ def write_document(tables: Sequence[Table], by: str) -> str:
 def write_block(tables: Sequence[Table], by: str, full: str) -> str:
     """Return one small table of volumes a data set, for a README; `full` is where the whole file lies, seen from it.
 
-    Patients come before anything else; of several blocks the one of the largest grid that holds enough methods.
+    Of several blocks it is the one of the largest grid that holds enough methods.
     """
     shown = [max(table.blocks, key=_rate_block) for table in tables if table.space == "3d"]
-    parts = [
-        _draw_brief(block, by) for block in sorted(shown, key=lambda block: not is_of_patients(block.facts["dataset"]))
-    ]
+    parts = [_draw_brief(block, by) for block in shown]
     note = (
         f"Sorted by {METRICS[by].label}; ± is the standard deviation over seeds, Δ the distance from what real "
         "training cases score, \\* a number with a note. Floors learn nothing and are not ranked. Intervals, tests, "
