@@ -17,7 +17,7 @@ def gallery(
     results_dir: ShownResults = Path("results"),
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Draw the truth and what every finished run made of it: slices and a projection, one case a dataset."""
+    """Draw one case of each dataset at its largest grid: X-rays, the truth, and what every run made of it."""
     from bench.report.collect import collect_groups
     from bench.report.gallery import draw_gallery
     from bench.results.model import read_results

@@ -23,21 +23,22 @@ FONT = 7.5  # points; legible where a README shows the whole width
 
 
 def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[str]:
-    """Write a PNG of the case `index` of every group that has runs on disk, and return the names of the cases drawn.
+    """Write a PNG of one case of each data set that has runs on disk, and return the names of the cases drawn.
 
-    Patients come before bags. Columns are the X-rays, the truth, the methods best first, and apart from them floors and
-    ceilings; rows are the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
+    It is case `index` of the group of the largest grid, of equals the first. Columns are the X-rays, the truth, the
+    methods best first, and apart from them floors and ceilings; rows are the slices of SHOWN. Raises UsageError when
+    there is nothing to draw or no such case.
     """
     with_runs = [(group, [one for one in group.subjects if one.folders]) for group in groups]
-    drawn = [
-        (group, group.cases, [one for one in subjects if one.entry.kind != "reference"])
-        for group, subjects in with_runs
-        if group.cases is not None and subjects
-    ]
-    if not drawn:
+    largest: dict[str, tuple[Group, Cases, list[Subject]]] = {}
+    for group, subjects in with_runs:
+        dataset, cases = group.facts["dataset"], group.cases
+        if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
+            largest[dataset] = group, cases, [one for one in subjects if one.entry.kind != "reference"]
+    if not largest:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
-    drawn.sort(key=lambda one: one[1].card.subject != "patient")
+    drawn = list(largest.values())
     columns = 2 + max(len(subjects) for *_, subjects in drawn)
     height = len(SHOWN) * INCHES + HEAD + TITLES
     figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(drawn)), dpi=110, facecolor="white")

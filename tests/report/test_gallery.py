@@ -2,15 +2,20 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import imread
 
 from bench.cases import Cases
 from bench.cli import run_command
+from bench.report.collect import Group, collect_groups
+from bench.report.gallery import draw_gallery
+from bench.results.model import read_results
+from bench.system.progress import Progress
 
 from ..helpers.report_data import FLOOR, add_run, install
 
@@ -48,6 +53,21 @@ def test_columns_are_views_truth_methods_best_first_and_apart_from_them_floors(
     left = {name: axis.get_position().x0 for name, axis in titled.items()}
     step = left["worse"] - left["better"]
     assert left[FLOOR] - left["worse"] > 1.2 * step
+
+
+def test_of_a_data_set_the_largest_grid_is_drawn_alone(
+    home: Path, make_data: Callable[..., dict[str, Cases]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = home / "results"
+    (small,) = collect_groups(read_results(results), results, home / "runs", "psnr", Progress())
+    large = replace(small, facts={**small.facts, "preset": "large"}, cases=make_data(test=8, size=24)["test"])
+    monkeypatch.setattr(Group, "prediction", lambda self, folder, case: self.truth(case))
+    drawn: list[str] = []
+    monkeypatch.setattr(SubFigure, "suptitle", lambda self, text, **_: drawn.append(text))
+    names = draw_gallery(home / "gallery.png", [small, large, replace(small)])
+    assert [title.split(" · ")[2] for title in drawn] == ["large"]
+    assert large.cases is not None
+    assert names == [large.cases.names[0]]
 
 
 def test_the_picture_is_not_blank(home: Path) -> None:
