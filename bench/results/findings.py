@@ -114,7 +114,7 @@ def summarise(results: Results, protocol: str = DEFAULT) -> list[tuple[str, list
     ours, _ = _read_fields(results, protocol)
     found = []
     for own in sorted(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"])):
-        floors = [floor for floor in own.of("floor") if floor.values([FIRST]).notna().any(axis=None)]
+        floors = [floor for floor in own.baselines if floor.values([FIRST]).notna().any(axis=None)]
         strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
         lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
         found.append((_name(own), [line for line in lines if line]))
@@ -190,7 +190,7 @@ def _count_firsts(own: Field) -> list[str]:
 
 def _floors(own: Field) -> Iterator[str]:
     """Name the methods that beat what has learned nothing, and those that do not."""
-    sentences = (_floor(own, floor, column) for floor in own.of("floor") for column in AGAINST_FLOORS)
+    sentences = (_floor(own, floor, column) for floor in own.baselines for column in AGAINST_FLOORS)
     yield from filter(None, sentences)
 
 

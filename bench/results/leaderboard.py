@@ -25,7 +25,7 @@ from bench.system.text import escape_markdown
 
 DEFAULT_BY = "psnr"
 BLOCK = "leaderboard"  # between <!-- leaderboard --> and <!-- /leaderboard --> in a README
-BRIEF_ROWS, BRIEF_FLOORS = 7, 2  # of a README's table at most, and floors among them at least
+BRIEF_ROWS, BRIEF_FLOORS = 8, 2  # of a README's table at most, and floors among them at least
 ENOUGH_METHODS = 3  # that make a block worth showing before one of a smaller grid
 BRIEF_COLUMNS: tuple[tuple[tuple[str, Column], ...], ...] = (  # head and column; of each group the first measured
     (("PSNR, dB", ("3d", "psnr")),),

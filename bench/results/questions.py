@@ -14,6 +14,7 @@ from bench.scoring.protocols import say_version
 
 FEWEST_FOR_ORDER = 2
 FIRST: Column = ("3d", "psnr")  # the metric of ceilings and seeds
+BITS: Column = ("3d", NLL)
 AGAINST_FLOORS: tuple[Column, ...] = (FIRST, ("3d", "mae"), ("mip", "psnr"))
 REAL, BLURRED = "real cases", "blurred cases"  # what is scored in place of predictions
 Measure = Literal["value", "distance", "excess"]
@@ -48,6 +49,11 @@ class Field:
         name, protocol_hash = self.block.facts["protocol"], self.block.facts["protocol_hash"]
         version = say_version(name, protocol_hash)
         return f"{name} ({version}, {protocol_hash[:8]})" if version else name
+
+    @property
+    def baselines(self) -> list[Entry]:
+        """The floors that methods are held against; those with a likelihood of their own are there for their bits."""
+        return [floor for floor in self.of("floor") if not floor.values([BITS]).notna().any(axis=None)]
 
     def of(self, kind: Kind) -> list[Entry]:
         """Return the entries of a kind, by method."""
@@ -114,7 +120,7 @@ def answer_questions(own: Field) -> Field:
 def _ask(own: Field) -> Iterator[list[Question]]:
     """Yield the tests behind each table or sentence about a field."""
     yield [order.question for order in list_orders(own) if not order.same_first]
-    against = [(column, floor) for floor in own.of("floor") for column in AGAINST_FLOORS]
+    against = [(column, floor) for floor in own.baselines for column in AGAINST_FLOORS]
     for column, reference in (*against, *((FIRST, ceiling) for ceiling in own.of("ceiling"))):
         yield [Question(column, "value", entry.method, reference.method) for entry in own.methods]
     for metric in metrics_shown("3d"):

@@ -160,7 +160,7 @@ def test_the_readmes_table_is_short_and_names_what_was_measured(tmp_path: Path) 
         add(tmp_path, floor, cases={"psnr": draw(1, 15.0)})
     text = write_block(board(tmp_path), "psnr", "results/leaderboard.md")
     rows = [line for line in text.splitlines() if line.startswith("| ") and "Method" not in line]
-    assert [row.split()[1] for row in rows] == ["1.", "2.", "3.", "4.", "5.", "floor:", "floor:"]
+    assert [row.split()[1] for row in rows] == ["1.", "2.", "3.", "4.", "5.", "6.", "floor:", "floor:"]
     assert rows[0].split()[2] == "g"  # the best
     (head,) = [line for line in text.splitlines() if "Method" in line]
     assert [cell.strip() for cell in head.split("|")[1:-1]] == [
