@@ -49,10 +49,10 @@ def test_continuous_integration_reads_these_very_lines() -> None:
 
 def test_the_pretrained_line_names_weights_that_fit_todays_settings(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    line = r"^bench run --method (\S+) --dataset (\S+) --from-pretrained$"
-    (methods, dataset) = re.search(line, README, re.M).groups()
+    line = r"^bench run --method (\S+) --dataset (\S+) --preset (\S+) --from-pretrained$"
+    (methods, dataset, preset) = re.search(line, README, re.M).groups()
     for method in methods.split(","):
-        assert plan(RunRequest(method, dataset, "tiny", 0, from_pretrained=True, runs_dir=tmp_path)).weights
+        assert plan(RunRequest(method, dataset, preset, 0, from_pretrained=True, runs_dir=tmp_path)).weights
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -32,7 +32,7 @@ BRIEF_COLUMNS: tuple[tuple[tuple[str, Column], ...], ...] = (  # head and column
     (("SSIM", ("3d", "ssim")),),
     (("Dice, lung", ("anatomy", "dice_lung")), ("Bias, bone, HU", ("tissue", "bias_hu_bone"))),
     (("Coverage Δ", ("3d", "coverage")),),
-    (("Laplace, bits/voxel", ("3d", LAPLACE)), ("NLL, bits/voxel", ("3d", NLL))),
+    (("Laplace, bits", ("3d", LAPLACE)), ("NLL, bits", ("3d", NLL))),
 )
 NOTHING = "No method has been measured yet: `bench run --method codediff --dataset lidc` is a start."
 
