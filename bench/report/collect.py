@@ -20,6 +20,7 @@ from bench.results.model import Column, Entry, Results, place_of, say_source
 from bench.results.table_model import Table, TableBlock
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
+from bench.scoring import DEFAULT
 from bench.system.progress import Progress
 
 CHARTED = ("psnr", "ssim")  # of volumes, what is shown case by case
@@ -106,9 +107,9 @@ class Group:
 
 
 def collect_groups(results: Results, results_dir: Path, runs_dir: Path, by: str, progress: Progress) -> list[Group]:
-    """Return the groups, in the order of the leaderboard; of a run without a folder what the results keep of it.
+    """Return the groups, in the order of the leaderboard, and in each the tables of the default protocol first.
 
-    Raises UsageError for a metric that nothing is sorted by.
+    Of a run without a folder it is what the results keep of it. Raises UsageError for a metric nothing is sorted by.
     """
     by_data: dict[tuple[str, ...], list[Part]] = {}
     for table in build_leaderboard(results, by):
@@ -116,6 +117,8 @@ def collect_groups(results: Results, results_dir: Path, runs_dir: Path, by: str,
             by_data.setdefault(tuple(place_of(block.facts).values()), []).append(Part(table, block))
     folders = find_kept(results_dir) | find_folders(runs_dir)
     looks = looks_of(row.method for parts in by_data.values() for part in parts for row in part.block.methods)
+    for parts in by_data.values():
+        parts.sort(key=lambda part: part.block.facts["protocol"] != DEFAULT)
     return [_collect_group(parts, results_dir, folders, looks, progress) for parts in by_data.values()]
 
 
@@ -155,11 +158,11 @@ def _collect_subjects(
     parts: Sequence[Part], facts: Mapping[str, str], folders: Mapping[str, RunFolder], looks: Mapping[str, int]
 ) -> Iterator[Subject]:
     entries = (row.entry for part in parts for row in part.block.rows if row.entry)
-    seen: set[tuple[str, ...]] = set()
+    seen: set[str] = set()
     for entry in entries:
-        if entry.run_ids in seen:
+        if seen.issuperset(entry.run_ids):
             continue
-        seen.add(entry.run_ids)
+        seen.update(entry.run_ids)
         found = {run_id: _why_unusable(folders[run_id], facts) for run_id in entry.run_ids if run_id in folders}
         good = tuple(folders[run_id] for run_id, why in found.items() if not why)
         reason = "" if good else "; ".join(f"{run_id}: {why}" for run_id, why in found.items())

@@ -41,6 +41,7 @@ def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
     """Return one table a data set and space, methods sorted by `by`; the blocks are those of `bench table`.
 
     Patients come before anything else.
+
     Raises UsageError when `by` is no distortion metric.
     """
     sortable = [key for key, metric in METRICS.items() if metric.sortable]

@@ -18,6 +18,7 @@ from bench.metrics import BASELINE_SUFFIX, LAPLACE, MEAN_OF_K, METRICS, Space, m
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
+from bench.scoring import DEFAULT
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.store import load_results, read_runs
 
@@ -262,12 +263,12 @@ class Results:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks by protocol, the largest grid first."""
+        """The blocks by protocol, the default one first, and the largest grid first."""
         blocks = []
         for key, rows in self.rows.groupby(list(BLOCK_KEYS), sort=True, observed=True):
             facts = dict(zip(BLOCK_KEYS, map(str, key), strict=True))
             blocks.append(Block(facts, tuple(_entries(facts, rows))))
-        return tuple(sorted(blocks, key=lambda block: (block.facts["protocol"], -block.size)))
+        return tuple(sorted(blocks, key=_place_block))
 
 
 def read_results(results_dir: Path) -> Results:
@@ -337,6 +338,11 @@ def is_of_patients(dataset: str) -> bool:
     """Return whether an installed data set says that its cases are patients; they are shown before anything else."""
     spec = find_installed_dataset(dataset)
     return spec is not None and spec.subject == "patient"
+
+
+def _place_block(block: Block) -> tuple[bool, str, int]:
+    protocol = block.facts["protocol"]
+    return protocol != DEFAULT, protocol, -block.size
 
 
 def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
