@@ -29,7 +29,7 @@ began = time.process_time()
 import bench
 spent = time.process_time() - began
 results = bench.load_results(sys.argv[1])
-tiny = results[(results["dataset"] == "lidc") & (results["protocol"] == "ct3d-2") & (results["preset"] == "tiny")]
+tiny = results.query("dataset == 'lidc' and source == 'phantom' and protocol == 'ct3d-2' and preset == 'tiny'")
 bench.plot.scores(tiny, "psnr").savefig(sys.argv[2])
 found = bench.compare("x2ctgan", "mean", ["psnr"], dataset="lidc", results_dir=sys.argv[1])
 print(len(results), len(found), spent, "torch" in sys.modules)

@@ -188,11 +188,11 @@ def test_tables_of_the_committed_results_fit_a_screen(tmp_path: Path, tab: Page)
     assert "The printed order." in tab.run("document.getElementById('findings').innerText")
     tab.run("document.querySelectorAll('details').forEach(e => e.open = true); 1")
     assert tab.run("document.querySelectorAll('table.results td .second').length") > 50
-    values = "[...document.querySelector('table.results').tBodies[0].rows].map(e => Number(e.cells[2].dataset.value))"
+    values = "[...document.querySelector('table.results').tBodies[0].rows].map(e => Number(e.cells[3].dataset.value))"
     before = tab.run(values)
     assert before == sorted(before, reverse=True)
     for order in (sorted(before), before):
-        tab.run("document.querySelectorAll('table.results thead th button')[2].click(); 1")
+        tab.run("document.querySelectorAll('table.results thead th button')[3].click(); 1")
         assert tab.run(values) == order
     main = "[...document.querySelectorAll('.scroll')].filter(e => !e.closest('details:not(.group)'))"  # others scroll
     assert tab.run(f"{main}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)") == []
