@@ -40,8 +40,8 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
         return job
 
     pool = ThreadPoolExecutor(workers)
-    pending: set[Future[Job]] = {pool.submit(done, job) for job in jobs}
     try:
+        pending: set[Future[Job]] = {pool.submit(done, job) for job in jobs}
         with progress.task("sweep", len(jobs)) as task:
             shown = (0, 0)
             while pending:
