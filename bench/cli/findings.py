@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, Published, ShownResults, folder_beside
+from bench.cli.options import Check, FindingsProtocol, ShownResults, folder_beside
 from bench.scoring import DEFAULT
 
 
@@ -21,7 +21,7 @@ def findings(
         Path | None,
         typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> gets the short form."),
     ] = None,
-    protocol: Published = DEFAULT,
+    protocol: FindingsProtocol = DEFAULT,
     check: Check = False,
     results_dir: ShownResults = Path("results"),
 ) -> None:

@@ -38,7 +38,7 @@ Samples = Annotated[
     typer.Option(min=1, help="Reconstructions of each case by a method that draws; scored one, as mean and as best."),
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-Published = Annotated[str, typer.Option("--protocol", help="Protocol whose numbers the findings are of.")]
+FindingsProtocol = Annotated[str, typer.Option("--protocol", help="Protocol whose numbers the findings are of.")]
 GridPreset = Annotated[str, typer.Option(help="Preset whose grid the predictions in DIR are on.")]
 Unit = Annotated[
     Literal["hu", "unit", "hu+1024", "mhu", "signed", "byte"] | None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Check, Published, ResultsDir, RunsDir, parse_list
+from bench.cli.options import Check, FindingsProtocol, ResultsDir, RunsDir, parse_list
 from bench.runs.folder import require_run
 from bench.scoring import DEFAULT
 
@@ -18,7 +18,7 @@ def publish(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that is written to; left out, the one that is read.")
     ] = None,
-    protocol: Published = DEFAULT,
+    protocol: FindingsProtocol = DEFAULT,
     check: Check = False,
     keep: Annotated[
         str | None,

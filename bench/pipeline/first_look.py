@@ -10,7 +10,7 @@ from bench.cases import Cases, take_first
 from bench.data.cases import OnProgress, load_few
 from bench.errors import BenchError
 from bench.metrics.distortion import psnr
-from bench.pipeline.fit import Run, make_accelerator
+from bench.pipeline.fit import Run, make_accelerator, place_networks
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import sample_seeds
 from bench.pipeline.pretrained import fill_pretrained
@@ -52,7 +52,7 @@ def show_first_cases(requests: Sequence[RunRequest], progress: Progress) -> None
                 continue
             if GREY_SCALE in weights.facts and not planned.folder.previews.exists():
                 _show(planned, weights, progress)
-        except BenchError:
+        except (BenchError, torch.OutOfMemoryError):
             continue
 
 
@@ -63,7 +63,8 @@ def _show(planned: Plan, weights: Pretrained, progress: Progress) -> None:
     split, seed = planned.request.split, planned.request.seed
     run = Run({split: cases}, planned.folder, seed, accelerator, progress, planned.config.fit, split)
     method = build_method(planned.method, planned.settings, cases.card)
-    fill_pretrained(weights, method.stages(), run)
+    fill_pretrained(weights, method.stages())
+    place_networks(method, accelerator.device)
     with torch.inference_mode(), run.precision, progress.task(f"reconstruct with {method.card.title}", 1):
         views = cases.views(range(len(cases))).to(accelerator.device)
         made = method.reconstruct(views, seeds=sample_seeds(seed, cases.names))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.errors import BenchError, UsageError, describe_invalid
 from bench.method import FittedStage, Stage
-from bench.pipeline.fit import Run, after_stage, load_networks
+from bench.pipeline.fit import after_stage, load_networks
 from bench.plugins.shipped_weights import GREY_SCALE, Pretrained
 from bench.runs.folder import RunFolder
 from bench.runs.record import StageRecord
@@ -39,16 +39,14 @@ def place_pretrained(weights: Pretrained, folder: RunFolder, stages: Sequence[st
     return records
 
 
-def fill_pretrained(weights: Pretrained, stages: Sequence[Stage | FittedStage], run: Run) -> None:
-    """Fill the networks of all stages from a file of weights, and place them to predict; nothing is written.
+def fill_pretrained(weights: Pretrained, stages: Sequence[Stage | FittedStage]) -> None:
+    """Fill the networks of all stages from a file of weights; nothing is written.
 
     Raises BenchError for a damaged file or one that lacks a stage.
     """
     filled = _read_pretrained(weights, [stage.name for stage in stages])
     for stage in stages:
         load_networks(stage, filled[stage.name])
-        for network in stage.networks.values():
-            network.to(run.accelerator.device).eval()
 
 
 def _read_pretrained(weights: Pretrained, stages: Sequence[str]) -> dict[str, dict[str, Tensor]]:

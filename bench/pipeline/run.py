@@ -14,7 +14,7 @@ from bench.errors import BenchError, PluginError, StoppedError
 from bench.method import FittedStage, Method, Stage
 from bench.pipeline.finished import check_predictions, is_finished
 from bench.pipeline.first_look import PREVIEWED, draw_first
-from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator
+from bench.pipeline.fit import Run, fit_stages, load_stages, make_accelerator, place_networks
 from bench.pipeline.plan import Plan, RunRequest, plan
 from bench.pipeline.predict import predict, predict_validation
 from bench.pipeline.pretrained import copy_weights, place_pretrained, read_pretrained_fit
@@ -184,8 +184,7 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method, to_fit: Sequence[S
     if only in (None, "predict"):
         if only == "predict":
             load_stages(method.stages(), run)
-        for network in _networks(method):
-            network.to(run.accelerator.device).eval()
+        place_networks(method, run.accelerator.device)
         began = time.monotonic()
         record = run.folder.record()
         made = predict(method, run, turn_angles(RENDERED, run.test.card.angles), record.samples if record else 1)

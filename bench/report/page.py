@@ -30,7 +30,6 @@ from bench.results.leaderboard import DEFAULT_BY
 from bench.results.model import Results, read_results
 from bench.results.renderers import REFERENCES
 from bench.results.table_model import CAPTION
-from bench.scoring import DEFAULT
 from bench.system.files import write_text
 from bench.system.progress import Progress
 from bench.system.provenance import VERSION, code_version
@@ -121,7 +120,7 @@ def _choose_cases(group: Group, count: int) -> list[str]:
 def _find_findings(results: Results) -> list[tuple[str, list[Markup]]]:
     """The sentences that the results allow under the default protocol; none, where they have no rows of it."""
     with suppress(UsageError):
-        return [(name, [_mark_up(line) for line in lines]) for name, lines in summarise(results, DEFAULT)]
+        return [(name, [_mark_up(line) for line in lines]) for name, lines in summarise(results)]
     return []
 
 

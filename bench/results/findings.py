@@ -10,7 +10,7 @@ from pathlib import Path
 from scipy.stats import kendalltau
 
 from bench.errors import UsageError
-from bench.metrics import INTERVAL_COVERAGE, METRICS, NLL, OF_K, metrics_shown
+from bench.metrics import INTERVAL_COVERAGE, METRICS, OF_K, metrics_shown
 from bench.metrics.stats import POWER
 from bench.results.inference import LEVEL_OF_TESTS, TEST, Difference, estimate_means, say_detectable
 from bench.results.model import (
@@ -26,6 +26,7 @@ from bench.results.model import (
 )
 from bench.results.questions import (
     AGAINST_FLOORS,
+    BITS,
     BLURRED,
     FEWEST_FOR_ORDER,
     FIRST,
@@ -284,17 +285,16 @@ def _controls(own: Field) -> Iterator[str]:
 
 
 def _likelihood(own: Field) -> Iterator[str]:
-    column: Column = ("3d", NLL)
-    needs = [f"{_title(e.method)} {_mean(e, column)}" for e in own.methods if e.values([column]).notna().any(axis=None)]
+    needs = [f"{_title(e.method)} {_mean(e, BITS)}" for e in own.methods if e.values([BITS]).notna().any(axis=None)]
     if needs:
         none = "; no other method has one" if len(needs) < len(own.methods) else ""
-        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}{_likelihoods_beside(own, column)}."
+        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}{_likelihoods_beside(own)}."
 
 
-def _likelihoods_beside(own: Field, column: Column) -> str:
+def _likelihoods_beside(own: Field) -> str:
     """Return what is needed without any view, by floors and coders that were measured in the same bins."""
-    beside = [e for e in (*own.of("floor"), *own.of("reference")) if e.values([column]).notna().any(axis=None)]
-    told = ", ".join(f"{_title(entry.method)} {_mean(entry, column)}" for entry in beside)
+    beside = [e for e in (*own.of("floor"), *own.of("reference")) if e.values([BITS]).notna().any(axis=None)]
+    told = ", ".join(f"{_title(entry.method)} {_mean(entry, BITS)}" for entry in beside)
     return f". Without the views: {told}" if told else ""
 
 
