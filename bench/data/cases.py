@@ -4,33 +4,29 @@ Layout: $BENCH_DATA/<dataset>/presets/<fingerprint>/volumes.npy, integrals.npy a
 factors and label maps of phantoms lie beside them (bench.data.phantoms).
 """
 
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from os import _exit
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 from torch.nn import functional as F
 
 from bench.cases import Cases, write_header
 from bench.data.phantoms import Described, Phantoms, describe, keep
 from bench.data.sources import CaseSource, ChosenData, choose_data, choose_source, list_cases
-from bench.data.store import data_root, load_volume
-from bench.data.stored_views import load_stored_views
+from bench.data.store import data_root, load_stored_views, load_volume
 from bench.dataset import SPLITS, DataConfig, DatasetCard, DatasetSpec, Split, centred_affine, is_mirrored
 from bench.errors import BenchError, unknown_name
 from bench.projector import project
 from bench.system.files import drop_partial, is_intact, locked, read_json, write_atomic, write_json
 from bench.system.progress import Progress
-from bench.system.signals import end_workers, interrupts_held_back
+from bench.system.workers import map_in_workers
 
 GREY_PERCENTILE = 99.9
 FEW_TRAINING = 8  # phantoms whose views give a preview its grey scale
@@ -163,42 +159,12 @@ def _compute_cases(
     spec: DatasetSpec, config: DataConfig, sources: Sequence[CaseSource]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Described]]:
     """Yield every case in order, in this process or, where much work is left after the first, in one a core."""
+    compute = partial(_compute_case, spec, config)
     before = time.process_time()
-    first, rest = _compute_case(spec, config, sources[0]), sources[1:]
+    first, rest = compute(sources[0]), sources[1:]
     left = (time.process_time() - before) * len(rest)
     yield first
-    if left < WORKERS_FROM:
-        yield from (_compute_case(spec, config, source) for source in rest)
-        return
-    job, parent = delayed(_compute_for), os.getpid()
-    workers = Parallel(n_jobs=min(cpu_count(), len(rest)), return_as="generator")
-    try:
-        with interrupts_held_back():
-            computed = workers(job(parent, spec, config, source) for source in rest)
-        yield from computed
-    except BaseException:
-        end_workers()
-        raise
-
-
-def _compute_for(
-    parent: int, spec: DatasetSpec, config: DataConfig, source: CaseSource
-) -> tuple[np.ndarray, np.ndarray, Described]:
-    if os.getpid() != parent:
-        _end_with(parent)
-    return _compute_case(spec, config, source)
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """Let a worker whose parent was killed end too; it would wait for work for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        _exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    yield from map_in_workers(compute, rest, 1 if left < WORKERS_FROM else min(cpu_count(), len(rest)))
 
 
 def _compute_case(
@@ -234,11 +200,7 @@ def _intact_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _open(
-    spec: DatasetSpec,
-    config: DataConfig,
-    data: ChosenData,
-    folder: Path,
-    manifest: dict[str, Any],
+    spec: DatasetSpec, config: DataConfig, data: ChosenData, folder: Path, manifest: dict[str, Any]
 ) -> dict[Split, Cases]:
     sources = data.cases
     voxel_mm = spec.cube_mm / config.size

@@ -71,10 +71,7 @@ class Phantoms:
 
 def describe(spec: DatasetSpec, seed: int, size: int) -> Described:
     """Return factors and label maps of one phantom, both empty where the dataset states none."""
-    return (
-        spec.factors(seed) if spec.factors else {},
-        spec.labels(seed, size) if spec.labels else {},
-    )
+    return (spec.factors(seed) if spec.factors else {}, spec.labels(seed, size) if spec.labels else {})
 
 
 def keep(folder: Path, cases: Iterable[tuple[str, Described]]) -> dict[str, str]:

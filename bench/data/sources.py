@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from bench.data.splits import assign_splits
-from bench.data.store import read_store
-from bench.data.stored_views import hash_stored_views
+from bench.data.store import hash_stored_views, read_store
 from bench.dataset import SPLITS, TRANSFER, DataConfig, DatasetSpec, PreparedCase, Split
 from bench.errors import BenchError, UsageError
 from bench.system.files import digest_of
@@ -84,24 +83,18 @@ def choose_data(spec: DatasetSpec, config: DataConfig, source: str = "auto") -> 
 
 def list_cases(spec: DatasetSpec, config: DataConfig, source: str) -> tuple[CaseSource, ...]:
     """Return the cases of a dataset from one source, by split, then by name."""
-    if source == TRANSFER:  # no split of real scans, and no list of one, decides what is tested
-        return tuple(CaseSource(record.case, "test", None, record) for record in read_store(spec.name))
-    return _list_real(spec) if source == "real" else _list_phantoms(config)
-
-
-def _list_real(spec: DatasetSpec) -> tuple[CaseSource, ...]:
+    if source == "phantom":
+        return tuple(
+            CaseSource(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
+            for split, count in zip(SPLITS, config.phantoms, strict=True)
+            for index in range(count)
+        )
     records = read_store(spec.name)
+    if source == TRANSFER:  # no split of real scans, and no list of one, decides what is tested
+        return tuple(CaseSource(record.case, "test", None, record) for record in records)
     splits = assign_splits(spec, records)
     chosen = [CaseSource(r.case, splits[r.case], None, r) for r in records if r.case in splits]
     return tuple(sorted(chosen, key=lambda source: (SPLITS.index(source.split), source.name)))
-
-
-def _list_phantoms(config: DataConfig) -> tuple[CaseSource, ...]:
-    return tuple(
-        CaseSource(f"phantom-{split}-{index:04d}", split, PHANTOM_SEEDS[split] + index, None)
-        for split, count in zip(SPLITS, config.phantoms, strict=True)
-        for index in range(count)
-    )
 
 
 def _fingerprint(

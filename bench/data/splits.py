@@ -4,7 +4,6 @@ A list lies in the store as splits.csv. It stays until another replaces it; dele
 """
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def assign_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[st
 def keep_split_file(dataset: str, path: Path) -> None:
     """Check a list and keep it in the store. Raises UsageError, naming file and line, when it cannot be used."""
     read_split_file(path)
-    write_text(_path(dataset), _read(path))
+    write_text(_path(dataset), path.read_text(encoding="utf-8-sig"))
 
 
 def own_split(dataset: str) -> OwnSplit | None:
@@ -72,27 +71,18 @@ def own_split(dataset: str) -> OwnSplit | None:
 
 def read_split_file(path: Path) -> OwnSplit:
     """Return the list in a file. Raises UsageError, naming file and line, when it cannot be used."""
-    return _parse(_read(path), path)
-
-
-def _path(dataset: str) -> Path:
-    return store_folder(dataset) / "splits.csv"
-
-
-def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            return _parse_rows(csv.DictReader(file, strict=True), path)
+    except csv.Error as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from error
     except (OSError, ValueError) as error:
         reason = describe_error(error)
         raise UsageError(f"cannot read {path} ({reason}); name a CSV file with the columns case and split") from error
 
 
-def _parse(text: str, path: Path) -> OwnSplit:
-    """Return the list in a text. Raises UsageError, naming file and line, for what is none."""
-    try:
-        return _parse_rows(csv.DictReader(io.StringIO(text), strict=True), path)
-    except csv.Error as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}") from error
+def _path(dataset: str) -> Path:
+    return store_folder(dataset) / "splits.csv"
 
 
 def _parse_rows(rows: csv.DictReader, path: Path) -> OwnSplit:

@@ -1,27 +1,23 @@
 """Prepare real scans once: read, cut the cube, resample, remove the table, store as int16 HU at the full grid."""
 
 import json
-import multiprocessing
-import os
 import re
-import threading
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from os import _exit
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 
 from bench.data.store import add_case, load_views, load_volume, read_store, store_folder, views_path
 from bench.dataset import DatasetSpec, PreparedCase
 from bench.errors import BenchError, UsageError
 from bench.system.files import free_bytes, sha256_of
-from bench.system.signals import end_workers, interrupts_held_back
+from bench.system.workers import map_in_workers
 
 from .cube import Recipe, prepare_volume, stored_range
 from .reading.find import FORMATS, find_scans
@@ -184,35 +180,8 @@ def _is_whole(dataset: str, record: PreparedCase) -> bool:
 
 
 def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
-    """Yield the outcome of each job, in the order of the jobs whatever the number of processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(len(jobs), workers or min(MAX_WORKERS, cores))
-    if workers <= 1:
-        yield from map(_work, jobs)
-        return
-    # spawned, not forked: the caller may run threads
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-    try:
-        with interrupts_held_back():
-            outcomes = pool.map(_work, jobs)
-        yield from outcomes
-    except BrokenProcessPool as error:
-        raise BenchError("a worker process died, likely out of memory; run again with fewer --workers") from error
-    except BaseException:
-        end_workers()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed; it would finish its scan, or wait for ever."""
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()  # type: ignore[union-attr]
-        _exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Return the outcome of each job, in the order of the jobs whatever the number of processes."""
+    return map_in_workers(_work, jobs, min(len(jobs), workers or min(MAX_WORKERS, cpu_count())))
 
 
 def _work(job: _Job) -> _Outcome:
@@ -266,10 +235,10 @@ def _read_views(source: ScanSource, root: Path) -> dict[str, np.ndarray] | None:
         return None
     hashes = {_relative_path(path, root): sha256_of(path) for path in source.view_files}
     views, stated = source.view_reader(source), source.side_file
-    if stated.view_angles is not None:
-        angles = {name: TakenAt(at, name in stated.mirrored_views) for name, at in stated.view_angles.items()}
+    if stated.view_angles is None:
+        angles = {name: taken for name, taken in source.view_angles.items() if name in views}
     else:
-        angles = source.view_angles(list(views)) if source.view_angles else {}
+        angles = {name: TakenAt(at, name in stated.mirrored_views) for name, at in stated.view_angles.items()}
     if unknown := angles.keys() - views.keys():
         raise ScanError(f"view_angles names {', '.join(sorted(unknown))}; its X-rays are {', '.join(sorted(views))}")
     provenance = {

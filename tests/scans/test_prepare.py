@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -116,7 +117,8 @@ def test_processes_give_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytes
     alone = [replace(record) for record in read_store("chest")]
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "other"))
     seen = []
-    prepare(CHEST, tmp_path / "in", workers=2, on_progress=lambda done, total, line: seen.append((done, total)))
+    with joblib.parallel_config(backend="loky"):
+        prepare(CHEST, tmp_path / "in", workers=2, on_progress=lambda done, total, line: seen.append((done, total)))
     assert read_store("chest") == alone
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
