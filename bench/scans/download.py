@@ -12,8 +12,9 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,21 +65,21 @@ def download_series(
         return report
     program = _find_program()
     _check_room(folder, missing)
-    total, done = sum(_megabytes(one) for one in missing), 0
+    total = sum(_megabytes(one) for one in missing)
     running: list[subprocess.Popen] = []
     pool = ThreadPoolExecutor(workers)
     try:
         futures = {pool.submit(_fetch, program, one, folder, running): one for one in missing}
-        for finished in _wait_for_each(futures):
-            if finished is None:
-                partial, note = sum(_bytes_in(_part(folder, one)) for one in missing) // MEGABYTE, ""
-            else:
-                one, partial = futures[finished], 0
-                note = f"{one.patient}: {_settle(finished, one, folder, report)}"
-                done += _megabytes(one)
-                _give_up_if_hopeless(one, report)
-            if on_progress:
-                on_progress(min(total, done + partial), total, note)
+        pending = set(futures)
+        while pending:
+            finished, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+            notes = [_settle(future, futures[future], folder, report) for future in finished]
+            left = [futures[future] for future in pending]
+            done = total - sum(_megabytes(one) for one in left)
+            partial = sum(_bytes_in(_part(folder, one)) for one in left) // MEGABYTE
+            for note in notes or [""]:
+                if on_progress:
+                    on_progress(min(total, done + partial), total, note)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
@@ -151,10 +152,8 @@ def _is_whole(series: Series, folder: Path) -> bool:
 def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.glob("*"):
-        try:
+        with suppress(OSError):  # it was renamed meanwhile
             total += path.stat().st_size
-        except OSError:  # it was renamed meanwhile
-            continue
     return total
 
 
@@ -206,29 +205,18 @@ def _fetch(program: str, series: Series, folder: Path, running: list[subprocess.
     part.rename(target)
 
 
-def _wait_for_each(futures: dict[Future, Series]) -> Iterator[Future | None]:
-    """Yield each future as it ends, and None every second in between."""
-    pending = set(futures)
-    while pending:
-        finished, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-        yield from finished or (None,)
-
-
 def _settle(finished: Future, series: Series, folder: Path, report: DownloadReport) -> str:
-    """Sort a series into the report; return what became of it in a word."""
+    """Sort a series into the report; return what became of it in words.
+
+    Raises BenchError for a server that cannot be reached, or after HOPELESS failures, where nothing came whole.
+    """
     try:
         finished.result()
     except BenchError as error:
         report.failed.append((f"{series.patient}, series {series.series}", str(error)))
-        return "failed"
+        if not report.complete and (len(report.failed) >= HOPELESS or OFFLINE.search(str(error))):
+            bucket = series.url.removeprefix("s3://").partition("/")[0]
+            raise BenchError(f"nothing comes from the bucket {bucket} ({error}); check the connection") from error
+        return f"{series.patient}: failed"
     report.complete.append(_target(folder, series))
-    return "complete"
-
-
-def _give_up_if_hopeless(series: Series, report: DownloadReport) -> None:
-    """Raise BenchError for a server that cannot be reached, or after HOPELESS failures, where nothing came whole."""
-    if report.complete or not report.failed:
-        return
-    if len(report.failed) >= HOPELESS or OFFLINE.search(report.failed[-1][1]):
-        bucket = series.url.removeprefix("s3://").partition("/")[0]
-        raise BenchError(f"nothing comes from the bucket {bucket} ({report.failed[-1][1]}); check the connection")
+    return f"{series.patient}: complete"

@@ -34,16 +34,6 @@ class Measured:
     refused: tuple[Rejected, ...]  # of what was found or read
 
 
-@dataclass(frozen=True)
-class _Extent:
-    """What one scan needs."""
-
-    side_mm: float  # of the smallest cube around its matter
-    spacing_mm: float  # side of a cube as large as its voxels
-    darkest: float  # HU
-    brightest: float
-
-
 def measure_scans(folder: Path, subject: Subject, on_progress: Callable[[int, int], None]) -> Measured:
     """Return the constants that fit the scans in a folder, one of each patient, at most MOST_READ of them.
 
@@ -77,8 +67,11 @@ def measure_scans(folder: Path, subject: Subject, on_progress: Callable[[int, in
     return Measured(len(extents), len(patients), *_constants(extents), tuple(refused))
 
 
-def _measure(scan: Scan, subject: Subject) -> _Extent:
-    """Return the extent of a scan. The cube of a patient lies around the body; that of a bag is the whole scan."""
+def _measure(scan: Scan, subject: Subject) -> tuple[float, float, float, float]:
+    """Return the side of the smallest cube around a scan's matter and that of its voxels in mm, and its HU's two ends.
+
+    The cube of a patient lies around the body; that of a bag is the whole scan.
+    """
     spacing = np.array(scan.spacing_mm)
     thick, strides = find_thick(scan.hounsfield, spacing)
     sides = spacing * scan.hounsfield.shape
@@ -87,12 +80,9 @@ def _measure(scan: Scan, subject: Subject) -> _Extent:
         if thick.any():
             sides = np.array([_width(thick.sum((0, 3 - axis))) * spacing[axis] * strides[axis] for axis in (1, 2)])
     values = scan.hounsfield[tuple(slice(None, None, stride) for stride in strides)]
-    return _Extent(
-        side_mm=float(sides.max()),
-        spacing_mm=float(spacing.prod() ** (1 / 3)),
-        darkest=float(np.percentile(values, DARKEST)),
-        brightest=float(np.percentile(values[values > BODY_HU], BRIGHTEST)) if (values > BODY_HU).any() else AIR_HU,
-    )
+    matter = values[values > BODY_HU]
+    brightest = np.percentile(matter, BRIGHTEST) if matter.size else AIR_HU
+    return float(sides.max()), float(spacing.prod() ** (1 / 3)), float(np.percentile(values, DARKEST)), float(brightest)
 
 
 def _width(profile: np.ndarray) -> float:
@@ -102,10 +92,8 @@ def _width(profile: np.ndarray) -> float:
     return 2 * float(max(centre - places[0], places[-1] - centre)) + 1
 
 
-def _constants(extents: list[_Extent]) -> tuple[float, int, tuple[float, float]]:
-    side, spacing, low, high = (
-        np.array([getattr(one, name) for one in extents]) for name in ("side_mm", "spacing_mm", "darkest", "brightest")
-    )
+def _constants(extents: list[tuple[float, float, float, float]]) -> tuple[float, int, tuple[float, float]]:
+    side, spacing, low, high = np.array(extents).T
     cube = CUBE_STEP_MM * math.ceil((np.percentile(side, 95) + LATTICE_MM) / CUBE_STEP_MM)
     grid = max((grid for grid in GRIDS if grid <= cube / np.median(spacing)), default=GRIDS[0])
     first = WINDOW_STEP_HU * math.floor(np.median(low) / WINDOW_STEP_HU)

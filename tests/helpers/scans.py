@@ -124,6 +124,12 @@ def refusals(folder: Path) -> list[Rejected]:
     return rejected
 
 
+def refusal(folder: Path) -> str:
+    """The reason why the only thing in a folder cannot be used."""
+    (item,) = refusals(folder)
+    return item.reason
+
+
 def prepare_chests(folder: Path, spec: DatasetSpec = CHEST, **options: object) -> PrepareReport:
     return prepare(spec, folder, workers=1, **options)
 

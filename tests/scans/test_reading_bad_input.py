@@ -151,6 +151,11 @@ BAD: dict[str, tuple[Write, str]] = {  # what writes it into a folder, and what 
         "missing.*: 10 mm between slices 13 and 14 of 63, median 5 mm",  # counted from the lower end
     ),
     "dicom, mixed series": (write_mixed, "Rows changes within the series, at 2-.*keep one"),
+    "dicom, 39 slices": (lambda f: write_dicom(f / "s", noisy()[:39]), "39 slices are no chest or bag .at least 40"),
+    "dicom, text": (lambda f: (f / "text.dcm").write_text("no image" * 100), "it is no DICOM file"),
+    "dicom, nothing after the marker": (
+        lambda f: (f / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50), "header",
+    ),
     "dicom, empty file": (lambda f: write_slices(f, lambda p: p[30].write_bytes(b"")), "the file is empty; copy"),
     "dicom, cut slice": (lambda f: write_slices(f, lambda p: cut(p[9])), "1-010.dcm cannot be decoded.*copy"),
     "dicom, cut in the header": (lambda f: write_slices(f, lambda p: [cut(q, 0.04) for q in p]), "header"),

@@ -1,4 +1,4 @@
-"""DICOM series are found by their tags, ordered by their positions, and refused when a slice is missing or odd."""
+"""DICOM series are found by their tags in any layout, ordered by their positions, and decoded where they are packed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 
 from bench.scans.reading.scan import Scan
 
-from ..helpers.scan_files import Change, pydicom, write_dicom
-from ..helpers.scans import find_all, read_only, refusals
+from ..helpers.scan_files import Change, pydicom, simpleitk, write_dicom
+from ..helpers.scans import find_all, read_only, refusal
 
 FIRST = (-10.0, -30.0, 200.0)
 
@@ -27,11 +27,6 @@ def write(folder: Path, hounsfield: np.ndarray, **options: Any) -> list[Path]:
     """A series of 2.5 mm slices with pixels of 1.5 by 2 mm."""
     given = {"first": FIRST, "step": (0.0, 0.0, -2.5), "PixelSpacing": [1.5, 2.0], "SliceThickness": 9.0}
     return write_dicom(folder, hounsfield, **{**given, "patient": "LIDC-IDRI-0001", "series": "1.2.3.1", **options})
-
-
-def refusal(folder: Path) -> str:
-    (item,) = refusals(folder)
-    return item.reason
 
 
 def marker_ras(scan: Scan) -> np.ndarray:
@@ -95,17 +90,6 @@ def test_two_readers_agree(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, plain)
 
 
-def test_two_series_of_a_patient_are_two_sources(tmp_path: Path) -> None:
-    write(tmp_path / "LIDC-IDRI-0132" / "a", chest(50), series="1.2.3.1", patient="LIDC-IDRI-0132")
-    write(tmp_path / "LIDC-IDRI-9999" / "b", chest(44), series="1.2.3.2", patient="LIDC-IDRI-0132")
-    sources, rejected = find_all(tmp_path)
-    assert [(s.patient, s.series, s.slices) for s in sources] == [
-        ("LIDC-IDRI-0132", "1.2.3.1", 50),
-        ("LIDC-IDRI-0132", "1.2.3.2", 44),
-    ]
-    assert not rejected
-
-
 def test_a_series_spread_over_folders_and_copied_twice_is_one(tmp_path: Path) -> None:
     paths = write(tmp_path / "a", chest())
     (tmp_path / "b").mkdir()
@@ -117,21 +101,6 @@ def test_a_series_spread_over_folders_and_copied_twice_is_one(tmp_path: Path) ->
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest())
 
 
-def test_other_modalities_and_scouts_are_passed_over(tmp_path: Path) -> None:
-    write(tmp_path / "ct", chest())
-    write(tmp_path / "dx", chest(2), series="1.2.3.8", Modality="DX")
-    write(tmp_path / "seg", chest(50), series="1.2.3.9", Modality="SEG")
-    write(tmp_path / "scout", chest(2), series="1.2.3.10", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    (tmp_path / "ct" / "069.xml").write_text("<LidcReadMessage/>")
-    (tmp_path / "metadata.csv").write_text("Series UID\n")
-    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
-    sources, rejected = find_all(tmp_path)
-    assert [source.series for source in sources] == ["1.2.3.1"]
-    assert all(item.expected for item in rejected)
-    expected = ["no CT: Modality DX", "no CT: Modality SEG", "no CT: a localiser"]
-    assert sorted(item.reason for item in rejected) == expected
-
-
 def test_a_scout_inside_the_series_is_left_out(tmp_path: Path) -> None:
     def first_is_scout(dataset: object, index: int) -> None:
         if index == 0:
@@ -139,37 +108,6 @@ def test_a_scout_inside_the_series_is_left_out(tmp_path: Path) -> None:
 
     write(tmp_path, chest(), change=first_is_scout)
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest()[1:])
-
-
-def test_short_series_and_broken_files_are_named(tmp_path: Path) -> None:
-    write(tmp_path / "good", chest())
-    write(tmp_path / "short", chest(39), series="1.2.3.2", patient="LIDC-IDRI-0002")
-    (tmp_path / "empty.dcm").touch()
-    (tmp_path / "text.dcm").write_text("no image" * 100)
-    (tmp_path / "rubbish.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
-    sources, rejected = find_all(tmp_path)
-    assert [source.series for source in sources] == ["1.2.3.1"]
-    reasons = {item.path.name: item.reason for item in rejected}
-    assert reasons.keys() == {"short", "empty.dcm", "text.dcm", "rubbish.dcm"}
-    assert not any(item.expected for item in rejected)
-    assert "39 slices" in reasons["short"]
-    assert "empty" in reasons["empty.dcm"]
-    assert "no DICOM" in reasons["text.dcm"]
-
-
-def test_the_gap_check_starts_at_ten_percent(tmp_path: Path) -> None:
-    def moved(shift: float) -> Change:
-        def change(dataset: object, index: int) -> None:
-            if index >= 20:
-                x, y, z = dataset.ImagePositionPatient
-                dataset.ImagePositionPatient = [x, y, z - shift]
-
-        return change
-
-    write(tmp_path / "near", chest(), change=moved(0.09 * 2.5))
-    write(tmp_path / "far", chest(), change=moved(0.12 * 2.5))
-    read_only(tmp_path / "near")
-    assert "missing or uneven" in refusal(tmp_path / "far")
 
 
 def test_two_acquisitions_in_one_series_are_refused(tmp_path: Path) -> None:
@@ -221,10 +159,6 @@ def edged(value: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda values: np.where(np.arange(24)[:, None] < 2, value, values)
 
 
-def pad(dataset: Any, kind: str, value: int) -> None:
-    dataset.add_new("PixelPaddingValue", kind, value)
-
-
 def overlaid(values: np.ndarray) -> np.ndarray:
     values[::3] |= 0x5000
     return values
@@ -232,16 +166,18 @@ def overlaid(values: np.ndarray) -> np.ndarray:
 
 TWELVE_BITS = {"BitsStored": 12, "HighBit": 11}
 PIXELS: dict[str, tuple[Change, int]] = {  # what becomes of a slice, and what then stands in its first two rows
-    "padding above air": (lambda d, i: (stored(d, edged(2000)), pad(d, "SS", 2000)), -1000),
-    "padding below air, left to clipping": (lambda d, i: (stored(d, edged(-2000)), pad(d, "SS", -2000)), -3024),
-    "a negative padding written as unsigned": (
-        lambda d, i: (stored(d, lambda v: edged(-500)(v - 1024), RescaleIntercept=0), pad(d, "US", 2**16 - 500)),
-        -1000,
+    "padding below air, left to clipping": (
+        lambda d, i: (stored(d, edged(-2000)), d.add_new("PixelPaddingValue", "SS", -2000)),
+        -3024,
     ),
     "an overlay above the stored bits": (lambda d, i: stored(d, overlaid, **TWELVE_BITS), -1000),
     "the same, unsigned": (lambda d, i: stored(d, overlaid, **TWELVE_BITS, PixelRepresentation=0), -1000),
     "a slope that is no whole number": (lambda d, i: stored(d, lambda v: 2 * v, RescaleSlope=0.5), -1000),
     "values beyond 16 bits": (lambda d, i: stored(d, edged(65535), "<u2", PixelRepresentation=0), 32767),
+    "values at the upper end of their words": (
+        lambda d, i: stored(d, lambda v: v << 4, "<u2", BitsStored=12, HighBit=15, PixelRepresentation=0),
+        -1000,
+    ),
 }
 
 
@@ -252,3 +188,62 @@ def test_pixels_that_are_stored_in_other_ways_are_the_same_scan(tmp_path: Path, 
     expected = chest()
     expected[:, :2] = edge
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, expected)
+
+
+LAYOUTS = {  # where the series {ct} of {patient} lies
+    "descriptive, as of 2020": "{patient}/01-01-2000-NA-NA-30178/3000566.000000-NA-{ct}",
+    "with a manifest": "manifest-1600709154662/LIDC-IDRI/{patient}/01-01-2000-NA-NA-30178/3000566.000000-NA-{ct}",
+    "older": "{patient}/01-01-2000-30178/3000566-{ct}",
+    "by identifiers": "{patient}/1.2.3/{ct}",
+    "misnamed": "LIDC-IDRI-1028/1.2.3/{ct}",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_the_archive_is_read(tmp_path: Path, layout: str) -> None:
+    expected = {f"LIDC-IDRI-{number:04d}": chest() + np.int16(number) for number in (28, 132)}
+    lines = ["Series UID,Modality,File Location", "1.9,CT,..\\..\\elsewhere", f"1.9,CT,{tmp_path / 'elsewhere'}"]
+    for patient, hounsfield in expected.items():
+        series = f"1.3.6.{int(patient[-4:])}"
+        folder = tmp_path / "in" / LAYOUTS[layout].format(patient=patient, ct=series)
+        write_dicom(folder, hounsfield, series=series, patient=patient)
+        (folder / "069.xml").write_text("<LidcReadMessage/>")
+        for tail, (modality, sibling) in enumerate({"DX": "3000923-1", "SEG": "1000.000000-Segmentation-77"}.items()):
+            other = folder.parents[1] / patient / sibling
+            write_dicom(other, chest(2), series=f"{series}.{tail}", patient=patient, Modality=modality)
+    (tmp_path / "in" / "metadata.csv").write_text("\n".join(lines))  # nothing is looked for where a manifest points
+    write_dicom(tmp_path / "elsewhere", chest(), series="1.9", patient="LIDC-IDRI-0999")
+    sources, rejected = find_all(tmp_path / "in")
+    assert {source.patient for source in sources} == expected.keys()
+    for source in sources:
+        np.testing.assert_array_equal(source.read().hounsfield, expected[source.patient])
+    assert sorted({item.reason for item in rejected}) == ["no CT: Modality DX", "no CT: Modality SEG"]
+    assert all(item.expected for item in rejected)
+
+
+def packed_by_itk(folder: Path, dataset: object) -> None:
+    writer = simpleitk.ImageFileWriter()
+    writer.SetFileName(str(folder / "packed.dcm"))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.Execute(simpleitk.GetImageFromArray(dataset.pixel_array[None]))
+    packed = pydicom.dcmread(folder / "packed.dcm")
+    dataset.PixelData = packed.PixelData
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"])
+def test_losslessly_packed_slices_are_decoded(tmp_path: Path, syntax: str) -> None:
+    if syntax == "JPEGLSLossless":
+        pytest.importorskip("jpeg_ls", reason="needs an encoder: pip install pyjpegls")
+    expected = chest(rows=64, columns=64)
+    for path in write_dicom(tmp_path / "in", expected):
+        dataset = pydicom.dcmread(path)
+        if syntax == "JPEGLosslessSV1":
+            packed_by_itk(tmp_path, dataset)
+        else:
+            dataset.compress(getattr(pydicom.uid, syntax))
+        assert dataset.file_meta.TransferSyntaxUID == getattr(pydicom.uid, syntax)
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read_only(tmp_path / "in").hounsfield, expected)

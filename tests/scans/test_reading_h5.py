@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ..helpers.scan_files import draw_xrays, drr, h5py, write_h5, write_note
-from ..helpers.scans import phantom, read_only, refusals, torso
+from ..helpers.scans import phantom, read_only, refusal, torso
 
 
 def chest() -> np.ndarray:
@@ -20,11 +20,6 @@ def chest() -> np.ndarray:
 
 def stored(hounsfield: np.ndarray, offset: int = 1000) -> np.ndarray:
     return np.clip(hounsfield.astype(np.int32) + offset, 0, 2500).astype(np.int16)
-
-
-def refusal(folder: Path) -> str:
-    (item,) = refusals(folder)
-    return item.reason
 
 
 @pytest.mark.parametrize("flips", list(product((1, -1), repeat=3)))

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,9 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
     found = [item for uid, one in series.items() for item in one.sources(uid)]
     usable = {item.patient for item in found if isinstance(item, ScanSource)}
     for item in found:
-        if isinstance(item, _Short):  # beside a whole series a bolus or a test slice; alone a scan that lacks slices
-            yield Rejected(item.path, item.reason, expected=item.patient in usable)
-        else:
-            yield item
+        if isinstance(item, Rejected) and item.patient:  # beside a whole series a bolus; alone a scan that lacks slices
+            item = replace(item, expected=item.patient in usable)
+        yield item
 
 
 def _add(path: Path, series: dict[str, "_Series"]) -> str:
@@ -73,15 +72,6 @@ def _add(path: Path, series: dict[str, "_Series"]) -> str:
     except decoding_errors() as error:
         return f"its DICOM header cannot be read ({first_line(error)}); copy it again"
     return "" if path.name.upper() in DIRECTORIES else "its DICOM header names no series; copy it again"
-
-
-@dataclass(frozen=True)
-class _Short:
-    """Too few slices to be a scan, or none that is grey."""
-
-    patient: str
-    path: Path
-    reason: str
 
 
 class _Series:
@@ -125,11 +115,11 @@ class _Series:
             self.slices.setdefault(instance, piece)
         self.patients[patient or self.study] += 1
 
-    def sources(self, uid: str) -> Iterator[ScanSource | Rejected | _Short]:
+    def sources(self, uid: str) -> Iterator[ScanSource | Rejected]:
         """Yield the volumes that the files are, or why there is none."""
         if self.kinds and not (self.slices or self.frames or self.low_energy):
             reason = f"no CT: {', '.join(self.kinds)}"
-            yield _Short(self.coloured, self.folder, reason) if self.coloured else Rejected(self.folder, reason, True)
+            yield Rejected(self.folder, reason, expected=True, patient=self.coloured)
         yield from self.low_energy
         if len(self.patients) > 1:
             yield Rejected(self.folder, f"one series of several patients: {', '.join(sorted(self.patients))}")
@@ -141,13 +131,14 @@ class _Series:
         if self.slices:
             yield from self._slice_sources(patient, uid)
 
-    def _slice_sources(self, patient: str, uid: str) -> Iterator[ScanSource | _Short]:
+    def _slice_sources(self, patient: str, uid: str) -> Iterator[ScanSource | Rejected]:
         volumes = _volumes(list(self.slices.values()))
         for number, pieces in enumerate(volumes, start=1):
             folder, places = pieces[0].path.parent, len({piece.position for piece in pieces})
             if places < MIN_SLICES:
                 there = f"{len(pieces)} slices" if places == len(pieces) else f"{len(pieces)} slices at {places} places"
-                yield _Short(patient, folder, f"{there} are no chest or bag (at least {MIN_SLICES})")
+                reason = f"{there} are no chest or bag (at least {MIN_SLICES})"
+                yield Rejected(folder, reason, patient=patient)
                 continue
             series = uid if len(volumes) == 1 else f"{uid}/{number}"
             files = tuple(piece.path for piece in pieces)

@@ -6,28 +6,19 @@ at the origin. Values below 0 are outside of what the official code reads and be
 below 0, are told by that. Source: the official code (CT2XRAY/ctpro.py, xraypro.py).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from bench.dataset import Geometry
 
-from .facing import Flips, find_flips
 from .names import name_of, patient_of
-from .scan import (
-    Rejected,
-    ScanError,
-    ScanSource,
-    Stored,
-    TakenAt,
-    check_hounsfield,
-    check_size,
-    inspect_each,
-    library,
-)
+from .scan import Rejected, ScanError, ScanSource, Stored, TakenAt, check_hounsfield, check_size, inspect_each, library
 from .side_file import Unit
 
 SUFFIXES = (".h5", ".hdf5")
@@ -40,6 +31,9 @@ EMPTY, LEAST_EMPTY = -500, 0.02  # lungs and air in HU
 VIEWS = {"xray1": TakenAt(270.0, mirrored=True), "xray2": TakenAt(0.0, mirrored=False)}
 MAX_VIEW = 4096  # pixels a side
 COMMON_NAME = "ct_xray_data"  # all files are called so: the folder tells the case
+COARSE = 48  # voxels a side to project, and pixels a side to compare
+LEAST_LIKENESS = 0.9  # mean correlation of projections and X-rays that are of one chest
+CLEARLY = 0.7  # of the dissimilarity of the next best that the best may have
 
 
 def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
@@ -54,7 +48,7 @@ def _inspect(path: Path) -> ScanSource:
     series = path.resolve().parent.name if stem == COMMON_NAME else stem
     return ScanSource(
         patient_of(series), series, slices, "x2ct-h5", path, (path,), _read,
-        view_files=(path,) if has_views else (), view_reader=_read_views, view_angles=_angles,
+        view_files=(path,) if has_views else (), view_reader=_read_views, view_angles=VIEWS,
     )  # fmt: skip
 
 
@@ -97,9 +91,9 @@ def _read(source: ScanSource) -> Stored:
     unit = stated.unit or _unit(values)
     if unit in ("mhu", "hu+1024"):
         values = np.maximum(values, values.dtype.type(0))
-    flips = (False, False, False)  # where a side file states the axes, or no unit can be told
+    flips: Sequence[bool] = (False, False, False)  # where a side file states the axes, or no unit can be told
     if unit is not None and not stated.axes:
-        flips = _flips(source, stated.to_hounsfield(values, unit))
+        flips = _find_flips(source, stated.to_hounsfield(values, unit))
     return Stored(values.transpose(2, 1, 0), cube_affine(values.shape, CUBE_MM, flips), unit)
 
 
@@ -125,8 +119,11 @@ def _unit(values: np.ndarray) -> Unit | None:
     return "hu" if float(np.mean(some < EMPTY)) >= LEAST_EMPTY else None
 
 
-def _flips(source: ScanSource, hounsfield: np.ndarray) -> Flips:
-    """Return which axes of a cube (z, y, x) in HU run against D, H, W. Raises ScanError where no X-rays tell."""
+def _find_flips(source: ScanSource, hounsfield: np.ndarray) -> Sequence[bool]:
+    """Return which axes of a cube (z, y, x) in HU run against D, H, W: flipped, its projections are its X-rays.
+
+    Raises ScanError where it holds no X-rays, or where no way of the eight fits them clearly best.
+    """
     check_hounsfield(hounsfield)
     pictures = _read_views(source)
     if not pictures:
@@ -135,10 +132,43 @@ def _flips(source: ScanSource, hounsfield: np.ndarray) -> Flips:
             'axes = ["D", "H", "W"] where index 0 is the head, axes = ["-D", "H", "W"] where it is the feet'
         )
     side = np.array(source.side_file.spacing_mm or (CUBE_MM / hounsfield.shape[0],)) * hounsfield.shape[0]
-    return find_flips(hounsfield, float(side[0]), GEOMETRY, {name: (pictures[name], VIEWS[name]) for name in pictures})
+    coarse = _shrink(hounsfield.astype(np.float32, copy=False))
+    shrunk = {name: _shrink(picture.astype(np.float32)) for name, picture in pictures.items()}
+    ways = list(product((False, True), repeat=3))
+    turned = [coarse[tuple(slice(None, None, -1 if flip else None) for flip in way)] for way in ways]
+    unlike = np.array([_unlikeness(cube, float(side[0]), shrunk) for cube in turned])
+    best, second = np.argsort(unlike)[:2]
+    if not unlike[best] <= 1 - LEAST_LIKENESS or unlike[best] > CLEARLY * unlike[second]:
+        raise ScanError(
+            f"its X-rays do not tell which way up it lies (they correlate with its projections by "
+            f"{1 - unlike[best]:.2f}, the next way round by {1 - unlike[second]:.2f}); state axes in a side file"
+        )
+    return ways[best]
 
 
-def cube_affine(shape: tuple[int, ...], side_mm: float, flips: Flips) -> np.ndarray:
+def _unlikeness(cube: np.ndarray, side_mm: float, pictures: Mapping[str, np.ndarray]) -> float:
+    """Return 1 minus the mean correlation of X-rays, by name, and the projections of a cube (D, H, W) in HU."""
+    import torch  # here: no other reader needs it
+
+    from bench.projector import project
+
+    scan, taken = torch.from_numpy(np.ascontiguousarray(cube))[None], [VIEWS[name] for name in pictures]
+    angles, mirrored = [how.angle for how in taken], [how.mirrored for how in taken]
+    projected = project(scan, side_mm / cube.shape[0], GEOMETRY, angles, COARSE, mirrored=mirrored)[0].numpy()
+    pairs = zip(projected, pictures.values(), strict=True)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a picture without contrast is like none
+        likeness = [np.corrcoef(ours.ravel(), own.ravel())[0, 1] for ours, own in pairs]
+    return 1 - float(np.nan_to_num(np.mean(likeness), nan=-1.0))
+
+
+def _shrink(values: np.ndarray) -> np.ndarray:
+    """Return values of COARSE along each axis: means, then linear interpolation."""
+    block = [max(1, size // COARSE) for size in values.shape]
+    means = ndimage.uniform_filter(values, block)
+    return ndimage.zoom(means, [COARSE / size for size in values.shape], order=1, grid_mode=True, mode="nearest")
+
+
+def cube_affine(shape: tuple[int, ...], side_mm: float, flips: Sequence[bool]) -> np.ndarray:
     """Return the affine (4, 4) (x, y, z) index → RAS of a cube (z, y, x) around the origin.
 
     z runs to the feet, y to the back, x to the left, but for the axes that `flips` names.
@@ -147,10 +177,6 @@ def cube_affine(shape: tuple[int, ...], side_mm: float, flips: Flips) -> np.ndar
     affine = np.diag([*reversed(steps), 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     return affine
-
-
-def _angles(names: Sequence[str]) -> dict[str, TakenAt]:
-    return {name: VIEWS[name] for name in names}
 
 
 def _read_views(source: ScanSource) -> dict[str, np.ndarray]:

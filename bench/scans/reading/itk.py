@@ -40,7 +40,9 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
 
 def _inspect(path: Path) -> ScanSource | Rejected:
     data, header = _find_data(path), _read_header(path)
-    if LUNA16_MASKS in path.parent.name.lower() or header.GetPixelID() in _pictures():
+    itk = library("SimpleITK")
+    is_picture = header.GetPixelID() in (itk.sitkUInt8, itk.sitkInt8, itk.sitkVectorUInt8)
+    if LUNA16_MASKS in path.parent.name.lower() or is_picture:
         return Rejected(path, "no CT: labels or a picture", expected=True)
     stem = name_of(path)
     files = (path,) if data == path else (path, data)
@@ -55,11 +57,6 @@ def _slices(header: Any) -> int:
     if len(size) != 3:
         return 0
     return int(size[int(np.abs(direction.reshape(3, 3)[2]).argmax())])
-
-
-def _pictures() -> tuple[int, ...]:
-    itk = library("SimpleITK")
-    return itk.sitkUInt8, itk.sitkInt8, itk.sitkVectorUInt8
 
 
 def _read_header(path: Path) -> Any:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,8 @@ def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterato
     files = sorted(files, key=lambda file: (file.number, file.path))
     there = Counter(file.whole for file in files)
     for file in files:
-        if file.whole and there[file.whole] < file.parts:
-            text = (
-                f"{there[file.whole]} of the {file.parts} files that its frames lie in are there; copy the series again"
-            )
+        if file.whole and (count := there[file.whole]) < file.parts:
+            text = f"{count} of the {file.parts} files that its frames lie in are there; copy the series again"
             yield Rejected(file.path.parent, text)
             return
     frames = [(file, index) for file in files for index in range(len(file.positions))]
@@ -87,15 +86,9 @@ def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterato
         for place in volume:
             chosen.setdefault(frames[place][0].path, []).append(frames[place][1])
         paths = tuple(chosen)
-        yield ScanSource(
-            patient or paths[0].stem,
-            series if len(volumes) == 1 else f"{series}/{number}",
-            len(volume),
-            files[0].kind,
-            paths[0] if len(paths) == 1 else paths[0].parent,
-            paths,
-            partial(_read, chosen),
-        )
+        name = series if len(volumes) == 1 else f"{series}/{number}"
+        path = paths[0] if len(paths) == 1 else paths[0].parent
+        yield ScanSource(patient, name, len(volume), files[0].kind, path, paths, partial(_read, chosen))
 
 
 @dataclass(frozen=True)
@@ -118,8 +111,7 @@ def _read(chosen: dict[Path, list[int]], source: ScanSource) -> Stored:
             with warnings.catch_warnings(action="ignore"):
                 parts.append(_read_frames(path, read_dataset(path), indices))
         except decoding_errors() as error:
-            reason = f"{path.name} is damaged or no DICOM ({first_line(error)}); copy it again"
-            raise ScanError(reason) from error
+            raise ScanError(f"{path.name} is damaged or no DICOM ({first_line(error)}); copy it again") from error
     first = parts[0]
     for path, part in zip(chosen, parts, strict=True):
         alike = part.values.shape[1:] == first.values.shape[1:] and part.unit == first.unit
@@ -193,16 +185,11 @@ def _positions(dataset: Any, frames: int) -> np.ndarray:
     return positions
 
 
-def _groups(dataset: Any) -> Iterator[Any]:
-    """Yield the items of one functional group: the data set itself, and the items of the sequences in it."""
-    yield dataset
-    for element in dataset:
-        if element.VR == "SQ" and element.keyword != "PerFrameFunctionalGroupsSequence":
-            yield from element.value[:1]
-
-
 def _find_value(dataset: Any, keyword: str) -> Any:
-    return next((item[keyword].value for item in _groups(dataset) if keyword in item), None)
+    """Return a value of one functional group: of the data set itself, or of an item of the sequences in it."""
+    sequences = (e for e in dataset if e.VR == "SQ" and e.keyword != "PerFrameFunctionalGroupsSequence")
+    items = (item for sequence in sequences for item in sequence.value[:1])
+    return next((item[keyword].value for item in chain([dataset], items) if keyword in item), None)
 
 
 def _read_shared(dataset: Any, keyword: str, default: Any) -> Any:

@@ -10,7 +10,7 @@ Source: data loaders of the official code.
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from tokenize import TokenError
@@ -42,7 +42,8 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
 
 def _inspect(pictures: list[Path], path: Path) -> ScanSource | Rejected:
     try:
-        shapes = _read_shapes(path)
+        with zipfile.ZipFile(path) as archive:
+            shapes = {entry.removesuffix(".npy"): _header(archive, entry)[0] for entry in archive.namelist()[:64]}
     except DAMAGE as error:
         raise ScanError(DAMAGED) from error
     if MEDMNIST in shapes:
@@ -51,7 +52,7 @@ def _inspect(pictures: list[Path], path: Path) -> ScanSource | Rejected:
     name, views = _name_and_views(path, pictures)
     return ScanSource(
         patient_of(name), name_of(path), shape[0] if shape else 0, "npz", path, (path,), _read, view_files=views,
-        view_reader=_read_views, view_angles=_chest_angles if CHEST_FOLDER.fullmatch(name) else None,
+        view_reader=_read_views, view_angles=_angles_of_turn(views) if CHEST_FOLDER.fullmatch(name) else {},
     )  # fmt: skip
 
 
@@ -66,17 +67,12 @@ def _name_and_views(path: Path, pictures: list[Path]) -> tuple[str, tuple[Path, 
     return named, tuple(picture for bag, picture in matches if bag == named)
 
 
-def _chest_angles(names: Sequence[str]) -> dict[str, TakenAt]:
+def _angles_of_turn(views: tuple[Path, ...]) -> dict[str, TakenAt]:
     """Return one turn from the left lateral view on, all mirrored, for eight pictures in the order of their names."""
+    names = sorted({printable(picture.stem) for picture in views})
     if len(names) != CHEST_VIEWS:
         return {}
-    return {name: TakenAt(360.0 / CHEST_VIEWS * index, mirrored=True) for index, name in enumerate(sorted(names))}
-
-
-def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the arrays in an archive, by name."""
-    with zipfile.ZipFile(path) as archive:
-        return {entry.removesuffix(".npy"): _header(archive, entry)[0] for entry in archive.namelist()[:64]}
+    return {name: TakenAt(360.0 / CHEST_VIEWS * index, mirrored=True) for index, name in enumerate(names)}
 
 
 def _header(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -106,8 +102,6 @@ def _read(source: ScanSource) -> Stored:
             raise ScanError(f"its array '{key}' is {kind} {shape}, no 3-D array of numbers; save the CT alone")
         with np.load(source.path, allow_pickle=False) as arrays:
             values = np.ascontiguousarray(arrays[key])
-    except ScanError:
-        raise
     except DAMAGE as error:
         raise ScanError(DAMAGED) from error
     if values.dtype == np.float16:

@@ -3,8 +3,8 @@
 import importlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -83,7 +83,7 @@ class ScanSource:
     view_files: tuple[Path, ...] = ()  # that hold X-rays which came with it
     view_reader: Callable[["ScanSource"], dict[str, np.ndarray]] | None = None
     study: str = ""  # StudyInstanceUID, where the format has one
-    view_angles: Callable[[Sequence[str]], dict[str, TakenAt]] | None = None  # of X-rays by name, where known
+    view_angles: Mapping[str, TakenAt] = field(default_factory=dict)  # of X-rays by name, where known
 
     def read(self) -> Scan:
         """Return the CT. Raises ScanError with the reason when it cannot be used, NoScanError for labels."""
@@ -113,6 +113,7 @@ class Rejected:
     path: Path
     reason: str
     expected: bool = False  # no CT at all (a segmentation, a radiograph, a scout): passed over, not a failure
+    patient: str = ""  # whose too few slices they are: `expected` where the patient has a whole scan as well
 
 
 def merge_faults(faults: Iterable[tuple[Path, str]]) -> Iterator[Rejected]:
@@ -210,12 +211,9 @@ def stand_upright(scan: Scan) -> Scan:
 
 
 def _compact(voxels: np.ndarray) -> np.ndarray:
-    limits = np.iinfo(np.int16)
-    if voxels.dtype == np.int16:
-        return voxels
-    if voxels.dtype.kind in "iu" and voxels.min() >= limits.min and voxels.max() <= limits.max:
-        return voxels.astype(np.int16, copy=False)
-    return voxels.astype(np.float32, copy=False)
+    limits, kind = np.iinfo(np.int16), voxels.dtype.kind
+    fits = voxels.dtype == np.int16 or (kind in "iu" and limits.min <= voxels.min() and voxels.max() <= limits.max)
+    return voxels.astype(np.int16 if fits else np.float32, copy=False)
 
 
 def _straighten(voxels: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,7 +74,7 @@ def read(slices: tuple[Slice, ...], source: ScanSource) -> Stored:
     check_size(shape, first.words.allocated // 8, stored_bytes, compressed=first.syntax not in NATIVE)
     positions = np.array([piece.position for piece in slices])
     order, affine = order_slices(positions, np.array(first.orientation), (first.spacing[0], first.spacing[1]))
-    whole = all(_is_whole(piece.header) for piece in slices)
+    whole = all(piece.header.slope == 1 and piece.header.intercept % 1 == 0 for piece in slices)
     volume = np.empty(shape, np.int16 if whole else np.float32)
     for plane, index in zip(volume, order, strict=True):
         _put_hounsfield(plane, slices[index])
@@ -119,10 +119,6 @@ def _put_hounsfield(plane: np.ndarray, piece: Slice) -> None:
         plane[:] = np.clip(stored.astype(np.int64) + int(header.intercept), limits.min, limits.max)
     if outside is not None:
         plane[outside & (plane > LOWEST_HU)] = AIR_HU
-
-
-def _is_whole(header: Header) -> bool:
-    return header.slope == 1 and header.intercept % 1 == 0
 
 
 def _read_pixels(piece: Slice) -> tuple[np.ndarray, np.ndarray | None]:
