@@ -2,9 +2,9 @@
 
 from bench.dataset import DataConfig, DatasetSpec, Geometry
 
+from ..splitting import assign_splits
 from .materials import NAMES
 from .phantom import CLOTHES, CUBE_MM, bag_factors, bag_labels, bag_phantom
-from .splits import assign_splits
 
 DATASET = DatasetSpec(
     name="baggage",

@@ -28,14 +28,8 @@ def draw_luggage(rng: np.random.Generator) -> Luggage:
     """A trolley case with a hard or a woven shell, rods and wheels, or a soft holdall; a fifth stands on its edge."""
     trolley = rng.random() < 0.65
     length, width, depth = (510, 350, 205) if trolley else (470, 290, 215)
-    half = np.array(
-        [
-            np.clip(rng.normal(depth, 32), 120, 280),
-            np.clip(rng.normal(width, 32), 200, 400),
-            np.clip(rng.normal(length, 50), 300, 530 if trolley else 600),
-        ]
-    )
-    half = half / 2
+    sides = rng.normal([depth, width, length], [32, 32, 50])
+    half = np.clip(sides, [120, 200, 300], [280, 400, 530 if trolley else 600]) / 2
     corner = float(min(rng.uniform(22, 42) if trolley else rng.uniform(30, 55), 0.8 * half[0]))
     hard = trolley and rng.random() < 0.6
     wall = float(rng.uniform(2.2, 3.8) if hard else rng.uniform(1.8, 2.8))
@@ -81,16 +75,13 @@ def _trolley(rng: np.random.Generator, half: np.ndarray, corner: float, wall: fl
         place = (depth, side * apart, (start + stop) / 2)
         tube = part(rod(radius, stop - start), "aluminium", place)
         parts += [tube, part(rod(radius - 1, stop - start), "", place, within=tube)]
-    grip = part(Box((6, apart + 14, 10), 6), "abs", (depth, 0, end + 10))
-    parts.append(grip)
+    parts.append(part(Box((6, apart + 14, 10), 6), "abs", (depth, 0, end + 10)))
     wheel, thick = float(rng.uniform(16, 22)), float(rng.uniform(16, 22))
-    rows = (1, -1) if rng.random() < 0.6 else (1,)
-    for row in rows:
+    for row in (1, -1) if rng.random() < 0.6 else (1,):
         for side in (-1, 1):
             hub = (row * (down - wheel - 4), side * (across - 45), along + wheel + 1)
             tyre = part(rod(wheel, thick), "rubber", hub, turn=ACROSS)
-            axle = part(rod(4, thick), "steel", hub, within=tyre, turn=ACROSS)
-            parts += [tyre, axle]
+            parts += [tyre, part(rod(4, thick), "steel", hub, within=tyre, turn=ACROSS)]
     return [*parts, _handle(half, 0, 12.0), _handle(half, 1, 12.0)]
 
 
@@ -100,21 +91,12 @@ def _straps(rng: np.random.Generator, half: np.ndarray) -> list[Part]:
     parts = [part(Box((1.2, 0.8 * across, 0.82 * along)), "polypropylene", (down - 6, 0, 0))]
     for side in (-1, 1):
         angle = np.linspace(0, np.pi, 24)
-        reach = side * 0.25 * across
-        wave = rng.normal(0, 3, 24)
-        path = np.stack(
-            [
-                np.full(24, -down - 5.5),
-                reach + side * 0.5 * across * np.sin(angle) + wave,
-                0.45 * along * np.cos(angle),
-            ],
-            axis=1,
-        )
+        bow = side * 0.25 * across + side * 0.5 * across * np.sin(angle) + rng.normal(0, 3, 24)
+        path = np.stack([np.full(24, -down - 5.5), bow, 0.45 * along * np.cos(angle)], axis=1)
         parts.append(part(Strand(path, 4.5), "nylon"))
         for end in (0, -1):
-            ring = Box((2.5, 16, 13), 6)
-            parts.append(part(ring, "steel", path[end] + [-2.5, 0, 0], scale=1.0))
-            parts.append(part(Box((2.5, 12, 9), 4), "", path[end] + [-2.5, 0, 0], within=parts[-1]))
+            ring = part(Box((2.5, 16, 13), 6), "steel", path[end] + [-2.5, 0, 0])
+            parts += [ring, part(Box((2.5, 12, 9), 4), "", ring.centre, within=ring)]
     return [*parts, _handle(half, 1, 10.0)]
 
 

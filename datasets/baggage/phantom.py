@@ -1,6 +1,5 @@
 """The baggage phantom: a CT of a bag that was never packed, from a seed, at any grid, with its factors and labels."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,18 +18,6 @@ CUBE_MM = 640.0
 CRUMPLES = 30  # of the cloth, along the cube
 CLOTHES = 255  # in label maps
 LEAST_BLUR = 0.3  # voxels; a narrower point spread is lost in the voxel's own
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What most of each voxel is: (D, H, W) uint8.
-
-    `things` holds 1, 2, … in the order of `bag_factors(seed)["thing_list"]`, 255 for clothes, 0 for air. `materials`
-    holds the numbers of materials.NUMBERS, cloth for clothes. What is thinner than half a voxel has no label.
-    """
-
-    things: np.ndarray
-    materials: np.ndarray
 
 
 def bag_phantom(seed: int, grid: int) -> np.ndarray:
@@ -55,13 +42,17 @@ def render(bag: Bag, grid: int, cube_mm: float = CUBE_MM) -> np.ndarray:
 
 
 def bag_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
-    """Return the maps `things` and `materials` of the bag `seed` on the same grid as its CT; see Labels."""
-    labels = labels_of(_draw_once(seed), grid)
-    return {"things": labels.things, "materials": labels.materials}
+    """Return the maps (D, H, W) uint8 `things` and `materials` of the bag `seed` on the same grid as its CT.
+
+    What most of each voxel is: `things` holds 1, 2, … in the order of `bag_factors(seed)["thing_list"]`, 255 for
+    clothes, 0 for air; `materials` the numbers of materials.NUMBERS, cloth for clothes. What is thinner than half a
+    voxel has no label.
+    """
+    return labels_of(_draw_once(seed), grid)
 
 
-def labels_of(bag: Bag, grid: int) -> Labels:
-    """Label maps of a bag."""
+def labels_of(bag: Bag, grid: int) -> dict[str, np.ndarray]:
+    """Return the maps of `bag_labels` of a bag."""
     canvas = Canvas(grid, CUBE_MM, 0.0)
     room, _, cloth = _clothes(canvas, bag)
     things, materials = (np.zeros((grid,) * 3, np.uint8) for _ in range(2))
@@ -76,7 +67,7 @@ def labels_of(bag: Bag, grid: int) -> Labels:
             else:
                 things[box][inside] = clothes[0][box][inside]
                 materials[box][inside] = clothes[1][box][inside]
-    return Labels(things, materials)
+    return {"things": things, "materials": materials}
 
 
 def bag_factors(seed: int) -> dict[str, Any]:

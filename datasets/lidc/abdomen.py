@@ -3,8 +3,7 @@
 import numpy as np
 
 from ..shapes import AIR, Array, Box, Canvas, smooth_field
-from .anatomy import Anatomy
-from .organs import Organ
+from .anatomy import Anatomy, Organ
 from .surfaces import cavity_section
 
 Place = tuple[float, float, float]

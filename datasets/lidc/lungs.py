@@ -3,8 +3,7 @@
 import numpy as np
 
 from ..shapes import EVERYWHERE, Array, Canvas, Tubes, cross, ribbons, set_densities, smooth_field
-from .anatomy import Anatomy
-from .organs import Organ
+from .anatomy import Anatomy, Organ
 from .surfaces import cavity_section, hilum, lung_points
 
 BLOOD = 42.0  # HU without contrast medium

@@ -5,9 +5,8 @@
 import numpy as np
 
 from ..shapes import AIR, EVERYWHERE, Array, Canvas, cross, curve, join_tubes, round_path, set_densities, unit
-from .anatomy import Anatomy
+from .anatomy import Anatomy, Organ
 from .lungs import BLOOD
-from .organs import Organ
 from .surfaces import carina, cavity_section, diaphragm, hilum, spine
 
 ABOVE, BELOW = -175.0, 175.0  # d of the ends of what runs through the whole cube

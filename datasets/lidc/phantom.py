@@ -7,10 +7,9 @@ import numpy as np
 
 from ..shapes import AIR, EVERYWHERE, Array, Canvas, smooth_field
 from .abdomen import paint_abdomen
-from .anatomy import Anatomy, draw_anatomy
+from .anatomy import Anatomy, Organ, draw_anatomy
 from .lungs import paint_lungs
 from .mediastinum import paint_mediastinum
-from .organs import Organ
 from .skeleton import paint_skeleton, shoulder, upper_arm
 from .surfaces import cavity_distance, cavity_section, diaphragm, section_distance, spine, trunk_section
 
@@ -27,7 +26,7 @@ def chest_phantom(seed: int, grid: int) -> np.ndarray:
 
 
 def chest_labels(seed: int, grid: int) -> dict[str, np.ndarray]:
-    """Return the map `organs` (D, H, W) uint8 of the subject `seed` on the grid of its CT: numbers of organs.Organ.
+    """Return the map `organs` (D, H, W) uint8 of the subject `seed` on the grid of its CT: numbers of anatomy.Organ.
 
     A voxel has the label of what was painted last over more than half of it; what is thinner has none of its own.
     """

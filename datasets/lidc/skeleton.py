@@ -5,8 +5,7 @@
 import numpy as np
 
 from ..shapes import Canvas, Tubes, cross, curve, join_tubes, ribbons, round_path, set_densities
-from .anatomy import Anatomy
-from .organs import Organ
+from .anatomy import Anatomy, Organ
 from .surfaces import cavity_section, outline_radius, spine
 
 RIB_ENDS = (118, 142, 150, 152, 152, 150, 147, 138, 128, 116, 92, 66)  # degrees round the chest from the spine

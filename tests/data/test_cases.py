@@ -72,3 +72,14 @@ def test_a_cache_is_hashed_once_and_again_when_its_files_are_changed(
     assert volumes.read_bytes() == content
     assert hashed[2] == "volumes.npy"
     assert len(loaded["train"]) == 3
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_few_phantoms_are_the_first_of_the_whole_set(split: str, data_folder: Path) -> None:
+    config, made = DATASET.presets["smoke"], []
+    few = cases.load_few(DATASET, config, "phantom", split, 2, lambda done, total: made.append(total))
+    assert max(made) <= cases.FEW_TRAINING + 3 < sum(config.phantoms)
+    whole = cases.load_dataset(DATASET, config, "phantom")[split]
+    assert few.names[:2] == whole.names[:2]
+    np.testing.assert_array_equal(few.hounsfield[:2], whole.hounsfield[:2])
+    assert len(cases.load_few(DATASET, config, "phantom", split, 2)) == len(whole)  # it is cached now

@@ -13,7 +13,7 @@ from bench.data.cases import load_dataset
 from bench.dataset import DataConfig, DatasetSpec, Split
 from bench.datasets.baggage import DATASET as BAGGAGE
 from bench.datasets.lidc import DATASET as LIDC
-from bench.datasets.lidc.organs import Organ
+from bench.datasets.lidc.anatomy import Organ
 from bench.errors import UsageError
 from bench.system.files import read_json, write_json
 

@@ -11,22 +11,14 @@ from bench.datasets.baggage import DATASET, vessels
 from bench.datasets.baggage.bag import BELT_D, Bag, draw_bag, place_things
 from bench.datasets.baggage.materials import MATERIALS, NUMBERS, visible_hounsfield
 from bench.datasets.baggage.packing import CELL, Packed, columns
-from bench.datasets.baggage.phantom import (
-    CLOTHES,
-    CUBE_MM,
-    Labels,
-    bag_factors,
-    bag_labels,
-    bag_phantom,
-    labels_of,
-    render,
-)
+from bench.datasets.baggage.phantom import CLOTHES, CUBE_MM, bag_factors, bag_labels, bag_phantom, labels_of, render
 from bench.datasets.baggage.things import UPRIGHT, Placed, fillings
 from bench.datasets.shapes import Canvas
 from bench.projector import project
 
 from ..helpers.populations import measure_bag
 
+Labels = dict[str, np.ndarray]
 GRID = 96
 SEEDS = range(5)
 
@@ -136,7 +128,7 @@ def lowest_gap(
 
 
 def test_bags_are_packed_like_cabin_bags(bags: list[Bag], volumes: list[np.ndarray], labels: list[Labels]) -> None:
-    found = [measure_bag(bag, v, label.things) for bag, v, label in zip(bags, volumes, labels, strict=True)]
+    found = [measure_bag(bag, v, label["things"]) for bag, v, label in zip(bags, volumes, labels, strict=True)]
     expected = {"length, mm": (300, 600), "width, mm": (200, 400), "thickness, mm": (120, 280)}
     for name, (low, high) in expected.items():
         assert all(low <= one[name] <= high for one in found), name
@@ -158,15 +150,15 @@ def test_labels_name_what_the_scan_shows(volumes: list[np.ndarray], labels: list
     found: dict[str, list[np.ndarray]] = {}
     names = {number: name for name, number in NUMBERS.items()}
     for volume, label in zip(volumes, labels, strict=True):
-        assert label.things.shape == label.materials.shape == volume.shape
+        assert label["things"].shape == label["materials"].shape == volume.shape
         inner = np.ones_like(volume, bool)  # voxels among six of the same material
         for axis in range(3):
-            inner &= np.roll(label.materials, 1, axis) == label.materials
-            inner &= np.roll(label.materials, -1, axis) == label.materials
-        for number in np.unique(label.materials[inner & (label.things < CLOTHES)]):
-            found.setdefault(names.get(number, "air"), []).append(volume[inner & (label.materials == number)])
-        assert np.abs(np.median(volume[(label.things == 0)]) + 1000) < 20
-        assert -900 < np.median(volume[label.things == CLOTHES]) < -600
+            inner &= np.roll(label["materials"], 1, axis) == label["materials"]
+            inner &= np.roll(label["materials"], -1, axis) == label["materials"]
+        for number in np.unique(label["materials"][inner & (label["things"] < CLOTHES)]):
+            found.setdefault(names.get(number, "air"), []).append(volume[inner & (label["materials"] == number)])
+        assert np.abs(np.median(volume[(label["things"] == 0)]) + 1000) < 20
+        assert -900 < np.median(volume[label["things"] == CLOTHES]) < -600
     checked = 0
     for name in ("water", "ethanol", "juice", "steel", "lithium cell", "rubber", "energetic", "soap"):
         if len(values := np.concatenate(found.get(name, [np.zeros(0)]))) > 30:
@@ -182,14 +174,14 @@ def test_factors_are_plain_and_count_what_the_labels_show(bags: list[Bag], label
         factors = bag_factors(seed)
         assert json.loads(json.dumps(factors)) == factors
         things = {thing["label"]: thing for thing in factors["thing_list"]}
-        assert set(np.unique(label.things)) - {0, CLOTHES} <= set(things)
+        assert set(np.unique(label["things"])) - {0, CLOTHES} <= set(things)
         for number, thing in things.items():
             assert set(thing["materials"]) <= set(MATERIALS)
-            where = np.argwhere(label.things == number)
+            where = np.argwhere(label["things"] == number)
             if thing["kind"] in ("bottle", "book", "fruit", "roll") and len(where):
                 middle = (where.mean(0) - (GRID - 1) / 2) * CUBE_MM / GRID
                 assert np.abs(middle - thing["place"]).max() < 40
-    assert np.array_equal(bag_labels(3, 32)["things"], labels_of(bags[3], 32).things)
+    assert np.array_equal(bag_labels(3, 32)["things"], labels_of(bags[3], 32)["things"])
 
 
 def test_two_views_see_where_things_are_but_hardly_which_of_two_is_in_front() -> None:

@@ -145,7 +145,7 @@ def read_scan(source: ScanSource) -> np.ndarray:
 @pytest.mark.slow
 def test_bags_are_those_of_the_readme() -> None:
     bags = [draw_bag(seed) for seed in range(SUBJECTS)]
-    found = [measure_bag(bag, render(bag, GRID), labels_of(bag, GRID).things) for bag in bags]
+    found = [measure_bag(bag, render(bag, GRID), labels_of(bag, GRID)["things"]) for bag in bags]
     for name, (_, known) in read_rows("Bags").items():
         measured = summarise([one[name] for one in found])
         print(f"\n| {name} | {measured} |", end="")

@@ -7,9 +7,9 @@ from hashlib import sha256
 import pytest
 
 from bench.dataset import SPLITS, PreparedCase
-from bench.datasets.baggage.splits import assign_splits as assign_bags
 from bench.datasets.lidc.check import remarks
 from bench.datasets.lidc.splits import assign_splits, read_x2ct_split, split_of_patients
+from bench.datasets.splitting import assign_splits as assign_bags
 
 SMALL = [  # 15 patients of several collections
     "LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0004", "LIDC-IDRI-0005", "LIDC-IDRI-0006", "LIDC-IDRI-0007",

@@ -10,7 +10,7 @@ from monai.metrics import compute_average_surface_distance, compute_dice
 from scipy.ndimage import gaussian_filter
 
 from bench.datasets.baggage.phantom import bag_labels, bag_phantom
-from bench.datasets.lidc.organs import Organ
+from bench.datasets.lidc.anatomy import Organ
 from bench.datasets.lidc.phantom import chest_labels, chest_phantom
 from bench.metrics.anatomy import (
     average_surface_distance,

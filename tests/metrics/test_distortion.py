@@ -1,12 +1,15 @@
-"""MSE, MAE and PSNR against closed forms, scikit-image and MONAI."""
+"""MSE, MAE, PSNR and SSIM against closed forms, scikit-image with every parameter spelled out, and MONAI."""
 
 import math
 
 import numpy as np
 import pytest
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+import torch
+from monai.metrics import SSIMMetric
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from bench.metrics.distortion import mae, mse, psnr
+from bench.metrics.ssim import ssim
 
 RANDOM = np.random.default_rng(7)
 SHAPES = [(5, 7, 9), (16, 16, 16), (33, 4), (1,)]
@@ -14,7 +17,7 @@ SHAPES = [(5, 7, 9), (16, 16, 16), (33, 4), (1,)]
 
 def pair(shape: tuple[int, ...], dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
     truth = RANDOM.random(shape).astype(dtype)
-    return truth, np.clip(truth + 0.1 * RANDOM.normal(size=shape), 0, 1).astype(dtype)
+    return truth, np.clip(truth + 0.2 * RANDOM.normal(size=shape), 0, 1).astype(dtype)
 
 
 @pytest.mark.parametrize("offset", [0.5, 0.1, 0.003])
@@ -59,7 +62,9 @@ def test_identical_arrays_have_no_psnr() -> None:
     assert psnr(truth, truth.copy(), data_range=1.0) is None
 
 
-@pytest.mark.parametrize("metric", [mse, mae, lambda a, b: psnr(a, b, data_range=1.0)])
+@pytest.mark.parametrize(
+    "metric", [mse, mae, lambda a, b: psnr(a, b, data_range=1.0), lambda a, b: ssim(a, b, data_range=1.0)]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_on_either_side(metric, bad: float) -> None:
     good, broken = np.zeros((2, 2)), np.array([[0.0, bad], [0.0, 0.0]])
@@ -84,3 +89,44 @@ def test_the_range_must_be_a_positive_number(data_range: float) -> None:
 
 def test_unsigned_input_does_not_wrap_around() -> None:
     assert mae(np.array([3], dtype=np.uint8), np.array([5], dtype=np.uint8)) == 2.0
+
+
+@pytest.mark.parametrize("shape", [(11, 11, 11), (13, 17, 12), (24, 24, 24), (11, 30), (40, 25)])
+def test_ssim_agrees_with_scikit_image(shape: tuple[int, ...]) -> None:
+    truth, prediction = pair(shape)
+    weights = {"gaussian_weights": True, "sigma": 1.5, "truncate": 3.5, "use_sample_covariance": False}
+    expected = structural_similarity(truth, prediction, data_range=1.0, K1=0.01, K2=0.03, **weights)
+    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ssim_agrees_with_monai() -> None:
+    truth, prediction = pair((20, 21, 22))
+    metric = SSIMMetric(spatial_dims=3, data_range=1.0, kernel_type="gaussian", win_size=11, kernel_sigma=1.5)
+    reference = metric(*(torch.from_numpy(array)[None, None] for array in (prediction, truth))).item()
+    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(reference, abs=2e-5)
+
+
+def test_ssim_of_float32_and_float64_agrees() -> None:
+    truth, prediction = pair((14, 15, 16), np.float32)
+    wide = ssim(truth.astype(np.float64), prediction.astype(np.float64), data_range=1.0)
+    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(wide, abs=1e-12)
+
+
+def test_ssim_of_identical_volumes_is_one_and_of_constant_ones_the_luminance_term() -> None:
+    truth, _ = pair((12, 12, 12))
+    assert ssim(truth, truth, data_range=1.0) == pytest.approx(1.0, abs=1e-12)
+    a, b = np.full((12, 12, 12), 0.3), np.full((12, 12, 12), 0.6)
+    expected = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
+    assert ssim(a, b, data_range=1.0) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_range_of_ssim_is_the_one_given_not_that_of_the_data() -> None:
+    truth, prediction = pair((12, 13, 14))
+    whole = ssim(truth, prediction, data_range=1.0)
+    assert ssim(truth / 2, prediction / 2, data_range=0.5) == pytest.approx(whole, abs=1e-12)
+    assert ssim(truth / 2, prediction / 2, data_range=1.0) > whole + 1e-3
+
+
+@pytest.mark.parametrize("shape", [(10, 20, 20), (20, 20, 10), (10, 40)])
+def test_a_side_under_the_window_has_no_ssim(shape: tuple[int, ...]) -> None:
+    assert ssim(*pair(shape), data_range=1.0) is None
