@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from bench.dataset import PreparedCase, is_mirrored
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_invalid
 from bench.system.files import read_json, sha256_of, write_atomic, write_json
 
 RECORDS = TypeAdapter(list[PreparedCase])
@@ -49,8 +49,7 @@ def read_store(dataset: str) -> list[PreparedCase]:
     try:
         records = RECORDS.validate_python(read_json(manifest))
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = describe_invalid(error)
         raise BenchError(f"{manifest} does not fit this version ({what}); prepare the data again") from error
     return sorted(records, key=lambda record: record.case)
 

@@ -1,8 +1,12 @@
-"""Voxel-wise distances between a truth and a prediction of one shape, in any number of dimensions."""
+"""How a prediction differs from a truth of one shape, voxel by voxel and in its fine detail, in any dimensions."""
 
 import math
 
 import numpy as np
+from scipy.fft import dctn
+
+SILENT = 1e-20  # of the power of a volume: what rounding leaves where there are no high frequencies
+ROUNDING = 1e-9  # of a frequency
 
 
 def mse(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -28,6 +32,22 @@ def psnr(truth: np.ndarray, prediction: np.ndarray, *, data_range: float) -> flo
         raise ValueError(f"data_range must be positive, not {data_range}")
     error = mse(truth, prediction)
     return 20.0 * math.log10(data_range) - 10.0 * math.log10(error) if error > 0 else None
+
+
+def high_frequency_power(truth: np.ndarray, prediction: np.ndarray, above: float) -> float | None:
+    """Power of a prediction (D, H, W) at high frequencies over that of the truth, ≥ 0; None where the truth has none.
+
+    The sum of squared DCT-II coefficients at spatial frequencies of at least `above` times the Nyquist frequency, half
+    a cycle a voxel. A cosine transform continues a volume by its mirror image, so that its edges make no frequencies of
+    their own. 1 is neither too smooth nor too noisy; a Gaussian blur of σ voxels leaves exp(−(2πfσ)²) of the power at f
+    cycles a voxel. Raises ValueError for different shapes, NaN or infinity.
+    """
+    require_comparable(truth, prediction)
+    squares = [np.square(np.arange(side) / side) for side in truth.shape]  # of frequencies over Nyquist's, by axis
+    radius = np.sqrt(sum(np.ix_(*squares), start=np.zeros(())))
+    high = radius >= above - ROUNDING
+    true_power, power = (float(np.square(dctn(v, norm="ortho")[high]).sum()) for v in (truth, prediction))
+    return power / true_power if true_power > SILENT * float(np.square(truth).sum()) else None
 
 
 def require_comparable(truth: np.ndarray, prediction: np.ndarray) -> None:

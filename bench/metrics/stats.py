@@ -122,14 +122,15 @@ def contrast_methods(first: np.ndarray, second: np.ndarray) -> Contrast:
         raise ValueError(f"{n} cases; an interval needs {LEAST}")
     means = first.mean(0), second.mean(0)
     by_case = np.where(np.isclose(*means, rtol=ROUNDING, atol=0.0), 0.0, means[0] - means[1])
-    seeds = [_seed_variance(values) for values in (first, second) if len(values) > 1]
-    raw, degrees = sum(s.raw for s in seeds), sum(s.raw**2 / s.df for s in seeds)
+    seeds = [_seed_variances(values) for values in (first, second) if len(values) > 1]
+    total = sum(of_means for of_means, _, _ in seeds)
+    degrees = sum(of_means**2 / df for of_means, _, df in seeds)
     return Contrast(
         value=float(by_case.mean()),
         n=n,
         case_variance=float(by_case.var(ddof=1) / n),
-        seed_variance=sum(s.own for s in seeds),
-        seed_df=raw**2 / degrees if degrees else 1.0,
+        seed_variance=sum(own for _, own, _ in seeds),
+        seed_df=total**2 / degrees if degrees else 1.0,
     )
 
 
@@ -223,18 +224,12 @@ def _interval(values: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarra
     return low, high
 
 
-@dataclass(frozen=True)
-class _SeedVariance:
-    raw: float  # of the mean over seeds, with the part of the residual that cases hold too
-    own: float  # without it
-    df: int
-
-
-def _seed_variance(values: np.ndarray) -> _SeedVariance:
+def _seed_variances(values: np.ndarray) -> tuple[float, float, int]:
+    """Return the variance of a method's mean over seeds, the part of it that cases do not hold too, and its degrees."""
     seeds, n = values.shape
     by_seed = values.mean(1)
     residual = values - by_seed[:, None] - values.mean(0) + values.mean()
-    raw = float(by_seed.var(ddof=1) / seeds)
-    shared = float((residual**2).sum() / ((seeds - 1) * (n - 1)) / (n * seeds))
+    of_means = float(by_seed.var(ddof=1) / seeds)
+    own = of_means - float((residual**2).sum() / ((seeds - 1) * (n - 1)) / (n * seeds))
     rounding = (ROUNDING * float(values.mean())) ** 2
-    return _SeedVariance(raw, raw - shared if raw - shared > rounding else 0.0, seeds - 1)
+    return of_means, own if own > rounding else 0.0, seeds - 1

@@ -7,8 +7,7 @@ import numpy as np
 from bench.dataset import DatasetCard, to_hounsfield
 from bench.metrics import Space
 from bench.metrics.anatomy import average_surface_distance, class_errors, dice, find_masks, volume_error
-from bench.metrics.distortion import psnr
-from bench.metrics.spectrum import high_frequency_power
+from bench.metrics.distortion import high_frequency_power, psnr
 from bench.scoring.cases import EXACT
 from bench.scoring.protocol import Anatomy, CaseScore
 

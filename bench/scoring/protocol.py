@@ -58,7 +58,7 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "masks": 1,  # metrics/anatomy.py
     "mask agreement": 1,
     "class errors": 1,
-    "high frequencies": 1,  # metrics/spectrum.py
+    "high frequencies": 1,  # metrics/distortion.py
     "projector": 1,  # projector.py
     "1-HU bins": 1,  # likelihood.py
     "1-HU bins, Laplace": 1,

@@ -21,6 +21,7 @@ from bench.system.files import digest_of
 from ..helpers.scan_files import BAG_NOTE, draw_xrays, seen, write_bag, write_chest_npz, write_h5, write_note
 from ..helpers.scans import BAG, CHEST, phantom, prepare_chests, write_nifti
 
+pytestmark = pytest.mark.usefixtures("data_folder")
 SIZE = 32
 PROJECTED = DataConfig(size=SIZE, image_size=SIZE)
 STORED = PROJECTED.model_copy(update={"views": "stored"})
@@ -33,11 +34,6 @@ def one_of_each(records: Sequence[PreparedCase]) -> dict[str, Split]:
 SPEC = replace(CHEST, assign_splits=one_of_each)
 
 
-@pytest.fixture(autouse=True)
-def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "store"))
-
-
 def chest(number: int) -> np.ndarray:
     """A trunk whose left lung is filled from the front to a level that differs, so that no view is symmetric."""
     volume = phantom()
@@ -45,9 +41,9 @@ def chest(number: int) -> np.ndarray:
     return volume
 
 
-def write_x2ct(folder: Path, count: int = 2) -> None:
-    for number in range(count):
-        write_h5(folder / f"case{number}" / "ct_xray_data.h5", chest(number))
+def write_x2ct(folder: Path, **xrays: np.ndarray) -> None:
+    for number in range(2):
+        write_h5(folder / f"case{number}" / "ct_xray_data.h5", chest(number), **xrays)
 
 
 def loaded(config: DataConfig, source: str = "real") -> dict[Split, Cases]:
@@ -96,7 +92,7 @@ def test_a_case_without_them_is_named_before_anything_is_computed(tmp_path: Path
     prepare_chests(tmp_path / "in", SPEC)
     with pytest.raises(BenchError, match=r"no X-rays came with case plain of chest: leave it out with --split-file"):
         loaded(STORED)
-    assert not list((tmp_path / "store" / "chest").glob("presets/*/volumes.npy"))
+    assert not list((tmp_path / "data" / "chest").glob("presets/*/volumes.npy"))
     assert len(loaded(PROJECTED)["validation"]) == 1
 
 
@@ -159,12 +155,10 @@ def test_damaged_or_older_ones_are_prepared_again(tmp_path: Path, damage: str) -
 
 
 def test_an_odd_picture_is_refused(tmp_path: Path) -> None:
-    for number in range(2):
-        write_h5(tmp_path / "in" / f"c{number}" / "ct_xray_data.h5", chest(number), xray1=np.zeros((8, 9), np.uint8),
-                 xray2=np.zeros((8, 8), np.uint8))  # fmt: skip
+    write_x2ct(tmp_path / "in", xray1=np.zeros((8, 9), np.uint8), xray2=np.zeros((8, 8), np.uint8))
     write_note(tmp_path / "in" / "scans.toml", axes=("D", "H", "W"))
     prepare_chests(tmp_path / "in", SPEC)
-    with pytest.raises(BenchError, match=r"the X-ray xray1 of case c0 is \(8, 9\), no square picture"):
+    with pytest.raises(BenchError, match=r"the X-ray xray1 of case case0 is \(8, 9\), no square picture"):
         loaded(STORED)
 
 

@@ -92,11 +92,13 @@ def test_unsigned_input_does_not_wrap_around() -> None:
 
 
 @pytest.mark.parametrize("shape", [(11, 11, 11), (13, 17, 12), (24, 24, 24), (11, 30), (40, 25)])
-def test_ssim_agrees_with_scikit_image(shape: tuple[int, ...]) -> None:
-    truth, prediction = pair(shape)
+@pytest.mark.parametrize(("dtype", "data_range"), [(np.float64, 1.0), (np.float32, 0.5)])
+def test_ssim_agrees_with_scikit_image(shape: tuple[int, ...], dtype: type, data_range: float) -> None:
+    truth, prediction = pair(shape, dtype)
     weights = {"gaussian_weights": True, "sigma": 1.5, "truncate": 3.5, "use_sample_covariance": False}
-    expected = structural_similarity(truth, prediction, data_range=1.0, K1=0.01, K2=0.03, **weights)
-    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(expected, abs=1e-12)
+    wide = truth.astype(np.float64), prediction.astype(np.float64)
+    expected = structural_similarity(*wide, data_range=data_range, K1=0.01, K2=0.03, **weights)
+    assert ssim(truth, prediction, data_range=data_range) == pytest.approx(expected, abs=1e-12)
 
 
 def test_ssim_agrees_with_monai() -> None:
@@ -106,25 +108,12 @@ def test_ssim_agrees_with_monai() -> None:
     assert ssim(truth, prediction, data_range=1.0) == pytest.approx(reference, abs=2e-5)
 
 
-def test_ssim_of_float32_and_float64_agrees() -> None:
-    truth, prediction = pair((14, 15, 16), np.float32)
-    wide = ssim(truth.astype(np.float64), prediction.astype(np.float64), data_range=1.0)
-    assert ssim(truth, prediction, data_range=1.0) == pytest.approx(wide, abs=1e-12)
-
-
 def test_ssim_of_identical_volumes_is_one_and_of_constant_ones_the_luminance_term() -> None:
     truth, _ = pair((12, 12, 12))
     assert ssim(truth, truth, data_range=1.0) == pytest.approx(1.0, abs=1e-12)
     a, b = np.full((12, 12, 12), 0.3), np.full((12, 12, 12), 0.6)
     expected = (2 * 0.3 * 0.6 + 1e-4) / (0.3**2 + 0.6**2 + 1e-4)
     assert ssim(a, b, data_range=1.0) == pytest.approx(expected, abs=1e-9)
-
-
-def test_the_range_of_ssim_is_the_one_given_not_that_of_the_data() -> None:
-    truth, prediction = pair((12, 13, 14))
-    whole = ssim(truth, prediction, data_range=1.0)
-    assert ssim(truth / 2, prediction / 2, data_range=0.5) == pytest.approx(whole, abs=1e-12)
-    assert ssim(truth / 2, prediction / 2, data_range=1.0) > whole + 1e-3
 
 
 @pytest.mark.parametrize("shape", [(10, 20, 20), (20, 20, 10), (10, 40)])

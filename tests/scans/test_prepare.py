@@ -51,16 +51,6 @@ def test_a_case_is_prepared_again_when_recipe_file_or_volume_changed(tmp_path: P
     assert len(read_store("chest")) == 1
 
 
-def test_bad_files_are_named_and_the_good_ones_kept(tmp_path: Path) -> None:
-    write_nifti(tmp_path / "in" / "deep" / "good.nii.gz", torso())
-    write_nifti(tmp_path / "in" / "unsigned.nii.gz", torso() + np.int16(1024))
-    (tmp_path / "in" / "empty.nii.gz").touch()
-    (tmp_path / "in" / "cut.nii.gz").write_bytes((tmp_path / "in" / "deep" / "good.nii.gz").read_bytes()[:2000])
-    report = prepare_chests(tmp_path / "in")
-    assert names(report) == (["good"], [], ["empty.nii.gz", "cut.nii.gz", "unsigned.nii.gz"])
-    assert all(item.reason for item in report.refused)
-
-
 def test_a_defect_in_one_scan_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import bench.scans.prepare as module
 

@@ -102,11 +102,8 @@ def test_a_series_spread_over_folders_and_copied_twice_is_one(tmp_path: Path) ->
 
 
 def test_a_scout_inside_the_series_is_left_out(tmp_path: Path) -> None:
-    def first_is_scout(dataset: object, index: int) -> None:
-        if index == 0:
-            dataset.ImageType = ["DERIVED", "SECONDARY", "LOCALIZER"]
-
-    write(tmp_path, chest(), change=first_is_scout)
+    kind = ["DERIVED", "SECONDARY", "LOCALIZER"]
+    write(tmp_path, chest(), change=lambda dataset, index: None if index else setattr(dataset, "ImageType", kind))
     np.testing.assert_array_equal(read_only(tmp_path).hounsfield, chest()[1:])
 
 
@@ -126,14 +123,7 @@ def test_two_acquisitions_in_one_series_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_odd_slice_is_refused_by_name(tmp_path: Path, tag: str, value: object, reason: str) -> None:
-    def change(dataset: object, index: int) -> None:
-        if index == 5:
-            if value is None:
-                delattr(dataset, tag)
-            else:
-                setattr(dataset, tag, value)
-
-    write(tmp_path, chest(), change=change)
+    write(tmp_path, chest(), change=lambda dataset, index: setattr(dataset, tag, value) if index == 5 else None)
     assert reason in refusal(tmp_path)
 
 

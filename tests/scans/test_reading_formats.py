@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.store import load_views, read_store, views_path
+from bench.data.store import load_views, views_path
 from bench.plugins.registry import get_dataset
 
 from ..helpers.scan_files import (
@@ -169,15 +169,6 @@ def test_a_scan_of_luna16_is_that_of_its_patient(tmp_path: Path) -> None:
         ("LIDC-IDRI-0001", "LIDC-IDRI-0001", series),
     ]
     assert [item.reason for item in report.skipped] == ["no CT: labels or a picture"]
-
-
-def test_the_fullest_scan_of_a_patient_is_taken_whatever_the_format(tmp_path: Path) -> None:
-    write_h5(tmp_path / "in" / "LIDC-IDRI-0001.1" / "ct_xray_data.h5", phantom()[::2, ::2, ::2])
-    write_itk(tmp_path / "in" / "LIDC-IDRI-0001.mhd", phantom())
-    report = prepare_chests(tmp_path / "in")
-    assert [record.source_format for record in report.prepared] == ["metaimage"]
-    assert len(report.skipped) == 1
-    assert len(read_store(CHEST.name)) == 1
 
 
 def test_a_changed_side_file_prepares_again(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def find(paths: Iterable[Path]) -> Iterator[ScanSource | Rejected]:
 
 def _add(path: Path, series: dict[str, "_Series"]) -> str:
     """Add a file to its series, if it is of DICOM; return what is wrong with it, empty when nothing is."""
-    opening = _opening(path)
+    with path.open("rb") as file:
+        opening = file.read(132)
     marked, named = opening[128:132] == b"DICM", path.suffix.lower() in SUFFIXES
     if not marked and not (opening[:2] in FIRST_GROUPS and opening[3:4] == b"\0"):
         return "" if not named else "it is no DICOM file" if opening else EMPTY
@@ -149,7 +150,7 @@ class _Series:
 
 def _volumes(pieces: list[Slice]) -> list[list[Slice]]:
     """Return the slices of each volume of a series; all where some do not say where they lie."""
-    if not all(piece.is_placed for piece in pieces):
+    if not all(len(piece.position) == 3 and len(piece.header.orientation) == 6 for piece in pieces):
         return [pieces]
     positions = np.array([piece.position for piece in pieces])
     labels = [piece.acquisition for piece in pieces]
@@ -186,8 +187,3 @@ def _read_tags(path: Path) -> tuple[Any, int, int]:
     if pixels is None or pixels.tag != PIXEL_DATA:
         return dataset, 0, 0
     return dataset, pixels.value_tell, pixels.length
-
-
-def _opening(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(132)

@@ -42,11 +42,6 @@ class Slice:
     pixels_at: int  # where in the file they begin; 0 when unknown
     pixel_bytes: int
 
-    @property
-    def is_placed(self) -> bool:
-        """Whether its position and orientation are stated."""
-        return len(self.position) == 3 and len(self.header.orientation) == 6
-
 
 def read_header(dataset: Any, syntax: str) -> Header:
     """Return the header of a slice, of which `dataset` holds the tags."""
