@@ -5,9 +5,9 @@ uses, and with which settings, is decided by its protocol (bench/scoring/protoco
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Direction = Literal["up", "down", "toward_baseline"]
 Space = Literal["3d", "mip", "drr", "anatomy", "tissue", "code", "time"]
@@ -87,51 +87,43 @@ CLASSES = {  # of voxels by the truth's HU, in bags and in patients
 }
 
 
-def _controls_of(metric: Metric) -> Iterator[Metric]:
-    for suffix, control in CONTROLS.items():
-        yield replace(metric, key=metric.key + suffix, label=f"{metric.label}, {control}", tables=())
+def _variants(metric: Metric, words: Mapping[str, str], tables: tuple[Space, ...] = (), **changes: Any) -> list[Metric]:
+    """Return a metric of something else for each suffix of its key, whose words stand in its label."""
+    return [
+        replace(metric, key=metric.key + suffix, label=f"{metric.label}, {what}", tables=tables, **changes)
+        for suffix, what in words.items()
+    ]
 
 
 def _of_samples(metric: Metric) -> Iterator[Metric]:
-    for suffix, what in OF_K.items():
-        shown = _3D if metric.key + suffix == "psnr" + MEAN_OF_K else ()
-        label = f"{metric.label}, {what}"
-        yield replace(metric, key=metric.key + suffix, label=label, spaces=_3D, tables=shown, family="samples")
+    for variant in _variants(metric, OF_K, spaces=_3D, family="samples"):
+        yield replace(variant, tables=_3D) if variant.key == "psnr" + MEAN_OF_K else variant
 
 
 def _list_anatomy() -> Iterator[Metric]:
     """Yield what is measured of structures, with the masks that tables show where they say something of a method."""
     space: tuple[Space, ...] = ("anatomy",)
     views = Metric("psnr_views", "PSNR of given views", "up", "dB", (0.0, None), "case", space, 2, "anatomy", space)
-    yield views
-    yield replace(views, key=views.key + TRUTH_SUFFIX, label=f"{views.label}, truth", tables=())
-    yield replace(views, key=views.key + OTHER_SUFFIX, label=f"{views.label}, other case", tables=())
-    yield Metric("psnr_body", "PSNR in the body", "up", "dB", (0.0, None), "case", space, 2, "anatomy", space)
-    power = Metric(
-        "high_frequency", "High-frequency power", "toward_baseline", "", (0.0, None), "case", space, 2, "anatomy", space
-    )
-    yield replace(power, baseline=1.0)
+    yield from (views, *_variants(views, {TRUTH_SUFFIX: "truth", OTHER_SUFFIX: "other case"}))
+    yield replace(views, key="psnr_body", label="PSNR in the body")
+    power = replace(views, key="high_frequency", label="High-frequency power", unit="")
+    yield replace(power, direction="toward_baseline", baseline=1.0)
     for key, label, direction, unit, ends, decimals, shown in _OF_MASKS:
         for organ in ORGANS:
-            tables = space if organ in shown else ()
-            yield Metric(
-                f"{key}_{organ}", f"{label}, {organ}", direction, unit, ends, "case", space, decimals, "anatomy", tables
-            )
+            metric = Metric(key, label, direction, unit, ends, "case", space, decimals, "anatomy")
+            yield from _variants(metric, {f"_{organ}": organ}, space if organ in shown else ())
 
 
 def _list_tissue() -> Iterator[Metric]:
     """Yield errors by class of voxel, and the share of the volume that is of it."""
     space: tuple[Space, ...] = ("tissue",)
-    for key, name in CLASSES.items():
-        yield Metric(f"mae_hu_{key}", f"MAE, {name}", "down", "HU", (0.0, None), "case", space, 1, "anatomy", space)
-    for key, name in CLASSES.items():
-        label = f"Bias, {name}"
-        yield Metric(f"bias_hu_{key}", label, "toward_baseline", "HU", (None, None), "case", space, 1, "anatomy", space)
+    classes = {f"_{key}": name for key, name in CLASSES.items()}
+    error = Metric("mae_hu", "MAE", "down", "HU", (0.0, None), "case", space, 1, "anatomy")
+    bias = replace(error, key="bias_hu", label="Bias", direction="toward_baseline", range=(None, None))
+    yield from (*_variants(error, classes, space), *_variants(bias, classes, space))
     for key, name in CLASSES.items():
         yield Metric(f"share_{key}", f"Share of {name}", "toward_baseline", "", (0.0, 1.0), "case", space, 3, "anatomy")
-    for key, name in CLASSES.items():
-        inside = replace(_INSIDE, key=f"{_INSIDE.key}_{key}", label=f"{_INSIDE.label}, {name}")
-        yield replace(inside, spaces=space, tables=space)
+    yield from _variants(_INSIDE, classes, space, spaces=space)
 
 
 _INSIDE = Metric(INTERVAL_COVERAGE, "Inside K samples", "toward_baseline", "", (0.0, 1.0), "case", _3D, 3, "samples")
@@ -145,7 +137,7 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
     metric.key: metric
     for metric in (
         Metric(NLL, "NLL", "down", "bits/voxel", (0.0, None), "case", _3D, 3, "likelihood", _3D),
-        *(entry for metric in _FIDELITY for entry in (metric, *_controls_of(metric))),
+        *(entry for metric in _FIDELITY for entry in (metric, *_variants(metric, CONTROLS))),
         Metric("ssim", "SSIM", "up", "", (-1.0, 1.0), "case", _ALL, 3, tables=_ALL),
         Metric("psnr", "PSNR", "up", "dB", (0.0, None), "case", _ALL, 2, tables=_ALL),
         Metric("psnr_volume", "PSNR of the volume", "up", "dB", (0.0, None), "case", _3D, 2),

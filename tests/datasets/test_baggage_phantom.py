@@ -163,9 +163,8 @@ def test_labels_name_what_the_scan_shows(volumes: list[np.ndarray], labels: list
     for name in ("water", "ethanol", "juice", "steel", "lithium cell", "rubber", "energetic", "soap"):
         if len(values := np.concatenate(found.get(name, [np.zeros(0)]))) > 30:
             checked += 1
-            assert np.median(values) == pytest.approx(
-                visible_hounsfield(name), abs=0.17 * (visible_hounsfield(name) + 1000)
-            ), name
+            shown = visible_hounsfield(name)
+            assert np.median(values) == pytest.approx(shown, abs=0.17 * (shown + 1000)), name
     assert checked >= 5
 
 

@@ -81,24 +81,19 @@ def test_organs_lie_on_the_right_sides(volumes: list[np.ndarray]) -> None:
         level = [round((anatomy.apex + t * anatomy.lung_height) / 5 + GRID / 2) for t in (0.1, 0.62, 0.95)]
         level[2] = min(level[2], GRID - 1)
         lungs = find_lungs(volume, VOXEL)
-        assert lungs[level[1]].sum() > 1.3 * lungs[level[0]].sum()  # the apices point to D = 0
-        bone = np.argwhere(volume[level[1], :, GRID // 2 - 5 : GRID // 2 + 5] > 200)
+        section, own = volume[level[1]], lungs[level[1]]
+        assert own.sum() > 1.3 * lungs[level[0]].sum()  # the apices point to D = 0
+        bone = np.argwhere(section[:, GRID // 2 - 5 : GRID // 2 + 5] > 200)
         assert offset[bone[:, 0]].max() > 30  # the spine is at the back
         organs = (volume[level[2]] > 0) & (volume[level[2]] < 250)
-        left = slice(GRID // 2 + 6, None)
-        right = slice(None, GRID // 2 - 6)
-        domes.append(organs[:, right].sum() / organs[:, left].sum())  # liver against stomach and spleen
-        front = slice(None, GRID // 2)
-        soft = (volume[level[1], front] > -20) & ndimage.binary_fill_holes(lungs[level[1]] | (volume[level[1]] > 0))[
-            front
-        ]
+        domes.append(organs[:, : GRID // 2 - 6].sum() / organs[:, GRID // 2 + 6 :].sum())  # liver, stomach and spleen
+        soft = (section > -20) & ndimage.binary_fill_holes(own | (section > 0))
         inner = np.abs(offset) < 85
-        heart.append(offset[inner][np.nonzero(soft[:, inner])[1]].mean())
+        heart.append(offset[inner][np.nonzero(soft[: GRID // 2, inner])[1]].mean())
     assert np.mean(domes) > 1.1
     assert np.mean(heart) > 4
-    frontal = project(torch.from_numpy(np.stack(volumes[:8])), 5.0, Geometry(541, 949, 500), [PA_ANGLE], 32).mean(
-        (0, 1)
-    )
+    scans = torch.from_numpy(np.stack(volumes[:8]))
+    frontal = project(scans, 5.0, Geometry(541, 949, 500), [PA_ANGLE], 32).mean((0, 1))
     assert frontal[14:20, 17:22].mean() > 1.03 * frontal[14:20, 10:15].mean()  # the heart's shadow, at image right
 
 

@@ -37,10 +37,9 @@ def test_a_constant_offset_has_the_closed_form(offset: float, dtype: type) -> No
 def test_agrees_with_scikit_image(shape: tuple[int, ...], dtype: type) -> None:
     truth, prediction = pair(shape, dtype)
     wide = truth.astype(np.float64), prediction.astype(np.float64)
+    expected = peak_signal_noise_ratio(*wide, data_range=1.0)
     assert mse(truth, prediction) == pytest.approx(mean_squared_error(*wide), rel=1e-12)
-    assert psnr(truth, prediction, data_range=1.0) == pytest.approx(
-        peak_signal_noise_ratio(*wide, data_range=1.0), rel=1e-12
-    )
+    assert psnr(truth, prediction, data_range=1.0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_agrees_with_the_released_evaluation() -> None:

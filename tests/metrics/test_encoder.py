@@ -138,22 +138,6 @@ def test_truth_and_prediction_are_encoded_on_the_scale_of_the_truth(make_data) -
     assert scores["all", "density"] == pytest.approx(1.0)
 
 
-def test_the_fast_paths_equal_the_plain_layers() -> None:
-    """Pooling folded into a strided convolution, and block means, against PyTorch's own pooling."""
-    torch.manual_seed(0)
-    encoder = make_encoder(0, 3).double()
-    x = torch.rand(2, 16, 32, 32, 32, dtype=torch.float64).contiguous(memory_format=torch.channels_last_3d)
-    stage, gate = encoder.stages[0], encoder.gates[0]
-
-    def rectified(t: torch.Tensor) -> torch.Tensor:
-        return F.leaky_relu(t, 0.2)
-
-    plain = rectified(stage.refine(rectified(stage.strided(x)))) + rectified(stage.skip(F.avg_pool3d(x, 2)))
-    torch.testing.assert_close(stage(x), plain / 2)
-    pooled = F.adaptive_avg_pool3d(x, 4)
-    torch.testing.assert_close(gate(x), torch.sigmoid(gate.excite(F.silu(gate.squeeze(pooled)))))
-
-
 def test_features_do_not_depend_on_the_batch(make_data) -> None:
     volumes = make_data(test=9)["test"].volumes(range(9))
     together = encode(volumes, 16, SMALL, CPU)

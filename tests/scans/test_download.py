@@ -80,12 +80,6 @@ def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: Objects) ->
     assert not list((tmp_path / "to").rglob(".*"))
 
 
-def test_only_the_first_patients_are_fetched(tmp_path: Path, bucket: Objects) -> None:
-    module.download_series(SPEC, tmp_path, cases=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["LIDC-IDRI-0001", "LIDC-IDRI-0002"]
-    assert len(list(tmp_path.glob("*/*"))) == 3
-
-
 def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: Objects) -> None:
     module.download_series(SPEC, tmp_path, cases=2)
     first, second, third, fourth = LIST

@@ -127,8 +127,7 @@ class _Series:
             return
         patient = next(iter(self.patients), "") or uid
         if self.frames:
-            for found in multiframe.sources_of(list(self.frames.values()), patient, uid):
-                yield replace(found, study=self.study) if isinstance(found, ScanSource) else found
+            yield from multiframe.sources_of(list(self.frames.values()), patient, uid, self.study)
         if self.slices:
             yield from self._slice_sources(patient, uid)
 

@@ -66,7 +66,7 @@ def inspect(path: Path) -> FrameFile:
     )
 
 
-def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterator[ScanSource | Rejected]:
+def sources_of(files: Sequence[FrameFile], patient: str, series: str, study: str) -> Iterator[ScanSource | Rejected]:
     """Yield a source for each volume that the files of one series hold, or what of it is missing."""
     files = sorted(files, key=lambda file: (file.number, file.path))
     there = Counter(file.whole for file in files)
@@ -88,7 +88,7 @@ def sources_of(files: Sequence[FrameFile], patient: str, series: str) -> Iterato
         paths = tuple(chosen)
         name = series if len(volumes) == 1 else f"{series}/{number}"
         path = paths[0] if len(paths) == 1 else paths[0].parent
-        yield ScanSource(patient, name, len(volume), files[0].kind, path, paths, partial(_read, chosen))
+        yield ScanSource(patient, name, len(volume), files[0].kind, path, paths, partial(_read, chosen), study=study)
 
 
 @dataclass(frozen=True)
