@@ -3,11 +3,12 @@
 import json
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,8 @@ def prepare(
     if on_progress and jobs:
         on_progress(0, len(jobs), "")
     scans = 0
-    for done, outcome in enumerate(_run_jobs(jobs, workers), start=1):
+    outcomes = map_in_workers(_work, jobs, min(len(jobs), workers or min(MAX_WORKERS, cpu_count())))
+    for done, outcome in enumerate(outcomes, start=1):
         scans += outcome.record is not None
         line = _settle(outcome, spec.name, owners, report)
         if on_progress:
@@ -152,19 +154,15 @@ def _settle(outcome: _Outcome, dataset: str, owners: dict[str, str], report: Pre
 
 
 def _plan_jobs(sources: Sequence[ScanSource], dataset: str, root: Path, recipe: Recipe) -> list[_Job]:
-    patients: dict[str, list[ScanSource]] = defaultdict(list)
-    for source in sources:
-        patients[source.patient].append(source)
     records = {record.case: record for record in read_store(dataset)}
-    jobs = []
-    for patient in sorted(patients):
+    jobs, of_patient = [], attrgetter("patient")
+    for patient, series in groupby(sorted(sources, key=of_patient), of_patient):
         case = case_name(patient)
         stored = records.get(case)
         if stored and not (stored.settings_sha256 == recipe.sha256 and _is_whole(dataset, stored)):
             stored = None
         ordered = sorted(
-            patients[patient],
-            key=lambda source: (stored is None or source.series != stored.series, -source.slices, source.series),
+            series, key=lambda source: (stored is None or source.series != stored.series, -source.slices, source.series)
         )
         jobs.append(_Job(case, patient, root, tuple(ordered), recipe, stored))
     return jobs
@@ -177,11 +175,6 @@ def _is_whole(dataset: str, record: PreparedCase) -> bool:
         return not views_path(dataset, record.case).exists() or "angles" in load_views(dataset, record.case)[1]
     except BenchError:
         return False
-
-
-def _run_jobs(jobs: Sequence[_Job], workers: int | None) -> Iterator[_Outcome]:
-    """Return the outcome of each job, in the order of the jobs whatever the number of processes."""
-    return map_in_workers(_work, jobs, min(len(jobs), workers or min(MAX_WORKERS, cpu_count())))
 
 
 def _work(job: _Job) -> _Outcome:

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.resource_tracker import ensure_running
 from os import _exit  # as it is, whatever a plug-in is given in its place
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ def map_in_workers(work: Callable[[Job], Result], jobs: Sequence[Job], workers: 
         yield from map(work, jobs)
         return
     start = Parallel(workers, return_as="generator", initializer=_end_with, initargs=(os.getpid(),))
+    ensure_running()  # multiprocessing's tracker: who starts it lets interrupts through again
     try:
         with interrupts_held_back():
             results = start(delayed(work)(job) for job in jobs)

@@ -10,7 +10,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from bench.data.store import load_volume
-from bench.dataset import DatasetSpec, Geometry, PreparedCase, Split
+from bench.dataset import DatasetSpec, Geometry, PreparedCase
 from bench.scans.prepare import PrepareReport, prepare
 from bench.scans.reading.find import find_scans
 from bench.scans.reading.scan import Rejected, Scan, ScanError, ScanSource
@@ -19,18 +19,10 @@ VOXEL_MM = 5.0
 SIDE = 64  # voxels: 320 mm
 
 
-def _no_splits(records: Sequence[PreparedCase]) -> dict[str, Split]:
-    return {}
-
-
-def _no_phantom(seed: int, grid: int) -> np.ndarray:
-    raise NotImplementedError
-
-
 CHEST = DatasetSpec(
     name="chest", title="chest", window=(-1000.0, 1000.0), cube_mm=320.0, full_grid=32,
-    geometry=Geometry(541.0, 949.0, 500.0), presets={}, phantom=_no_phantom, phantom_version=1,
-    assign_splits=_no_splits, citation="",
+    geometry=Geometry(541.0, 949.0, 500.0), presets={}, phantom=None, phantom_version=1,
+    assign_splits=lambda records: {}, citation="",
 )  # fmt: skip
 BAG = replace(CHEST, name="bags", window=(-1000.0, 3095.0), subject="bag")
 

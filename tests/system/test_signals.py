@@ -46,7 +46,7 @@ def test_a_warning_ends_the_command_with_143(script: str) -> None:
 SLOW_WORKERS = """
 import signal, sys, time
 from bench.cli import ended_by
-from bench.scans import prepare
+from bench.system.workers import map_in_workers
 
 if __name__ != "__main__" and "starting" in sys.argv:
     time.sleep(100)  # as the imports of a worker may take, where many compute
@@ -59,17 +59,14 @@ def jobs():
     print("asked", flush=True)
     return [1, 2]
 
-prepare._work = slow
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves run without Ctrl-C
-    sys.exit(ended_by(lambda: list(prepare._run_jobs(jobs(), 2))))
+    sys.exit(ended_by(lambda: list(map_in_workers(slow, jobs(), 2))))
 """
 
 
 @pytest.mark.parametrize(("workers", "said_first"), [("working", "asked\nbegun\n"), ("starting", "asked\n")])
-def test_interrupting_twice_ends_the_workers_of_a_preparation_at_once(
-    workers: str, said_first: str, tmp_path: Path
-) -> None:
+def test_interrupting_twice_ends_workers_at_once(workers: str, said_first: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SLOW_WORKERS)
     place = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
