@@ -20,12 +20,21 @@ from bench.fingerprint import Computed, count, fill, golden_value, list_recorded
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_standard
 from ..x2ctgan.card import Statistics, TrainingConfig
 from ..x2ctgan.fingerprint import loss_values
-from ..x2ctgan.fingerprint_networks import branch_modules, check_size, count_by_part, discriminator_counts, outputs
-from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, fixed_input, summaries, summary
+from ..x2ctgan.fingerprint_networks import (
+    DIGITS,
+    WEIGHTS,
+    branch_modules,
+    check_size,
+    count_by_part,
+    discriminator_counts,
+    fixed_input,
+    outputs,
+    summaries,
+    summary,
+)
 from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
-from .blocks import AdaptiveFusion, ScaleShift
 from .card import CcxGeneratorConfig, CcxRayNetConfig
-from .generator import ConditionedEncoder, GatedLink, build
+from .generator import AdaptiveFusion, ConditionedEncoder, GatedLink, ScaleShift, build
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})
@@ -128,13 +137,10 @@ def counts(views: str, variant: str, size: str, key: str) -> Any:
 
 def inputs(views: int, size: int, rule: str, masked: bool) -> list[Tensor]:
     """Views (1, 1, size, size), or with their class masks (1, 2, size, size)."""
-    made = []
-    for i in range(views):
-        view = fixed_input(f"view{i + 1}", rule, (1, 1, size, size), torch.float32)
-        if masked:
-            view = torch.cat([view, class_mask(i, rule, size)], dim=1)
-        made.append(view)
-    return made
+    plain = [fixed_input(f"view{i + 1}", rule, (1, 1, size, size), torch.float32) for i in range(views)]
+    if not masked:
+        return plain
+    return [torch.cat([view, class_mask(i, rule, size)], dim=1) for i, view in enumerate(plain)]
 
 
 def class_mask(view: int, rule: str, size: int) -> Tensor:

@@ -73,14 +73,6 @@ def test_data_that_do_not_fit_are_refused_before_training(
         build("ccx_raynet", *overrides, card=DatasetCard(**{**CARD.__dict__, **changes}))
 
 
-def test_masks_of_another_shape_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = build("ccx_raynet", "mask.kind=zero")
-    monkeypatch.setattr(method.masks, "forward", lambda images: torch.zeros(len(images), 1, 8, 8))
-    with pytest.raises(UsageError, match=r"ccx_raynet: class masks must be of shape \(1, 2, 16, 16\)"):
-        train(method, chests(), tmp_path)
-    assert not (tmp_path / "train.csv").exists()
-
-
 def chests() -> FourVolumes:
     """Bodies with two air-filled lungs of different sizes."""
     grid = coordinates()

@@ -9,7 +9,7 @@ import torch
 from bench.cases import Views
 from bench.dataset import DatasetCard
 from bench.errors import UsageError
-from bench.methods.x2ctgan import losses
+from bench.methods.x2ctgan.stage import projection_loss, voxel_loss
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 
@@ -104,7 +104,7 @@ def loss_of_mean_volume() -> float:
     """The least that the blobs cost a generator which does not look at the views."""
     volumes = blobs().unit[:, None]
     mean = volumes.mean(0, keepdim=True).expand_as(volumes)
-    return float(10 * losses.voxel_loss(mean, volumes) + 10 * losses.projection_loss(mean, volumes))
+    return float(10 * voxel_loss(mean, volumes) + 10 * projection_loss(mean, volumes))
 
 
 @pytest.mark.trains
