@@ -121,6 +121,16 @@ def remove_parametrizations(network: nn.Module) -> None:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
 
 
+def settle_spectral_norms(network: nn.Module) -> None:
+    """Put the true singular vectors in place of those that the power iterations of spectral norms have reached."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            weight: Any = module.parametrizations["weight"]  # type: ignore[index]
+            left, _, right = torch.linalg.svd(weight.original.double().flatten(1), full_matrices=False)
+            weight[0]._u.copy_(left[:, 0])
+            weight[0]._v.copy_(right[0])
+
+
 def statistics(tensor: Tensor) -> dict[str, Any]:
     """Shape, mean, population standard deviation, extremes, and the first 8 and last 4 elements in C order."""
     flat = tensor.detach().double().flatten()

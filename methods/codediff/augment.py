@@ -1,4 +1,4 @@
-"""What the discriminator's inputs go through: DiffAugment, or an adaptive pipeline (ADA) with its controller.
+"""What the discriminator's inputs go through: DiffAugment's `translate` and `cut_out`, or ADA's adaptive pipeline.
 
 The adaptive pipeline draws what the released code draws, with three corrections after StyleGAN2-ADA (Karras et al.,
 2020): its probability follows the logits of real inputs, inputs are never changed in place, and each discriminator
@@ -21,19 +21,9 @@ FIRST, STEP, LARGEST = 0.05, 0.005, 0.8  # probability of an augmentation
 TARGET, EVERY = 0.6, 8  # mean sign of real logits to keep, and values averaged between two steps
 
 
-def translate_and_cut(images: Tensor) -> Tensor:
-    """DiffAugment 'translation,cutout' of images (B, 1, *input), each with draws of its own; always applied.
-
-    Shifts by whole pixels of up to ±12.5 % a side, filling with zeros; then zeroes a box of half the side at a
-    random centre, clipped at the borders.
-    """
-    return cut_out(translate(images))
-
-
 def translate(images: Tensor) -> Tensor:
-    """Images (B, C, *input) shifted by whole pixels of up to ±12.5 % a side, filled with zeros."""
-    sides = images.shape[2:]
-    limits = [round(side * 0.125) for side in sides]
+    """Images (B, C, *input), each shifted by whole pixels of up to ±12.5 % a side and filled with zeros."""
+    limits = [round(side * 0.125) for side in images.shape[2:]]
     shifted = []
     for image in images:
         shifts = [int(torch.randint(-limit, limit + 1, ())) for limit in limits]

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils import parametrize
 
-from bench.fingerprint import Computed, count, fill, ramp, remove_parametrizations, statistics
+from bench.fingerprint import (
+    Computed,
+    count,
+    fill,
+    ramp,
+    remove_parametrizations,
+    settle_spectral_norms,
+    statistics,
+)
 
 from . import fingerprint_autoencoder as autoencoder
 from . import fingerprint_prior as prior
 from . import losses
-from .card import AutoencoderStageConfig, DiscriminatorConfig
+from .card import FOR_VIEWS, DiscriminatorConfig
 from .discriminator import build_discriminator
 from .fingerprint_autoencoder import DTYPES, WEIGHTS
 
@@ -45,8 +51,8 @@ SLOW = frozenset(
     }
 )
 DISCRIMINATORS = {
-    "progressive3d": AutoencoderStageConfig.for_volumes().discriminator,
-    "progressive2d": AutoencoderStageConfig.for_views().discriminator.model_copy(update={"crops": "released"}),
+    "progressive3d": DiscriminatorConfig(),
+    "progressive2d": FOR_VIEWS.discriminator.model_copy(update={"crops": "released"}),
     "patch3d_ndf32_layers3": DiscriminatorConfig(kind="patch", channels=32, stages=3),
     "patch2d_ndf64_layers3": DiscriminatorConfig(dimensions=2, kind="patch", channels=64, stages=3),
     "feature_extractor": DiscriminatorConfig(stages=3),  # the same network, a stage deeper
@@ -116,7 +122,7 @@ def progressive(weights: str, network: str, norm: str, size: str, dtype: str) ->
     config = DISCRIMINATORS[network]
     model = build_discriminator(config).to(DTYPES[dtype]).eval()
     fill(model.named_parameters(), WEIGHTS[weights])
-    settle_spectral_norm(model, norm)
+    (settle_spectral_norms if norm == "exact" else remove_parametrizations)(model)
     images = ramp((1, 1, *(int(size),) * config.dimensions), DTYPES[dtype])
     if not config.decoders:
         logits = model(images)
@@ -128,18 +134,6 @@ def progressive(weights: str, network: str, norm: str, size: str, dtype: str) ->
         "decoder_part0": statistics(first.part),
         "decoder_part3": statistics(last.part),
     }
-
-
-def settle_spectral_norm(model: nn.Module, norm: str) -> None:
-    """`exact` puts the true singular vectors in place of the power iteration's; `off` takes the norm away."""
-    if norm == "off":
-        remove_parametrizations(model)
-    for module in model.modules():
-        if parametrize.is_parametrized(module):
-            matrix = module.parametrizations.weight.original.double().flatten(1)
-            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-            module.parametrizations.weight[0]._u.copy_(left[:, 0])
-            module.parametrizations.weight[0]._v.copy_(right[0])
 
 
 def patch(weights: str, network: str, dtype: str) -> dict[str, Any]:

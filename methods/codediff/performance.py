@@ -7,6 +7,7 @@ step whether or not it reveals a code, one case at a time. Everything in float32
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,11 +19,10 @@ from bench.method import Stage, Update
 
 from . import diffusion, losses
 from .autoencoder import Attention, ChannelNorm, Reconstruction
-from .dropout import Dropout
 from .method import CodeDiff
 from .stage_autoencoder import AutoencoderStage
 from .stage_prior import PriorStage
-from .transformer import CodeTransformer, SelfAttention, TransformerConfig
+from .transformer import CodeTransformer, Dropout, SelfAttention, TransformerConfig
 
 GROWN = TransformerConfig(codes=256, context_width=64, width=64, heads=4, layers=2, block_size=1 << 15)
 CONTEXT = 64  # tokens of the views beside those that grow
@@ -59,13 +59,12 @@ class Sampler:
                 lambda codes, own: _compute_all_logits(self.transformer, codes, own),
                 self.steps,
                 self.transformer.mask_code,
-                diffusion.generators([seed]),
+                [diffusion.random_reveals(partial(torch.rand, self.steps, generator=own), self.steps, every_step=True)],
                 row.device,
                 context=row,
                 temperature=self.temperature,
-                every_step=True,
             )
-            for row, seed in zip(context.split(1), seeds, strict=True)
+            for row, own in zip(context.split(1), diffusion.generators(seeds), strict=True)
         ]
         return torch.cat(drawn)
 

@@ -15,8 +15,6 @@ from torch import Tensor
 from bench.dataset import Geometry
 from bench.method import full_precision
 
-from .card import Cameras
-
 
 @dataclass(frozen=True)
 class Camera:
@@ -113,11 +111,6 @@ def match_camera(geometry: Geometry, cube_mm: float) -> Camera:
         half_pixel=True,
         unit_mm=cube_mm / 2,
     )
-
-
-def camera_for(preset: Cameras, geometry: Geometry, cube_mm: float) -> Camera:
-    """The camera of a preset for a machine and the side of the volume's cube."""
-    return official_camera(geometry) if preset == "official" else match_camera(geometry, cube_mm)
 
 
 def poses(azimuth: Tensor, polar: Tensor, radius: Tensor) -> Tensor:

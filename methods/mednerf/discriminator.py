@@ -4,9 +4,8 @@ MedNeRF's has a head for each augmented view of a patch, which share all but the
 that must redraw real patches from its features.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -183,15 +182,3 @@ class GrafDiscriminator(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """Logits (B, 1, n, n) of patches (B, 3, s, s)."""
         return self.layers(patches)
-
-
-def exact_singular_values(network: nn.Module) -> None:
-    """Put the true singular vectors in place of those the spectral norms' power iterations have reached."""
-    with torch.no_grad():
-        for module in network.modules():
-            if nn.utils.parametrize.is_parametrized(module):
-                weight: Any = module.parametrizations["weight"]  # type: ignore[index]
-                matrix = weight.original.double().flatten(1)
-                left = torch.linalg.eigh(matrix @ matrix.T).eigenvectors[:, -1]
-                weight[0]._u.copy_(left)
-                weight[0]._v.copy_(F.normalize(matrix.T @ left, dim=0))

@@ -9,6 +9,7 @@ from bench.cases import Views
 from bench.errors import UsageError
 from bench.method import Method
 from bench.methods.codediff import autoencoder, stage_autoencoder, stage_log_sigma
+from bench.methods.codediff.performance import make_sampler
 
 from ..helpers.small_methods import SIZE, FourVolumes, blobs, build, random_views, train
 
@@ -68,15 +69,21 @@ def test_the_oracle_encodes_and_decodes_the_truth() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["vqvae3d.autoencoder.multipliers=[1,1,1,1,1,1]"], "codediff, vqvae3d.*16"),
-        (["vqvae2d.discriminator.stages=4"], "codediff, vqvae2d.*discriminator"),
-        (["transformer.heads=3"], "heads"),
-        (["sampling.steps=65"], "at most 64 steps"),
+        ("vqvae3d.autoencoder.multipliers=[1,1,1,1,1,1]", "codediff, vqvae3d.*16"),
+        ("vqvae2d.discriminator.stages=4", "codediff, vqvae2d.*discriminator"),
+        ("transformer.heads=3", "heads"),
+        ("sampling.steps=65", "at most 64 steps"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_before_training(overrides: list[str], words: str) -> None:
+def test_sizes_that_do_not_fit_are_refused_before_training(overrides: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        build("codediff", *overrides).reconstruct(random_views(1), seeds=[0])
+        build("codediff", overrides)
+
+
+def test_more_steps_of_sampling_than_codes_are_refused() -> None:
+    sampler = make_sampler(build("codediff"))
+    with pytest.raises(UsageError, match="at most 64 steps"):
+        sampler.draw(sampler.context(random_views(1)), [0], 65)
 
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])

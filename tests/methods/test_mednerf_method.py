@@ -17,10 +17,9 @@ from bench.methods.mednerf.camera import turn, voxel_centres
 from bench.methods.mednerf.card import InversionConfig
 from bench.methods.mednerf.inversion import Inversion, Tuned, unmirror
 from bench.methods.mednerf.method import MedNerf
-from bench.methods.mednerf.patches import draw_patches
 from bench.methods.mednerf.perceptual import FeatureDistance, missing_for_lpips, perceptual_distance
 from bench.methods.mednerf.render import Sampling
-from bench.methods.mednerf.stage_field import FieldStage, density_noise, training_views
+from bench.methods.mednerf.stage_field import FieldStage, density_noise, draw_patches, training_views
 from bench.pipeline.fit import make_accelerator
 from bench.pipeline.microbatch import Steps
 from bench.plugins.config import resolve
@@ -229,7 +228,7 @@ def test_the_read_out_is_empty_in_corners_few_cameras_see(make_data: MakeData) -
     inversion = dense_inversion(method, latent, 4.0, 1.0)
     tuned = Tuned(method.field, latent, torch.eye(3)[None], 0.0, 0)
     grid = inversion.grid(16, 20.0, CPU)
-    density, made = inversion.density(tuned, grid.points), inversion.read_out(tuned, grid)
+    density, made = inversion.density(tuned, grid[0]), inversion.read_out(tuned, grid)
     assert (density > 0).all()
     assert (made[:, 0, 0] == 0).all()
     assert torch.equal(made[:, 2:-2, 4:-4], density[:, 2:-2, 4:-4])

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.dataset import Geometry
 from bench.fingerprint import UnknownEntry, compute, compute_path
-from bench.methods.mednerf import fingerprint, fingerprint_discriminator, losses, patches, render
+from bench.methods.mednerf import fingerprint, fingerprint_networks, losses, render, stage_field
 from bench.methods.mednerf.camera import box_bounds, match_camera, official_camera, turn, voxel_centres
 from bench.methods.mednerf.card import DiscriminatorConfig, FieldConfig
 from bench.methods.mednerf.discriminator import build_discriminator
@@ -59,7 +59,7 @@ def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
     assert settings.field.network == fingerprint.FIELD
     assert settings.field.patches == fingerprint.PATCH
     assert settings.samples == fingerprint.SAMPLES
-    assert settings.field.discriminator == fingerprint_discriminator.DISCRIMINATORS["mednerf"]
+    assert settings.field.discriminator == fingerprint_networks.DISCRIMINATORS["mednerf"]
 
 
 def test_multiplying_parts_apart_changes_nothing() -> None:
@@ -214,7 +214,7 @@ def test_voxel_centres_follow_the_axes_of_the_volume() -> None:
 @pytest.mark.trains
 def test_patches_lie_within_the_image_and_cover_the_drawn_share(seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)
-    drawn = patches.draw_patches(200, 8, 0.3, chance)
+    drawn = stage_field.draw_patches(200, 8, 0.3, chance)
     assert drawn.abs().max() <= 1 + 1e-6
     width, height = drawn[:, 0, -1, 0] - drawn[:, 0, 0, 0], drawn[:, -1, 0, 1] - drawn[:, 0, 0, 1]
     assert torch.allclose(width, height, atol=1e-5)
@@ -223,7 +223,7 @@ def test_patches_lie_within_the_image_and_cover_the_drawn_share(seed: int) -> No
     assert drawn[:, 0, 0, 0].std() > 0.1
     line = torch.linspace(-1, 1, 16)
     image = torch.stack(torch.meshgrid(line, line, indexing="ij"))[None].flip(1).expand(200, -1, -1, -1)
-    assert torch.allclose(patches.read_patches(image, drawn).movedim(1, -1), drawn, atol=1e-5)
+    assert torch.allclose(stage_field.read_patches(image, drawn).movedim(1, -1), drawn, atol=1e-5)
 
 
 def test_the_discriminators_take_the_sides_they_say() -> None:
