@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 from bench.fingerprint import Weights, chirp, count, fill, ramp, rule, statistics
 
-from .autoencoder import Attention, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder
+from .autoencoder import Attention, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder, VectorQuantiser
 from .card import FOR_VIEWS, AutoencoderConfig, AutoencoderStageConfig
 from .published import autoencoder_layout
-from .quantiser import VectorQuantiser
 
 WEIGHTS: dict[str, Weights] = {"rule": rule, "chirp": chirp}
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "float32": torch.float32, "float64": torch.float64}

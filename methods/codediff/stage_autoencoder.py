@@ -20,10 +20,9 @@ from bench.method import Items, Stage, Update
 
 from . import losses
 from .augment import AdaptiveProbability, cut_out, random_pipeline, translate
-from .autoencoder import Reconstruction, VectorQuantisedAutoencoder
+from .autoencoder import Quantised, Reconstruction, VectorQuantisedAutoencoder
 from .card import AutoencoderStageConfig
 from .discriminator import ProgressiveDiscriminator, build_discriminator
-from .quantiser import Quantised
 
 CLUSTERED_CASES = 128  # whose latents the codes start from
 

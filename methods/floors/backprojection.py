@@ -8,24 +8,19 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bench.cases import Views
 from bench.dataset import DatasetCard, to_unit
 from bench.method import FittedStage, Method
-from bench.projector import pixel_of_voxel, project
+from bench.projector import lift, pixel_of_voxel, project
 
 from .card import BACKPROJECTION, PRESETS, NoSettings
 
 
 def back_project(values: Tensor, places: Tensor) -> Tensor:
     """(B, D, H, W): mean over views (B, V, h, w) of what voxels see at their `places` (V, D, H, W, 2); 0 off panel."""
-    size = places.shape[1]
-    total = values.new_zeros(len(values), size, size, size)
-    for image, place in zip(values.unbind(1), places, strict=True):
-        grid = place.flatten(0, 1)[None].expand(len(values), -1, -1, -1)
-        total += F.grid_sample(image[:, None], grid, align_corners=False)[:, 0].unflatten(1, (size, size))
-    return total / len(places)
+    seen = [lift(image[:, None], place)[:, 0] for image, place in zip(values.unbind(1), places, strict=True)]
+    return sum(seen) / len(places)
 
 
 class BackProjection(Method):

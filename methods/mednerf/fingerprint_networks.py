@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.fingerprint import fill, ramp, remove_parametrizations, rule, settle_spectral_norms
+from bench.fingerprint import fill, ramp, remove_parametrizations, rule, settle_spectral_norms, statistics
 
 from .card import DiscriminatorConfig, PatchConfig
 from .discriminator import GrafDiscriminator, MedNerfDiscriminator
@@ -49,39 +49,23 @@ def hash_numbers(shape: tuple[int, ...]) -> np.ndarray:
     return (h / 2**31 - 1).reshape(shape)
 
 
-def fill_hashed(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Overwrite named tensors with `hash_numbers` at the scale of an initialisation; scales of norms become 1."""
-    with torch.no_grad():
-        for name, tensor in tensors:
-            values = hash_numbers(tuple(tensor.shape))
-            if tensor.ndim >= 2:
-                values = values * math.sqrt(6 * tensor.shape[0] / tensor.numel())
-            else:
-                values = np.ones(tensor.shape) if name.endswith("weight") else 0.1 * values
-            tensor.copy_(torch.from_numpy(values))
+def hash_weights(shape: tuple[int, ...], phase: float = 0.0) -> np.ndarray:
+    """`hash_numbers` at the scale of an initialisation."""
+    return hash_numbers(shape) * math.sqrt(6 * shape[0] / math.prod(shape))
 
 
 def fill_network(network: Network, hash_: str | None) -> Network:
     """The network in evaluation mode, its parameters set by one of the two rules."""
     if hash_:
-        fill_hashed(network.named_parameters())
+        fill(network.named_parameters(), hash_weights, biases=lambda length: 0.1 * hash_numbers((length,)))
     else:
         fill(network.named_parameters(), rule)
     return network.eval()
 
 
 def summary(values: Tensor) -> dict[str, Any]:
-    """Count, mean, sample standard deviation, extremes, sum of absolute values and first elements."""
-    flat = values.detach().double().flatten()
-    return {
-        "n": flat.numel(),
-        "mean": flat.mean().item(),
-        "std_unbiased": flat.std().item(),
-        "min": flat.min().item(),
-        "max": flat.max().item(),
-        "abs_sum": flat.abs().sum().item(),
-        "first8": flat[:8].tolist(),
-    }
+    """What the golden file says of a tensor."""
+    return statistics(values, ("n", "mean", "std_unbiased", "min", "max", "abs_sum", "first8"))
 
 
 def parameters(network: nn.Module) -> dict[str, Any]:
@@ -91,10 +75,9 @@ def parameters(network: nn.Module) -> dict[str, Any]:
         for pattern, official in OFFICIAL_NAMES:
             name = re.sub(pattern, official, name)
         tensors.append((name, parameter))
-    parts: dict[str, int] = {}
+    parts: Counter[str] = Counter()
     for name, tensor in tensors:
-        part = name.partition(".")[0]
-        parts[part] = parts.get(part, 0) + tensor.numel()
+        parts[name.partition(".")[0]] += tensor.numel()
     return {
         "total_unique": sum(parts.values()),
         "per_child_(shared tensors counted in each child)": parts,

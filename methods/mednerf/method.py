@@ -23,7 +23,7 @@ from .camera import match_camera, official_camera
 from .card import CARD, PRESETS, MedNerfConfig
 from .field import RadianceField
 from .inversion import Inversion, Tuned, unmirror
-from .perceptual import perceptual_distance
+from .losses import perceptual_distance
 from .render import Sampling
 from .stage_field import FieldStage
 

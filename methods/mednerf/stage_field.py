@@ -6,7 +6,7 @@ GRAF; poses and patches of what the field draws are independent of those of the 
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases, cache_array
+from bench.cases import Cases, cache_rows
 from bench.dataset import Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
@@ -69,8 +69,10 @@ class FieldStage(Stage):
         self.images: np.ndarray = np.empty((0, 0, 0, 0), dtype=np.float32)
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
-        path = cache / "training_views.npy"
-        self.images = cache_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
+        train, config, side = cases["train"], self.config, self.image_size
+        shape = (min(config.cases, len(train)), config.views, side, side)
+        views = training_views(train, config, side, device)
+        self.images = cache_rows(cache / "training_views.npy", shape, np.float32, views)
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         images, views = self.images, self.images.shape[1]
@@ -142,24 +144,21 @@ def density_noise(step: int, steps: int) -> float:
     return 0.0 if steps == 0 else max(1 - step / steps, 1 / steps)
 
 
-def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> np.ndarray:
-    """X-rays (cases, views, side, side) in [0, 1], none mirrored, at equal steps of the gantry and without tilt."""
-    count = min(config.cases, len(cases))
-    chosen = np.linspace(0, len(cases) - 1, count).round().astype(int).tolist()
+def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> Iterator[np.ndarray]:
+    """X-rays (views, side, side) in [0, 1] of each case, none mirrored, at equal steps of the gantry without tilt."""
+    chosen = np.linspace(0, len(cases) - 1, min(config.cases, len(cases))).round().astype(int).tolist()
     angles = [360 * view / config.views for view in range(config.views)]
+    unmirrored = [False] * len(angles)  # a mirrored view would contradict the others in 3-D
     card = cases.card
-    parts = []
-    for first in range(0, count, CASES_AT_ONCE):
+    for first in range(0, len(chosen), CASES_AT_ONCE):
         volumes = cases.volumes(chosen[first : first + CASES_AT_ONCE])
         hounsfield = torch.from_numpy(to_hounsfield(volumes.numpy(), card.window)).to(device)
-        unmirrored = [False] * len(angles)  # a mirrored view would contradict the others in 3-D
         integrals = project(hounsfield, card.voxel_mm, card.geometry, angles, side, mirrored=unmirrored).cpu()
         if config.per_view_scaling:
             low, high = integrals.amin((2, 3), keepdim=True), integrals.amax((2, 3), keepdim=True)
-            parts.append((integrals - low) / (high - low).clamp(min=1e-6))
+            yield from ((integrals - low) / (high - low).clamp(min=1e-6)).numpy()
         else:
-            parts.append((integrals / card.geometry.grey_scale).clamp(0, 1))
-    return torch.cat(parts).numpy()
+            yield from (integrals / card.geometry.grey_scale).clamp(0, 1).numpy()
 
 
 def least_scale(step: int, config: PatchConfig) -> float:

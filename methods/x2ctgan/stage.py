@@ -135,12 +135,13 @@ class GeneratorStage(Stage):
             return {"loss": (voxel + projection).detach(), **values}
         condition = stack_condition(views, self.generator.orders)
         self.discriminator.requires_grad_(False)
-        adversarial = self._weigh(adversarial_loss(self._logits(condition, made), 1.0))
+        weight = self.config.adversarial_weight
+        adversarial = weight * adversarial_loss(self._logits(condition, made), 1.0)
         loss = voxel + projection + adversarial
         update("generator", loss)
         self.discriminator.requires_grad_(True)
         true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
-        discriminator = self._weigh(discriminator_loss(true_logits, made_logits))
+        discriminator = weight * discriminator_loss(true_logits, made_logits)
         update("discriminator", discriminator)
         return {
             "loss": loss.detach(),
@@ -172,6 +173,3 @@ class GeneratorStage(Stage):
     def _logits(self, condition: Tensor, volume: Tensor) -> Tensor:
         inputs = torch.cat([condition, volume], dim=1).contiguous(memory_format=torch.channels_last_3d)
         return self.discriminator(inputs).float()
-
-    def _weigh(self, loss: Tensor) -> Tensor:
-        return self.config.adversarial_weight * loss

@@ -9,7 +9,7 @@ from bench.errors import UsageError
 from bench.fingerprint import compute_path
 from bench.methods.ccx_raynet import fingerprint
 from bench.methods.ccx_raynet.card import CcxGeneratorConfig, CcxRayGanConfig, CcxRayNetConfig
-from bench.methods.ccx_raynet.generator import AdaptiveFusion, build
+from bench.methods.ccx_raynet.generator import build
 from bench.methods.ccx_raynet.method import CcxStage
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL
 from bench.methods.x2ctgan.card import GeneratorConfig
@@ -38,18 +38,6 @@ def test_the_paper_preset_trains_what_is_compared() -> None:
     assert CcxRayNetConfig().generator == recommended == CcxRayGanConfig().generator
     assert CcxRayNetConfig().training.adversarial_weight == 0
     assert CcxRayGanConfig().training.adversarial_weight == 0.1
-
-
-def test_fusion_weighs_by_similarity_and_halves_without_weights() -> None:
-    first, second = random(1, 3, 2, 2, 2), random(1, 3, 2, 2, 2, seed=1)
-    fusion = AdaptiveFusion()
-    for weight in fusion.weights:
-        torch.nn.init.zeros_(weight.weight)
-        torch.nn.init.zeros_(weight.bias)
-    assert torch.allclose(fusion(first, second), (first + second) / 2)
-    torch.nn.init.constant_(fusion.weights[0].weight, 2.0)
-    alike = torch.sigmoid(2 * torch.einsum("bcdhw,bcdhw->bdhw", first, second))[:, None]
-    assert torch.allclose(fusion(first, second), alike * first + second / 2)
 
 
 @pytest.mark.parametrize("condition", ["shared", "pooled"])

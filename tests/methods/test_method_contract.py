@@ -3,13 +3,13 @@
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from bench.card import Settings
 from bench.cases import Cases, Views
 from bench.cli import app
 from bench.data.cases import load_dataset
@@ -21,6 +21,7 @@ from bench.plugins.config import method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
 
+from ..helpers.small_methods import make_update
 from ..helpers.toy_runs import toy_run
 
 METHODS = sorted(discover_methods()[0])
@@ -82,9 +83,7 @@ def output(
     with torch.inference_mode():
         if method.card.sees_truth:
             return method.reconstruct_truth(data["test"].volumes(cases).to(device))
-        views = data["test"].views(cases)
-        moved = views.to(device)
-        return method.reconstruct(moved, seeds=[SEEDS[i] for i in cases])
+        return method.reconstruct(data["test"].views(cases).to(device), seeds=[SEEDS[i] for i in cases])
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +92,14 @@ def made(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> torch.Ten
     return output(restored(name, data, folder), data)
 
 
-def test_a_reconstruction_is_a_volume_in_the_unit_range(made: torch.Tensor) -> None:
+def check_volumes(made: torch.Tensor) -> None:
     assert made.shape == (3, 16, 16, 16)
     assert made.isfinite().all()
     assert 0 <= float(made.min()) <= float(made.max()) <= 1
+
+
+def test_a_reconstruction_is_a_volume_in_the_unit_range(made: torch.Tensor) -> None:
+    check_volumes(made)
     assert made.std() > 0
 
 
@@ -159,13 +162,7 @@ def losses_on_one_batch(stage: Stage, data: Mapping[Split, Cases], cache: Path, 
     stage.prepare(data, cache, torch.device("cpu"))
     items = stage.batches("train")
     batch = torch.utils.data.default_collate([items[i] for i in range(min(4, len(items)))])
-    optimizers = stage.optimizers()
-
-    def update(which: str, loss: torch.Tensor) -> None:
-        optimizers[which].zero_grad(set_to_none=True)
-        loss.backward()
-        optimizers[which].step()
-
+    update = make_update(stage)
     for network in stage.networks.values():
         network.train()
     losses = []
@@ -175,33 +172,25 @@ def losses_on_one_batch(stage: Stage, data: Mapping[Split, Cases], cache: Path, 
     return losses
 
 
-def built_or_refused(name: str, settings: Settings, cases: Mapping[Split, Cases]) -> Method | None:
-    """The method, or None when it refuses these data in one line that names it."""
-    try:
-        return get_method(name).load()(settings, cases["test"].card)
-    except UsageError as refusal:
-        message = str(refusal)
-    assert name in message
-    assert "\n" not in message
-    return None
-
-
 @pytest.mark.parametrize("angles", [(270.0,), (270.0, 0.0, 45.0)], ids=["one view", "three views"])
 def test_other_numbers_of_views_work_or_are_refused_in_one_line(
-    name: str, angles: tuple[float, ...], data: Mapping[Split, Cases], tmp_path: Path
+    name: str, angles: tuple[float, ...], tmp_path: Path
 ) -> None:
     spec, plugin = get_dataset("lidc"), get_method(name)
     config, settings = resolve(plugin, spec, "smoke", [f"data.angles={list(angles)}", "data.phantoms=[4, 2, 3]"])
     cases = load_dataset(spec, config.data, "phantom")
     torch.manual_seed(3)
-    card = cases["test"].card
-    method = plugin.load()(settings, card) if len(angles) == 1 else built_or_refused(name, settings, cases)
-    if method is None:
+    refused = ""
+    try:
+        method = plugin.load()(settings, cases["test"].card)
+    except UsageError as refusal:
+        refused = str(refusal)
+    if refused:
+        assert len(angles) > 1  # one view is refused by none
+        assert re.fullmatch(f"{name} .*", refused)
         return
     fit(method, cases, RunFolder(tmp_path / "run"), steps=2)
-    made = output(method, cases)
-    assert made.shape == (3, 16, 16, 16)
-    assert 0 <= float(made.min()) <= float(made.max()) <= 1
+    check_volumes(output(method, cases))
 
 
 def test_views_of_another_number_than_trained_on_are_refused(
@@ -218,12 +207,9 @@ def test_views_of_another_number_than_trained_on_are_refused(
 
 
 def test_a_missing_stage_is_named(name: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
-    method = build(name, data)
-    if not method.stages():
-        load_stages(method.stages(), toy_run(tmp_path, data))
-        return
-    with pytest.raises(BenchError, match=method.stages()[0].name):
-        load_stages(method.stages(), toy_run(tmp_path, data))
+    stages = build(name, data).stages()
+    with pytest.raises(BenchError, match=stages[0].name) if stages else nullcontext():
+        load_stages(stages, toy_run(tmp_path, data))
 
 
 def test_every_preset_is_valid_and_survives_a_file(name: str) -> None:
@@ -233,17 +219,11 @@ def test_every_preset_is_valid_and_survives_a_file(name: str) -> None:
             assert settings.model_validate_json(settings.model_dump_json()) == settings, (preset, dataset)
 
 
-def test_the_card_says_who_made_the_method_and_how_this_code_differs(name: str) -> None:
+def test_the_card_is_shown_and_says_how_this_code_differs(name: str) -> None:
     card = get_method(name).card
-    assert card.title
-    assert card.paper
-    if card.kind == "method":
-        assert "@" in card.bibtex
-        assert card.deviations
-        assert "volume" in card.capabilities
+    assert card.kind != "method" or (card.deviations and "@" in card.bibtex)
     shown = CliRunner().invoke(app, ["show", name])
-    assert shown.exit_code == 0
-    assert card.title in shown.output
+    assert (shown.exit_code, card.title in shown.output) == (0, True)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -257,9 +237,7 @@ def test_a_variant_has_a_configuration_of_its_own_in_every_preset(variant: str) 
             assert config.model_copy(update={"method": plain.card.name}).sha256() != other.sha256(), (spec.name, preset)
 
 
-@pytest.mark.parametrize(
-    "variant", [name for name in VARIANTS if not name.startswith("ccx_raygan+")]
-)  # as ccx_raynet's
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "ccx_raygan" not in name])  # as ccx_raynet's
 def test_a_variant_trains_and_reconstructs(variant: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
     spec, plugin = get_dataset("lidc"), get_method(variant)
     config, settings = resolve(plugin, spec, "smoke")
@@ -269,9 +247,7 @@ def test_a_variant_trains_and_reconstructs(variant: str, data: Mapping[Split, Ca
     torch.manual_seed(3)
     method = plugin.load()(settings, data["test"].card)
     fit(method, data, RunFolder(tmp_path / "run"), steps=2)
-    made = output(method, data)
-    assert made.shape == (3, 16, 16, 16)
-    assert 0 <= float(made.min()) < float(made.max()) <= 1
+    check_volumes(output(method, data))
 
 
 def test_the_readme_of_every_method_sets_paper_code_and_this_side_by_side() -> None:
