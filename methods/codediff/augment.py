@@ -54,11 +54,31 @@ def random_pipeline(images: Tensor, probability: float) -> Tensor:
     """
     if probability == 0:
         return images
+    if images.ndim == 4:
+        transforms = [
+            kornia.RandomPerspective(0.2, p=probability),
+            kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),
+            kornia.RandomAffine(0.0, scale=_scale_range(), p=probability),
+            kornia.RandomRotation(ROTATION, p=probability),
+            kornia.RandomPlasmaContrast(p=probability),
+        ]
+    else:
+        one, each = _scale_range(), [_scale_range() for _ in range(3)]
+        transforms = [
+            kornia.RandomDepthicalFlip3D(p=probability),
+            kornia.RandomRotation3D((ROTATION, ROTATION, ROTATION), p=probability),
+            kornia.RandomVerticalFlip3D(p=probability),
+            kornia.RandomHorizontalFlip3D(p=probability),
+            kornia.RandomAffine3D(0.0, scale=one, p=probability),
+            kornia.RandomAffine3D(0.0, scale=tuple(each), p=probability),
+        ]
     with torch.autocast(images.device.type, enabled=False):
         images = images.float()
-        if images.ndim == 5:
-            return _contrast(_apply(_volume_transforms(probability), images), probability)
-        return _apply(_image_transforms(probability), images)
+        for transform in transforms:
+            drawn = transform.forward_parameters(images.shape)
+            if bool((drawn["batch_prob"] > 0.5).any()):  # one that would change no image is not computed
+                images = transform(images, params=drawn)
+        return images if images.ndim == 4 else _contrast(images, probability)
 
 
 class AdaptiveProbability:
@@ -87,37 +107,6 @@ class AdaptiveProbability:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
         self.probability, self.signs = float(state["probability"]), list(state["signs"])
-
-
-def _apply(transforms: list[Any], images: Tensor) -> Tensor:
-    """Images through kornia's transforms; one that would change none of them draws its numbers and is not computed."""
-    for transform in transforms:
-        drawn = transform.forward_parameters(images.shape)
-        if bool((drawn["batch_prob"] > 0.5).any()):
-            images = transform(images, params=drawn)
-    return images
-
-
-def _volume_transforms(probability: float) -> list[Any]:
-    one, each = _scale_range(), [_scale_range() for _ in range(3)]
-    return [
-        kornia.RandomDepthicalFlip3D(p=probability),
-        kornia.RandomRotation3D((ROTATION, ROTATION, ROTATION), p=probability),
-        kornia.RandomVerticalFlip3D(p=probability),
-        kornia.RandomHorizontalFlip3D(p=probability),
-        kornia.RandomAffine3D(0.0, scale=one, p=probability),
-        kornia.RandomAffine3D(0.0, scale=tuple(each), p=probability),
-    ]
-
-
-def _image_transforms(probability: float) -> list[Any]:
-    return [
-        kornia.RandomPerspective(0.2, p=probability),
-        kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),
-        kornia.RandomAffine(0.0, scale=_scale_range(), p=probability),
-        kornia.RandomRotation(ROTATION, p=probability),
-        kornia.RandomPlasmaContrast(p=probability),
-    ]
 
 
 def _scale_range() -> tuple[float, float]:

@@ -17,12 +17,6 @@ from bench.projector import lift, pixel_of_voxel, project
 from .card import BACKPROJECTION, PRESETS, NoSettings
 
 
-def back_project(values: Tensor, places: Tensor) -> Tensor:
-    """(B, D, H, W): mean over views (B, V, h, w) of what voxels see at their `places` (V, D, H, W, 2); 0 off panel."""
-    seen = [lift(image[:, None], place)[:, 0] for image, place in zip(values.unbind(1), places, strict=True)]
-    return sum(seen) / len(places)
-
-
 class BackProjection(Method):
     """What the two views say by geometry alone."""
 
@@ -44,9 +38,9 @@ class BackProjection(Method):
             cube_of_water, data.voxel_mm, views.geometry, angles, images.shape[-1], mirrored=views.mirrored
         )
         relative = images * views.geometry.grey_scale / through_water.clamp(min=1e-3) * (through_water > 1e-3)
-        places = [
-            pixel_of_voxel(views.geometry, angle, mirrored, data.size, data.voxel_mm)
-            for angle, mirrored in zip(angles, views.mirrored, strict=True)
-        ]
-        attenuation = back_project(relative, torch.stack(places).to(images))
+        seen = []
+        for image, angle, mirrored in zip(relative.unbind(1), angles, views.mirrored, strict=True):
+            place = pixel_of_voxel(views.geometry, angle, mirrored, data.size, data.voxel_mm).to(image)
+            seen.append(lift(image[:, None], place)[:, 0])
+        attenuation = sum(seen) / len(seen)
         return torch.as_tensor(to_unit((attenuation.cpu().numpy() - 1) * 1000, data.window)).to(images)

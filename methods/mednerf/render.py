@@ -112,7 +112,7 @@ def march(
     """Raw samples (B, R, S, 4) along rays, their depths and the lengths (B, R, S) they stand for."""
     origins, directions = rays
     near, far = camera.bounds(origins, directions)
-    depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
+    depths, spacing = ray_depths(near, far, sampling, ends=camera.official)
     if gauge is not None:
         with full_precision(origins.device):
             origins, directions = origins @ gauge.mT, directions @ gauge.mT

@@ -74,15 +74,14 @@ def chests() -> FourVolumes:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("name", ["ccx_raynet", "ccx_raygan"])
-def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, name: str, seed: int) -> None:
+def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, seed: int) -> None:
     overrides = ["training.loop.steps=30", "training.learning_rate=1e-3", "generator.dropout=0.0"]
     overrides += [f"{stage}.loop.checkpoint_every=100" for stage in ("mask", "training")]
-    method = build(name, "mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, seed=seed)
+    method = build("ccx_raygan", "mask.loop.steps=25", "mask.learning_rate=1e-2", *overrides, seed=seed)
     trained, logged = train(method, chests(), tmp_path, seed)
     assert trained == ["mask", "generator"]
     for stage, column in (("mask", "loss"), ("generator", "voxel_loss"), ("generator", "projection_loss")):
         values = logged[stage, column]
         assert sum(values[-5:]) < 0.85 * sum(values[:5]), f"{stage} {column}: {values[:5]} → {values[-5:]}"
-    adversarial = {("generator", "generator_loss"), ("generator", "discriminator_loss")} <= logged.keys()
-    assert adversarial == (name == "ccx_raygan") == ("discriminator" in method.stages()[1].networks)
+    assert {("generator", "generator_loss"), ("generator", "discriminator_loss")} <= logged.keys()
+    assert "discriminator" not in build("ccx_raynet").stages()[1].networks

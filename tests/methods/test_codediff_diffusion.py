@@ -134,19 +134,6 @@ def test_sampling_draws_the_distribution_that_the_denoiser_describes(gradual: bo
     assert torch.allclose(found / draws, expected, atol=4 * math.sqrt(0.25 / draws))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 10])
-def test_any_number_of_steps_up_to_one_a_code_fills_everything(steps: int) -> None:
-    asked = []
-
-    def denoise(codes: Tensor) -> Tensor:
-        asked.append(codes)
-        return torch.zeros(*codes.shape, 4)
-
-    codes = sample(denoise, 10, 4, diffusion.generators([1, 2]), steps=steps)
-    assert 0 <= codes.min() <= codes.max() < 4
-    assert len(asked) <= steps
-
-
 @pytest.mark.parametrize(("tokens", "steps"), [(27, 6), (27, 27), (512, 20), (5, 4), (9, 1)])
 def test_gradual_steps_reveal_few_codes_at_first_and_all_at_last(tokens: int, steps: int) -> None:
     hidden = [tokens]

@@ -21,17 +21,19 @@ from bench.plugins.config import method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
 
+from ..helpers.small_methods import build as build_small
 from ..helpers.small_methods import make_update
 from ..helpers.toy_runs import toy_run
 
 METHODS = sorted(discover_methods()[0])
 VARIANTS = sorted(variant for name in METHODS for variant in variants_of(get_method(name)))
 SEEDS = (11, 12, 13)
+Data = Mapping[Split, Cases]
 TRAINED_ELSEWHERE = ("codediff", "x2ctgan", "ccx_raynet", "lift_unet")  # in test_<folder>_method.py or test_<folder>.py
 
 
 @pytest.fixture(scope="module")
-def data() -> Mapping[Split, Cases]:
+def data() -> Data:
     """The smoke preset's phantoms, views at their two default angles."""
     spec = get_dataset("lidc")
     return load_dataset(spec, spec.presets["smoke"], "phantom")
@@ -43,26 +45,18 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(name: str, data: Mapping[Split, Cases], seed: int, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def folder(name: str, data: Data, seed: int, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run folder in which the method was fitted."""
     root = RunFolder(tmp_path_factory.mktemp(name))
     fit(build(name, data, seed), data, root, seed)
     return root
 
 
-def build(name: str, data: Mapping[Split, Cases], seed: int = 0) -> Method:
-    torch.manual_seed(3 + seed)
-    plugin = get_method(name)
-    method = plugin.load()(method_settings(plugin, "smoke", "lidc"), data["test"].card)
-    for stage in method.stages():
-        for network in stage.networks.values():
-            network.eval()
-    return method
+def build(name: str, data: Data, seed: int = 0) -> Method:
+    return build_small(name, card=data["test"].card, seed=3 + seed)
 
 
-def fit(
-    method: Method, data: Mapping[Split, Cases], folder: RunFolder, seed: int = 0, steps: int | None = None
-) -> None:
+def fit(method: Method, data: Data, folder: RunFolder, seed: int = 0, steps: int | None = None) -> None:
     """Train all stages, with `steps` each where that is enough to see that they work."""
     stages = method.stages()
     for stage in stages:
@@ -71,15 +65,15 @@ def fit(
     fit_stages(stages, toy_run(folder, data, seed))
 
 
-def restored(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> Method:
+@pytest.fixture
+def method(name: str, data: Data, folder: RunFolder) -> Method:
+    """A new method with the weights of the fitted one."""
     method = build(name, data)
     load_stages(method.stages(), toy_run(folder, data))
     return method
 
 
-def output(
-    method: Method, data: Mapping[Split, Cases], cases: tuple[int, ...] = (0, 1, 2), device: str = "cpu"
-) -> torch.Tensor:
+def output(method: Method, data: Data, cases: tuple[int, ...] = (0, 1, 2), device: str = "cpu") -> torch.Tensor:
     with torch.inference_mode():
         if method.card.sees_truth:
             return method.reconstruct_truth(data["test"].volumes(cases).to(device))
@@ -87,9 +81,11 @@ def output(
 
 
 @pytest.fixture(scope="module")
-def made(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> torch.Tensor:
+def made(name: str, data: Data, folder: RunFolder) -> torch.Tensor:
     """What the fitted method makes of three cases, its weights loaded."""
-    return output(restored(name, data, folder), data)
+    method = build(name, data)
+    load_stages(method.stages(), toy_run(folder, data))
+    return output(method, data)
 
 
 def check_volumes(made: torch.Tensor) -> None:
@@ -104,17 +100,14 @@ def test_a_reconstruction_is_a_volume_in_the_unit_range(made: torch.Tensor) -> N
 
 
 def test_a_second_fit_with_the_same_seed_gives_the_same_output(
-    name: str, data: Mapping[Split, Cases], made: torch.Tensor, seed: int, tmp_path: Path
+    name: str, data: Data, made: torch.Tensor, seed: int, tmp_path: Path
 ) -> None:
     again = build(name, data, seed)
     fit(again, data, RunFolder(tmp_path), seed)
     assert torch.equal(output(again, data), made)
 
 
-def test_seeds_decide_a_reconstruction_where_the_card_says_that_it_draws(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder
-) -> None:
-    method = restored(name, data, folder)
+def test_seeds_decide_a_reconstruction_where_the_card_says_that_it_draws(method: Method, data: Data) -> None:
     if method.card.sees_truth:
         pytest.skip("it takes no seeds")
     views = data["test"].views([0])
@@ -124,18 +117,12 @@ def test_seeds_decide_a_reconstruction_where_the_card_says_that_it_draws(
 
 
 @pytest.mark.trains
-def test_a_case_does_not_depend_on_its_company(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder, made: torch.Tensor
-) -> None:
-    alone = output(restored(name, data, folder), data, (1,))
-    assert torch.allclose(made[1], alone[0], atol=2e-4)
+def test_a_case_does_not_depend_on_its_company(method: Method, data: Data, made: torch.Tensor) -> None:
+    assert torch.allclose(made[1], output(method, data, (1,))[0], atol=2e-4)
 
 
-def test_all_training_changes_the_weights_and_stays_finite(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder, seed: int
-) -> None:
-    fresh, trained = build(name, data, seed), restored(name, data, folder)
-    for before, after in zip(fresh.stages(), trained.stages(), strict=True):
+def test_all_training_changes_the_weights_and_stays_finite(name: str, method: Method, data: Data, seed: int) -> None:
+    for before, after in zip(build(name, data, seed).stages(), method.stages(), strict=True):
         left, right = (
             {f"{n}.{k}": t for n, net in stage.networks.items() for k, t in net.state_dict().items()}
             for stage in (before, after)
@@ -146,19 +133,18 @@ def test_all_training_changes_the_weights_and_stays_finite(
 
 @pytest.mark.trains
 def test_the_loss_of_every_stage_falls_on_one_batch_repeated(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder, tmp_path: Path
+    name: str, method: Method, data: Data, tmp_path: Path
 ) -> None:
     if get_method(name).file.parent.name in TRAINED_ELSEWHERE:
         pytest.skip("a test of its own trains its stages for longer, and asks for more")
-    method = restored(name, data, folder)  # later stages need what earlier ones left
-    for stage in method.stages():
+    for stage in method.stages():  # later ones need what earlier ones left
         if not isinstance(stage, Stage):
             continue
         losses = losses_on_one_batch(stage, data, tmp_path, steps=30)
         assert min(losses[-5:]) < losses[0], (stage.name, losses)
 
 
-def losses_on_one_batch(stage: Stage, data: Mapping[Split, Cases], cache: Path, steps: int) -> list[float]:
+def losses_on_one_batch(stage: Stage, data: Data, cache: Path, steps: int) -> list[float]:
     stage.prepare(data, cache, torch.device("cpu"))
     items = stage.batches("train")
     batch = torch.utils.data.default_collate([items[i] for i in range(min(4, len(items)))])
@@ -193,10 +179,7 @@ def test_other_numbers_of_views_work_or_are_refused_in_one_line(
     check_volumes(output(method, cases))
 
 
-def test_views_of_another_number_than_trained_on_are_refused(
-    name: str, data: Mapping[Split, Cases], folder: RunFolder
-) -> None:
-    method = restored(name, data, folder)
+def test_views_of_another_number_than_trained_on_are_refused(name: str, method: Method, data: Data) -> None:
     views = data["test"].views([0])
     one = Views(views.images[:, :1], views.angles[:1], views.mirrored[:1], views.geometry)
     if name in ("mean", "voxel_laplace", "voxel_histogram", "backprojection"):  # ignores views, or takes any number
@@ -206,7 +189,7 @@ def test_views_of_another_number_than_trained_on_are_refused(
         method.reconstruct(one, seeds=[0])
 
 
-def test_a_missing_stage_is_named(name: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
+def test_a_missing_stage_is_named(name: str, data: Data, tmp_path: Path) -> None:
     stages = build(name, data).stages()
     with pytest.raises(BenchError, match=stages[0].name) if stages else nullcontext():
         load_stages(stages, toy_run(tmp_path, data))
@@ -238,12 +221,10 @@ def test_a_variant_has_a_configuration_of_its_own_in_every_preset(variant: str) 
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "ccx_raygan" not in name])  # as ccx_raynet's
-def test_a_variant_trains_and_reconstructs(variant: str, data: Mapping[Split, Cases], tmp_path: Path) -> None:
+def test_a_variant_trains_and_reconstructs(variant: str, tmp_path: Path) -> None:
     spec, plugin = get_dataset("lidc"), get_method(variant)
-    config, settings = resolve(plugin, spec, "smoke")
-    if config.data != spec.presets["smoke"]:
-        config, settings = resolve(plugin, spec, "smoke", ["data.phantoms=[4, 2, 3]"])
-        data = load_dataset(spec, config.data, "phantom")
+    config, settings = resolve(plugin, spec, "smoke", ["data.phantoms=[4, 2, 3]"])
+    data = load_dataset(spec, config.data, "phantom")
     torch.manual_seed(3)
     method = plugin.load()(settings, data["test"].card)
     fit(method, data, RunFolder(tmp_path / "run"), steps=2)
@@ -275,8 +256,7 @@ def test_the_class_that_is_loaded_says_of_itself_what_the_list_says_of_it(listed
 
 
 @pytest.mark.gpu
-def test_the_gpu_agrees_with_the_cpu(name: str, data: Mapping[Split, Cases], folder: RunFolder) -> None:
-    method = restored(name, data, folder)
+def test_the_gpu_agrees_with_the_cpu(method: Method, data: Data) -> None:
     on_cpu = output(method, data)
     for stage in method.stages():
         for network in stage.networks.values():
