@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench.fingerprint import (
     Computed,
     count,
     fill,
+    list_recorded,
     ramp,
     remove_parametrizations,
     settle_spectral_norms,
@@ -34,20 +36,6 @@ LEFT_OUT = frozenset(
         *("a", "b", "logits", "logits_real", "logits_fake", "x0", "uniforms", "role_phase_rule", "idx", "context"),
         *("Lt_history_at_t", "rand_calls"),  # state of an importance sampler that is switched off in the release
         *("mish_min_value", "mish_argmin", "expected_indices"),  # known beforehand
-    }
-)
-SLOW = frozenset(
-    {
-        *("ae3d/run128_f32", "ae2d/run256_f32"),
-        *(
-            f"discriminators_and_feature_extractor/{weights}/{part}_float32"
-            for weights in ("rule", "chirp")
-            for part in (
-                "progressive3d/sn_exact_128",
-                *("progressive2d/sn_exact_256", "progressive2d/sn_off_256"),
-                *("feature_extractor/sn_exact_128", "feature_extractor/sn_off_128"),
-            )
-        ),
     }
 )
 DISCRIMINATORS = {
@@ -117,11 +105,16 @@ def discriminator_parameters(network: str, part: str) -> int:
     return count(model)
 
 
+def build_filled(network: str, weights: str, dtype: str) -> nn.Module:
+    """The discriminator with its parameters set by rule."""
+    model = build_discriminator(DISCRIMINATORS[network]).to(DTYPES[dtype]).eval()
+    fill(model.named_parameters(), WEIGHTS[weights])
+    return model
+
+
 def progressive(weights: str, network: str, norm: str, size: str, dtype: str) -> dict[str, Any]:
     """Logits of a progressive discriminator on the fixed input, and in 2-D what its decoders redraw."""
-    config = DISCRIMINATORS[network]
-    model = build_discriminator(config).to(DTYPES[dtype]).eval()
-    fill(model.named_parameters(), WEIGHTS[weights])
+    config, model = DISCRIMINATORS[network], build_filled(network, weights, dtype)
     (settle_spectral_norms if norm == "exact" else remove_parametrizations)(model)
     images = ramp((1, 1, *(int(size),) * config.dimensions), DTYPES[dtype])
     if not config.decoders:
@@ -138,11 +131,9 @@ def progressive(weights: str, network: str, norm: str, size: str, dtype: str) ->
 
 def patch(weights: str, network: str, dtype: str) -> dict[str, Any]:
     """Logits of a patch discriminator on the fixed input, as a map."""
-    config = DISCRIMINATORS[network]
-    model = build_discriminator(config).to(DTYPES[dtype]).eval()
-    fill(model.named_parameters(), WEIGHTS[weights])
-    images = ramp((1, 1, *(PATCH_SIDE[config.dimensions],) * config.dimensions), DTYPES[dtype])
-    return statistics(model.layers(images))
+    dimensions = DISCRIMINATORS[network].dimensions
+    images = ramp((1, 1, *(PATCH_SIDE[dimensions],) * dimensions), DTYPES[dtype])
+    return statistics(build_filled(network, weights, dtype).layers(images))
 
 
 _DISCRIMINATOR = r"discriminators_and_feature_extractor/(?P<weights>rule|chirp)/(?P<network>{})"
@@ -159,3 +150,6 @@ COMPUTED: Computed = [
     ("losses_metrics_normalisation_prdc/recon_losses", recon_losses),
     ("losses_metrics_normalisation_prdc/mish_hinge", mish_hinge),
 ]
+SLOW = frozenset(
+    entry for entry in list_recorded(GOLDEN, COMPUTED) if re.search(r"/run(128|256)_f32$|_(128|256)_float32$", entry)
+)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bench.cases import Cases, Views
 from bench.dataset import DatasetCard, Geometry, is_mirrored
-from bench.method import Method, Stage, Update
+from bench.method import Method
 from bench.pipeline.fit import fit_stages
 from bench.plugins.config import method_settings, parse_overrides
 from bench.plugins.registry import get_method
@@ -99,15 +99,3 @@ def train(
         for row in csv.DictReader(file):
             logged.setdefault((row["stage"], row["name"]), []).append(float(row["value"]))
     return stages, logged
-
-
-def make_update(stage: Stage) -> Update:
-    """Return the update of a plain training: back-propagate a loss, and step its optimiser."""
-    optimizers = stage.optimizers()
-
-    def update(name: str, loss: Tensor) -> None:
-        optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        optimizers[name].step()
-
-    return update

@@ -20,13 +20,13 @@ from bench.methods.mednerf.losses import FeatureDistance, missing_for_lpips, per
 from bench.methods.mednerf.method import MedNerf
 from bench.methods.mednerf.render import Sampling
 from bench.methods.mednerf.stage_field import FieldStage, density_noise, draw_patches, training_views
+from bench.performance.subjects import make_update
 from bench.pipeline.fit import make_accelerator
 from bench.pipeline.microbatch import Steps
 from bench.projector import WATER_PER_CM, project
 from bench.system.progress import Progress
 
 from ..helpers.small_methods import build as build_small
-from ..helpers.small_methods import make_update
 
 CPU = torch.device("cpu")
 MakeData = Callable[..., dict[str, Cases]]

@@ -16,13 +16,13 @@ from bench.data.cases import load_dataset
 from bench.dataset import Split
 from bench.errors import BenchError, UsageError
 from bench.method import Method, Stage
+from bench.performance.subjects import make_update
 from bench.pipeline.fit import fit_stages, load_stages
 from bench.plugins.config import method_settings, resolve
 from bench.plugins.registry import discover_methods, get_dataset, get_method, variants_of
 from bench.runs.folder import RunFolder
 
 from ..helpers.small_methods import build as build_small
-from ..helpers.small_methods import make_update
 from ..helpers.toy_runs import toy_run
 
 METHODS = sorted(discover_methods()[0])
