@@ -1,6 +1,6 @@
 """The cases of a split as tensors, and the views that a method is given. Conventions stand in bench/dataset.py."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -14,16 +14,11 @@ from bench.errors import UsageError
 from bench.system.files import write_atomic
 
 
-def cache_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return the array of a cache file, memory-mapped; the first call makes it and writes it whole or not at all."""
-    if not path.exists():
-        array = make()
-        write_atomic(path, lambda file: np.save(file, array))
-    return np.load(path, mmap_mode="r")
-
-
 def cache_rows(path: Path, shape: Sequence[int], dtype: type[np.generic], rows: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the array of this shape in a cache file as `cache_array` does; rows are written as they come."""
+    """Return the array of this shape in a cache file, memory-mapped.
+
+    The first call writes the rows as they come, all of them or no file.
+    """
 
     def write(file: BinaryIO) -> None:
         write_header(file, shape, dtype)

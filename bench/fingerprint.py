@@ -86,10 +86,18 @@ def chirp(shape: tuple[int, ...], phase: float = 0.0) -> np.ndarray:
     return (np.sin(0.7 * i * i + 1.3 * j * (i + 1) + phase) / np.sqrt(columns)).reshape(shape)
 
 
+def bias_wave(length: int) -> np.ndarray:
+    """The rule of biases: 0.01·cos(0.1·k)."""
+    return 0.01 * np.cos(0.1 * np.arange(length))
+
+
 def fill(
-    tensors: Iterable[tuple[str, Tensor]], weights: Weights, phase: Callable[[str], float] = lambda name: 0.0
+    tensors: Iterable[tuple[str, Tensor]],
+    weights: Weights,
+    phase: Callable[[str], float] = lambda name: 0.0,
+    biases: Callable[[int], np.ndarray] = bias_wave,
 ) -> None:
-    """Overwrite named tensors, laid out as in the official network: scales of norms 1, biases 0.01·cos(0.1·k).
+    """Overwrite named tensors, laid out as in the official network: weights and biases by rule, scales of norms 1.
 
     A one-dimensional tensor called `weight` is the scale of a norm; any other one-dimensional one is a bias.
     """
@@ -97,10 +105,9 @@ def fill(
         for name, tensor in tensors:
             if tensor.ndim >= 2:
                 values = weights(tuple(tensor.shape), phase(name))
-            elif name.rpartition(".")[2] == "weight":
-                values = np.ones(tensor.shape)
             else:
-                values = 0.01 * np.cos(0.1 * np.arange(tensor.numel()))
+                scale = name.rpartition(".")[2] == "weight"
+                values = np.ones(tensor.shape) if scale else biases(tensor.numel()).reshape(tensor.shape)
             tensor.copy_(torch.from_numpy(values))
 
 
@@ -121,18 +128,40 @@ def remove_parametrizations(network: nn.Module) -> None:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
 
 
-def statistics(tensor: Tensor) -> dict[str, Any]:
-    """Shape, mean, population standard deviation, extremes, and the first 8 and last 4 elements in C order."""
+def settle_spectral_norms(network: nn.Module) -> None:
+    """Put the true singular vectors in place of those that the power iterations of spectral norms have reached."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            weight: Any = module.parametrizations["weight"]  # type: ignore[index]
+            left, _, right = torch.linalg.svd(weight.original.double().flatten(1), full_matrices=False)
+            weight[0]._u.copy_(left[:, 0])
+            weight[0]._v.copy_(right[0])
+
+
+def statistics(
+    tensor: Tensor, keys: Sequence[str] = ("shape", "mean", "std", "min", "max", "first8", "last4")
+) -> dict[str, Any]:
+    """Return by key what is said of a tensor, whose elements are taken in C order: by default what most files have.
+
+    Other keys: `n` elements, `std_unbiased` of the sample, Euclidean norm `l2`, `abs_sum`, the middle elements `mid8`.
+    """
     flat = tensor.detach().double().flatten()
-    return {
-        "shape": list(tensor.shape),
-        "mean": flat.mean().item(),
-        "std": flat.std(correction=0).item(),
-        "min": flat.min().item(),
-        "max": flat.max().item(),
-        "first8": flat[:8].tolist(),
-        "last4": flat[-4:].tolist(),
+    middle = flat.numel() // 2
+    said: dict[str, Callable[[], Any]] = {
+        "n": flat.numel,
+        "shape": lambda: list(tensor.shape),
+        "mean": lambda: flat.mean().item(),
+        "std": lambda: flat.std(correction=0).item(),
+        "std_unbiased": lambda: flat.std().item(),
+        "min": lambda: flat.min().item(),
+        "max": lambda: flat.max().item(),
+        "l2": lambda: flat.norm().item(),
+        "abs_sum": lambda: flat.abs().sum().item(),
+        "first8": lambda: flat[:8].tolist(),
+        "mid8": lambda: flat[middle : middle + 8].tolist(),
+        "last4": lambda: flat[-4:].tolist(),
     }
+    return {key: said[key]() for key in keys}
 
 
 def entries(method: Fingerprint) -> list[str]:
@@ -178,7 +207,8 @@ def compute_path(method: Fingerprint, path: str) -> Any:
         except UnknownEntry:
             continue
         return _at(value, parts[length:], path)
-    raise _unknown(method, path)
+    near = get_close_matches(path, known, n=3) or sorted({entry.partition("/")[0] for entry in known})
+    raise UsageError(f"no entry '{path}'; nearest: {', '.join(near)}")
 
 
 def compute_all(method: Fingerprint, fast: bool = False) -> dict[str, Any]:
@@ -285,9 +315,3 @@ def _nest(values: dict[str, Any]) -> dict[str, Any]:
             place = place.setdefault(folder, {})
         place[last] = value
     return nested
-
-
-def _unknown(method: Fingerprint, path: str) -> UsageError:
-    known = entries(method)
-    near = get_close_matches(path, known, n=3) or sorted({entry.partition("/")[0] for entry in known})
-    return UsageError(f"no entry '{path}'; nearest: {', '.join(near)}")

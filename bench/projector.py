@@ -66,6 +66,13 @@ def pixel_of_voxel(geometry: Geometry, angle: float, mirrored: bool, size: int, 
     return torch.stack([columns, d], -1) * (magnification * 2 / geometry.panel_mm)[..., None]
 
 
+def lift(features: Tensor, place: Tensor) -> Tensor:
+    """(B, C, D, H, W) of the features (B, C, h, w) of a view at the `place` (D, H, W, 2) of voxels; 0 off the panel."""
+    size = place.shape[1]
+    grid = place.flatten(0, 1)[None].expand(len(features), -1, -1, -1)
+    return F.grid_sample(features, grid, align_corners=False).unflatten(2, (size, size))
+
+
 def project(
     hounsfield: Tensor,
     voxel_mm: float,

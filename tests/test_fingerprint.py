@@ -11,19 +11,11 @@ import pytest
 
 from bench.cli import run_command
 from bench.errors import UsageError
-from bench.fingerprint import (
-    UnknownEntry,
-    compare,
-    compute,
-    compute_path,
-    deviation_of,
-    select,
-)
+from bench.fingerprint import UnknownEntry, compare, compute, compute_path, deviation_of, golden_value, select
 from bench.methods.codediff import fingerprint as codediff
 from bench.methods.codediff import fingerprint_autoencoder, fingerprint_prior
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
-from bench.system.files import read_json
 
 
 @pytest.mark.parametrize(
@@ -85,18 +77,13 @@ def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
         assert getattr(settings.transformer, name) == getattr(prior, name)
 
 
-def test_the_command_prints_one_object_for_an_entry_nobody_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    path = "discriminators_and_feature_extractor/chirp/progressive3d/sn_exact_20_float64"
-    assert run_command(["fingerprint", "codediff", "--entry", path, "--json"]) == 0
+def test_the_command_computes_what_nobody_recorded_and_compares_what_was(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "discriminators_and_feature_extractor/chirp/progressive3d"
+    assert run_command(["fingerprint", "codediff", "--entry", f"{path}/sn_exact_20_float64", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["shape"] == [8]  # 20 → 5 after two stages, 2³ places for a 4³ head
-    assert list(value) == list(read_json(codediff.GOLDEN)["discriminators_and_feature_extractor"]["chirp"][
-        "progressive3d"]["sn_exact_32_float64"])  # fmt: skip
-
-
-def test_the_command_compares_an_entry(capsys: pytest.CaptureFixture[str]) -> None:
-    path = "discriminators_and_feature_extractor/rule/progressive3d"
-    assert run_command(["fingerprint", "codediff", "--entry", f"{path}/sn_off_32_float32"]) == 0
+    assert list(value) == list(golden_value(codediff.GOLDEN, f"{path}/sn_exact_32_float64"))
+    assert run_command(["fingerprint", "codediff", "--entry", f"{path}/sn_exact_32_float64"]) == 0
     assert "7 values of 1 entries, 0 differ" in capsys.readouterr().out
 
 

@@ -16,9 +16,8 @@ MOST_BYTES = 10 * 10**6
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(
-        next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"]))
-    )
+    folder = str(tmp_path_factory.mktemp("wheel"))
+    return Path(next(WheelBuilder(str(ROOT)).build(directory=folder, versions=["standard"])))
 
 
 def committed(*folders: str) -> set[str]:
@@ -30,9 +29,7 @@ def test_it_is_small_and_holds_all_but_weights_and_pages(wheel: Path) -> None:
     assert wheel.stat().st_size < MOST_BYTES
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
-    code = {
-        path if path.startswith("bench/") else f"bench/{path}" for path in committed("bench", "methods", "datasets")
-    }
+    code = {f"bench/{path.removeprefix('bench/')}" for path in committed("bench", "methods", "datasets")}
     listed = [path for path in committed("results/*.csv") if not path.startswith("results/volumes/")]
     rows = {path.replace("results/", "bench/results/builtin/", 1) for path in listed}
     assert rows
@@ -63,18 +60,7 @@ def test_an_installed_wheel_shows_the_committed_results_and_says_where_weights_a
     assert "codediff" in table.stdout.lower()
     assert run("-m", "bench", "leaderboard", "--results-dir", "builtin").returncode == 0
     assert (tmp_path / "leaderboard.md").exists()
-    trained = (
-        "-m",
-        "bench",
-        "run",
-        "--method",
-        "x2ctgan",
-        "--dataset",
-        "lidc",
-        "--preset",
-        "tiny",
-        "--from-pretrained",
-    )
-    refused = run(*trained, "--runs-dir", str(tmp_path / "runs"))
+    asked = ["--method", "x2ctgan", "--dataset", "lidc", "--preset", "tiny", "--from-pretrained"]
+    refused = run("-m", "bench", "run", *asked, "--runs-dir", str(tmp_path / "runs"))
     assert refused.returncode == 2
     assert "copy methods/x2ctgan/pretrained of a clone" in refused.stderr

@@ -17,15 +17,14 @@ from torch import Tensor, nn
 
 from bench.fingerprint import Computed, count, fill, golden_value, list_recorded
 
+from ..x2ctgan import fingerprint_networks as networks
 from ..x2ctgan.alignment import FRONTAL, LATERAL, to_standard
 from ..x2ctgan.card import Statistics, TrainingConfig
 from ..x2ctgan.fingerprint import loss_values
-from ..x2ctgan.fingerprint_networks import branch_modules, check_size, count_by_part, discriminator_counts, outputs
-from ..x2ctgan.fingerprint_rules import DIGITS, WEIGHTS, fixed_input, summaries, summary
+from ..x2ctgan.fingerprint_networks import DIGITS, WEIGHTS, summary
 from ..x2ctgan.generator import BiplanarGenerator, Branch, SingleViewGenerator
-from .blocks import AdaptiveFusion, ScaleShift
 from .card import CcxGeneratorConfig, CcxRayNetConfig
-from .generator import ConditionedEncoder, GatedLink, build
+from .generator import AdaptiveFusion, ConditionedEncoder, GatedLink, ScaleShift, build
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"input", "inputs", "note", "rayNet_total", "rayGAN_G_total"})
@@ -80,7 +79,7 @@ def generator_of(
 ) -> SingleViewGenerator | BiplanarGenerator:
     """A variant of the published generator for inputs of this size. Raises UsageError for a size it cannot take."""
     config = CcxGeneratorConfig(**VARIANTS[variant], statistics=statistics)
-    check_size(config, size)
+    networks.check_size(config, size)
     generator = build(config, int(size), (FRONTAL, LATERAL) if views == "multi" else (FRONTAL,))
     if variant == "dac_aff_dropin_half" and isinstance(generator, BiplanarGenerator):
         generator.fusion = HalvedFusion()
@@ -108,7 +107,7 @@ def encoder_modules(branch: Branch) -> dict[str, nn.Module]:
 
 def branch_parts(branch: Branch) -> dict[str, nn.Module]:
     """The parts of a branch by their names in the author's code."""
-    modules = branch_modules(branch)
+    modules = networks.branch_modules(branch)
     if not isinstance(branch.encoder, ConditionedEncoder):
         return modules
     rest = {name: module for name, module in modules.items() if not name.startswith("encoder_layer")}
@@ -123,18 +122,15 @@ def _weightless(views: str, variant: str, size: str) -> SingleViewGenerator | Bi
 
 def counts(views: str, variant: str, size: str, key: str) -> Any:
     """Parameters of a generator: their number, that of each part, or the table of their shapes."""
-    return count_by_part(_weightless(views, variant, size), key, branch_parts)
+    return networks.count_by_part(_weightless(views, variant, size), key, branch_parts)
 
 
 def inputs(views: int, size: int, rule: str, masked: bool) -> list[Tensor]:
     """Views (1, 1, size, size), or with their class masks (1, 2, size, size)."""
-    made = []
-    for i in range(views):
-        view = fixed_input(f"view{i + 1}", rule, (1, 1, size, size), torch.float32)
-        if masked:
-            view = torch.cat([view, class_mask(i, rule, size)], dim=1)
-        made.append(view)
-    return made
+    plain = [networks.fixed_input(f"view{i + 1}", rule, (1, 1, size, size), torch.float32) for i in range(views)]
+    if not masked:
+        return plain
+    return [torch.cat([view, class_mask(i, rule, size)], dim=1) for i, view in enumerate(plain)]
 
 
 def class_mask(view: int, rule: str, size: int) -> Tensor:
@@ -152,10 +148,10 @@ def run(views: str, variant: str, size: str, rule: str, mode: str) -> dict[str, 
     fill(model.named_parameters(), WEIGHTS[rule])
     given = inputs(len(model.orders), int(size), rule, VARIANTS[variant]["dft"])
     if isinstance(model, BiplanarGenerator):
-        return outputs(model, given)
+        return networks.outputs(model, given)
     modules = {name: module for name, module in branch_parts(model.branch).items() if name in BETWEEN}
-    with summaries(modules) as between:
-        return {**outputs(model, given), "intermediates": between}
+    with networks.summaries(modules) as between:
+        return {**networks.outputs(model, given), "intermediates": between}
 
 
 @lru_cache(maxsize=1)
@@ -231,8 +227,8 @@ COMPUTED: Computed = [
     (r"units/SFT_(?P<condition>\d+)_to_(?P<channels>\d+)", scale_shift),
     ("units/AFF_weighted", fusion),
     (f"n_params_128/(?P<network>CondNet_2d|{'|'.join(OFFICIAL)})", total),
-    ("discriminators/n_params_2ch", lambda: discriminator_counts("singleview", "128", "n_params")),
-    ("discriminators/n_params_3ch", lambda: discriminator_counts("multiview", "128", "n_params")),
+    ("discriminators/n_params_2ch", lambda: networks.discriminator_counts("singleview", "128", "n_params")),
+    ("discriminators/n_params_3ch", lambda: networks.discriminator_counts("multiview", "128", "n_params")),
     ("losses", weigh_losses),
 ]
 SLOW = frozenset(entry for entry in list_recorded(GOLDEN, COMPUTED) if "_128/rule" in entry)

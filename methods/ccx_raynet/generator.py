@@ -1,5 +1,9 @@
 """The generators of CCX-rayNet: those of X2CT-GAN (`..x2ctgan`, of whose code the original is a fork) with other parts.
 
+class conditioning (Deep Feature Transform): `ConditionNetwork`, `FeatureTransform`, `ConditionedEncoder`
+Depth-Aware Connection:                      `SpatialGate`, `GatedLink`
+Adaptive Feature Fusion:                     `AdaptiveFusion`
+
 Class conditioning follows the last version of the author's code in which all shapes agree (August 2020): the condition
 goes through the same weights as the image, so nothing has to be invented and the encoder's own weights do not grow. The
 later version, whose forward pass raises, expects the same condition everywhere; pooled to each stage's size it runs.
@@ -11,17 +15,83 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UsageError
-
 from ..x2ctgan.alignment import Order
 from ..x2ctgan.card import GeneratorConfig, Statistics
-from ..x2ctgan.decoder import Link
-from ..x2ctgan.encoder import DenseEncoder
 from ..x2ctgan.generator import Average, BiplanarGenerator, Parts, SingleViewGenerator, build_generator
-from .blocks import AdaptiveFusion, ConditionNetwork, FeatureTransform, SpatialGate
+from ..x2ctgan.parts import DenseEncoder, Link
 from .card import CcxGeneratorConfig
 
+SLOPE = 0.1  # of all leaky activations of the condition
 EVERY = 5  # dense layers of a block from one that is conditioned to the next
+
+
+class ConditionNetwork(nn.Sequential):
+    """Class masks (B, 1, h, w) → condition features (B, channels, h, w); no norm, no last activation."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE)]
+        for _ in range(3):
+            layers += [nn.Conv2d(width, width, 1), nn.LeakyReLU(SLOPE)]
+        super().__init__(*layers, nn.Conv2d(width, channels, 1))
+
+
+class ScaleShift(nn.Module):
+    """Features (B, channels, h, w) times 1 + γ plus β, both seen in the condition (B, condition, h, w)."""
+
+    def __init__(self, condition: int, channels: int) -> None:
+        super().__init__()
+        self.scale = _pointwise(condition, channels)
+        self.shift = _pointwise(condition, channels)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        return features * (1 + self.scale(condition)) + self.shift(condition)
+
+
+class FeatureTransform(nn.Module):
+    """New features (B, channels, h, w) of a dense layer, plus what the condition (B, condition, h, w) makes of them."""
+
+    def __init__(self, condition: int, channels: int) -> None:
+        super().__init__()
+        self.first = ScaleShift(condition, channels)
+        self.between = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+        self.second = ScaleShift(condition, channels)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        modulated = self.between(self.first(features, condition))
+        return features + self.last(self.second(modulated, condition))
+
+
+class SpatialGate(nn.Module):
+    """Features (B, channels, ·, h, w) times 1 + a gate in (0, 1) that all channels share.
+
+    In a link the features are one map repeated along the first spatial axis and all convolutions are pointwise, so
+    the gate does not vary along that axis: as published it is a gate over the image, in spite of its name.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.layers = nn.Sequential(nn.Conv3d(channels, hidden, 1), nn.ReLU(), nn.Conv3d(hidden, 1, 1), nn.Sigmoid())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features * (1 + self.layers(features))
+
+
+class AdaptiveFusion(nn.Module):
+    """Two volumes of features (B, C, D, H, W) weighed by their similarity; ½ each where its weights are zero.
+
+    The similarity is the sum over channels of the product. One instance serves all levels of the decoder.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.ModuleList(nn.Conv3d(1, 1, 1) for _ in range(2))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        similarity = (first * second).sum(1, keepdim=True)
+        one, two = (torch.sigmoid(weight(similarity)) for weight in self.weights)
+        return one * first + two * second
 
 
 class GatedLink(Link):
@@ -97,12 +167,5 @@ def build(config: CcxGeneratorConfig, side: int, orders: Sequence[Order]) -> Sin
     return build_generator(config, side, orders, parts)
 
 
-def condition_views(views: Sequence[Tensor], masks: Tensor, name: str) -> list[Tensor]:
-    """Views (B, 1, s, s) with their class masks, from (B, V, s, s): (B, 2, s, s) each.
-
-    Raises UsageError, naming the method, for masks of another shape.
-    """
-    wanted = (len(views[0]), len(views), *views[0].shape[2:])
-    if masks.shape != wanted:
-        raise UsageError(f"{name}: class masks must be of shape {wanted}, one a view, not {tuple(masks.shape)}")
-    return [torch.cat([view, mask], dim=1) for view, mask in zip(views, masks.split(1, dim=1), strict=True)]
+def _pointwise(condition: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(condition, channels, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(channels, channels, 1))

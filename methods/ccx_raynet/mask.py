@@ -47,7 +47,7 @@ def lungs(hounsfield: np.ndarray) -> np.ndarray:
         return np.zeros_like(tissue)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    return (sizes >= SMALLEST_PART * sizes.max())[parts] & (parts > 0)
+    return (sizes >= SMALLEST_PART * sizes.max())[parts]
 
 
 def shadows(volumes: np.ndarray, card: DatasetCard, pixels: int) -> Tensor:
@@ -157,8 +157,7 @@ class MaskStage(Stage):
     def _pairs(self, cases: Cases) -> tuple[Tensor, Tensor]:
         """X-rays and lung shadows (N, V, side, side) of a split."""
         images, targets = [], []
-        for start in range(0, len(cases), CASES_AT_ONCE):
-            chosen = range(start, min(start + CASES_AT_ONCE, len(cases)))
+        for chosen in cases.groups(CASES_AT_ONCE):
             images.append(torch.cat(resample_views(cases.images(chosen), self.side), 1))
             volumes = np.stack([lungs(cases.hounsfield[i]) for i in chosen])
             targets.append(shadows(volumes, cases.card, self.side))

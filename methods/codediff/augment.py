@@ -1,4 +1,4 @@
-"""What the discriminator's inputs go through: DiffAugment, or an adaptive pipeline (ADA) with its controller.
+"""What the discriminator's inputs go through: DiffAugment's `translate` and `cut_out`, or ADA's adaptive pipeline.
 
 The adaptive pipeline draws what the released code draws, with three corrections after StyleGAN2-ADA (Karras et al.,
 2020): its probability follows the logits of real inputs, inputs are never changed in place, and each discriminator
@@ -21,19 +21,9 @@ FIRST, STEP, LARGEST = 0.05, 0.005, 0.8  # probability of an augmentation
 TARGET, EVERY = 0.6, 8  # mean sign of real logits to keep, and values averaged between two steps
 
 
-def translate_and_cut(images: Tensor) -> Tensor:
-    """DiffAugment 'translation,cutout' of images (B, 1, *input), each with draws of its own; always applied.
-
-    Shifts by whole pixels of up to ±12.5 % a side, filling with zeros; then zeroes a box of half the side at a
-    random centre, clipped at the borders.
-    """
-    return cut_out(translate(images))
-
-
 def translate(images: Tensor) -> Tensor:
-    """Images (B, C, *input) shifted by whole pixels of up to ±12.5 % a side, filled with zeros."""
-    sides = images.shape[2:]
-    limits = [round(side * 0.125) for side in sides]
+    """Images (B, C, *input), each shifted by whole pixels of up to ±12.5 % a side and filled with zeros."""
+    limits = [round(side * 0.125) for side in images.shape[2:]]
     shifted = []
     for image in images:
         shifts = [int(torch.randint(-limit, limit + 1, ())) for limit in limits]
@@ -64,11 +54,31 @@ def random_pipeline(images: Tensor, probability: float) -> Tensor:
     """
     if probability == 0:
         return images
+    if images.ndim == 4:
+        transforms = [
+            kornia.RandomPerspective(0.2, p=probability),
+            kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),
+            kornia.RandomAffine(0.0, scale=_scale_range(), p=probability),
+            kornia.RandomRotation(ROTATION, p=probability),
+            kornia.RandomPlasmaContrast(p=probability),
+        ]
+    else:
+        one, each = _scale_range(), [_scale_range() for _ in range(3)]
+        transforms = [
+            kornia.RandomDepthicalFlip3D(p=probability),
+            kornia.RandomRotation3D((ROTATION, ROTATION, ROTATION), p=probability),
+            kornia.RandomVerticalFlip3D(p=probability),
+            kornia.RandomHorizontalFlip3D(p=probability),
+            kornia.RandomAffine3D(0.0, scale=one, p=probability),
+            kornia.RandomAffine3D(0.0, scale=tuple(each), p=probability),
+        ]
     with torch.autocast(images.device.type, enabled=False):
         images = images.float()
-        if images.ndim == 5:
-            return _contrast(_apply(_volume_transforms(probability), images), probability)
-        return _apply(_image_transforms(probability), images)
+        for transform in transforms:
+            drawn = transform.forward_parameters(images.shape)
+            if bool((drawn["batch_prob"] > 0.5).any()):  # one that would change no image is not computed
+                images = transform(images, params=drawn)
+        return images if images.ndim == 4 else _contrast(images, probability)
 
 
 class AdaptiveProbability:
@@ -97,37 +107,6 @@ class AdaptiveProbability:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
         self.probability, self.signs = float(state["probability"]), list(state["signs"])
-
-
-def _apply(transforms: list[Any], images: Tensor) -> Tensor:
-    """Images through kornia's transforms; one that would change none of them draws its numbers and is not computed."""
-    for transform in transforms:
-        drawn = transform.forward_parameters(images.shape)
-        if bool((drawn["batch_prob"] > 0.5).any()):
-            images = transform(images, params=drawn)
-    return images
-
-
-def _volume_transforms(probability: float) -> list[Any]:
-    one, each = _scale_range(), [_scale_range() for _ in range(3)]
-    return [
-        kornia.RandomDepthicalFlip3D(p=probability),
-        kornia.RandomRotation3D((ROTATION, ROTATION, ROTATION), p=probability),
-        kornia.RandomVerticalFlip3D(p=probability),
-        kornia.RandomHorizontalFlip3D(p=probability),
-        kornia.RandomAffine3D(0.0, scale=one, p=probability),
-        kornia.RandomAffine3D(0.0, scale=tuple(each), p=probability),
-    ]
-
-
-def _image_transforms(probability: float) -> list[Any]:
-    return [
-        kornia.RandomPerspective(0.2, p=probability),
-        kornia.RandomAffine(0.0, translate=(0.125, 0.125), p=probability),
-        kornia.RandomAffine(0.0, scale=_scale_range(), p=probability),
-        kornia.RandomRotation(ROTATION, p=probability),
-        kornia.RandomPlasmaContrast(p=probability),
-    ]
 
 
 def _scale_range() -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Cards and settings of CodeDiff3D (ICCV 2023) and of its ceiling, which need no networks."""
 
+import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -62,7 +63,7 @@ class AutoencoderConfig(Settings):
     @property
     def tokens(self) -> int:
         """Codes of an input of the nominal size."""
-        return (self.size // self.reduction) ** self.dimensions
+        return math.prod(self.latent_shape)
 
 
 class DiscriminatorConfig(Settings):
@@ -91,7 +92,7 @@ class DiscriminatorConfig(Settings):
 
 
 class AutoencoderStageConfig(Settings):
-    """An autoencoder and how it is trained."""
+    """An autoencoder and how it is trained; the defaults are the released ones for 128³ volumes."""
 
     autoencoder: AutoencoderConfig = AutoencoderConfig(log_sigma="repaired")
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -105,28 +106,21 @@ class AutoencoderStageConfig(Settings):
     learning_rate: PositiveFloat = 1.8e-5  # released: 4.5e-6 times the batch size, for both networks
     loop: Loop = Loop(steps=100_000, batch_size=4, average_decay=0.995, average_every=10)
 
-    @classmethod
-    def for_volumes(cls) -> Self:
-        """The released settings for 128³ volumes."""
-        return cls()
 
-    @classmethod
-    def for_views(cls) -> Self:
-        """The released settings for 256² views."""
-        return cls(
-            autoencoder=AutoencoderConfig(
-                dimensions=2,
-                size=256,
-                channels=128,
-                multipliers=(1, 1, 2, 2, 4),
-                attention_sizes=(16,),
-                encoder_block="full",
-            ),
-            discriminator=DiscriminatorConfig(dimensions=2, decoders=True),
-            discriminator_start=0,
-            learning_rate=7.2e-5,
-            loop=Loop(steps=100_000, batch_size=16, average_decay=0.995, average_every=10),
-        )
+FOR_VIEWS = AutoencoderStageConfig(
+    autoencoder=AutoencoderConfig(
+        dimensions=2,
+        size=256,
+        channels=128,
+        multipliers=(1, 1, 2, 2, 4),
+        attention_sizes=(16,),
+        encoder_block="full",
+    ),
+    discriminator=DiscriminatorConfig(dimensions=2, decoders=True),
+    discriminator_start=0,
+    learning_rate=7.2e-5,
+    loop=Loop(steps=100_000, batch_size=16, average_decay=0.995, average_every=10),
+)
 
 
 class LogSigmaConfig(Settings):
@@ -166,8 +160,8 @@ class SamplingConfig(Settings):
 class CodeDiffConfig(Settings):
     """All settings of CodeDiff3D; sides of inputs come from the data."""
 
-    vqvae2d: AutoencoderStageConfig = Field(default_factory=AutoencoderStageConfig.for_views)
-    vqvae3d: AutoencoderStageConfig = Field(default_factory=AutoencoderStageConfig.for_volumes)
+    vqvae2d: AutoencoderStageConfig = FOR_VIEWS
+    vqvae3d: AutoencoderStageConfig = AutoencoderStageConfig()
     log_sigma: LogSigmaConfig = LogSigmaConfig()
     transformer: PriorConfig = PriorConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -216,5 +210,5 @@ ORACLE_CARD = MethodCard(
 )
 METHODS = (
     MethodPlugin(CARD, CodeDiffConfig, f"{__package__}.method:CodeDiff", PRESETS),
-    MethodPlugin(ORACLE_CARD, CodeDiffConfig, f"{__package__}.oracle:Oracle", PRESETS),
+    MethodPlugin(ORACLE_CARD, CodeDiffConfig, f"{__package__}.method:Oracle", PRESETS),
 )

@@ -1,6 +1,6 @@
 """Absorbing diffusion over codes (CodeDiff3D, section 3.2; Bond-Taylor et al., Unleashing Transformers, 2022).
 
-A forward process masks codes; a denoiser predicts the original ones. Everything here is a function of
+A forward process masks codes; a denoiser predicts the original ones. All but `sample_causal` is a function of
 `denoise(codes) -> logits`: codes (B, L) int64 with the mask where unknown, logits (B, L, K). The denoiser does not see
 the time step. Time runs over t = 1 … T with T = L, and a code is masked at t with probability t/T.
 
@@ -10,7 +10,6 @@ nothing but the case's own seed.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,10 +19,11 @@ from torch import Generator, Tensor
 from bench.errors import UsageError
 
 from .card import Masking, Objective, Reweighting
+from .transformer import CodeTransformer
 
 Denoiser = Callable[[Tensor], Tensor]
-Uniforms = Callable[[int], Tensor]
-"""Uniform numbers (B, L) of step j = 0, 1, …; injected to repeat a published trace."""
+Reveals = Iterator[tuple[Tensor, Tensor]]
+"""Of each step that a case takes: which codes (L,) it reveals, and the uniform numbers (L,) to draw them by."""
 
 
 class Bound(NamedTuple):
@@ -56,11 +56,14 @@ def mask_codes(codes: Tensor, times: Tensor, mask_code: int, masking: Masking = 
     return codes.masked_fill(hidden, mask_code), hidden
 
 
-def masked_cross_entropy(logits: Tensor, codes: Tensor, hidden: Tensor) -> Tensor:
-    """Nats (B,) of the hidden codes under logits (B, L, K), summed; computed in at least float32."""
+def cross_entropy(logits: Tensor, codes: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """Nats (B,) of codes (B, L) under logits (B, L, K), summed over all or the `hidden` ones; in at least float32.
+
+    Of all codes under the causal prior's logits it is exactly −log p(codes | views).
+    """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     nats = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view(codes.shape)
-    return (nats * hidden).sum(1)
+    return nats.sum(1) if hidden is None else (nats * hidden).sum(1)
 
 
 def training_loss(
@@ -77,7 +80,7 @@ def training_loss(
     (T − t + 1)/T as in the paper's Eq. 7. `elbo` is the bound itself, `mlm` the mean nats of a hidden code.
     """
     tokens = codes.shape[1]
-    nats = masked_cross_entropy(logits, codes, hidden)
+    nats = cross_entropy(logits, codes, hidden)
     bits = (nats / (times * math.log(2))).mean()
     if objective == "elbo":
         return bits, bits
@@ -106,7 +109,7 @@ def negative_elbo(
         times = (place * tokens).long().clamp_max(tokens - 1) + 1
         hidden = uniform(chance, tokens, codes.device) < times[:, None] / tokens
         logits = denoise(codes.masked_fill(hidden, mask_code))
-        terms.append(tokens * masked_cross_entropy(logits, codes, hidden).double() / times)
+        terms.append(tokens * cross_entropy(logits, codes, hidden).double() / times)
     samples = torch.stack(terms)
     return Bound(samples.mean(0), samples.std(0) / math.sqrt(count))
 
@@ -116,72 +119,49 @@ def sample(
     denoise: Callable[..., Tensor],
     tokens: int,
     mask_code: int,
-    chance: Sequence[Generator],
+    reveals: Sequence[Reveals],
     device: torch.device,
     *,
     context: Tensor | None = None,
-    steps: int | None = None,
     temperature: float = 0.9,
-    most_likely: bool = False,
-    reveal: Uniforms | None = None,
-    every_step: bool = False,
-    gradual: bool = False,
 ) -> Tensor:
-    """Codes (B, L) drawn by unmasking: at t = `steps` … 1 each hidden code is revealed with probability 1/t.
+    """Codes (B, L) drawn by unmasking, case by case, what its `reveals` say; once revealed a code stays.
 
-    Once revealed a code stays. All L steps reveal one code a step on average; fewer reveal more at once. When a code
-    is revealed depends on chance alone, and the denoiser does not see t: so steps that reveal nothing are not
-    computed, and cases share a pass whatever their times. `denoise` gets codes (b, L) of b cases and, where there is
-    one, their `context` (b, …).
-    `most_likely` takes the likeliest code instead of drawing one; `reveal` replaces the uniform numbers that decide
-    which codes are revealed; `every_step` computes all steps, as released. `gradual` reveals `growing_counts` codes in
-    random order in place of chances of 1/t: codes of one step are drawn without regard to each other, which should cost
-    least where most others are known.
-    Raises UsageError when `steps` is not in 1 … L.
+    The denoiser does not see t, so cases share a pass whatever their times. It gets codes (b, L) of b cases and, where
+    there is one, their `context` (b, …).
     """
-    steps = tokens if steps is None else steps
-    if not 1 <= steps <= tokens:
-        raise UsageError(f"sampling takes 1 to {tokens} steps, one code or more each; not {steps}")
-    codes = torch.full((len(chance), tokens), mask_code, device=device)
-    reveals = [
-        _gradual_reveals(own, tokens, steps)
-        if gradual
-        else _reveals(own, tokens, steps, most_likely, reveal and partial(_row, reveal, case), every_step)
-        for case, own in enumerate(chance)
-    ]
+    codes = torch.full((len(reveals), tokens), mask_code, device=device)
     while due := [(case, *event) for case, own in enumerate(reveals) if (event := next(own, None)) is not None]:
         cases = torch.tensor([case for case, _, _ in due], device=device)
         shown, numbers = (torch.stack(part).to(device) for part in list(zip(*due, strict=True))[1:])
         logits = denoise(codes[cases]) if context is None else denoise(codes[cases], context[cases])
-        chosen = logits.argmax(2) if most_likely else draw_codes(logits, numbers, temperature)
-        codes[cases] = torch.where(shown, chosen, codes[cases])
+        codes[cases] = torch.where(shown, draw_codes(logits, numbers, temperature), codes[cases])
     return codes
 
 
-def _reveals(
-    chance: Generator,
-    tokens: int,
-    steps: int,
-    most_likely: bool,
-    reveal: Callable[[int], Tensor] | None,
-    every_step: bool,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of every step that reveals codes of a case: which (L,), and the uniform numbers (L,) to draw them by."""
-    hidden = torch.ones(tokens, dtype=torch.bool)
+def random_reveals(draw: Callable[[], Tensor], steps: int, every_step: bool = False) -> Reveals:
+    """Reveal each hidden code with probability 1/t at t = `steps` … 1: with L steps one code a step on average.
+
+    `draw` returns the next uniform numbers (L,). When a code is revealed depends on chance alone, so steps that reveal
+    nothing need not be computed; `every_step` yields them too, as released.
+    """
+    hidden: Tensor | bool = True
     for step in range(steps):
-        numbers = reveal(step) if reveal else torch.rand(tokens, generator=chance)
-        drawn = numbers if most_likely else torch.rand(tokens, generator=chance)
+        numbers, drawn = draw(), draw()
         shown = hidden & (numbers < 1 / (steps - step))
         if every_step or shown.any():
             hidden = hidden & ~shown
             yield shown, drawn
 
 
-def _gradual_reveals(chance: Generator, tokens: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    place = torch.rand(tokens, generator=chance).argsort().argsort()
-    first = 0
-    for count in growing_counts(tokens, steps):
-        yield (place >= first) & (place < first + count), torch.rand(tokens, generator=chance)
+def gradual_reveals(draw: Callable[[], Tensor], steps: int) -> Reveals:
+    """Reveal `growing_counts` codes in random order, whose uniform numbers (L,) `draw` returns.
+
+    Codes of one step are drawn without regard to each other, which should cost least where most others are known.
+    """
+    place, first = draw().argsort().argsort(), 0
+    for count in growing_counts(len(place), steps):
+        yield (place >= first) & (place < first + count), draw()
         first += count
 
 
@@ -195,12 +175,22 @@ def growing_counts(tokens: int, steps: int) -> list[int]:
     return [after - before for before, after in zip([0, *known], known, strict=False)]
 
 
-def _row(reveal: Uniforms, case: int, step: int) -> Tensor:
-    return reveal(step)[case].cpu()
-
-
 def draw_codes(logits: Tensor, numbers: Tensor, temperature: float) -> Tensor:
     """Codes (...) from logits (..., K) at `temperature`, by inverting the distribution at uniform numbers (...)."""
     cumulative = torch.softmax(logits.float() / temperature, dim=-1).cumsum(-1)
     below = cumulative <= numbers[..., None] * cumulative[..., -1:]
     return below.sum(-1).clamp_max(logits.shape[-1] - 1)
+
+
+@torch.no_grad()
+def sample_causal(
+    prior: CodeTransformer, tokens: int, context: Tensor | None, chance: Sequence[Generator], temperature: float = 0.9
+) -> Tensor:
+    """Codes (B, L) drawn one after the other, given context (B, C, D); case b draws from generator b alone."""
+    logits, memory = prior.begin(context, len(chance))
+    codes: list[Tensor] = []
+    for _ in range(tokens):
+        if codes:
+            logits = prior.proceed(codes[-1], memory)
+        codes.append(draw_codes(logits, uniform(chance, 1, logits.device)[:, 0], temperature))
+    return torch.stack(codes, dim=1)

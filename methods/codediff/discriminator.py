@@ -18,7 +18,7 @@ from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
 
 
 class Redrawn(NamedTuple):
-    """What the decoders draw from the features of an input, (B, 1, side, side) each."""
+    """What the decoders draw from the features of an input, (B, colours, side, side) each."""
 
     whole: Tensor
     part: Tensor

@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
-from bench.fingerprint import Computed, count, fill, ramp, remove_parametrizations, statistics
+from bench.fingerprint import (
+    Computed,
+    count,
+    fill,
+    list_recorded,
+    ramp,
+    remove_parametrizations,
+    settle_spectral_norms,
+    statistics,
+)
 
 from . import fingerprint_autoencoder as autoencoder
 from . import fingerprint_prior as prior
 from . import losses
-from .card import AutoencoderStageConfig, DiscriminatorConfig
+from .card import FOR_VIEWS, DiscriminatorConfig
 from .discriminator import build_discriminator
 from .fingerprint_autoencoder import DTYPES, WEIGHTS
 
@@ -30,23 +38,9 @@ LEFT_OUT = frozenset(
         *("mish_min_value", "mish_argmin", "expected_indices"),  # known beforehand
     }
 )
-SLOW = frozenset(
-    {
-        *("ae3d/run128_f32", "ae2d/run256_f32"),
-        *(
-            f"discriminators_and_feature_extractor/{weights}/{part}_float32"
-            for weights in ("rule", "chirp")
-            for part in (
-                "progressive3d/sn_exact_128",
-                *("progressive2d/sn_exact_256", "progressive2d/sn_off_256"),
-                *("feature_extractor/sn_exact_128", "feature_extractor/sn_off_128"),
-            )
-        ),
-    }
-)
 DISCRIMINATORS = {
-    "progressive3d": AutoencoderStageConfig.for_volumes().discriminator,
-    "progressive2d": AutoencoderStageConfig.for_views().discriminator.model_copy(update={"crops": "released"}),
+    "progressive3d": DiscriminatorConfig(),
+    "progressive2d": FOR_VIEWS.discriminator.model_copy(update={"crops": "released"}),
     "patch3d_ndf32_layers3": DiscriminatorConfig(kind="patch", channels=32, stages=3),
     "patch2d_ndf64_layers3": DiscriminatorConfig(dimensions=2, kind="patch", channels=64, stages=3),
     "feature_extractor": DiscriminatorConfig(stages=3),  # the same network, a stage deeper
@@ -111,12 +105,17 @@ def discriminator_parameters(network: str, part: str) -> int:
     return count(model)
 
 
+def build_filled(network: str, weights: str, dtype: str) -> nn.Module:
+    """The discriminator with its parameters set by rule."""
+    model = build_discriminator(DISCRIMINATORS[network]).to(DTYPES[dtype]).eval()
+    fill(model.named_parameters(), WEIGHTS[weights])
+    return model
+
+
 def progressive(weights: str, network: str, norm: str, size: str, dtype: str) -> dict[str, Any]:
     """Logits of a progressive discriminator on the fixed input, and in 2-D what its decoders redraw."""
-    config = DISCRIMINATORS[network]
-    model = build_discriminator(config).to(DTYPES[dtype]).eval()
-    fill(model.named_parameters(), WEIGHTS[weights])
-    settle_spectral_norm(model, norm)
+    config, model = DISCRIMINATORS[network], build_filled(network, weights, dtype)
+    (settle_spectral_norms if norm == "exact" else remove_parametrizations)(model)
     images = ramp((1, 1, *(int(size),) * config.dimensions), DTYPES[dtype])
     if not config.decoders:
         logits = model(images)
@@ -130,25 +129,11 @@ def progressive(weights: str, network: str, norm: str, size: str, dtype: str) ->
     }
 
 
-def settle_spectral_norm(model: nn.Module, norm: str) -> None:
-    """`exact` puts the true singular vectors in place of the power iteration's; `off` takes the norm away."""
-    if norm == "off":
-        remove_parametrizations(model)
-    for module in model.modules():
-        if parametrize.is_parametrized(module):
-            matrix = module.parametrizations.weight.original.double().flatten(1)
-            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-            module.parametrizations.weight[0]._u.copy_(left[:, 0])
-            module.parametrizations.weight[0]._v.copy_(right[0])
-
-
 def patch(weights: str, network: str, dtype: str) -> dict[str, Any]:
     """Logits of a patch discriminator on the fixed input, as a map."""
-    config = DISCRIMINATORS[network]
-    model = build_discriminator(config).to(DTYPES[dtype]).eval()
-    fill(model.named_parameters(), WEIGHTS[weights])
-    images = ramp((1, 1, *(PATCH_SIDE[config.dimensions],) * config.dimensions), DTYPES[dtype])
-    return statistics(model.layers(images))
+    dimensions = DISCRIMINATORS[network].dimensions
+    images = ramp((1, 1, *(PATCH_SIDE[dimensions],) * dimensions), DTYPES[dtype])
+    return statistics(build_filled(network, weights, dtype).layers(images))
 
 
 _DISCRIMINATOR = r"discriminators_and_feature_extractor/(?P<weights>rule|chirp)/(?P<network>{})"
@@ -165,3 +150,6 @@ COMPUTED: Computed = [
     ("losses_metrics_normalisation_prdc/recon_losses", recon_losses),
     ("losses_metrics_normalisation_prdc/mish_hinge", mish_hinge),
 ]
+SLOW = frozenset(
+    entry for entry in list_recorded(GOLDEN, COMPUTED) if re.search(r"/run(128|256)_f32$|_(128|256)_float32$", entry)
+)

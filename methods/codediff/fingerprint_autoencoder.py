@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 from bench.fingerprint import Weights, chirp, count, fill, ramp, rule, statistics
 
-from .autoencoder import Attention, AutoencoderConfig, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder
+from .autoencoder import Attention, ChannelNorm, ResidualBlock, VectorQuantisedAutoencoder, VectorQuantiser
+from .card import FOR_VIEWS, AutoencoderConfig, AutoencoderStageConfig
 from .published import autoencoder_layout
-from .quantiser import VectorQuantiser
-from .stage_autoencoder import AutoencoderStageConfig
 
 WEIGHTS: dict[str, Weights] = {"rule": rule, "chirp": chirp}
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "float32": torch.float32, "float64": torch.float64}
 LARGEST_LOG_SIGMA = 48**3  # positions; the released head has 256 channels of them
 
-VOLUME = AutoencoderStageConfig.for_volumes().autoencoder
-VIEW = AutoencoderStageConfig.for_views().autoencoder
+VOLUME = AutoencoderStageConfig().autoencoder
+VIEW = FOR_VIEWS.autoencoder
 BAG_2022 = {"channels": 32, "multipliers": (1, 2, 4, 8), "attention_sizes": (), "encoder_block": "full"}
 VARIANTS = {
     "ae3d": {

@@ -120,7 +120,7 @@ def training_losses(case: str) -> dict[str, Any]:
     codes = (7 * position + 3) % classes
     outputs = 3 * ramp((batch, tokens, classes), torch.float64)
     result: dict[str, Any] = {"B": batch, "T": tokens, "K": classes, "t": times, "n_masked": hidden.sum(1).tolist()}
-    result["sum_cross_entropy_nats_per_sample"] = diffusion.masked_cross_entropy(outputs, codes, hidden).tolist()
+    result["sum_cross_entropy_nats_per_sample"] = diffusion.cross_entropy(outputs, codes, hidden).tolist()
     for objective in ("reweighted_elbo", "elbo", "mlm"):
         loss, bits = diffusion.training_loss(outputs, codes, hidden, torch.tensor(times), objective)
         result[objective] = {"loss": loss.item(), "vb_loss_bits_per_token": bits.item()}
@@ -128,32 +128,22 @@ def training_losses(case: str) -> dict[str, Any]:
 
 
 def sampling(steps: int) -> dict[str, Any]:
-    """Codes drawn from a toy denoiser with fixed uniform numbers, and what the denoiser was shown at each step."""
+    """The likeliest codes of a toy denoiser, revealed by fixed uniform numbers, and what it was shown at each step."""
     shown: list[dict[str, Any]] = []
     position, value = torch.arange(8.0).double()[:, None], torch.arange(16.0).double()
 
     def denoise(codes: Tensor) -> Tensor:
+        shown.append(codes.tolist())
         case = torch.arange(len(codes))[:, None, None]
         return torch.sin(1.1 * (position + 1) * (value + 1) + 0.9 * codes.sum(1)[:, None, None] + case)
 
-    def numbers(step: int) -> Tensor:
-        return torch.sin(12.9898 * (torch.arange(16).double() + 1) + 78.233 * (step + 1)).abs().view(2, 8)
+    def reveals(case: int) -> diffusion.Reveals:
+        waves = (78.233 * (step + 1) for step in range(steps) for _ in range(2))  # the second is not looked at
+        numbers = (torch.sin(12.9898 * (torch.arange(16).double() + 1) + wave).abs().view(2, 8)[case] for wave in waves)
+        return diffusion.random_reveals(lambda: next(numbers), steps, every_step=True)
 
-    def record(codes: Tensor) -> Tensor:
-        shown.append(codes.tolist())
-        return denoise(codes)
-
-    final = diffusion.sample(
-        record,
-        8,
-        16,
-        diffusion.generators([0, 0]),
-        torch.device("cpu"),
-        steps=steps,
-        most_likely=True,
-        reveal=numbers,
-        every_step=True,
-    )
+    both = [reveals(0), reveals(1)]
+    final = diffusion.sample(denoise, 8, 16, both, torch.device("cpu"), temperature=1e-9)
     trace = [{"t": steps - step, "x_t_in": codes} for step, codes in enumerate(shown)]
     return {"steps": steps, "trace": trace, "final": final.tolist()}
 

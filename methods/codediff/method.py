@@ -4,10 +4,9 @@ Two vector-quantised autoencoders turn views and volume into codes; an absorbing
 conditioned on the code vectors of the views, is sampled and decoded.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import torch
 from pydantic import ValidationError
@@ -18,9 +17,9 @@ from bench.dataset import DatasetCard, to_hounsfield
 from bench.errors import UsageError
 from bench.method import FittedStage, Likelihood, Method, Stage, full_precision
 
-from . import autoregressive, diffusion
+from . import diffusion
 from .autoencoder import VectorQuantisedAutoencoder, split_cases
-from .card import CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
+from .card import CARD, ORACLE_CARD, PRESETS, AutoencoderConfig, AutoencoderStageConfig, CodeDiffConfig
 from .stage_autoencoder import AutoencoderStage
 from .stage_log_sigma import LogSigmaStage, volume_nll
 from .stage_prior import PriorStage, encode_views, encode_volumes
@@ -49,10 +48,7 @@ class CodeDiff(Method):
                 **prior.model_dump(include={"width", "heads", "layers", "dropout", "position_spread"}),
             )
         self.transformer = CodeTransformer(shape)
-        if (config.sampling.steps or 1) > volume.tokens:
-            raise UsageError(
-                f"codediff, sampling: at most {volume.tokens} steps, one a code; not {config.sampling.steps}"
-            )
+        _check_steps(config.sampling.steps or 1, volume.tokens)
         self._stages: list[Stage | FittedStage] = [
             AutoencoderStage("vqvae2d", self.image_autoencoder, config.vqvae2d, data.image_size),
             AutoencoderStage("vqvae3d", self.volume_autoencoder, config.vqvae3d, data.size),
@@ -63,7 +59,6 @@ class CodeDiff(Method):
             f"samples are drawn at temperature {config.sampling.temperature:g}; the bound of the likelihood is that of "
             "temperature 1, and not of the samples"
         )
-        self._seconds: dict[str, list[float]] = {}
 
     def stages(self) -> Sequence[Stage | FittedStage]:
         return self._stages
@@ -72,9 +67,9 @@ class CodeDiff(Method):
     def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
         self.require_views(views, self.data)
         cases = len(seeds)
-        context = self._time("vqvae2d", cases, lambda: self._context(views))
-        codes = self._time("transformer", cases, lambda: self._sample(context, seeds))
-        return self._time("vqvae3d", cases, lambda: self._decode(codes))
+        context = self.time_part("vqvae2d", cases, lambda: self._context(views))
+        codes = self.time_part("transformer", cases, lambda: self._sample(context, seeds))
+        return self.time_part("vqvae3d", cases, lambda: self._decode(codes))
 
     @torch.inference_mode()
     def log_likelihood(self, volume: Tensor, views: Views, *, seeds: Sequence[int]) -> Likelihood:
@@ -90,7 +85,7 @@ class CodeDiff(Method):
         nats = torch.cat(parts)
         error: Tensor | None = None
         if self.config.transformer.kind == "autoregressive":
-            bound = autoregressive.negative_log_likelihood(self.transformer(codes, context), codes).double()
+            bound = diffusion.cross_entropy(self.transformer(codes, context), codes).double()
         else:
             bound, error = diffusion.negative_elbo(
                 lambda noisy: self.transformer(noisy, context),
@@ -105,28 +100,25 @@ class CodeDiff(Method):
     def reconstruct_truth(self, volume: Tensor) -> Tensor:
         return self._decode(encode_volumes(self.volume_autoencoder, volume))
 
-    def seconds_by_part(self) -> dict[str, float]:
-        return {part: sum(times) / len(times) for part, times in self._seconds.items()}
-
     def _context(self, views: Views) -> Tensor:
         return encode_views(self.image_autoencoder, views.images).flatten(1, 2)
 
     def _sample(self, context: Tensor, seeds: Sequence[int], steps: int | None = None) -> Tensor:
-        sampling, tokens = self.config.sampling, self.volume_autoencoder.config.tokens
-        steps = steps or sampling.steps or tokens
+        tokens, temperature = self.volume_autoencoder.config.tokens, self.config.sampling.temperature
         chance = diffusion.generators(seeds)
         if self.config.transformer.kind == "autoregressive":
-            return autoregressive.sample(self.transformer, tokens, context, chance, temperature=sampling.temperature)
+            return diffusion.sample_causal(self.transformer, tokens, context, chance, temperature)
+        steps = _check_steps(steps or self.config.sampling.steps or tokens, tokens)
+        # as published where every code has a step
+        reveal = diffusion.gradual_reveals if steps < tokens else diffusion.random_reveals
         return diffusion.sample(
             self.transformer,
             tokens,
             self.transformer.mask_code,
-            chance,
+            [reveal(partial(torch.rand, tokens, generator=own), steps) for own in chance],
             context.device,
             context=context,
-            steps=steps,
-            temperature=sampling.temperature,
-            gradual=steps < tokens,  # as published where every code has a step
+            temperature=temperature,
         )
 
     def _decode(self, codes: Tensor) -> Tensor:
@@ -134,13 +126,36 @@ class CodeDiff(Method):
         parts = split_cases(shaped, self.data.size**3)
         return torch.cat([self.volume_autoencoder.decode_codes(few)[:, 0] for few in parts]).clamp(0, 1)
 
-    def _time(self, part: str, cases: int, work: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        result = work()
-        if result.is_cuda:
-            torch.cuda.synchronize(result.device)
-        self._seconds.setdefault(part, []).append((time.perf_counter() - began) / cases)
-        return result
+
+class Oracle(Method):
+    """Ceiling: the true CT through CodeDiff3D's volume autoencoder, the best its prior could ever reach.
+
+    Its autoencoder is the one of the CodeDiff3D run of the same seed and settings: initial weights, order of the data
+    and randomness are functions of the seed and of the stage's name.
+    """
+
+    card = ORACLE_CARD
+    Config = CodeDiffConfig
+    presets = PRESETS
+
+    def __init__(self, config: CodeDiffConfig, data: DatasetCard) -> None:
+        self._method = CodeDiff(config, data)
+
+    def stages(self) -> Sequence[Stage | FittedStage]:
+        return [stage for stage in self._method.stages() if stage.name == "vqvae3d"]
+
+    def reconstruct(self, views: Views, *, seeds: Sequence[int]) -> Tensor:
+        raise UsageError("oracle encodes the true volume; it cannot reconstruct one from views")
+
+    def reconstruct_truth(self, volume: Tensor) -> Tensor:
+        return self._method.reconstruct_truth(volume)
+
+
+def _check_steps(steps: int, tokens: int) -> int:
+    """Return the number of steps of unmasking. Raises UsageError for more than there are codes."""
+    if steps > tokens:
+        raise UsageError(f"codediff, sampling: at most {tokens} steps, one a code; not {steps}")
+    return steps
 
 
 def _autoencoder(

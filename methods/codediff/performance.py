@@ -7,22 +7,21 @@ step whether or not it reveals a code, one case at a time. Everything in float32
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.cases import Views
 from bench.method import Stage, Update
 
 from . import diffusion, losses
 from .autoencoder import Attention, ChannelNorm, Reconstruction
-from .dropout import Dropout
 from .method import CodeDiff
 from .stage_autoencoder import AutoencoderStage
 from .stage_prior import PriorStage
-from .transformer import CodeTransformer, SelfAttention, TransformerConfig
+from .transformer import CodeTransformer, Dropout, SelfAttention, TransformerConfig
 
 GROWN = TransformerConfig(codes=256, context_width=64, width=64, heads=4, layers=2, block_size=1 << 15)
 CONTEXT = 64  # tokens of the views beside those that grow
@@ -41,51 +40,39 @@ def make_published_stages(method: CodeDiff) -> dict[str, Stage]:
 
 
 class Sampler:
-    """Codes drawn for views by the published loop and by ours, and what the prior thinks of them."""
+    """Codes (B, L) drawn for views by the published loop and by ours, and what the prior thinks of them.
+
+    `context` returns the code vectors (B, C, D) of views, which neither way computes again, `draw` codes by our loop
+    in so many steps, and `decode` the volumes (B, D, H, W) in [0, 1] of codes.
+    """
 
     def __init__(self, method: CodeDiff) -> None:
-        self.method, self.temperature = method, method.config.sampling.temperature
+        self.method = method
+        self.context, self.draw, self.decode = method._context, method._sample, method._decode
         self.transformer = make_published(copy.deepcopy(method.transformer))
         self.steps = method.volume_autoencoder.config.tokens  # of the published loop
 
-    def context(self, views: Views) -> Tensor:
-        """Return code vectors (B, C, D) of the views, which neither way computes again."""
-        return self.method._context(views)
-
     def published(self, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Draw codes (B, L) by the published loop."""
-        drawn = [
-            diffusion.sample(
-                lambda codes, own: _compute_all_logits(self.transformer, codes, own),
+        drawn = []
+        for row, own in zip(context.split(1), diffusion.generators(seeds), strict=True):
+            draw = partial(torch.rand, self.steps, generator=own)
+            codes = diffusion.sample(
+                partial(_compute_all_logits, self.transformer),
                 self.steps,
                 self.transformer.mask_code,
-                diffusion.generators([seed]),
+                [diffusion.random_reveals(draw, self.steps, every_step=True)],
                 row.device,
                 context=row,
-                temperature=self.temperature,
-                every_step=True,
+                temperature=self.method.config.sampling.temperature,
             )
-            for row, seed in zip(context.split(1), seeds, strict=True)
-        ]
+            drawn.append(codes)
         return torch.cat(drawn)
-
-    def draw(self, context: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
-        """Draw codes (B, L) by our loop in so many steps."""
-        return self.method._sample(context, seeds, steps)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return volumes (B, D, H, W) in [0, 1] of codes."""
-        return self.method._decode(codes)
 
     def nats(self, codes: Tensor, context: Tensor, seeds: Sequence[int]) -> Tensor:
         """Return a bound of −log p(codes | views) (B,) in nats, all times visited."""
-        transformer = self.method.transformer
-        return diffusion.negative_elbo(
-            lambda noisy: transformer(noisy, context),
-            codes,
-            transformer.mask_code,
-            diffusion.generators(seeds),
-        ).nats
+        prior, chance = self.method.transformer, diffusion.generators(seeds)
+        return diffusion.negative_elbo(lambda noisy: prior(noisy, context), codes, prior.mask_code, chance).nats
 
 
 def make_sampler(method: CodeDiff) -> Sampler | None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .autoencoder import ChannelNorm, VectorQuantisedAutoencoder
 from .method import CodeDiff
-from .transformer import CodeTransformer
 
 WINDOW = None  # the released code scales each volume to its own range
 UNUSED = re.compile(  # what the released files hold beside: discriminators, an importance sampler, parts never run
@@ -52,7 +51,8 @@ def official_layout(method: CodeDiff) -> dict[str, dict[str, Tensor]]:
         stage: {f"ae.{n}": t for n, t in autoencoder_layout(model).items() if not n.startswith("generator.logsigma.")}
         for stage, model in autoencoders.items()
     }
-    return {**layout, "transformer": {f"_denoise_fn.{n}": t for n, t in transformer_layout(method.transformer).items()}}
+    prior = method.transformer.state_dict().items()
+    return {**layout, "transformer": {f"_denoise_fn.{_rename(own, TRANSFORMER)}": tensor for own, tensor in prior}}
 
 
 def autoencoder_layout(model: VectorQuantisedAutoencoder) -> dict[str, Tensor]:
@@ -69,11 +69,6 @@ def autoencoder_layout(model: VectorQuantisedAutoencoder) -> dict[str, Tensor]:
         else:
             layout[name] = tensor
     return layout
-
-
-def transformer_layout(model: CodeTransformer) -> dict[str, Tensor]:
-    """Return the parameters by their official names."""
-    return {_rename(own, TRANSFORMER): tensor for own, tensor in model.state_dict().items()}
 
 
 def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:

@@ -19,11 +19,10 @@ from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 
 from . import losses
-from .augment import AdaptiveProbability, random_pipeline, translate_and_cut
-from .autoencoder import Reconstruction, VectorQuantisedAutoencoder
+from .augment import AdaptiveProbability, cut_out, random_pipeline, translate
+from .autoencoder import Quantised, Reconstruction, VectorQuantisedAutoencoder
 from .card import AutoencoderStageConfig
 from .discriminator import ProgressiveDiscriminator, build_discriminator
-from .quantiser import Quantised
 
 CLUSTERED_CASES = 128  # whose latents the codes start from
 
@@ -169,7 +168,7 @@ class AutoencoderStage(Stage):
     def _augment(self, images: Tensor) -> Tensor:
         images = images / self.autoencoder.config.value_scale
         if self.config.augmentation == "diffaugment":
-            return translate_and_cut(images)
+            return cut_out(translate(images))
         return random_pipeline(images, self.probability.probability) if self.config.augmentation == "ada" else images
 
     def _reconstruction_loss(self, image: Tensor, target: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from bench.cases import Cases
 from bench.dataset import Split
 from bench.method import Items, Stage, Update
 
-from . import autoregressive, diffusion
+from . import diffusion
 from .autoencoder import VectorQuantisedAutoencoder, split_cases
-from .card import PriorConfig
+from .card import Masking, Objective, PriorConfig
 from .transformer import CodeTransformer
 
 ENCODED_AT_ONCE = 4
@@ -68,7 +68,7 @@ class PriorStage(Stage):
         if self.config.shuffle_views:
             order = torch.rand(vectors.shape[:2]).argsort(1).to(vectors.device)
             vectors = torch.take_along_dim(vectors, order[:, :, None, None], 1)
-        loss, bits = self._loss(codes, vectors)
+        loss, bits = self._loss(codes, vectors, self.config.masking, self.config.objective)
         update("transformer", loss)
         return {"loss": loss.detach(), "bits_per_code": bits.detach()}
 
@@ -77,25 +77,17 @@ class PriorStage(Stage):
 
     def validation_loss(self, batch: Sequence[Tensor]) -> Tensor:
         """Mean nats of a hidden code (or of any code, autoregressive), a steadier measure than the bound."""
-        codes, vectors = batch
+        return self._loss(*batch, "fixed", "mlm")[0]
+
+    def _loss(self, codes: Tensor, vectors: Tensor, masking: Masking, objective: Objective) -> tuple[Tensor, Tensor]:
+        """The loss of codes (B, L), and the bits a code that are logged beside it."""
         if self.config.kind == "autoregressive":
-            return autoregressive.training_loss(self._logits(codes, vectors), codes)
-        times = self._times(codes)
-        noisy, hidden = diffusion.mask_codes(codes, times, self.transformer.mask_code, "fixed")
-        return diffusion.training_loss(self._logits(noisy, vectors), codes, hidden, times, "mlm")[0]
-
-    def _loss(self, codes: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        config = self.config
-        if config.kind == "autoregressive":
-            nats = autoregressive.training_loss(self._logits(codes, vectors), codes)
+            nats = diffusion.cross_entropy(self._logits(codes, vectors), codes).mean() / codes.shape[1]
             return nats, nats / torch.log(torch.tensor(2.0))
-        times = self._times(codes)
-        noisy, hidden = diffusion.mask_codes(codes, times, self.transformer.mask_code, config.masking)
+        times = torch.randint(1, codes.shape[1] + 1, (len(codes),)).to(codes.device)
+        noisy, hidden = diffusion.mask_codes(codes, times, self.transformer.mask_code, masking)
         logits = self._logits(noisy, vectors)
-        return diffusion.training_loss(logits, codes, hidden, times, config.objective, config.reweighting)
-
-    def _times(self, codes: Tensor) -> Tensor:
-        return torch.randint(1, codes.shape[1] + 1, (len(codes),)).to(codes.device)
+        return diffusion.training_loss(logits, codes, hidden, times, objective, self.config.reweighting)
 
     def _logits(self, codes: Tensor, vectors: Tensor) -> Tensor:
         return self.transformer(codes, vectors.flatten(1, 2))

@@ -8,24 +8,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bench.cases import Views
 from bench.dataset import DatasetCard, to_unit
 from bench.method import FittedStage, Method
-from bench.projector import pixel_of_voxel, project
+from bench.projector import lift, pixel_of_voxel, project
 
 from .card import BACKPROJECTION, PRESETS, NoSettings
-
-
-def back_project(values: Tensor, places: Tensor) -> Tensor:
-    """(B, D, H, W): mean over views (B, V, h, w) of what voxels see at their `places` (V, D, H, W, 2); 0 off panel."""
-    size = places.shape[1]
-    total = values.new_zeros(len(values), size, size, size)
-    for image, place in zip(values.unbind(1), places, strict=True):
-        grid = place.flatten(0, 1)[None].expand(len(values), -1, -1, -1)
-        total += F.grid_sample(image[:, None], grid, align_corners=False)[:, 0].unflatten(1, (size, size))
-    return total / len(places)
 
 
 class BackProjection(Method):
@@ -49,9 +38,9 @@ class BackProjection(Method):
             cube_of_water, data.voxel_mm, views.geometry, angles, images.shape[-1], mirrored=views.mirrored
         )
         relative = images * views.geometry.grey_scale / through_water.clamp(min=1e-3) * (through_water > 1e-3)
-        places = [
-            pixel_of_voxel(views.geometry, angle, mirrored, data.size, data.voxel_mm)
-            for angle, mirrored in zip(angles, views.mirrored, strict=True)
-        ]
-        attenuation = back_project(relative, torch.stack(places).to(images))
+        seen = []
+        for image, angle, mirrored in zip(relative.unbind(1), angles, views.mirrored, strict=True):
+            place = pixel_of_voxel(views.geometry, angle, mirrored, data.size, data.voxel_mm).to(image)
+            seen.append(lift(image[:, None], place)[:, 0])
+        attenuation = sum(seen) / len(seen)
         return torch.as_tensor(to_unit((attenuation.cpu().numpy() - 1) * 1000, data.window)).to(images)

@@ -44,57 +44,41 @@ PRESETS = Path(__file__).with_name("presets.toml")
 MEAN_PRESETS = Path(__file__).with_name("mean.toml")
 
 
-def _make_card(name: str, title: str, paper: str, *more: Capability, kind: Literal["floor", "reference"]) -> MethodCard:
+def _make_card(
+    name: str, title: str, paper: str, *more: Capability, kind: Literal["floor", "reference"] = "floor"
+) -> MethodCard:
     capabilities: frozenset[Capability] = frozenset({"volume", "mip", *more})
     return MethodCard(name, title, paper, 2026, "", "", capabilities, kind=kind, deterministic=True)
 
 
 BACKPROJECTION = _make_card(
-    "backprojection",
-    "back-projection of the views",
-    "none: unfiltered back-projection, without any training",
-    kind="floor",
+    "backprojection", "back-projection of the views", "none: unfiltered back-projection, without any training"
 )
 MEAN = _make_card(
-    "mean",
-    "mean training volume",
-    "none: the regression that knows the training set and ignores the views",
-    kind="floor",
+    "mean", "mean training volume", "none: the regression that knows the training set and ignores the views"
 )
 NEAREST = _make_card(
-    "nearest",
-    "nearest training case by its views",
-    "none: retrieval by the mean squared difference of the views",
-    kind="floor",
+    "nearest", "nearest training case by its views", "none: retrieval by the mean squared difference of the views"
 )
 VOXEL_HISTOGRAM = _make_card(
-    "voxel_histogram",
-    "histogram a voxel",
-    "none: what the training cases held, voxel by voxel",
-    "likelihood",
-    kind="floor",
+    *("voxel_histogram", "histogram a voxel", "none: what the training cases held, voxel by voxel"), "likelihood"
 )
 VOXEL_LAPLACE = _make_card(
-    "voxel_laplace",
-    "Laplace a voxel",
+    *("voxel_laplace", "Laplace a voxel"),
     "none: median of the training cases and mean distance from it, voxel by voxel",
     "likelihood",
-    kind="floor",
 )
 XZ = _make_card(
-    "xz",
-    "xz, a lossless coder",
-    "none: LZMA2 of the true volume, without any training",
-    "likelihood",
-    "oracle",
+    *("xz", "xz, a lossless coder", "none: LZMA2 of the true volume, without any training"),
+    *("likelihood", "oracle"),
     kind="reference",
 )
 METHODS = tuple(
     MethodPlugin(card, config, f"{__package__}.{implementation}", presets)
     for card, config, implementation, presets in (
         (BACKPROJECTION, NoSettings, "backprojection:BackProjection", PRESETS),
-        (MEAN, MeanConfig, "mean:MeanVolume", MEAN_PRESETS),
-        (NEAREST, NearestConfig, "nearest:NearestCase", PRESETS),
+        (MEAN, MeanConfig, "training_cases:MeanVolume", MEAN_PRESETS),
+        (NEAREST, NearestConfig, "training_cases:NearestCase", PRESETS),
         (VOXEL_HISTOGRAM, VoxelHistogramConfig, "voxelwise:VoxelHistogram", PRESETS),
         (VOXEL_LAPLACE, VoxelLaplaceConfig, "voxelwise:VoxelLaplace", PRESETS),
         (XZ, NoSettings, "coder:Xz", PRESETS),

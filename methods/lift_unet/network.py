@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.dataset import Geometry
-from bench.projector import pixel_of_voxel
+from bench.projector import lift, pixel_of_voxel
 
 from .card import Lifting, NetworkConfig
 
@@ -36,13 +36,6 @@ def places_of_voxels(
         for angle, flipped in zip(angles, mirrored, strict=True)
     ]
     return torch.stack(places).float()
-
-
-def lift(features: Tensor, place: Tensor) -> Tensor:
-    """(B, C, D, H, W) of the features (B, C, h, w) of a view at `place` (D, H, W, 2); 0 off the panel."""
-    size = place.shape[1]
-    grid = place.flatten(0, 1)[None].expand(len(features), -1, -1, -1)
-    return F.grid_sample(features.float(), grid, align_corners=False).unflatten(2, (size, size))
 
 
 class Block(nn.Module):
@@ -86,7 +79,7 @@ class LiftingUNet(nn.Module):
     def forward(self, images: Tensor, places: Tensor) -> Tensor:
         """Values (B, D, H, W), not clamped, of views (B, V, h, w) with `places` (V, D, H, W, 2)."""
         seen = [
-            lift(encoder(image[:, None]), place)
+            lift(encoder(image[:, None]).float(), place)
             for encoder, image, place in zip(self.encoders, images.unbind(1), places, strict=True)
         ]
         coordinates = self.get_buffer("coordinates").expand(len(images), -1, -1, -1, -1)

@@ -15,7 +15,8 @@ from torch import Tensor
 from bench.dataset import Geometry
 from bench.method import full_precision
 
-from .card import Cameras
+LEAST_AZIMUTH = 0.1  # degrees, of evaluation as released
+NEARER, FARTHER = 3.0, 2.0  # depths as released: near 7.5 and far 12.5, shifted with the radius
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Camera:
     field_of_view: float  # degrees
     radii: tuple[float, float]  # range of distances in training, in units of the field
     polar_angles: tuple[float, float]  # range in training, degrees from the z axis; uniform in the cosine
-    evaluation_radius: float
-    depths: tuple[float, float] | None  # sampled from the largest radius minus, to it plus this; None: the box [−1, 1]³
-    half_pixel: bool  # pixel centres lie half a pixel inside
     unit_mm: float  # one unit of the field
-    least_azimuth: float = 0.0  # degrees; evaluation uses no smaller one
+    official: bool = False  # rays are sampled about the origin, not in the box [−1, 1]³, and pixels centred as released
 
     def focal(self, side: int) -> float:
         """Focal length in pixels of an image `side` pixels wide; the field of view never depends on the side."""
         return side / 2 / math.tan(math.radians(self.field_of_view) / 2)
+
+    @property
+    def evaluation_radius(self) -> float:
+        """The distance of evaluation, in units of the field."""
+        return self.radii[1]
 
     @property
     def evaluation_polar(self) -> float:
@@ -50,7 +53,7 @@ class Camera:
 
     def poses_at(self, azimuths: Tensor) -> Tensor:
         """Poses (N, 3, 4) of evaluation at azimuths (N,) in degrees, float64."""
-        azimuths = (azimuths.double() % 360).clamp(min=self.least_azimuth)
+        azimuths = (azimuths.double() % 360).clamp(min=LEAST_AZIMUTH if self.official else 0.0)
         full = torch.full_like(azimuths, 1.0)
         return poses(azimuths, self.evaluation_polar * full, self.evaluation_radius * full)
 
@@ -60,7 +63,7 @@ class Camera:
         Positions are (column, row); ±1 are the centres of the outer pixels of an image `side` pixels wide. Directions
         have length 1 along the optical axis, so distances along them are depths.
         """
-        pixels = (positions + 1) / 2 * (side - 1) + (0.5 if self.half_pixel else 0.0)
+        pixels = (positions + 1) / 2 * (side - 1) + (0.0 if self.official else 0.5)
         plane = (pixels - side / 2) / self.focal(side)
         local = torch.stack([plane[..., 0], -plane[..., 1], -torch.ones_like(plane[..., 0])], dim=-1)
         with full_precision(local.device):  # in bfloat16 a ray ends voxels beside its place
@@ -79,45 +82,25 @@ class Camera:
 
     def bounds(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Near and far depth (B, N) of rays; equal where a ray misses the box."""
-        if self.depths is None:
+        if not self.official:
             return box_bounds(origins, directions)
         radius = origins.norm(dim=-1)
-        return radius - self.depths[0], radius + self.depths[1]
+        return radius - NEARER, radius + FARTHER
 
 
 def official_camera(geometry: Geometry) -> Camera:
     """The released chest configuration; its unit is known only from what the panel shows at the isocentre."""
     fov, radius = 10.0, 10.5
     visible_mm = geometry.panel_mm / 2 * geometry.source_axis_mm / geometry.source_panel_mm
-    return Camera(
-        field_of_view=fov,
-        radii=(9.5, radius),
-        polar_angles=(70.0, 85.0),
-        evaluation_radius=radius,
-        depths=(3.0, 2.0),  # near 7.5 and far 12.5, shifted with the radius
-        half_pixel=False,
-        unit_mm=visible_mm / (radius * math.tan(math.radians(fov) / 2)),
-        least_azimuth=0.1,
-    )
+    unit_mm = visible_mm / (radius * math.tan(math.radians(fov) / 2))
+    return Camera(fov, radii=(9.5, radius), polar_angles=(70.0, 85.0), unit_mm=unit_mm, official=True)
 
 
 def match_camera(geometry: Geometry, cube_mm: float) -> Camera:
     """The machine the data were projected with."""
     radius = geometry.source_axis_mm / (cube_mm / 2)
-    return Camera(
-        field_of_view=math.degrees(2 * math.atan(geometry.panel_mm / 2 / geometry.source_panel_mm)),
-        radii=(radius, radius),
-        polar_angles=(90.0, 90.0),
-        evaluation_radius=radius,
-        depths=None,
-        half_pixel=True,
-        unit_mm=cube_mm / 2,
-    )
-
-
-def camera_for(preset: Cameras, geometry: Geometry, cube_mm: float) -> Camera:
-    """The camera of a preset for a machine and the side of the volume's cube."""
-    return official_camera(geometry) if preset == "official" else match_camera(geometry, cube_mm)
+    fov = math.degrees(2 * math.atan(geometry.panel_mm / 2 / geometry.source_panel_mm))
+    return Camera(fov, radii=(radius, radius), polar_angles=(90.0, 90.0), unit_mm=cube_mm / 2)
 
 
 def poses(azimuth: Tensor, polar: Tensor, radius: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from bench.card import IN_STEPS, Loop, MethodCard, MethodPlugin, Settings, StepCount
 
+from ..codediff.card import DECODED_FROM, POOLED_SIDE
+
 Cameras = Literal["matched", "official"]
 Renderer = Literal["compositing", "line_integral"]
 Perceptual = Literal["auto", "lpips", "random"]
 Hinge = Literal["mean", "logit"]
-
-POOLED_SIDE = 4  # side to which a gate of the discriminator pools, and side of its last convolution
-DECODED_FROM = 8  # side of the map that a decoder starts from
 
 
 class FieldConfig(Settings):

@@ -1,29 +1,23 @@
 """Discriminators of patches: MedNeRF's, made after FastGAN, and GRAF's plain one for the ablation.
 
 MedNeRF's has a head for each augmented view of a patch, which share all but their last convolution, and two decoders
-that must redraw real patches from its features.
+that must redraw real patches from its features. Its gates are those of CodeDiff3D's (`..codediff`).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .card import DECODED_FROM, POOLED_SIDE, DiscriminatorConfig
+from ..codediff.card import DECODED_FROM, POOLED_SIDE
+from ..codediff.discriminator import Gate, Redrawn, quadrant
+from .card import DiscriminatorConfig
 from .field import COLOURS
 
 RELEASED_CUT = 8  # pixel at which the released crop of an image cuts, whatever its side
 HEADS = 4  # one for each of `augment`
 SLOPE = 0.2
-
-
-class Redrawn(NamedTuple):
-    """What the decoders draw from the features of patches, (B, 3, side, side) each."""
-
-    whole: Tensor
-    part: Tensor
 
 
 class Features(NamedTuple):
@@ -39,13 +33,6 @@ class Features(NamedTuple):
 def augment(images: Tensor) -> tuple[Tensor, ...]:
     """Views of images (B, C, s, s), one a head: as they are, rows flipped, columns flipped, turned by 90°."""
     return images, images.flip(2), images.flip(3), images.transpose(2, 3).flip(2)
-
-
-def quarter_of(images: Tensor, part: int, cut: int) -> Tensor:
-    """Part 0 … 3 (row by row) of maps (B, C, h, w) cut at row and column `cut`."""
-    rows = slice(None, cut) if part < 2 else slice(cut, None)
-    columns = slice(None, cut) if part % 2 == 0 else slice(cut, None)
-    return images[..., rows, columns]
 
 
 def convolution(inputs: int, outputs: int, side: int, stride: int = 1, padding: int = 0) -> nn.Module:
@@ -77,19 +64,6 @@ class DownStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.strided(x) + self.pooled(x)) / 2
-
-
-class Gate(nn.Sequential):
-    """A factor in (0, 1) for each channel, from a map of higher resolution."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(
-            nn.AdaptiveAvgPool2d(POOLED_SIDE),
-            convolution(inputs, outputs, POOLED_SIDE),
-            nn.SiLU(),
-            convolution(outputs, outputs, 1),
-            nn.Sigmoid(),
-        )
 
 
 class Decoder(nn.Sequential):
@@ -126,8 +100,8 @@ class MedNerfDiscriminator(nn.Module):
             convolution(channels, 4 * channels, 1), nn.BatchNorm2d(4 * channels), nn.LeakyReLU(SLOPE)
         )
         self.heads = nn.ModuleList(convolution(4 * channels, 1, POOLED_SIDE) for _ in range(HEADS))
-        self.gate_half = Gate(quarter, half)
-        self.gate_quarter = Gate(half, channels)
+        self.gate_half = Gate(2, quarter, half)
+        self.gate_quarter = Gate(2, half, channels)
         self.decode_whole = Decoder(channels, channels, config.decoded_side)
         self.decode_part = Decoder(half, channels, config.decoded_side)
 
@@ -152,14 +126,14 @@ class MedNerfDiscriminator(nn.Module):
         """Return what the decoders draw: all of a patch, and its part 0 … 3."""
         half = features.gated_half
         return Redrawn(
-            self.decode_whole(features.gated_quarter), self.decode_part(quarter_of(half, part, half.shape[-1] // 2))
+            self.decode_whole(features.gated_quarter), self.decode_part(quadrant(half, part, half.shape[-1] // 2))
         )
 
     def redraw_targets(self, patches: Tensor, part: int) -> Redrawn:
         """Return what `redraw` should draw of patches (B, 3, s, s): enlarged by repeating pixels."""
         cut = RELEASED_CUT if self.config.crops == "released" else patches.shape[-1] // 2
         side = self.config.decoded_side
-        both = (patches, quarter_of(patches, part, cut))
+        both = (patches, quadrant(patches, part, cut))
         return Redrawn(*(F.interpolate(images, size=(side, side), mode="nearest") for images in both))
 
 
@@ -183,15 +157,3 @@ class GrafDiscriminator(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """Logits (B, 1, n, n) of patches (B, 3, s, s)."""
         return self.layers(patches)
-
-
-def exact_singular_values(network: nn.Module) -> None:
-    """Put the true singular vectors in place of those the spectral norms' power iterations have reached."""
-    with torch.no_grad():
-        for module in network.modules():
-            if nn.utils.parametrize.is_parametrized(module):
-                weight: Any = module.parametrizations["weight"]  # type: ignore[index]
-                matrix = weight.original.double().flatten(1)
-                left = torch.linalg.eigh(matrix @ matrix.T).eigenvectors[:, -1]
-                weight[0]._u.copy_(left)
-                weight[0]._v.copy_(F.normalize(matrix.T @ left, dim=0))

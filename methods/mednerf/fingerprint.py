@@ -14,14 +14,14 @@ from bench.dataset import Geometry
 from bench.errors import UsageError
 from bench.fingerprint import Computed, golden_value, ramp
 
-from . import fingerprint_discriminator as discriminators
-from . import losses, patches, render
+from . import fingerprint_networks as networks
+from . import losses, render
+from . import stage_field as patches
 from .camera import official_camera, poses
-from .card import FieldConfig
-from .discriminator import GrafDiscriminator, augment
+from .card import FieldConfig, PatchConfig
+from .discriminator import augment
 from .field import RadianceField, code_width, positional_code
-from .fingerprint_discriminator import DISCRIMINATORS
-from .fingerprint_filling import fill_network, parameters, summary
+from .fingerprint_networks import fill_network, parameters, summary
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset(
@@ -29,7 +29,7 @@ LEFT_OUT = frozenset(
 )  # remarks
 SLOW: frozenset[str] = frozenset()
 FIELD = FieldConfig()
-PATCH = patches.PatchConfig()
+PATCH = PatchConfig()
 CAMERA = official_camera(Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0))
 SAMPLES = 64  # on a ray
 
@@ -221,11 +221,14 @@ COMPUTED: Computed = [
     (rf"render_{_SIZE}/focal", lambda width, height: CAMERA.focal(int(width))),
     (rf"render_{_SIZE}/N_samples", lambda width, height: SAMPLES),
     (rf"render_{_SIZE}/result(?P<hash_>_hash)?/radius=(?P<radius>{_NUMBER})", render_filled),
-    (r"discriminator_mednerf/params", discriminators.mednerf_parameters),
-    (rf"discriminator_mednerf/{_NORM}", discriminators.mednerf_discriminator),
-    (r"discriminator_graf_parent/params", lambda: parameters(GrafDiscriminator(DISCRIMINATORS["graf_parent"]))),
-    (rf"discriminator_graf_parent/{_NORM}", discriminators.graf_discriminator),
-    (r"discriminator_(?P<kind>mednerf|graf_parent)/config", discriminators.config),
+    (r"discriminator_mednerf/params", networks.mednerf_parameters),
+    (rf"discriminator_mednerf/{_NORM}", networks.mednerf_discriminator),
+    (
+        r"discriminator_graf_parent/params",
+        networks.graf_parameters,
+    ),
+    (rf"discriminator_graf_parent/{_NORM}", networks.graf_discriminator),
+    (r"discriminator_(?P<kind>mednerf|graf_parent)/config", networks.config),
     (r"dag_augmentation/views", augmentation),
     (r"losses/weights", loss_weights),
     (r"losses/nll_example", nll_example),

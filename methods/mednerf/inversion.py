@@ -37,14 +37,6 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where density is read out."""
-
-    points: Tensor  # (D, H, W, 3) of the patient's frame
-    seen: Tensor  # (D, H, W) whether most cameras of the training look there
-
-
-@dataclass(frozen=True)
 class Inversion:
     """What is needed to tune a trained field to a case; the field itself is never changed."""
 
@@ -68,9 +60,7 @@ class Inversion:
 
         field = copy.deepcopy(self.field).requires_grad_(True)
         latent = latent.clone().requires_grad_(config.optimise == "field+latent")
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.RMSprop(field.parameters(), config.learning_rate, alpha=0.99)
-        ]
+        optimizers: list[torch.optim.Optimizer] = [torch.optim.RMSprop(field.parameters(), config.learning_rate)]
         if latent.requires_grad:
             optimizers.append(torch.optim.Adam([latent], config.learning_rate, betas=(0.0, 0.999)))
         targets = self.targets(images, config.side or self.image_size)
@@ -139,17 +129,18 @@ class Inversion:
         parts = [tuned.field.density(part, tuned.latent) for part in flat.split(POINTS_AT_ONCE, dim=1)]
         return torch.cat(parts, dim=1).float().view(points.shape[:-1])
 
-    def grid(self, size: int, voxel_mm: float, device: torch.device) -> Grid:
-        """The grid of a cube of `size` voxels a side."""
+    def grid(self, size: int, voxel_mm: float, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Points (D, H, W, 3) of the patient's frame in a cube, and whether most cameras of the training look there."""
         points = voxel_centres(size, voxel_mm, self.camera.unit_mm).to(device)
-        return Grid(points, self.camera.seen_share(points) >= LEAST_SEEN)
+        return points, self.camera.seen_share(points) >= LEAST_SEEN
 
-    def read_out(self, tuned: Tuned, grid: Grid) -> Tensor:
+    def read_out(self, tuned: Tuned, grid: tuple[Tensor, Tensor]) -> Tensor:
         """Density (D, H, W) where most cameras of the training look, and none in the corners that few of them see.
 
         Few views cannot keep the corners empty: what stands there is drawn black, before a black background.
         """
-        return self.density(tuned, grid.points) * grid.seen.to(tuned.latent)
+        points, seen = grid
+        return self.density(tuned, points) * seen.to(tuned.latent)
 
     @torch.no_grad()
     def views(self, tuned: Tuned, angles: Sequence[float]) -> Tensor:

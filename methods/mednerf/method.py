@@ -5,10 +5,9 @@ until it draws the case's views; views at other angles are then rendered. Volume
 one monotone map fitted on training cases, which the published method does not have.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +19,13 @@ from bench.errors import UsageError
 from bench.method import FittedStage, Method, Stage
 
 from .calibration import CalibrationStage, MonotoneMap
-from .camera import camera_for
+from .camera import match_camera, official_camera
 from .card import CARD, PRESETS, MedNerfConfig
 from .field import RadianceField
-from .inversion import Grid, Inversion, Tuned, unmirror
-from .perceptual import perceptual_distance
+from .inversion import Inversion, Tuned, unmirror
+from .losses import perceptual_distance
 from .render import Sampling
-from .stage_field import FieldStage, check_views
+from .stage_field import FieldStage
 
 
 class MedNerf(Method):
@@ -38,8 +37,20 @@ class MedNerf(Method):
 
     def __init__(self, config: MedNerfConfig, data: DatasetCard) -> None:
         self.config, self.data = config, data
-        self.views_used = check_views(data, config.image_size, config.inversion.views)
-        self.camera = camera_for(config.camera, data.geometry, data.size * data.voxel_mm)
+        self.views_used = config.inversion.views or data.views
+        if data.image_size < config.image_size:
+            raise UsageError(
+                f"mednerf works on images of {config.image_size} pixels a side and cannot take views of "
+                f"{data.image_size}; lower image_size or raise data.image_size"
+            )
+        if data.views < self.views_used:
+            raise UsageError(
+                f"mednerf, inversion: {self.views_used} views are to be tuned on and a case has {data.views}; lower "
+                "inversion.views"
+            )
+        self.camera = match_camera(data.geometry, data.size * data.voxel_mm)
+        if config.camera == "official":
+            self.camera = official_camera(data.geometry)
         sampling = Sampling(config.samples, config.renderer)
         redrawn, redrawn_by = perceptual_distance(config.perceptual, "vgg")
         compared, self.compared_by = perceptual_distance(config.perceptual, "alex")
@@ -52,8 +63,7 @@ class MedNerf(Method):
             CalibrationStage(self.map, self.inversion, config.calibration),
         ]
         self._tuned: tuple[tuple[int, ...], Tensor, list[Tuned]] | None = None
-        self._grid: Grid | None = None
-        self._seconds: dict[str, list[float]] = {}
+        self._grid: tuple[Tensor, Tensor] | None = None
 
     def stages(self) -> Sequence[Stage | FittedStage]:
         return self._stages
@@ -62,58 +72,40 @@ class MedNerf(Method):
         with _gradients():
             tuned = self._tune(views, seeds)
             device = views.images.device
-            if self._grid is None or self._grid.points.device != device:
+            if self._grid is None or self._grid[0].device != device:
                 self._grid = self.inversion.grid(self.data.size, self.data.voxel_mm, device)
-            grid = self._grid
-
-            def read(one: Tuned) -> Tensor:
-                return self.map(self.inversion.read_out(one, grid))
-
-            return torch.stack([self._time("read-out", read, one) for one in tuned])
+            read = partial(self.inversion.read_out, grid=self._grid)
+            return torch.stack([self.time_part("read-out", 1, lambda one=one: self.map(read(one))) for one in tuned])
 
     def renders(self, views: Views, angles: Sequence[float], *, seeds: Sequence[int]) -> Tensor:
         with _gradients():
             side = views.images.shape[-1]
             result = []
             for one in self._tune(views, seeds):
-                drawn = self._time("renders", self.inversion.views, one, angles)
+                drawn = self.time_part("renders", 1, partial(self.inversion.views, one, angles))
                 drawn = F.interpolate(drawn[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
                 flipped = [v.flip(-1) if is_mirrored(a) else v for v, a in zip(drawn, angles, strict=True)]
                 result.append(torch.stack(flipped))
             return torch.stack(result)
 
-    def seconds_by_part(self) -> dict[str, float]:
-        return {part: sum(times) / len(times) for part, times in self._seconds.items()}
-
     def _tune(self, views: Views, seeds: Sequence[int]) -> list[Tuned]:
         """A tuned field a case; those of the last call are kept, since renders of the same cases follow volumes."""
         images = unmirror(views).clone()
-        self._check(images)
-        if self._tuned is not None:
-            known_seeds, known_images, tuned = self._tuned
-            if known_seeds == tuple(seeds) and torch.equal(known_images, images):
-                return tuned
-        tuned = [
-            self._time(f"tuning, {self.compared_by}", self.inversion.tune, image, views.angles, seed)
-            for image, seed in zip(images, seeds, strict=True)
-        ]
-        self._tuned = (tuple(seeds), images, tuned)
-        return tuned
-
-    def _check(self, images: Tensor) -> None:
         if images.shape[1] < self.views_used or min(images.shape[2:]) < self.config.image_size:
             raise UsageError(
                 f"mednerf needs {self.views_used} views of {self.config.image_size} pixels a side or more, and was "
                 f"given {images.shape[1]} of {images.shape[3]}"
             )
-
-    def _time(self, part: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        began = time.perf_counter()
-        result = work(*arguments)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self._seconds.setdefault(part, []).append(time.perf_counter() - began)
-        return result
+        if self._tuned is not None:
+            known_seeds, known_images, tuned = self._tuned
+            if known_seeds == tuple(seeds) and torch.equal(known_images, images):
+                return tuned
+        tuned = [
+            self.time_part(f"tuning, {self.compared_by}", 1, partial(self.inversion.tune, image, views.angles, seed))
+            for image, seed in zip(images, seeds, strict=True)
+        ]
+        self._tuned = (tuple(seeds), images, tuned)
+        return tuned
 
 
 @contextmanager

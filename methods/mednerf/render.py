@@ -97,13 +97,20 @@ def render(
     `gauge` (B, 3, 3) turns the rays into the frame the field has learned. With gradients, long sets of rays are
     computed again in the backward pass instead of being kept.
     """
+
+    def draw(*piece: Tensor) -> Tensor:
+        raw, depths, lengths = march(query, latents, camera, piece, sampling, gauge)
+        if sampling.renderer == "compositing":
+            return 2 * composite(raw, depths, lengths, sampling.noise).colour - 1
+        finite = torch.where(lengths < LAST_SPACING, lengths, 0.0)
+        grey = (density(raw, sampling.noise) * finite).sum(-1)
+        return (2 * grey - 1)[..., None].expand(*grey.shape, 3)
+
     rays_at_once = max(1, POINTS_KEPT // (len(latents) * sampling.samples))
     *earlier, last = zip(*(part.split(rays_at_once, dim=1) for part in rays), strict=True)
-    again = partial(checkpoint, _render, use_reentrant=False) if torch.is_grad_enabled() else _render
-    parts = [again(query, latents, camera, piece, sampling, gauge) for piece in earlier]
-    # kept: the backward pass begins with it, and lets it go before another piece is computed again
-    parts.append(_render(query, latents, camera, last, sampling, gauge))
-    return torch.cat(parts, dim=1)
+    again = partial(checkpoint, draw, use_reentrant=False) if torch.is_grad_enabled() else draw
+    # the last is kept: the backward pass begins with it, and lets it go before another piece is computed again
+    return torch.cat([*(again(*piece) for piece in earlier), draw(*last)], dim=1)
 
 
 def march(
@@ -112,24 +119,13 @@ def march(
     """Raw samples (B, R, S, 4) along rays, their depths and the lengths (B, R, S) they stand for."""
     origins, directions = rays
     near, far = camera.bounds(origins, directions)
-    depths, spacing = ray_depths(near, far, sampling, ends=camera.depths is not None)
+    depths, spacing = ray_depths(near, far, sampling, ends=camera.official)
     if gauge is not None:
         with full_precision(origins.device):
             origins, directions = origins @ gauge.mT, directions @ gauge.mT
     norm = directions.norm(dim=-1, keepdim=True)
     points = origins[..., None, :] + directions[..., None, :] * depths[..., None]
     return query(points, directions / norm, latents).float(), depths, spacing * norm
-
-
-def _render(
-    query: Query, latents: Tensor, camera: Camera, rays: tuple[Tensor, Tensor], sampling: Sampling, gauge: Tensor | None
-) -> Tensor:
-    raw, depths, lengths = march(query, latents, camera, rays, sampling, gauge)
-    if sampling.renderer == "line_integral":
-        finite = torch.where(lengths < LAST_SPACING, lengths, 0.0)
-        grey = (density(raw, sampling.noise) * finite).sum(-1)
-        return (2 * grey - 1)[..., None].expand(*grey.shape, 3)
-    return 2 * composite(raw, depths, lengths, sampling.noise).colour - 1
 
 
 def pixel_grid(side: int, device: torch.device | None = None) -> Tensor:

@@ -1,35 +1,37 @@
 """Training the radiance field against a discriminator on X-rays of many patients, without their poses or identities.
 
-The loop is MedNeRF's: discriminator, density noise, field, moving average. Poses and patches of what the field draws
-are independent of those of the real images.
+The loop is MedNeRF's: discriminator, density noise, field, moving average. Patches have random sizes and places, as in
+GRAF; poses and patches of what the field draws are independent of those of the real images.
 """
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from bench.cases import Cases, cache_array
-from bench.dataset import DatasetCard, Split, to_hounsfield
+from bench.cases import Cases, cache_rows
+from bench.dataset import Split, to_hounsfield
 from bench.errors import UsageError
 from bench.method import Items, Stage, Update
 from bench.projector import project
 
 from . import losses
 from .camera import Camera
-from .card import FieldStageConfig
+from .card import FieldStageConfig, PatchConfig
 from .discriminator import MedNerfDiscriminator, build_discriminator
 from .field import COLOURS, RadianceField
-from .patches import draw_patches, least_scale, read_patches
 from .render import Sampling, render
 
 CASES_AT_ONCE = 8  # volumes projected at a time
 RMSPROP_DECAY = 0.99
+LARGEST_SCALE = 1.0  # share of the image's side that a patch covers
 
 
 class FieldStage(Stage):
@@ -47,7 +49,18 @@ class FieldStage(Stage):
         image_size: int,
         distance: losses.Distance,
     ) -> None:
-        check_patches(config, image_size)
+        side, kind = config.patches.side, config.discriminator.kind
+        smallest, step = config.discriminator.smallest_side, config.discriminator.side_step
+        if side < smallest or side % step:
+            raise UsageError(
+                f"mednerf, field: the {kind} discriminator needs patches of at least {smallest} pixels a side, a "
+                f"multiple of {step}, not {side}; set field.patches.side"
+            )
+        if image_size < side:
+            raise UsageError(
+                f"mednerf, field: patches of {side} pixels a side need images of at least that, not {image_size}; "
+                "set image_size or field.patches.side"
+            )
         self.field, self.camera, self.sampling, self.config = field, camera, sampling, config
         self.image_size, self.distance = image_size, distance
         self.loop = config.loop
@@ -56,8 +69,10 @@ class FieldStage(Stage):
         self.images: np.ndarray = np.empty((0, 0, 0, 0), dtype=np.float32)
 
     def prepare(self, cases: Mapping[Split, Cases], cache: Path, device: torch.device) -> None:
-        path = cache / "training_views.npy"
-        self.images = cache_array(path, lambda: training_views(cases["train"], self.config, self.image_size, device))
+        train, config, side = cases["train"], self.config, self.image_size
+        shape = (min(config.cases, len(train)), config.views, side, side)
+        views = training_views(train, config, side, device)
+        self.images = cache_rows(cache / "training_views.npy", shape, np.float32, views)
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         images, views = self.images, self.images.shape[1]
@@ -129,51 +144,49 @@ def density_noise(step: int, steps: int) -> float:
     return 0.0 if steps == 0 else max(1 - step / steps, 1 / steps)
 
 
-def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> np.ndarray:
-    """X-rays (cases, views, side, side) in [0, 1], none mirrored, at equal steps of the gantry and without tilt."""
-    count = min(config.cases, len(cases))
-    chosen = np.linspace(0, len(cases) - 1, count).round().astype(int).tolist()
+def training_views(cases: Cases, config: FieldStageConfig, side: int, device: torch.device) -> Iterator[np.ndarray]:
+    """X-rays (views, side, side) in [0, 1] of each case, none mirrored, at equal steps of the gantry without tilt."""
+    chosen = np.linspace(0, len(cases) - 1, min(config.cases, len(cases))).round().astype(int).tolist()
     angles = [360 * view / config.views for view in range(config.views)]
+    unmirrored = [False] * len(angles)  # a mirrored view would contradict the others in 3-D
     card = cases.card
-    parts = []
-    for first in range(0, count, CASES_AT_ONCE):
+    for first in range(0, len(chosen), CASES_AT_ONCE):
         volumes = cases.volumes(chosen[first : first + CASES_AT_ONCE])
         hounsfield = torch.from_numpy(to_hounsfield(volumes.numpy(), card.window)).to(device)
-        unmirrored = [False] * len(angles)  # a mirrored view would contradict the others in 3-D
         integrals = project(hounsfield, card.voxel_mm, card.geometry, angles, side, mirrored=unmirrored).cpu()
         if config.per_view_scaling:
             low, high = integrals.amin((2, 3), keepdim=True), integrals.amax((2, 3), keepdim=True)
-            parts.append((integrals - low) / (high - low).clamp(min=1e-6))
+            yield from ((integrals - low) / (high - low).clamp(min=1e-6)).numpy()
         else:
-            parts.append((integrals / card.geometry.grey_scale).clamp(0, 1))
-    return torch.cat(parts).numpy()
+            yield from (integrals / card.geometry.grey_scale).clamp(0, 1).numpy()
 
 
-def check_patches(config: FieldStageConfig, image_size: int) -> None:
-    """Raises UsageError for patches that the discriminator cannot take or that are larger than the images."""
-    side, kind = config.patches.side, config.discriminator.kind
-    smallest, step = config.discriminator.smallest_side, config.discriminator.side_step
-    if side < smallest or side % step:
-        raise UsageError(
-            f"mednerf, field: the {kind} discriminator needs patches of at least {smallest} pixels a side, a multiple "
-            f"of {step}, not {side}; set field.patches.side"
-        )
-    if image_size < side:
-        raise UsageError(
-            f"mednerf, field: patches of {side} pixels a side need images of at least that, not {image_size}; "
-            "set image_size or field.patches.side"
-        )
+def least_scale(step: int, config: PatchConfig) -> float:
+    """The smallest share of an image's side that a patch covers at this step."""
+    decayed = math.exp(-config.annealing * (step // config.anneal_every))
+    return min(config.start_scale, max(config.end_scale, decayed))
 
 
-def check_views(card: DatasetCard, image_size: int, wanted: int | None) -> int:
-    """Return how many views are tuned on. Raises UsageError for views that are too few or too small."""
-    if card.image_size < image_size:
-        raise UsageError(
-            f"mednerf works on images of {image_size} pixels a side and cannot take views of {card.image_size}; "
-            "lower image_size or raise data.image_size"
-        )
-    if wanted is not None and card.views < wanted:
-        raise UsageError(
-            f"mednerf, inversion: {wanted} views are to be tuned on and a case has {card.views}; lower inversion.views"
-        )
-    return wanted or card.views
+def draw_patches(count: int, side: int, least: float, generator: torch.Generator | None = None) -> Tensor:
+    """Positions (count, side, side, 2), (column, row) in [−1, 1], of patches of random scale and offset.
+
+    The order of the random numbers is the published one.
+    """
+    patches = []
+    for _ in range(count):
+        scale = torch.empty(1).uniform_(least, LARGEST_SCALE, generator=generator)
+        columns, rows = (_offset(LARGEST_SCALE - scale.item(), generator) for _ in range(2))
+        line = torch.linspace(-1, 1, side) * scale
+        y, x = torch.meshgrid(line + rows, line + columns, indexing="ij")
+        patches.append(torch.stack([x, y], dim=-1))
+    return torch.stack(patches)
+
+
+def _offset(largest: float, generator: torch.Generator | None) -> Tensor:
+    size = torch.empty(1).uniform_(0, largest, generator=generator)
+    return size * (2 * torch.randint(2, (1,), generator=generator) - 1)
+
+
+def read_patches(images: Tensor, positions: Tensor) -> Tensor:
+    """Patches (B, C, s, s) of images (B, C, h, w), bilinear, at positions (B, s, s, 2)."""
+    return F.grid_sample(images, positions, mode="bilinear", align_corners=True)

@@ -14,23 +14,12 @@ from torch import Tensor
 
 from bench.fingerprint import Computed, fill, list_recorded
 
-from . import losses
+from . import fingerprint_networks as networks
+from . import stage as training
 from .alignment import FRONTAL, LATERAL, stack_condition, to_local, to_standard
 from .card import TrainingConfig
-from .fingerprint_networks import (
-    ABLATIONS,
-    ablation,
-    branch_modules,
-    discriminator_counts,
-    generator_counts,
-    generator_of,
-    inputs,
-    network_inputs,
-    run,
-)
-from .fingerprint_rules import DIGITS, WEIGHTS, allowed_deviation, fixed_input, summary
+from .fingerprint_networks import ABLATIONS, DIGITS, WEIGHTS, branch_modules, fixed_input, summary
 from .generator import Average, SingleViewGenerator
-from .stage import GeneratorStage, rate_in_epoch
 
 GOLDEN = Path(__file__).with_name("golden.json")
 LEFT_OUT = frozenset({"DO_NOT_ASSERT", "note", "setup", "tensors", "projection_note", "v1", "v2", "xray1", "xray2"})
@@ -51,7 +40,7 @@ def tolerance(entry: str, key: str) -> float | None:
     if not re.search("/(inputs_)?rule", entry):
         return DIGITS
     overall, element = (1e-4, 5e-3) if entry.endswith("instance_stats") else (DIGITS, DIGITS)
-    return allowed_deviation(GOLDEN, entry, key, overall, element)
+    return networks.allowed_deviation(GOLDEN, entry, key, overall, element)
 
 
 @torch.no_grad()
@@ -96,29 +85,29 @@ def loss_values(weights: TrainingConfig | None = None) -> dict[str, Any]:
     )
     k = np.arange(19**3)
     true_logits, made_logits = torch.from_numpy(np.sin(0.1 * k)), torch.from_numpy(np.cos(0.07 * k))
-    discriminator = losses.discriminator_loss(true_logits, made_logits)
-    generator = losses.adversarial_loss(made_logits, 1.0)
-    voxel = losses.voxel_loss(made, true)
-    axes = losses.projection_losses(made, true)
+    discriminator = training.discriminator_loss(true_logits, made_logits)
+    generator = training.adversarial_loss(made_logits, 1.0)
+    voxel = training.voxel_loss(made, true)
+    axes = training.projection_losses(made, true)
     return {
-        "lsgan_real": losses.adversarial_loss(true_logits, 1.0).item(),
-        "lsgan_fake": losses.adversarial_loss(made_logits, 0.0).item(),
+        "lsgan_real": training.adversarial_loss(true_logits, 1.0).item(),
+        "lsgan_fake": training.adversarial_loss(made_logits, 0.0).item(),
         "D_loss_weighted_0p1": weights.adversarial_weight * discriminator.item(),
         "G_adv_unweighted": generator.item(),
         "G_adv_weighted_0p1": weights.adversarial_weight * generator.item(),
         "recon_mse": voxel.item(),
         "recon_weighted_10": weights.voxel_weight * voxel.item(),
         "projection_l1_per_axis": {axis: loss.item() for axis, loss in zip("DHW", axes, strict=True)},
-        "projection_weighted": weights.projection_weight * losses.projection_loss(made, true).item(),
+        "projection_weighted": weights.projection_weight * training.projection_loss(made, true).item(),
     }
 
 
 @torch.enable_grad()
 def train_steps(views: str, size: str) -> dict[str, Any]:
     """Steps of the training stage from rule B's weights without dropout, on one random case."""
-    generator, config = generator_of(views, size, dropout=0.0), TrainingConfig()
+    generator, config = networks.generator_of(views, size, dropout=0.0), TrainingConfig()
     generator.config.check_side(int(size), "a generator")
-    stage = GeneratorStage("generator", generator, config, int(size))
+    stage = training.GeneratorStage("generator", generator, config, int(size))
     for network in stage.networks.values():
         fill(network.train().named_parameters(), WEIGHTS["B"])
     optimizers = stage.optimizers()
@@ -128,7 +117,7 @@ def train_steps(views: str, size: str) -> dict[str, Any]:
         loss.backward()
         optimizers[name].step()
 
-    images = torch.cat(network_inputs("generator", views, int(size), "B", torch.float32), dim=1)
+    images = torch.cat(networks.network_inputs("generator", views, int(size), "B", torch.float32), dim=1)
     volume = fixed_input("volume", "B", (1, *(int(size),) * 3), torch.float32)
     names = {"D": "discriminator_loss", "G": "generator_loss", "idt": "voxel_loss", "map_m": "projection_loss"}
     history = []
@@ -154,7 +143,7 @@ def train_steps(views: str, size: str) -> dict[str, Any]:
 
 def fresh_run() -> dict[str, float]:
     """The factor on the learning rates in the recorded epochs."""
-    return {str(epoch): rate_in_epoch(epoch) for epoch in (1, 2, 48, 49, 50, 51, 75, 90, 99, 100)}
+    return {str(epoch): training.rate_in_epoch(epoch) for epoch in (1, 2, 48, 49, 50, 51, 75, 90, 99, 100)}
 
 
 _VIEWS = r"(?P<views>multiview|singleview)"
@@ -163,12 +152,12 @@ COMPUTED: Computed = [
     (
         rf"(?P<network>generator|discriminator){_SIZED}/rule(?P<rule>A|B)_(?P<mode>running|instance)_stats"
         r"(?P<double>_float64)?",
-        run,
+        networks.run,
     ),
-    (rf"(?P<network>generator|discriminator){_SIZED}/inputs_rule(?P<rule>A|B)", inputs),
-    (rf"generator{_SIZED}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)", generator_counts),
-    (rf"discriminator{_SIZED}/(?P<key>n_params|shapes)", discriminator_counts),
-    (rf"ablation_generators_n_params_128/multiview_network_(?P<variant>{'|'.join(ABLATIONS)})", ablation),
+    (rf"(?P<network>generator|discriminator){_SIZED}/inputs_rule(?P<rule>A|B)", networks.inputs),
+    (rf"generator{_SIZED}/(?P<key>n_params|sub_modules|view1_sub_modules|shapes)", networks.generator_counts),
+    (rf"discriminator{_SIZED}/(?P<key>n_params|shapes)", networks.discriminator_counts),
+    (rf"ablation_generators_n_params_128/multiview_network_(?P<variant>{'|'.join(ABLATIONS)})", networks.ablation),
     ("view_alignment", view_alignment),
     ("discriminator_condition", discriminator_condition),
     ("losses", loss_values),

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from .alignment import Order, to_local, to_standard
 from .card import GeneratorConfig, Statistics
-from .decoder import BranchDecoder, Bridge, Link, MainDecoder
-from .encoder import DenseEncoder
-from .layers import channels_last
+from .parts import BranchDecoder, Bridge, DenseEncoder, Link, MainDecoder, channels_last
 
 
 class Average(nn.Module):

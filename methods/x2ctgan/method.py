@@ -16,7 +16,7 @@ from bench.method import FittedStage, Method, Stage
 from .alignment import network_side, orders_of, resample_views, resample_volumes
 from .card import CARD, PRESETS, X2CTConfig
 from .generator import build_generator
-from .layers import initialise
+from .parts import initialise
 from .stage import GeneratorStage
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.method import Method, Stage
 
-from .decoder import Link
 from .generator import BiplanarGenerator
+from .parts import Link
 from .stage import Batch, GeneratorStage
 
 TARGETS = {"step/x2ctgan/generator": 1.5}

@@ -4,11 +4,10 @@ import re
 
 from torch import Tensor, nn
 
-from .decoder import Link
-from .encoder import EncoderStage
 from .fingerprint_networks import branch_modules, main_modules
 from .generator import BiplanarGenerator
 from .method import X2CTGAN
+from .parts import EncoderStage, Link
 
 WINDOW = (-1024.0, 1476.0)  # HU
 UNUSED = re.compile(r".+\.(running_mean|running_var|num_batches_tracked)")  # unless generator.statistics is "running"

@@ -1,6 +1,7 @@
 """Training of a generator against a conditional discriminator (X2CT-GAN, sections 3.3 and 4; released code).
 
-Each step the generator is updated first; the discriminator then sees the volume made before that update.
+Losses are unweighted, of volumes (B, 1, D, H, W) and of logits of any shape. In a step the generator is updated
+first; the discriminator then sees the volume made before that update.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,14 +17,12 @@ from bench.cases import Cases, cache_rows
 from bench.dataset import Split, to_hounsfield, to_unit
 from bench.method import Items, Stage, Update
 
-from . import losses
 from .alignment import resample_views, resample_volumes, stack_condition
 from .card import TrainingConfig
-from .discriminator import PatchDiscriminator
 from .generator import BiplanarGenerator, SingleViewGenerator
+from .parts import PatchDiscriminator
 
 EPOCHS = 100  # of the published schedule; a training of any length is divided into as many
-CONSTANT_EPOCHS = 49  # with the full learning rate
 BETAS = (0.5, 0.99)
 VOLUME_LAYERS = (nn.Conv3d, nn.ConvTranspose3d)
 
@@ -31,9 +30,36 @@ Batch = tuple[Tensor, Tensor]
 """Images (B, V, h, w) and volumes (B, D, H, W), in [0, 1]."""
 
 
-def rate_in_epoch(epoch: int) -> float:
-    """Factor on the learning rates in epoch 1 … 100: constant, then linear, and 0 in the last, as published."""
-    return 1.0 - max(0, epoch - CONSTANT_EPOCHS) / (EPOCHS - CONSTANT_EPOCHS)
+def rate_in_epoch(epoch: int, constant: int = 49, end: int = 100) -> float:
+    """Factor on the learning rates in epoch 1 … 100: 1 until `constant`, then linear to 0 at `end`."""
+    return 1.0 - max(0, epoch - constant) / (end - constant)
+
+
+def adversarial_loss(logits: Tensor, target: float) -> Tensor:
+    """Least squares: how far logits are from 1 (true) or 0 (made)."""
+    return (logits - target).square().mean()
+
+
+def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
+    """Both terms of the discriminator, from its logits of true and of made volumes."""
+    return adversarial_loss(real, 1.0) + adversarial_loss(made, 0.0)
+
+
+def voxel_loss(volume: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (volume - target).square().mean()
+
+
+def projection_losses(volume: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """L1 distances of the parallel mean projections along D, H and W."""
+    volume, target = volume.abs(), target.abs()
+    along_d, along_h, along_w = ((volume.mean(axis) - target.mean(axis)).abs().mean() for axis in (2, 3, 4))
+    return along_d, along_h, along_w
+
+
+def projection_loss(volume: Tensor, target: Tensor) -> Tensor:
+    """Mean of the three projection losses."""
+    return sum(projection_losses(volume, target), volume.new_zeros(())) / 3
 
 
 def average_volumes(cases: Cases, side: int, path: Path, device: torch.device) -> np.ndarray:
@@ -51,6 +77,7 @@ class GeneratorStage(Stage):
     """Trains one generator, with a discriminator unless its weight is 0."""
 
     fused: bool | None = True  # the optimisers' kernels; None: as PyTorch chooses
+    rate_in_epoch = staticmethod(rate_in_epoch)
 
     def __init__(
         self,
@@ -79,10 +106,10 @@ class GeneratorStage(Stage):
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:
         cases, smaller = self.cases[split], self.smaller.get(split)
-        if smaller is None:
-            return Items(len(cases), lambda i: (cases.images([i])[0], cases.volumes([i])[0]), ahead=True)
 
         def take(index: int) -> Batch:
+            if smaller is None:
+                return cases.images([index])[0], cases.volumes([index])[0]
             unit = to_unit(np.asarray(smaller[index], np.float32), cases.card.window)
             return cases.images([index])[0], torch.from_numpy(unit)
 
@@ -96,7 +123,7 @@ class GeneratorStage(Stage):
         }
 
     def rate(self, step: int) -> float:
-        return rate_in_epoch(1 + step * EPOCHS // self.loop.steps)
+        return self.rate_in_epoch(1 + step * EPOCHS // self.loop.steps)
 
     def step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor | float]:
         views, target = self._resample(batch)
@@ -108,12 +135,13 @@ class GeneratorStage(Stage):
             return {"loss": (voxel + projection).detach(), **values}
         condition = stack_condition(views, self.generator.orders)
         self.discriminator.requires_grad_(False)
-        adversarial = self._weigh(losses.adversarial_loss(self._logits(condition, made), 1.0))
+        weight = self.config.adversarial_weight
+        adversarial = weight * adversarial_loss(self._logits(condition, made), 1.0)
         loss = voxel + projection + adversarial
         update("generator", loss)
         self.discriminator.requires_grad_(True)
         true_logits, made_logits = self._logits(condition, target), self._logits(condition, made.detach())
-        discriminator = self._weigh(losses.discriminator_loss(true_logits, made_logits))
+        discriminator = weight * discriminator_loss(true_logits, made_logits)
         update("discriminator", discriminator)
         return {
             "loss": loss.detach(),
@@ -139,12 +167,9 @@ class GeneratorStage(Stage):
         return resample_views(images, self.side), resample_volumes(volumes, self.side)
 
     def _reconstruction_losses(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        voxel = self.config.voxel_weight * losses.voxel_loss(made, target)
-        return voxel, self.config.projection_weight * losses.projection_loss(made, target)
+        voxel = self.config.voxel_weight * voxel_loss(made, target)
+        return voxel, self.config.projection_weight * projection_loss(made, target)
 
     def _logits(self, condition: Tensor, volume: Tensor) -> Tensor:
         inputs = torch.cat([condition, volume], dim=1).contiguous(memory_format=torch.channels_last_3d)
         return self.discriminator(inputs).float()
-
-    def _weigh(self, loss: Tensor) -> Tensor:
-        return self.config.adversarial_weight * loss

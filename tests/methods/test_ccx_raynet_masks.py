@@ -9,7 +9,7 @@ import torch
 
 from bench.cases import Cases
 from bench.dataset import Split
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.methods.ccx_raynet.card import MaskConfig
 from bench.methods.ccx_raynet.mask import ClassMasks, MaskStage, foreground, lungs, shadows
 from bench.pipeline.fit import fit_stages
@@ -87,9 +87,10 @@ def test_foreground_is_the_brighter_of_two_levels() -> None:
 
 def test_masks_need_no_training_without_lungs() -> None:
     images = torch.rand(2, 2, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(ClassMasks(MaskConfig(kind="zero"), 2, SIDE, "ccx_raynet")(images), torch.zeros_like(images))
-    assert torch.equal(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE, "ccx_raynet")(images), foreground(images))
-    assert not list(ClassMasks(MaskConfig(kind="otsu"), 2, SIDE, "ccx_raynet").parameters())
+    for kind, wanted in (("zero", torch.zeros_like(images)), ("otsu", foreground(images))):
+        masks = ClassMasks(MaskConfig(kind=kind), 2, SIDE, "ccx_raynet")
+        assert torch.equal(masks(images), wanted)
+        assert not list(masks.parameters())
 
 
 def test_a_mask_is_certain_above_the_threshold() -> None:
@@ -110,11 +111,6 @@ def test_a_view_is_masked_by_its_own_network() -> None:
     changed[:, 1] = 0
     assert torch.equal(masks.logits(images)[:, 0], masks.logits(changed)[:, 0])
     assert not torch.equal(masks.logits(images), masks.logits(images[:, [0, 0]]))
-
-
-def test_sides_the_network_cannot_halve_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"ccx_raynet, mask: 5 widths need .* multiple of 16, not 24"):
-        ClassMasks(MaskConfig(widths=(4, 4, 4, 4, 4)), 2, 24, "ccx_raynet")
 
 
 def trained(tmp_path: Path, volumes: list[np.ndarray], seed: int = 0) -> ClassMasks:

@@ -8,10 +8,9 @@ import torch
 from bench.errors import UsageError
 from bench.fingerprint import compute_path
 from bench.methods.ccx_raynet import fingerprint
-from bench.methods.ccx_raynet.blocks import AdaptiveFusion
 from bench.methods.ccx_raynet.card import CcxGeneratorConfig, CcxRayGanConfig, CcxRayNetConfig
-from bench.methods.ccx_raynet.generator import build, condition_views
-from bench.methods.ccx_raynet.stage import rate_in_epoch
+from bench.methods.ccx_raynet.generator import build
+from bench.methods.ccx_raynet.method import CcxStage
 from bench.methods.x2ctgan.alignment import FRONTAL, LATERAL
 from bench.methods.x2ctgan.card import GeneratorConfig
 from bench.methods.x2ctgan.generator import build_generator
@@ -41,26 +40,14 @@ def test_the_paper_preset_trains_what_is_compared() -> None:
     assert CcxRayGanConfig().training.adversarial_weight == 0.1
 
 
-def test_fusion_weighs_by_similarity_and_halves_without_weights() -> None:
-    first, second = random(1, 3, 2, 2, 2), random(1, 3, 2, 2, 2, seed=1)
-    fusion = AdaptiveFusion()
-    for weight in fusion.weights:
-        torch.nn.init.zeros_(weight.weight)
-        torch.nn.init.zeros_(weight.bias)
-    assert torch.allclose(fusion(first, second), (first + second) / 2)
-    torch.nn.init.constant_(fusion.weights[0].weight, 2.0)
-    alike = torch.sigmoid(2 * torch.einsum("bcdhw,bcdhw->bdhw", first, second))[:, None]
-    assert torch.allclose(fusion(first, second), alike * first + second / 2)
-
-
 @pytest.mark.parametrize("condition", ["shared", "pooled"])
 def test_the_mask_reaches_the_volume(condition: str) -> None:
     torch.manual_seed(0)
     generator = build(CcxGeneratorConfig(**SMALL, condition=condition), 16, (FRONTAL,)).eval()
     view, mask = random(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
-    plain = generator(condition_views([view], mask, "method"))
+    plain = generator([torch.cat([view, mask], 1)])
     mask[..., :8] = 1
-    assert not torch.allclose(generator(condition_views([view], mask, "method")), plain, atol=1e-3)
+    assert not torch.allclose(generator([torch.cat([view, mask], 1)]), plain, atol=1e-3)
 
 
 def test_without_its_parts_the_generator_is_that_of_x2ct_gan() -> None:
@@ -71,15 +58,8 @@ def test_without_its_parts_the_generator_is_that_of_x2ct_gan() -> None:
     assert torch.equal(bare.eval()(views), original.eval()(views))
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (1, 2, 16, 16), (2, 2, 8, 16), (2, 2, 16)])
-def test_class_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    views = [random(2, 1, 16, 16), random(2, 1, 16, 16)]
-    with pytest.raises(UsageError, match=r"ccx_raynet: class masks must be of shape \(2, 2, 16, 16\)"):
-        condition_views(views, torch.zeros(shape), "ccx_raynet")
-
-
 def test_the_rate_falls_after_fifty_epochs_and_never_reaches_zero() -> None:
     # the published rule: 1 − max(0, e − 50) / 51 in epoch e
-    assert [rate_in_epoch(epoch) for epoch in (1, 50)] == [1.0, 1.0]
-    assert rate_in_epoch(51) == pytest.approx(50 / 51)
-    assert rate_in_epoch(100) == pytest.approx(1 / 51)
+    assert [CcxStage.rate_in_epoch(epoch) for epoch in (1, 50)] == [1.0, 1.0]
+    assert CcxStage.rate_in_epoch(51) == pytest.approx(50 / 51)
+    assert CcxStage.rate_in_epoch(100) == pytest.approx(1 / 51)

@@ -9,6 +9,7 @@ from bench.cases import Views
 from bench.errors import UsageError
 from bench.method import Method
 from bench.methods.codediff import autoencoder, stage_autoencoder, stage_log_sigma
+from bench.methods.codediff.performance import make_sampler
 
 from ..helpers.small_methods import SIZE, FourVolumes, blobs, build, random_views, train
 
@@ -30,16 +31,26 @@ def test_a_case_depends_on_its_own_seed_and_not_on_its_neighbours(method: Method
     assert not torch.allclose(both[1], other[1])
 
 
-def test_the_likelihood_splits_into_volume_and_codes(method: Method) -> None:
-    volume = torch.rand(2, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    likelihood = method.log_likelihood(volume, random_views(2), seeds=[1, 2])
-    assert likelihood.volume_given_codes.shape == likelihood.codes_given_views.shape == (2,)
-    assert likelihood.voxels == SIZE**3
-    assert likelihood.codes == 64
+def draw_volumes(count: int) -> torch.Tensor:
+    return torch.rand(count, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+
+
+def test_the_likelihood_splits_into_volume_and_codes_and_is_computed_for_as_many_cases_as_fit_into_memory(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    decoder = method.stages()[1].networks["autoencoder"].decoder
+    decoder.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    whole = method.log_likelihood(draw_volumes(3), random_views(3), seeds=[1, 2, 3])
+    assert (whole.voxels, whole.codes) == (SIZE**3, 64)
     # a fresh network knows next to nothing: about log 16 nats a code, and no less than nothing
-    assert torch.all(likelihood.codes_given_views / 64 > 1.5)
-    assert torch.all(likelihood.codes_given_views / 64 < 5.0)
-    assert torch.all(likelihood.volume_given_codes > 0)
+    assert torch.all((whole.codes_given_views / 64 > 1.5) & (whole.codes_given_views / 64 < 5.0))
+    assert torch.all(whole.volume_given_codes > 0)
+    monkeypatch.setattr(autoencoder, "VOXELS_AT_ONCE", 2 * SIZE**3)
+    parts = method.log_likelihood(draw_volumes(3), random_views(3), seeds=[1, 2, 3])
+    assert seen == [3, 2, 1]
+    assert torch.allclose(parts.volume_given_codes, whole.volume_given_codes, rtol=1e-6)
+    assert torch.allclose(parts.codes_given_views, whole.codes_given_views, rtol=1e-6)
 
 
 def test_the_likelihood_of_a_large_volume_is_computed_in_slabs_to_the_same_numbers(
@@ -58,8 +69,7 @@ def test_the_likelihood_of_a_large_volume_is_computed_in_slabs_to_the_same_numbe
 
 def test_the_oracle_encodes_and_decodes_the_truth() -> None:
     method = build("codediff")
-    volume = torch.rand(1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    network = method.stages()[1].networks["autoencoder"]
+    volume, network = draw_volumes(1), method.stages()[1].networks["autoencoder"]
     with torch.no_grad():
         expected = network(volume[:, None]).image[:, 0].clamp(0, 1)
     assert torch.allclose(method.reconstruct_truth(volume), expected, atol=1e-5)
@@ -68,21 +78,27 @@ def test_the_oracle_encodes_and_decodes_the_truth() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["vqvae3d.autoencoder.multipliers=[1,1,1,1,1,1]"], "codediff, vqvae3d.*16"),
-        (["vqvae2d.discriminator.stages=4"], "codediff, vqvae2d.*discriminator"),
-        (["transformer.heads=3"], "heads"),
-        (["sampling.steps=65"], "at most 64 steps"),
+        ("vqvae3d.autoencoder.multipliers=[1,1,1,1,1,1]", "codediff, vqvae3d.*16"),
+        ("vqvae2d.discriminator.stages=4", "codediff, vqvae2d.*discriminator"),
+        ("transformer.heads=3", "heads"),
+        ("sampling.steps=65", "at most 64 steps"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_before_training(overrides: list[str], words: str) -> None:
+def test_sizes_that_do_not_fit_are_refused_before_training(overrides: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        build("codediff", *overrides).reconstruct(random_views(1), seeds=[0])
+        build("codediff", overrides)
+
+
+def test_more_steps_of_sampling_than_codes_are_refused() -> None:
+    sampler = make_sampler(build("codediff"))
+    with pytest.raises(UsageError, match="at most 64 steps"):
+        sampler.draw(sampler.context(random_views(1)), [0], 65)
 
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_volumes_are_trained_on_smooth_l1_plus_weighted_l1(weight: float) -> None:
     stage = build("codediff", f"vqvae3d.reconstruction_weight={weight}").stages()[1]
-    volumes = torch.rand(2, 1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    volumes = draw_volumes(2)[:, None]
     with torch.no_grad():
         error = (stage.networks["autoencoder"](volumes).image - volumes).abs().double()
         smooth = torch.where(error < 1 / 9, 4.5 * error**2, error - 1 / 18)
@@ -140,18 +156,3 @@ def test_all_processes_start_their_codes_where_the_first_does(monkeypatch: pytes
         found[first] = stage.networks["autoencoder"].quantiser.codebook.detach()
     assert torch.equal(found[True], found[False])
     assert torch.equal(found[True], found["sent"])
-
-
-def test_a_likelihood_is_computed_in_parts_of_the_cases_that_fit_into_memory(
-    method: Method, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    volume, given = torch.rand(3, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(2)), random_views(3)
-    seen: list[int] = []
-    decoder = method.stages()[1].networks["autoencoder"].decoder
-    decoder.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    whole = method.log_likelihood(volume, given, seeds=[1, 2, 3])
-    monkeypatch.setattr(autoencoder, "VOXELS_AT_ONCE", 2 * SIZE**3)
-    parts = method.log_likelihood(volume, given, seeds=[1, 2, 3])
-    assert seen == [3, 2, 1]
-    assert torch.allclose(parts.volume_given_codes, whole.volume_given_codes, rtol=1e-6)
-    assert torch.allclose(parts.codes_given_views, whole.codes_given_views, rtol=1e-6)

@@ -7,14 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from bench.errors import UsageError
-from bench.methods.codediff import fingerprint
-from bench.methods.codediff.autoencoder import VectorQuantisedAutoencoder
+from bench.methods.codediff.autoencoder import VectorQuantisedAutoencoder, VectorQuantiser, nearest_codes
 from bench.methods.codediff.card import AutoencoderConfig
-from bench.methods.codediff.quantiser import VectorQuantiser, nearest_codes
 from bench.methods.codediff.transformer import CodeTransformer, TransformerConfig
-from bench.system.files import read_json
 
-GOLDEN = read_json(fingerprint.GOLDEN)
 SMALL = AutoencoderConfig(
     size=16, channels=4, multipliers=(1, 2, 4), blocks=1, attention_sizes=(4,), codes=16, code_width=8
 )
@@ -49,14 +45,6 @@ def test_shapes_that_cannot_be_built_are_refused(changes: dict[str, Any], words:
         AutoencoderConfig(**changes)
 
 
-def test_log_sigma_comes_from_the_decoder_features_and_has_one_channel() -> None:
-    model = VectorQuantisedAutoencoder(SMALL.model_copy(update={"log_sigma": "repaired"})).eval()
-    vectors = model.encode(torch.rand(1, 1, 16, 16, 16)).vectors
-    features = model.features(vectors)
-    assert torch.equal(model.image_of(features), model.decode(vectors))
-    assert model.log_sigma(features).shape == (1, 1, 16, 16, 16)
-
-
 def test_a_scale_of_values_divides_what_goes_in_and_multiplies_what_comes_out() -> None:
     torch.manual_seed(0)
     plain = VectorQuantisedAutoencoder(SMALL).double().eval()
@@ -68,14 +56,11 @@ def test_a_scale_of_values_divides_what_goes_in_and_multiplies_what_comes_out() 
     assert torch.allclose(made.image, 0.05 * expected.image)
 
 
-def test_of_equally_near_codes_the_first_is_taken() -> None:
-    codebook = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
-    assert nearest_codes(torch.tensor([[0.0, 5.0], [0.3, 0.0]]), codebook).tolist() == [0, 0]
-
-
-def test_nearest_codes_are_those_of_all_distances() -> None:
+def test_nearest_codes_are_those_of_all_distances_and_the_first_of_equals() -> None:
     vectors, codebook = torch.randn(500, 6).double(), torch.randn(40, 6).double()
     assert torch.equal(nearest_codes(vectors, codebook), torch.cdist(vectors, codebook).argmin(1))
+    codebook = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    assert nearest_codes(torch.tensor([[0.0, 5.0], [0.3, 0.0]]), codebook).tolist() == [0, 0]
 
 
 def test_gradients_pass_straight_through_the_quantiser() -> None:
@@ -111,28 +96,11 @@ def test_the_quantiser_keeps_float32_under_autocast() -> None:
     assert torch.equal(quantised.codes, quantiser(latents).codes)
 
 
-def test_perplexity_counts_codes_in_use() -> None:
-    quantiser = VectorQuantiser(8, 2)
-    quantiser.codebook.data = torch.arange(8.0)[:, None].expand(-1, 2).clone()
-    latents = torch.tensor([0.0, 1.0, 2.0, 3.0]).expand(1, 2, 4)
-    assert float(quantiser(latents).perplexity) == pytest.approx(4.0)
-
-
-def small_prior(causal: bool) -> CodeTransformer:
-    torch.manual_seed(0)
-    config = TransformerConfig(codes=7, context_width=5, width=16, heads=2, layers=2, block_size=12, causal=causal)
-    model = CodeTransformer(config).eval()
-    torch.nn.init.normal_(model.position)
-    return model
-
-
-def test_a_sequence_longer_than_the_position_table_is_refused() -> None:
-    with pytest.raises(UsageError, match="raise block_size to at least 13"):
-        small_prior(causal=False)(torch.zeros(1, 6, dtype=torch.long), torch.zeros(1, 7, 5))
-
-
 def test_the_causal_prior_sees_all_views_and_no_later_code() -> None:
-    model = small_prior(causal=True)
+    torch.manual_seed(0)
+    shape = {"codes": 7, "context_width": 5, "width": 16, "heads": 2, "layers": 2, "block_size": 12}
+    model = CodeTransformer(TransformerConfig(**shape, causal=True)).eval()
+    torch.nn.init.normal_(model.position)
     codes, context = torch.randint(7, (1, 6)), torch.randn(1, 6, 5)
     logits = model(codes, context)
     changed = codes.clone()
@@ -143,6 +111,8 @@ def test_the_causal_prior_sees_all_views_and_no_later_code() -> None:
     other = context.clone()
     other[0, 5] += 1
     assert torch.all((model(codes, other) - logits).abs().amax(dim=(0, 2)) > 1e-4)
+    with pytest.raises(UsageError, match="raise block_size to at least 13"):
+        model(codes, torch.zeros(1, 7, 5))
 
 
 @pytest.mark.trains

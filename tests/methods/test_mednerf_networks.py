@@ -11,47 +11,28 @@ from torch import nn
 
 from bench.dataset import Geometry
 from bench.fingerprint import UnknownEntry, compute, compute_path
-from bench.methods.mednerf import fingerprint, fingerprint_discriminator, losses, patches, render
-from bench.methods.mednerf.camera import box_bounds, match_camera, official_camera, turn, voxel_centres
+from bench.methods.mednerf import fingerprint, fingerprint_networks, losses, render, stage_field
+from bench.methods.mednerf.camera import box_bounds, match_camera, official_camera, turn
 from bench.methods.mednerf.card import DiscriminatorConfig, FieldConfig
 from bench.methods.mednerf.discriminator import build_discriminator
-from bench.methods.mednerf.field import RadianceField, positional_code
+from bench.methods.mednerf.field import RadianceField
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 from bench.projector import rays
 
 CHEST = Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0)
+CAMERA = match_camera(CHEST, 320.0)
 SMALL = FieldConfig(width=8, depth=3, skip=1, position_frequencies=2, direction_frequencies=1, shape_width=4)
 
 
 def test_entries_nobody_recorded_are_computed() -> None:
     assert compute_path(fingerprint, "positional_encoding/L6_dim") == 39
-    assert compute_path(fingerprint, "render_16x16/focal") == pytest.approx(8 / math.tan(math.radians(5)))
     assert len(compute_path(fingerprint, "nerf_mlp/query_hash/ray1")) == 5
     smaller = compute_path(fingerprint, "render_4x4/result_hash/radius=10")
     assert smaller["near_far_used"] == pytest.approx([7.0, 12.0])
     assert smaller["acc_[-1,1]"]["n"] == 16
-    turned = compute_path(fingerprint, "camera/render_poses_36/i=9")
-    assert np.allclose(turned, compute_path(fingerprint, "camera/render_poses_72")["i=18"])
     with pytest.raises(UnknownEntry):
         compute(fingerprint, "render_8x8/results")
-
-
-def test_a_wrong_network_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = fingerprint.RadianceField._trunk
-
-    def other_order(self: RadianceField, codes: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
-        joined = self.trunk[self.config.skip + 1]
-        width = joined.weight.shape[1] - self.config.width
-        kept = joined.weight.detach().clone()
-        joined.weight.copy_(torch.cat([kept[:, width:], kept[:, :width]], dim=1))
-        result = released(self, codes, shape)
-        joined.weight.copy_(kept)
-        return result
-
-    before = compute(fingerprint, "nerf_mlp/raw_forward_hash")
-    monkeypatch.setattr(RadianceField, "_trunk", other_order)
-    assert compute(fingerprint, "nerf_mlp/raw_forward_hash") != before
 
 
 def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
@@ -59,26 +40,7 @@ def test_the_networks_of_the_paper_preset_are_those_compared() -> None:
     assert settings.field.network == fingerprint.FIELD
     assert settings.field.patches == fingerprint.PATCH
     assert settings.samples == fingerprint.SAMPLES
-    assert settings.field.discriminator == fingerprint_discriminator.DISCRIMINATORS["mednerf"]
-
-
-def test_multiplying_parts_apart_changes_nothing() -> None:
-    torch.manual_seed(0)
-    field = RadianceField(SMALL).double()
-    points, directions = torch.randn(2, 5, 3, 3).double(), torch.randn(2, 5, 3).double()
-    latents = torch.randn(2, SMALL.latent_width).double()
-    shape, appearance = latents.split([4, 128], dim=1)
-    code = torch.cat([positional_code(points, 2), shape[:, None, None].expand(-1, 5, 3, -1)], dim=-1)
-    h = field.trunk[0](code).relu()
-    h = field.trunk[1](h).relu()
-    h = field.trunk[2](torch.cat([code, h], dim=-1)).relu()
-    view = torch.cat([positional_code(directions, 1), appearance[:, None].expand(-1, 5, -1)], dim=-1)
-    view = view[:, :, None].expand(-1, -1, 3, -1)
-    colour = field.colour_head(field.colour_trunk[0](torch.cat([field.feature(h), view], dim=-1)).relu())
-    made = field(points, directions, latents)
-    assert torch.allclose(made[..., :3], colour)
-    assert torch.allclose(made[..., 3:], field.density_head(h))
-    assert torch.allclose(field.density(points.flatten(1, 2), latents), made[..., 3].relu().flatten(1))
+    assert settings.field.discriminator == fingerprint_networks.DISCRIMINATORS["mednerf"]
 
 
 def test_density_sees_neither_direction_nor_appearance() -> None:
@@ -89,16 +51,16 @@ def test_density_sees_neither_direction_nor_appearance() -> None:
     second = field(points, torch.randn(1, 4, 3), other)
     assert torch.equal(first[..., 3], second[..., 3])
     assert not torch.allclose(first[..., :3], second[..., :3])
+    assert torch.allclose(field.density(points.flatten(1, 2), latents), first[..., 3].relu().flatten(1), atol=1e-6)
 
 
 @pytest.mark.parametrize("angle", [0.0, 33.0, 270.0])
 def test_matched_rays_are_those_of_the_projector(angle: float) -> None:
-    camera = match_camera(CHEST, 320.0)
     start, end = rays(CHEST, angle, 6)
-    origins, directions = camera.rays(
-        camera.poses_at(torch.tensor([-angle])), render.pixel_grid(6)[None].double(), side=6
+    origins, directions = CAMERA.rays(
+        CAMERA.poses_at(torch.tensor([-angle])), render.pixel_grid(6)[None].double(), side=6
     )
-    assert torch.allclose(origins[0] * camera.unit_mm, start.view(-1, 3), atol=1e-4)
+    assert torch.allclose(origins[0] * CAMERA.unit_mm, start.view(-1, 3), atol=1e-4)
     expected = (end - start).view(-1, 3)
     cosine = torch.cosine_similarity(directions[0], expected)
     assert torch.allclose(cosine, torch.ones_like(cosine), atol=1e-12)
@@ -130,30 +92,33 @@ def test_box_bounds_are_where_a_ray_meets_the_faces() -> None:
     assert far[0].tolist() == pytest.approx([4.0, 2.0, 1.0])  # the second misses; the third leaves by y = 1
 
 
+def rays_at(azimuth: float, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    poses = CAMERA.poses_at(torch.tensor([azimuth])).float()
+    return CAMERA.rays(poses, render.pixel_grid(side)[None], side)
+
+
 def test_compositing_a_uniform_cube_follows_beer_and_lambert() -> None:
-    camera = match_camera(CHEST, 320.0)
-    both = camera.rays(camera.poses_at(torch.tensor([90.0])).float(), render.pixel_grid(9)[None], 9)
+    both = rays_at(90.0, 9)
 
     def query(points: torch.Tensor, directions: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         raw = torch.zeros(*points.shape[:-1], 4)
         raw[..., 3] = 0.7
         return raw
 
-    near, far = camera.bounds(*both)
+    near, far = CAMERA.bounds(*both)
     path = (far - near) * both[1].norm(dim=-1)
-    made = render.render(query, torch.zeros(1, 1), camera, both, render.Sampling(16), None)
+    made = render.render(query, torch.zeros(1, 1), CAMERA, both, render.Sampling(16), None)
     assert torch.allclose(made[0, :, 0], 2 * 0.5 * (1 - torch.exp(-0.7 * path[0])) - 1, atol=1e-5)
-    summed = render.render(query, torch.zeros(1, 1), camera, both, render.Sampling(16, "line_integral"), None)
+    summed = render.render(query, torch.zeros(1, 1), CAMERA, both, render.Sampling(16, "line_integral"), None)
     assert torch.allclose(summed[0, :, 0], 2 * 0.7 * path[0] - 1, atol=1e-5)
 
 
 def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    camera, field, latents = match_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
-    both = camera.rays(camera.poses_at(torch.tensor([10.0])).float(), render.pixel_grid(8)[None], 8)
+    field, latents, both = RadianceField(SMALL), torch.randn(1, SMALL.latent_width), rays_at(10.0, 8)
 
     def gradient() -> torch.Tensor:
-        drawn = render.render(field, latents, camera, both, render.Sampling(4), None)
+        drawn = render.render(field, latents, CAMERA, both, render.Sampling(4), None)
         return torch.autograd.grad(drawn.square().sum(), field.trunk[0].weight)[0]
 
     whole = gradient()
@@ -178,11 +143,10 @@ def test_jittered_samples_stay_in_their_intervals() -> None:
 def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
     """A turned frame equals a camera moved the other way; a mirrored one equals a flipped image from across."""
     torch.manual_seed(1)
-    camera, field, latents = match_camera(CHEST, 320.0), RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
+    field, latents = RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
 
     def density_image(azimuth: float, gauge: torch.Tensor | None) -> torch.Tensor:
-        both = camera.rays(camera.poses_at(torch.tensor([azimuth])).float(), render.pixel_grid(6)[None], 6)
-        raw, _, lengths = render.march(field, latents, camera, both, render.Sampling(4), gauge)
+        raw, _, lengths = render.march(field, latents, CAMERA, rays_at(azimuth, 6), render.Sampling(4), gauge)
         return (render.density(raw) * lengths).sum(-1).view(6, 6)
 
     # a frame turned about z turns the box with it; rays through the middle are cut alike only at right angles
@@ -194,27 +158,20 @@ def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
 
 def test_a_point_is_seen_where_it_falls_on_the_panel() -> None:
     """By similar triangles, case by case; the middle is seen from everywhere and the corner from few places."""
-    camera = match_camera(CHEST, 320.0)
     points = torch.tensor([[0.0, 0.0, 0.9], [0.95, 0.95, 0.0], [0.5, -0.9, 0.0]])
     angles = np.arange(36) * np.pi / 18
-    for point, share in zip(points.tolist(), camera.seen_share(points, 36).tolist(), strict=True):
+    for point, share in zip(points.tolist(), CAMERA.seen_share(points, 36).tolist(), strict=True):
         x, y = 160 * point[0], 160 * point[1]
         hits = [abs(y * np.cos(a) - x * np.sin(a)) * 949 / (541 - x * np.cos(a) - y * np.sin(a)) <= 250 for a in angles]
         assert share == pytest.approx(np.mean(hits))
-    assert camera.seen_share(points)[0] == 1
-    assert camera.seen_share(points)[1] < 0.5
-
-
-def test_voxel_centres_follow_the_axes_of_the_volume() -> None:
-    centres = voxel_centres(4, 80.0, 160.0)
-    assert centres[0, 0, 0].tolist() == pytest.approx([-0.75, -0.75, 0.75])  # right, front, top
-    assert centres[1, 2, 3].tolist() == pytest.approx([0.75, 0.25, 0.25])
+    assert CAMERA.seen_share(points)[0] == 1
+    assert CAMERA.seen_share(points)[1] < 0.5
 
 
 @pytest.mark.trains
 def test_patches_lie_within_the_image_and_cover_the_drawn_share(seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)
-    drawn = patches.draw_patches(200, 8, 0.3, chance)
+    drawn = stage_field.draw_patches(200, 8, 0.3, chance)
     assert drawn.abs().max() <= 1 + 1e-6
     width, height = drawn[:, 0, -1, 0] - drawn[:, 0, 0, 0], drawn[:, -1, 0, 1] - drawn[:, 0, 0, 1]
     assert torch.allclose(width, height, atol=1e-5)
@@ -223,7 +180,7 @@ def test_patches_lie_within_the_image_and_cover_the_drawn_share(seed: int) -> No
     assert drawn[:, 0, 0, 0].std() > 0.1
     line = torch.linspace(-1, 1, 16)
     image = torch.stack(torch.meshgrid(line, line, indexing="ij"))[None].flip(1).expand(200, -1, -1, -1)
-    assert torch.allclose(patches.read_patches(image, drawn).movedim(1, -1), drawn, atol=1e-5)
+    assert torch.allclose(stage_field.read_patches(image, drawn).movedim(1, -1), drawn, atol=1e-5)
 
 
 def test_the_discriminators_take_the_sides_they_say() -> None:

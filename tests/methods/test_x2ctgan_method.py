@@ -9,7 +9,7 @@ import torch
 from bench.cases import Views
 from bench.dataset import DatasetCard
 from bench.errors import UsageError
-from bench.methods.x2ctgan import losses
+from bench.methods.x2ctgan.stage import projection_loss, voxel_loss
 from bench.plugins.config import method_settings
 from bench.plugins.registry import get_method
 
@@ -17,7 +17,7 @@ from ..helpers.small_methods import CARD, SIZE, blobs, build, card_of, random_vi
 from ..helpers.toy_data import make_data
 
 
-@pytest.mark.parametrize("angles", [(270.0, 0.0), (270.0,), (0.0,), (0.0, 270.0)])
+@pytest.mark.parametrize("angles", [(270.0, 0.0), (0.0,)])
 def test_a_reconstruction_has_the_shape_and_range_of_a_volume(angles: tuple[float, ...]) -> None:
     method = build("x2ctgan", card=card_of(*angles))
     volume = method.reconstruct(random_views(3, *angles), seeds=[1, 2, 3])
@@ -72,19 +72,10 @@ def test_volumes_that_are_larger_than_the_networks_are_averaged_once_and_windowe
         (card_of(270.0, 90.0), [], r"x2ctgan takes the views at 270 \(PA\) and 0 \(left lateral\).*not 270, 90"),
         (card_of(270.0, 270.0), [], "not 270, 270"),
         (card_of(45.0), [], "not 45"),
-        (
-            card_of(270.0, 0.0, size=20),
-            [],
-            "x2ctgan: 3 stages need a side that is a multiple of 8 and at least 16, not 20",
-        ),
+        (card_of(270.0, 0.0, size=20), [], "x2ctgan: 3 stages need .* multiple of 8 and at least 16, not 20"),
         (card_of(270.0, 0.0, size=8), [], "at least 16, not 8"),
-        (
-            card_of(270.0, 0.0, image_size=15),
-            [],
-            "views of at least its volume's 16 pixels a side, not 15",
-        ),
+        (card_of(270.0, 0.0, image_size=15), [], "views of at least its volume's 16 pixels a side, not 15"),
         (CARD, ["side=24"], "x2ctgan works at a side of at most data.size = 16 voxels, not 24"),
-        (CARD, ["side=12"], "multiple of 8"),
     ],
 )
 def test_views_and_sizes_that_do_not_fit_are_refused_before_training(
@@ -104,7 +95,7 @@ def loss_of_mean_volume() -> float:
     """The least that the blobs cost a generator which does not look at the views."""
     volumes = blobs().unit[:, None]
     mean = volumes.mean(0, keepdim=True).expand_as(volumes)
-    return float(10 * losses.voxel_loss(mean, volumes) + 10 * losses.projection_loss(mean, volumes))
+    return float(10 * voxel_loss(mean, volumes) + 10 * projection_loss(mean, volumes))
 
 
 @pytest.mark.trains
@@ -137,12 +128,11 @@ def test_the_discriminator_is_left_alone_by_the_generators_update() -> None:
         for network in stage.networks.values():
             network.zero_grad(set_to_none=True)
         loss.backward()
-        seen.append(
-            (name, {n for n, net in stage.networks.items() if any(p.grad is not None for p in net.parameters())})
-        )
+        touched = [n for n, net in stage.networks.items() if any(p.grad is not None for p in net.parameters())]
+        seen.append((name, touched))
 
     stage.step((cases.images([0, 1]), cases.volumes([0, 1])), update, 0)
-    assert seen == [("generator", {"generator"}), ("discriminator", {"discriminator"})]
+    assert seen == [("generator", ["generator"]), ("discriminator", ["discriminator"])]
 
 
 def test_paper_trains_the_fingerprinted_class() -> None:

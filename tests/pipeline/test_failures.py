@@ -78,7 +78,7 @@ def test_tables_tell_the_failures_of_one_method_apart(request_: RunRequest) -> N
 
 
 PLUGIN = """
-from bench.methods.floors.mean import MeanVolume
+from bench.methods.floors.training_cases import MeanVolume
 from dataclasses import replace
 class Mine(MeanVolume):
     card = replace(MeanVolume.card, name="nanny")
