@@ -17,9 +17,8 @@ def run_arguments(
     home: Path, method: str, *more: str, phantoms: str = "8,2,7", results: str = "results", verb: str = "run"
 ) -> list[str]:
     """Return the command that runs a method on a few chest phantoms of the smoke preset below a folder."""
-    first = [verb, method] if verb != "run" else ["run", "--method", method]
     data = ["--dataset", "lidc", "--preset", "smoke", "--set", f"data.phantoms=[{phantoms}]"]
-    return [*first, *data, *places(home, results), *more]
+    return [verb, *(["--method"] if verb == "run" else []), method, *data, *places(home, results), *more]
 
 
 def change_json(file: Path, **values: Any) -> None:

@@ -1,5 +1,7 @@
 """The training loop: exact resumption, averages, selection by validation, damaged checkpoints, divergence."""
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -81,8 +83,7 @@ LOOP = Loop(steps=40, batch_size=3, average_decay=0.9, average_every=2, checkpoi
 
 
 def fit(stage: Stage, folder: Path) -> dict:
-    run = RunFolder(folder)
-    return fit_stages([stage], toy_run(run, seed=3))
+    return fit_stages([stage], toy_run(folder, seed=3))
 
 
 def crash(step: int) -> None:
@@ -102,9 +103,15 @@ def weights(stage: Stage) -> np.ndarray:
     return np.concatenate([p.detach().numpy().ravel() for p in stage.networks["line"].parameters()])
 
 
-def test_a_run_that_crashed_and_was_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole = Line(LOOP)
-    fit(whole, tmp_path / "whole")
+@pytest.fixture
+def whole(tmp_path: Path) -> Line:
+    """A stage that was trained without a break."""
+    stage = Line(LOOP)
+    fit(stage, tmp_path / "whole")
+    return stage
+
+
+def test_a_run_that_crashed_and_was_resumed_ends_with_the_same_weights(whole: Line, tmp_path: Path) -> None:
     fit_until_crash(tmp_path / "broken")
     resumed = Line(LOOP)
     record = fit(resumed, tmp_path / "broken")["line"]
@@ -160,57 +167,45 @@ def test_networks_are_in_training_mode_at_every_step_and_at_no_validation(tmp_pa
     assert not stage.networks["line"].training
 
 
-def test_a_finished_stage_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
-    first = Line(LOOP)
-    fit(first, tmp_path)
+def test_a_finished_stage_is_loaded_and_not_trained_again(whole: Line, tmp_path: Path) -> None:
     second = Line(LOOP, at_step=lambda step: pytest.fail("trained again"))
-    fit(second, tmp_path)
-    assert np.array_equal(weights(first), weights(second))
+    fit(second, tmp_path / "whole")
+    assert np.array_equal(weights(whole), weights(second))
 
 
-def test_damaged_weights_are_named_and_never_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    first = Line(LOOP)
-    fit(first, tmp_path)
-    file = tmp_path / "checkpoints" / "line.safetensors"
+def test_damaged_weights_are_named_and_never_used(
+    whole: Line, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "whole" / "checkpoints" / "line.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
     with pytest.raises(BenchError, match="stage line"):
-        load_stages([Line(LOOP)], toy_run(tmp_path))
+        load_stages([Line(LOOP)], toy_run(tmp_path / "whole"))
     again = Line(LOOP)
-    fit(again, tmp_path)
+    fit(again, tmp_path / "whole")
     assert "line.safetensors is missing or damaged" in capsys.readouterr().out
-    assert np.array_equal(weights(first), weights(again))
+    assert np.array_equal(weights(whole), weights(again))
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    fit_until_crash(tmp_path)
-    checkpoint = next((tmp_path / "checkpoints").glob("*.pt"))
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
-    resumed, whole = Line(LOOP), Line(LOOP)
-    fit(resumed, tmp_path)
-    fit(whole, tmp_path / "whole")
-    assert "is damaged" in capsys.readouterr().out
+@pytest.mark.parametrize("wrong", ["is damaged", "the checkpoint of line is of another run"])
+def test_a_checkpoint_that_is_damaged_or_of_another_run_is_passed_over(
+    wrong: str, whole: Line, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, resumed = RunFolder(tmp_path / "broken"), Line(LOOP)
+    place.write(toy_record("toy-s1", seed=1))
+    fit_until_crash(place.root)
+    (checkpoint,) = place.checkpoints.glob("*.pt")
+    if wrong == "is damaged":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    else:
+        place.write(toy_record("toy-s0"))
+    fit(resumed, place.root)
+    assert wrong in capsys.readouterr().out
     assert np.array_equal(weights(resumed), weights(whole))
 
 
-def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    place = RunFolder(tmp_path)
-    place.write(toy_record("toy-s1", seed=1))
-    fit_until_crash(tmp_path)
-    assert list(place.checkpoints.glob("*.pt"))
-    place.write(toy_record("toy-s0"))
-    trained, whole = Line(LOOP), Line(LOOP)
-    fit(trained, tmp_path)
-    assert "the checkpoint of line is of another run" in capsys.readouterr().out
-    fit(whole, tmp_path / "whole")
-    assert np.array_equal(weights(trained), weights(whole))
-
-
 def test_sigterm_writes_a_checkpoint_first(tmp_path: Path) -> None:
-    import os
-    import signal
-
     def ask(step: int) -> None:
         if step == 13:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -249,30 +244,30 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 
 PATIENT = Loop(steps=100, batch_size=7, validate_every=5, keep="best", patience=3, checkpoint_every=1)
+LOSSES = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
 
 
-def test_training_ends_when_validation_stops_falling(tmp_path: Path) -> None:
-    """The lowest of 3, 2, 2, 1, 5, 1, 4 comes fourth, at step 20; three validations later it is over."""
-    losses = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
-    stage = Worsening(PATIENT, losses)
-    record = fit(stage, tmp_path / "whole")["line"]
-    assert record.steps == 35
-    assert stage.validated == len(losses)
-    twenty = Worsening(PATIENT.model_copy(update={"steps": 20}), losses)
+def test_training_ends_when_validation_stops_falling_also_where_it_was_resumed(tmp_path: Path) -> None:
+    """The lowest loss comes fourth, at step 20; three validations later it is over."""
+    stage = Worsening(PATIENT, LOSSES)
+    assert fit(stage, tmp_path / "uninterrupted")["line"].steps == 35
+    assert stage.validated == len(LOSSES)
+    twenty = Worsening(PATIENT.model_copy(update={"steps": 20}), LOSSES)
     fit(twenty, tmp_path / "twenty")
     np.testing.assert_array_equal(weights(stage), weights(twenty))
+    fit_until_crash(tmp_path / "broken", Worsening(PATIENT, LOSSES, crash))
+    resumed = Worsening(PATIENT, LOSSES)
+    assert fit(resumed, tmp_path / "broken")["line"].steps == 35
+    np.testing.assert_array_equal(weights(resumed), weights(stage))
 
 
-def test_a_resumed_training_ends_where_the_whole_one_does(tmp_path: Path) -> None:
-    losses = [3.0, 2.0, 2.0, 1.0, 5.0, 1.0, 4.0]
-    fit_until_crash(tmp_path / "broken", Worsening(PATIENT, losses, crash))
-    resumed, whole = Worsening(PATIENT, losses), Worsening(PATIENT, losses)
-    assert fit(resumed, tmp_path / "broken")["line"].steps == fit(whole, tmp_path / "whole")["line"].steps == 35
-    np.testing.assert_array_equal(weights(resumed), weights(whole))
-
-
-def test_patience_without_validation_is_refused_and_unused_leaves_hashes_alone() -> None:
+def test_settings_of_a_loop_that_are_not_used_leave_hashes_alone_and_what_cannot_be_is_refused() -> None:
+    used = {"patience": 3, "accumulate": 2, "checkpoint_activations": True}
+    loop = Loop(validate_every=5, **used)
+    assert used.keys().isdisjoint(Loop().model_dump())
+    assert used.items() <= loop.model_dump().items()
+    assert Loop.model_validate_json(loop.model_dump_json()) == loop
     with pytest.raises(ValueError, match="set validate_every"):
         Loop(patience=3)
-    assert "patience" not in Loop().model_dump()
-    assert PATIENT.model_dump()["patience"] == 3
+    with pytest.raises(ValueError, match="batch of 4 cannot be taken in 5 parts"):
+        Loop(batch_size=4, accumulate=5)

@@ -17,9 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.cases import Views
 from bench.cli import run_command
-from bench.dataset import DatasetCard, Geometry
 from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.published import fill_networks, map_window
@@ -30,6 +28,9 @@ from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.store import load_runs
 from bench.system.files import sha256_of
+
+from ..helpers.small_methods import build, card_of, random_views
+from ..helpers.small_runs import run_arguments
 
 OFFICIAL = {  # SHA-256 of the sorted names and shapes that the official code gives the tensors of its published sizes
     ("codediff", "vqvae2d"): "8c4d5b5b35c21b17fba2d1e813ca79f23795dbb2de32b72144b5356422722bd9",
@@ -45,13 +46,12 @@ BESIDE = {  # what official files hold that nothing here needs
 WINDOW = (-1000.0, 1000.0)
 
 
-def build(name: str, preset: str = "smoke") -> Method:
-    plugin, spec = get_method(name), get_dataset("lidc")
-    config, settings = resolve(plugin, spec, preset)
+def build_as_published(name: str) -> Method:
+    """Return a method of the preset of the published sizes."""
+    plugin = get_method(name)
+    config, settings = resolve(plugin, get_dataset("lidc"), "paper")
     data = config.data
-    sides = {"size": data.size, "voxel_mm": 2.5, "window": WINDOW, "image_size": data.image_size}
-    seen = {"angles": data.angles, "mirrored": (False,) * len(data.angles), "geometry": Geometry(541, 949, 500)}
-    return plugin.load()(settings, DatasetCard("lidc", "phantom", **sides, **seen, counts={}, fingerprint=""))
+    return plugin.load()(settings, card_of(*data.angles, size=data.size, image_size=data.image_size))
 
 
 def official_layout(method: Method) -> dict[str, dict[str, Tensor]]:
@@ -73,10 +73,8 @@ def write_official(method: Method, folder: Path) -> dict[str, Path]:
 
 
 def command(home: Path, name: str, *files: Path, more: tuple[str, ...] = ()) -> list[str]:
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results"), "--device", "cpu"]
-    given = ["import-weights", name, *map(str, files)] if files else ["run", "--method", name]
-    sizes = ["--dataset", "lidc", "--preset", "smoke", "--set", "data.phantoms=[8,2,7]", "--protocol", "x2ct-2019"]
-    return [*given, *sizes, *places, *more]
+    verb = "import-weights" if files else "run"
+    return run_arguments(home, name, "--protocol", "x2ct-2019", "--device", "cpu", *map(str, files), *more, verb=verb)
 
 
 def runs_of(home: Path) -> dict[str, Path]:
@@ -88,7 +86,7 @@ def runs_of(home: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["codediff", "x2ctgan", "x2ctgan+single-view"])
 def test_the_layout_is_that_of_the_official_code(name: str) -> None:
     with torch.device("meta"):
-        layout = official_layout(build(name, "paper"))
+        layout = official_layout(build_as_published(name))
     for stage, tensors in layout.items():
         lines = sorted(f"{n} {tuple(side for side in t.shape if side != 1)}" for n, t in tensors.items())
         assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == OFFICIAL[name, stage], stage
@@ -96,18 +94,11 @@ def test_the_layout_is_that_of_the_official_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["codediff", "x2ctgan"])
 def test_checkpoints_fill_the_networks_in_any_order(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    theirs = build(name)
+    theirs, ours = build(name, seed=1), build(name, seed=2)
     files = write_official(theirs, tmp_path)
-    torch.manual_seed(2)
-    ours = build(name)
     stages = fill_networks(Published(name, tuple(reversed(files.values()))), ours)
     assert [stage.name for stage in stages] == [stage.name for stage in ours.stages()]
-    views = Views(torch.rand(2, 2, 32, 32), torch.tensor(ours.data.angles), (False, False), ours.data.geometry)
-    for method in (ours, theirs):
-        for stage in method.stages():
-            for network in stage.networks.values():
-                network.eval()
+    views = random_views(2)
     made = [method.reconstruct(views, seeds=(3, 4)) for method in (theirs, ours)]
     assert torch.equal(*made)
     if name == "x2ctgan":  # a volume in the window it learned is one in ours

@@ -17,14 +17,13 @@ from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
 
-SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
+from ..helpers.small_runs import run_arguments
+
 STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-    rest = [part for option, value in SMALL.items() if option not in more for part in (option, value)]
-    return ["run", *rest, "--set", "data.phantoms=[8,2,7]", *places, *more]
+    return run_arguments(folder, "codediff", *more)
 
 
 def values(folder: Path) -> pd.DataFrame:
@@ -121,6 +120,6 @@ def test_cuda_and_cpu_agree_on_a_reconstruction(finished: Path, home: Path) -> N
         pytest.skip("no CUDA device")
     folder = home / "cuda"
     assert run_command(arguments(folder, "--device", "cuda", "--set", "fit.precision=fp32")) == 0
-    ours = values(folder).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
-    theirs = values(home).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
-    assert float(ours.iloc[0]) == pytest.approx(float(theirs.iloc[0]), abs=1.0)
+    wanted = "metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'"
+    ours, theirs = (values(one).query(wanted)["value"].item() for one in (folder, home))
+    assert ours == pytest.approx(theirs, abs=1.0)
