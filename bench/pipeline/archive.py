@@ -28,12 +28,12 @@ from bench.plugins.config import RUN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
 from bench.runs.submission import read_submission
+from bench.runs.volume_files import open_array
 from bench.scoring import laplace
 from bench.scoring.evidence import Evidence, Level, put_evidence
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
-from bench.system.arrays import open_array
 from bench.system.csv_files import is_formula, text_of_rows
 from bench.system.files import sha256_of, temporary_folder, write_atomic, writing
 from bench.system.text import describe_error

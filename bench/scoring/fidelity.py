@@ -26,7 +26,7 @@ from bench.metrics import AXES, FIDELITY
 from bench.metrics.encoder import CHANNELS_LAST, RandomEncoder, make_encoder
 from bench.metrics.settings import EncoderSettings
 from bench.scoring.protocol import VERSIONS, Fidelity, Stretch
-from bench.scoring.released_codediff import stretch_to_ct
+from bench.scoring.released import stretch_to_ct
 from bench.system.files import digest_of, read_json, sha256_of, write_atomic, write_json
 
 VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
