@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, find_batch_size
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -32,7 +32,7 @@ from bench.distributed import anywhere, average_buffers, everywhere, from_main, 
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import FittedStage, Method, Stage
 from bench.pipeline.loading import load_training
-from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
+from bench.pipeline.microbatch import Steps, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -268,7 +268,7 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
             loss = stage.validation_loss(to_device(batch, run.accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
-        size = batch_length(batch)
+        size = find_batch_size(batch)
         total, count = total + float(loss) * size, count + size
     for name, state in kept.items():
         stage.networks[name].load_state_dict(state)
