@@ -7,6 +7,7 @@ shapes are the official ones is held against a hash of those that the official c
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,25 +150,28 @@ class Malicious:
         return (Path.touch, (Path("ran"),))
 
 
-def damage(state: dict[str, Tensor], kind: str, file: Path) -> None:
-    name = "view1Model.encoder_layer.1.weight"
-    if kind == "missing":
-        del state[name]
-    elif kind == "superfluous":
-        state["view1Model.encoder_layer7.0.weight"] = torch.ones(2)
-    elif kind == "shape":
-        state[name] = torch.ones(3, 1, 7, 7)
-    elif kind == "infinite":
-        state[name] = torch.full_like(state[name], torch.inf)
-    elif kind == "foreign":
-        state = {"fc.weight": torch.ones(2, 2)}
-    torch.save(state, file)
+NAME = "view1Model.encoder_layer.1.weight"
+HARMED: dict[str, Callable[[dict[str, Tensor]], Any]] = {  # what a file holds in place of the official tensors
+    "missing": lambda state: {name: tensor for name, tensor in state.items() if name != NAME},
+    "superfluous": lambda state: state | {"view1Model.encoder_layer7.0.weight": torch.ones(2)},
+    "shape": lambda state: state | {NAME: torch.ones(3, 1, 7, 7)},
+    "infinite": lambda state: state | {NAME: torch.full_like(state[NAME], torch.inf)},
+    "foreign": lambda state: {"fc.weight": torch.ones(2, 2)},
+    "archive": lambda state: {NAME: Malicious()},
+}
+
+
+def write_harmed(state: dict[str, Tensor], kind: str, file: Path) -> None:
+    torch.save(HARMED.get(kind, dict)(state), file)
     if kind == "cut":
         file.write_bytes(file.read_bytes()[:-500])
     elif kind == "pickle":
         file.write_bytes(pickle.dumps({"state_dict": Malicious()}))
-    elif kind == "archive":
-        torch.save({name: Malicious()}, file)
+    elif kind == "text":
+        file.write_text("404: Not Found", encoding="utf-8")
+
+
+NO_CHECKPOINT = "is damaged, or no checkpoint of tensors alone; nothing of it was run"
 
 
 @pytest.mark.parametrize(
@@ -178,10 +182,7 @@ def damage(state: dict[str, Tensor], kind: str, file: Path) -> None:
         ("shape", r"1 of another shape \(view1Model\.encoder_layer\.1\.weight 3×1×7×7 instead of 4×1×7×7\)"),
         ("infinite", "weights that are not finite: view1Model"),
         ("foreign", "holds no tensor of x2ctgan in the layout of its official code"),
-        ("cut", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("pickle", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("archive", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("text", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
+        *((kind, NO_CHECKPOINT) for kind in ("cut", "pickle", "archive", "text")),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(
@@ -189,10 +190,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     method, file = build("x2ctgan"), tmp_path / "90_net_G.pth"
-    if kind == "text":
-        file.write_text("404: Not Found")
-    else:
-        damage(dict(official_layout(method)["generator"]), kind, file)
+    write_harmed(dict(official_layout(method)["generator"]), kind, file)
     with pytest.raises(BenchError, match=told) as raised:
         fill_networks(Published("x2ctgan", (file,)), method)
     assert "\n" not in str(raised.value)

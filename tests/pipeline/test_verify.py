@@ -120,6 +120,8 @@ def test_missing_and_additional_predictions_are_found(run: Path, complain) -> No
     file.with_name("extra.nii.gz").unlink()
     file.unlink()
     assert file.name.removesuffix(".nii.gz") in complain()
+    (file.parent / MANIFEST).unlink()
+    assert f"{MANIFEST} is missing" in complain()
 
 
 @pytest.mark.parametrize("place", ["run", "results"])
