@@ -10,7 +10,6 @@ in folders of the same names.
 
 import gzip
 import io
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -45,7 +44,7 @@ from bench.runs.prediction_card import (
     errors_by_unit,
     name_unit,
 )
-from bench.runs.volume_files import SUFFIXES, case_of, open_array, open_volume
+from bench.runs.volume_files import SUFFIXES, case_of, open_array, open_volume, read_voxels
 from bench.system.files import write_atomic
 
 SAMPLES = "samples"  # in the folder of the predictions, of the folders of further samples
@@ -268,12 +267,8 @@ def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:
 
 def check_values(path: Path, image: Any, unit: Unit | PredictionCard) -> np.ndarray:
     """The voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, as above."""
-    try:
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise BenchError(f"{path} is damaged: {error}") from error
-    if not np.isfinite(volume).all():
-        bad = int((~np.isfinite(volume)).sum())
+    volume = read_voxels(path, image)
+    if bad := int((~np.isfinite(volume)).sum()):
         raise BenchError(f"{path}: {bad} of {volume.size} voxels are NaN or infinite")
     _check_unit(path, volume, card_of(unit).unit or "hu")
     return volume

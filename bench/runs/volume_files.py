@@ -66,8 +66,13 @@ def read_volume(path: Path) -> np.ndarray:
     """
     image = open_volume(path, np.diag([-1.0, -1.0, -1.0, 1.0]))
     turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(PATIENT_AXES))
+    return read_voxels(path, image.as_reoriented(turn)).T
+
+
+def read_voxels(path: Path, image: Any) -> np.ndarray:
+    """Return the voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, for damage."""
     try:
-        return np.asarray(image.as_reoriented(turn).dataobj, dtype=np.float32).T
+        return np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise BenchError(f"{path} is damaged: {error}") from error
 

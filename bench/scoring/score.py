@@ -32,7 +32,7 @@ from bench.runs.predictions import (
 )
 from bench.runs.record import Origin, StageRecord
 from bench.scoring.anatomy import score_anatomy
-from bench.scoring.bits import likelihood_scores, no_likelihood_scores, read_likelihoods
+from bench.scoring.bits import likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.laplace import NO_FIT, LaplaceFit
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
@@ -212,13 +212,8 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path, protoc
     missing = [name for name in names if name not in likelihoods]
     if likelihoods and missing:
         raise BenchError(f"{path} has no line for {missing[0]}; it needs one for each predicted case")
-    return [
-        make.of_case(name, score)
-        for name in names
-        for score in (
-            likelihood_scores(likelihoods[name], share=share) if likelihoods else no_likelihood_scores(share=share)
-        )
-    ]
+    scores = {name: likelihood_scores(likelihoods.get(name), share=share) for name in names}
+    return [make.of_case(name, score) for name, own in scores.items() for score in own]
 
 
 def _laplace_rows(
@@ -226,11 +221,11 @@ def _laplace_rows(
 ) -> list[Score]:
     if isinstance(fit, str):
         return [make.of_case(name, CaseScore("3d", "all", LAPLACE, None, fit)) for name in files]
-    return [
-        make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window))
-        for name, path in files.items()
-        for predicted, _ in (read_prediction(path, truth, name, unit),)
-    ]
+    rows = []
+    for name, path in files.items():
+        predicted, _ = read_prediction(path, truth, name, unit)
+        rows.append(make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window)))
+    return rows
 
 
 def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> list[Score]:

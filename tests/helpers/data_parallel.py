@@ -23,14 +23,7 @@ from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.predict import predict
 
 STEPS, ITEMS, TEST_CASES = 40, 24, 20
-LOOP = Loop(
-    steps=STEPS,
-    batch_size=4,
-    average_decay=0.9,
-    gradient_clip=1.0,
-    validate_every=10,
-    checkpoint_every=10,
-)
+LOOP = Loop(steps=STEPS, batch_size=4, average_decay=0.9, gradient_clip=1.0, validate_every=10, checkpoint_every=10)
 
 
 class Curve(nn.Module):
