@@ -51,7 +51,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, script.CurveStage]:
     """What one process left."""
-    folder, stage = tmp_path_factory.mktemp("one"), script.CurveStage()
+    folder, stage = tmp_path_factory.mktemp("one"), script.CurveStage(script.LOOP)
     script.fit(stage, folder)
     script.reconstruct(folder)
     return folder, stage
@@ -104,7 +104,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         num_processes = 3
 
     with pytest.raises(UsageError, match=r"3 processes cannot share the batches of 4 of stage curve"):
-        fit_stages([script.CurveStage()], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
+        fit_stages([script.CurveStage(script.LOOP)], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -71,13 +71,6 @@ def test_nothing_personal_is_recorded(finished: Path) -> None:
         assert secret not in text
 
 
-def test_a_finished_run_is_not_repeated(finished: Path, home: Path, capsys: pytest.CaptureFixture) -> None:
-    before = (finished / "run.json").read_bytes()
-    assert run_command(arguments(home)) == 0
-    assert "nothing to do" in capsys.readouterr().out
-    assert (finished / "run.json").read_bytes() == before
-
-
 def test_a_finished_run_that_the_results_lack_is_put_back_without_training(finished: Path, home: Path) -> None:
     before, weights = values(home), sorted((finished / "checkpoints").glob("*.safetensors"))
     times = [file.stat().st_mtime_ns for file in weights]

@@ -109,8 +109,10 @@ def test_a_finished_run_whose_rows_the_results_lack_is_put_back(
     assert "nothing to do" not in capsys.readouterr().out
     assert line.exists()
     assert len(scores.read_bytes().splitlines()) == len(whole.splitlines())
+    before = (run / "run.json").read_bytes()
     assert run_command(again(tmp_path)) == 0
     assert "nothing to do" in capsys.readouterr().out
+    assert (run / "run.json").read_bytes() == before
 
 
 def test_missing_and_additional_predictions_are_found(run: Path, complain) -> None:

@@ -139,31 +139,36 @@ def test_the_fit_sees_no_test_case(planted: tuple[Path, Cases], make_data, tmp_p
     assert [after[name] for name in test.names[1:]] == [before[name] for name in test.names[1:]]
 
 
+@pytest.fixture
+def kept(planted: tuple[Path, Cases], tmp_path: Path) -> LaplaceFit:
+    """The fit that was kept beside the predictions of a test split."""
+    fit = fit_for(tmp_path / "test", *planted, QUICK)
+    assert isinstance(fit, LaplaceFit)
+    return fit
+
+
 def test_a_kept_fit_needs_no_validation_predictions_and_other_settings_do(
-    planted: tuple[Path, Cases], tmp_path: Path
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
+) -> None:
+    assert read_fit(tmp_path / "test" / FILE_NAME) == kept
+    assert fit_for(tmp_path / "test", tmp_path / "none", planted[1], QUICK) == kept
+    assert fit_for(tmp_path / "test", tmp_path / "none", planted[1], replace(QUICK, bins=(1,))) == NO_FIT
+
+
+def test_changed_validation_predictions_are_fitted_again(
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
 ) -> None:
     folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
-    assert read_fit(tmp_path / "test" / FILE_NAME) == fit
-    assert fit_for(tmp_path / "test", tmp_path / "none", cases, QUICK) == fit
-    assert fit_for(tmp_path / "test", tmp_path / "none", cases, replace(QUICK, bins=(1,))) == NO_FIT
-
-
-def test_changed_validation_predictions_are_fitted_again(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    before = fit_for(tmp_path / "test", folder, cases, QUICK)
     write_all(folder, np.zeros(cases.hounsfield.shape), cases)
-    assert fit_for(tmp_path / "test", folder, cases, QUICK) != before
+    assert fit_for(tmp_path / "test", folder, cases, QUICK) != kept
 
 
-def test_checking_makes_the_fit_anew_and_keeps_nothing(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
-    forged = fit.model_copy(update={"scales": tuple(scale / 3 for scale in fit.scales)})
+def test_checking_makes_the_fit_anew_and_keeps_nothing(
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
+) -> None:
+    forged = kept.model_copy(update={"scales": tuple(scale / 3 for scale in kept.scales)})
     write_fit(tmp_path / "test" / FILE_NAME, forged)
-    assert fit_for(tmp_path / "test", folder, cases, QUICK, again=True) == fit
+    assert fit_for(tmp_path / "test", *planted, QUICK, again=True) == kept
     assert read_fit(tmp_path / "test" / FILE_NAME) == forged
 
 
@@ -202,15 +207,12 @@ def test_exact_and_flat_predictions_have_a_finite_number(predicted: str, make_da
     assert math.isfinite(far.value)
 
 
-def test_a_damaged_fit_is_named(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
+def test_a_damaged_fit_is_named(kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path) -> None:
     path = tmp_path / "test" / FILE_NAME
     for change in ({"scales": [0.0]}, {"edges": [3.0, 1.0]}, {"fitted": []}, {"more": 1}):
-        path.write_text(json.dumps(fit.model_dump(mode="json") | change))
+        path.write_text(json.dumps(kept.model_dump(mode="json") | change))
         with pytest.raises(BenchError, match=r"laplace\.json is damaged"):
-            fit_for(tmp_path / "test", folder, cases, QUICK)
+            fit_for(tmp_path / "test", *planted, QUICK)
 
 
 def test_every_setting_enters_the_hash_of_the_fit() -> None:

@@ -1,7 +1,6 @@
 """From predictions to rows: every number in its place, only files are read, and a stopped scoring goes on."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from bench.scoring.rows import Score, check_scores, frame_of, read_scores
 from bench.scoring.score import RunFacts, score_predictions
 
 from ..helpers.toy_data import make_data as make_toy_data
+from ..helpers.toy_data import predict, towards_grey
 
 PLAIN = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
 NARROW = EncoderSettings(widths=(4, 8, 8, 8), head_width=8)
@@ -43,16 +43,6 @@ def rows(data: dict[str, Cases], tmp_path_factory: pytest.TempPathFactory) -> li
 
 def truth(cases: Cases) -> np.ndarray:
     return to_unit(cases.hounsfield.astype(np.float64), cases.card.window)
-
-
-def predict(folder: Path, cases: Cases, change: Callable[[np.ndarray, int], np.ndarray]) -> Path:
-    for index, (case, volume) in enumerate(zip(cases.names, truth(cases), strict=True)):
-        write_prediction(folder, case, change(volume, index), cases, seconds=0.5, seed=index)
-    return folder
-
-
-def towards_grey(volume: np.ndarray, index: int) -> np.ndarray:
-    return volume + (0.5 - volume) * 0.1 * (index + 1)
 
 
 def values(rows, **wanted) -> list[float | None]:
