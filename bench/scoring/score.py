@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from bench.cases import Cases
+from bench.data.cases import OnProgress
 from bench.dataset import Split
 from bench.errors import BenchError
 from bench.metrics import LAPLACE, METRICS
@@ -42,9 +43,6 @@ from bench.scoring.sets import plan_set, score_set
 from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
-
-OnProgress = Callable[[int, int], None]
-"""`on_progress(done, total)`, called after each case that is scored or encoded."""
 
 SHOWN = 3  # predictions whose faults are told
 SAVE_EVERY = 8  # cases between two writes of the unfinished rows
@@ -84,7 +82,7 @@ def score_predictions(
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
     from the file beside the predictions; `laplace` is the distribution around predictions, or why there is none. Raises
-    BenchError as bench.runs.predictions does.
+    BenchError as bench.runs.predictions does. `on_progress` is called after each case that is scored or encoded.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
