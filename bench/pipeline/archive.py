@@ -13,8 +13,8 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -28,12 +28,12 @@ from bench.plugins.config import RUN_NAME
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunLine, RunRecord
 from bench.runs.submission import read_submission
+from bench.runs.volume_files import open_array
 from bench.scoring import laplace
 from bench.scoring.evidence import Evidence, Level, put_evidence
 from bench.scoring.protocols import carry_hash
 from bench.scoring.rows import read_scores
 from bench.scoring.store import put_run
-from bench.system.arrays import open_array
 from bench.system.csv_files import is_formula, text_of_rows
 from bench.system.files import sha256_of, temporary_folder, write_atomic, writing
 from bench.system.text import describe_error
@@ -65,13 +65,10 @@ def export_run(folder: RunFolder, out: Path) -> int:
     if wrong:
         raise BenchError(f"{folder.root.name}, {wrong[0].what}: {wrong[0].text}; run it again, then export it")
     paths = (path for path in folder.root.rglob("*") if path.is_file() and not path.is_symlink())
-    names = {path.relative_to(folder.root).as_posix(): path for path in paths}
-    names = {name: names[name] for name in sorted(names) if MEMBERS.fullmatch(name)}
-    index = {
-        "version": VERSION,
-        "run_id": record.run_id,
-        "files": {name: sha256_of(path) for name, path in names.items()},
-    }
+    found = {path.relative_to(folder.root).as_posix(): path for path in paths}
+    names = {name: found[name] for name in sorted(found) if MEMBERS.fullmatch(name)}
+    hashes = {name: sha256_of(path) for name, path in names.items()}
+    index = {"version": VERSION, "run_id": record.run_id, "files": hashes}
 
     def write(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -94,8 +91,7 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         raise UsageError(f"no file {file}")
     with temporary_folder(runs_dir, UNPACKED) as temporary:
         unpacked = temporary / "run"
-        with _open_archive(file) as archive:
-            _unpack(archive, file, unpacked)
+        _unpack(file, unpacked)
         record = _check_run(RunFolder(unpacked), file)
         folder = RunFolder(unpacked.rename(temporary / record.run_id))
         target = RunFolder(runs_dir / record.config.dataset / record.config.method / record.run_id)
@@ -111,7 +107,10 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         try:
             line = target.finished_record().line
             if new:  # before its rows, which are never more than they are said to be
-                put_evidence(results_dir, _describe_evidence(target, line, "re-scored" if check else "self-reported"))
+                said = read_submission(target)
+                level: Level = "re-scored" if check else "self-reported"
+                known = {"run_id": line.run_id, "level": level, "predictions_sha256": line.predictions_sha256}
+                put_evidence(results_dir, Evidence.model_validate(known | (said.model_dump() if said else {})))
             put_run(results_dir, line, read_scores(target.scores_csv, line))
         except BaseException:
             if new:
@@ -123,39 +122,32 @@ def import_run(file: Path, runs_dir: Path, results_dir: Path, check: Check | Non
         return target, new
 
 
-def _describe_evidence(folder: RunFolder, line: RunLine, level: Level) -> Evidence:
-    said = read_submission(folder)
-    known = said.model_dump() if said else {}
-    return Evidence(run_id=line.run_id, level=level, predictions_sha256=line.predictions_sha256, **known)
-
-
 def _make_member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, DATE)
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     return info
 
 
-@contextmanager
-def _open_archive(file: Path) -> Iterator[zipfile.ZipFile]:
+def _unpack(file: Path, target: Path) -> None:
+    """Write the members of an archive to `target`. Raises BenchError for one that is damaged or not of ours."""
     try:
         with zipfile.ZipFile(file) as archive:
-            yield archive
+            _unpack_members(archive, file, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise BenchError(f"{file} is no whole archive of `bench export`: {error}") from error
 
 
-def _unpack(archive: zipfile.ZipFile, file: Path, target: Path) -> None:
+def _unpack_members(archive: zipfile.ZipFile, file: Path, target: Path) -> None:
     """Write the members to `target` after all names and sizes were checked; then check their hashes."""
-    infos = {info.filename: info for info in archive.infolist()}
-    if len(infos) < len(archive.infolist()) or len(infos) > MOST_MEMBERS:
-        raise BenchError(f"{file}: {len(archive.infolist())} members, some of the same name or too many")
-    if len({name.lower() for name in infos}) < len(infos):
-        raise BenchError(f"{file}: names that differ only in upper and lower case")
-    for info in infos.values():
+    infos = archive.infolist()
+    names = {info.filename for info in infos}
+    if len({name.lower() for name in names}) < len(infos) or len(infos) > MOST_MEMBERS:
+        raise BenchError(f"{file}: {len(infos)} members, too many or some whose names differ in case at most")
+    for info in infos:
         _check_member(info, file)
-    if sum(info.file_size for info in infos.values()) > file.stat().st_size:
+    if sum(info.file_size for info in infos) > file.stat().st_size:
         raise BenchError(f"{file}: its members are larger than the archive; they overlap")
-    if INDEX not in infos:
+    if INDEX not in names:
         raise BenchError(f"{file} is no archive of `bench export`: it has no {INDEX}")
     try:
         index = json.loads(archive.read(INDEX))
@@ -164,9 +156,8 @@ def _unpack(archive: zipfile.ZipFile, file: Path, target: Path) -> None:
         raise BenchError(f"{file}: {INDEX} is damaged") from error
     if version != VERSION:
         raise BenchError(f"{file} is of version {version}; this one reads version {VERSION}")
-    odd = sorted(set(stated) ^ (set(infos) - {INDEX}))
-    if odd:
-        raise BenchError(f"{file}: {odd[0]!r} is in the archive or in its {INDEX}, not in both")
+    if odd := set(stated) ^ (names - {INDEX}):
+        raise BenchError(f"{file}: {min(odd)!r} is in the archive or in its {INDEX}, not in both")
     for name, sha256 in stated.items():
         with archive.open(name) as source:
             copied = write_atomic(target / name, partial(shutil.copyfileobj, source, length=CHUNK))
@@ -190,28 +181,25 @@ def _check_member(info: zipfile.ZipInfo, file: Path) -> None:
 
 
 def _check_run(folder: RunFolder, file: Path) -> RunRecord:
-    """The record of an unpacked run. Raises BenchError unless every file is of its kind and they agree."""
+    """Return the record of an unpacked run. Raises BenchError unless every file is of its kind and they agree."""
+    what = "run.json"
     try:
         record = folder.record()
-    except BenchError as error:
-        raise BenchError(f"{file}: run.json is damaged: {error}".replace(f"{folder.root}/", "")) from error
-    if record is None or record.status != "done" or not RUN_NAME.fullmatch(record.run_id):
-        raise BenchError(f"{file}: run.json is missing or names no finished run that can be stored")
-    try:
+        if record is None or record.status != "done" or not RUN_NAME.fullmatch(record.run_id):
+            raise BenchError("it is missing or names no finished run that can be stored")
+        what = "run.json cannot stand in the results"
         text_of_rows(RunLine, [record.line])  # refuses what a spreadsheet would compute
         read_submission(folder)
+        what = "scores.csv"
+        scores = read_scores(folder.scores_csv, record.line)
     except (ValidationError, BenchError) as error:
-        raise BenchError(f"{file}: run.json cannot stand in the results: {describe_error(error)}") from error
+        raise BenchError(f"{file}, {what}: {describe_error(error)}".replace(f"{folder.root}/", "")) from error
     for path in sorted(folder.root.rglob("*")):
         if path.is_file():
             _check_kind(path, path.relative_to(folder.root).as_posix(), record.config.data.size, file)
     wrong = [finding for finding in check_files(folder) if not finding.good]
     if wrong:
         raise BenchError(f"{file}, {wrong[0].what}: {wrong[0].text}".replace(str(folder.root), record.run_id))
-    try:
-        scores = read_scores(folder.scores_csv, record.line)
-    except BenchError as error:
-        raise BenchError(f"{file}: {error}".replace(f"{folder.root}/", "")) from error
     scored = {protocol: carry_hash(sha256) for protocol, sha256 in record.scored.items()}
     if not scores or {score.protocol: score.protocol_hash for score in scores} != scored:
         raise BenchError(f"{file}: scores.csv is empty or not of the protocols that run.json names")
@@ -240,15 +228,14 @@ def _check_kind(path: Path, name: str, size: int, file: Path) -> None:
 
 
 def _check_nifti(path: Path, expected: int) -> None:
-    """A float32 NIfTI of the run's grid, unpacked in pieces and no further than it may go."""
+    """Raise ValueError for no float32 NIfTI of the run's grid; it is unpacked in pieces, no further than it may go."""
     length = 0
     with gzip.open(path) as content:
         while length <= expected and (piece := content.read(CHUNK)):
             length += len(piece)
     if length != expected:
-        raise ValueError(
-            f"it unpacks to {'more' if length > expected else 'less'} than the {expected} bytes of its grid"
-        )
+        than = "more" if length > expected else "less"
+        raise ValueError(f"it unpacks to {than} than the {expected} bytes of its grid")
 
 
 def _hold_same_run(folder: RunFolder, target: RunFolder) -> bool:

@@ -113,8 +113,7 @@ def line_of_outside(facts: RunFacts, card: DatasetCard, predictions: str, resamp
 
 def _name_of(model: Model, name: str | None) -> str:
     """The name that the rows get. Raises UsageError for one that could name no file, such as that of a lambda."""
-    own = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
-    chosen = own if name is None else name
+    chosen = getattr(model, "__name__", type(model).__name__) if name is None else name
     if not PLAIN_NAME.fullmatch(chosen):
         raise UsageError(f"name={chosen!r}: begin with a letter or digit, then letters, digits and . _ + -")
     return chosen

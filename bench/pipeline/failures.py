@@ -49,23 +49,10 @@ def record_failure(request: RunRequest, error: BaseException) -> None:
     known |= {"trained_on": card.trained_on or card.source}
     known |= {"data_fingerprint": card.fingerprint, "views": format_views(card.angles)}
     protocol = get_protocol(request.protocol)
-    scores = [
-        Score(
-            protocol=protocol.id,
-            protocol_hash=protocol.sha256(),
-            code_version=code_version(),
-            space=space,
-            axis=axis,
-            metric="psnr",
-            level="set",
-            stat="mean",
-            value=None,
-            n=0,
-            status="error",
-            note=f"error: {reason}",
-        )
-        for space, axis in SHOWN
-    ]
+    made = {"protocol": protocol.id, "protocol_hash": protocol.sha256(), "code_version": code_version()}
+    said = {"value": None, "n": 0, "status": "error", "note": f"error: {reason}"}
+    mean = {"metric": "psnr", "level": "set", "stat": "mean"}
+    scores = [Score.model_validate({"space": space, "axis": axis, **made, **mean, **said}) for space, axis in SHOWN]
     put_run(request.results_dir, line.model_copy(update=known), scores)
 
 

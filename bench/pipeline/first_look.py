@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from bench.cases import Cases, take_first
-from bench.data.cases import OnProgress, load_few
+from bench.cases import take_first
+from bench.data.cases import load_few
 from bench.errors import BenchError
 from bench.metrics.distortion import psnr
 from bench.pipeline.fit import Run, make_accelerator, place_networks
@@ -58,9 +58,11 @@ def show_first_cases(requests: Sequence[RunRequest], progress: Progress) -> None
 
 def _show(planned: Plan, weights: Pretrained, progress: Progress) -> None:
     accelerator = make_accelerator(planned.request.device)
-    with progress.task(f"prepare the first of {planned.spec.name}", 1) as task:
-        cases = _load_first(planned, float(weights.facts[GREY_SCALE]), task.counted)
-    split, seed = planned.request.split, planned.request.seed
+    spec, split, seed = planned.spec, planned.request.split, planned.request.seed
+    with progress.task(f"prepare the first of {spec.name}", 1) as task:
+        few = load_few(spec, planned.config.data, planned.data.source, split, PREVIEWED, task.counted)
+    geometry = replace(few.card.geometry, grey_scale=float(weights.facts[GREY_SCALE]))
+    cases = take_first(replace(few, card=replace(few.card, geometry=geometry)), PREVIEWED)
     run = Run({split: cases}, planned.folder, seed, accelerator, progress, planned.config.fit, split)
     method = build_method(planned.method, planned.settings, cases.card)
     fill_pretrained(weights, method.stages())
@@ -70,11 +72,3 @@ def _show(planned: Plan, weights: Pretrained, progress: Progress) -> None:
         made = method.reconstruct(views, seeds=sample_seeds(seed, cases.names))
     volumes = check_tensor(made, cases.names, cases.hounsfield.shape[1:], f"{method.card.name} returned")
     draw_first(run, method.card.title, [volume.numpy() for volume in volumes])
-
-
-def _load_first(planned: Plan, grey_scale: float, on_progress: OnProgress) -> Cases:
-    few = load_few(
-        planned.spec, planned.config.data, planned.data.source, planned.request.split, PREVIEWED, on_progress
-    )
-    cases = take_first(few, PREVIEWED)
-    return replace(cases, card=replace(cases.card, geometry=replace(cases.card.geometry, grey_scale=grey_scale)))

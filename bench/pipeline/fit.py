@@ -18,9 +18,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, find_batch_size
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -31,7 +32,7 @@ from bench.distributed import anywhere, average_buffers, everywhere, from_main, 
 from bench.errors import BenchError, StoppedError, UsageError
 from bench.method import FittedStage, Method, Stage
 from bench.pipeline.loading import load_training
-from bench.pipeline.microbatch import Steps, batch_length, recompute, to_device
+from bench.pipeline.microbatch import Steps, recompute, to_device
 from bench.pipeline.trainlog import TrainLog
 from bench.plugins.config import FitConfig
 from bench.runs.folder import RunFolder
@@ -45,23 +46,6 @@ from bench.system.signals import WARNINGS
 CHECKPOINT_SECONDS = 120.0  # a checkpoint is due after this long, however slow the steps are
 LOGGED_POINTS = 200  # of each stage in train.csv
 PATIENCE = timedelta(hours=3)  # with a process that prepares data or scores while the others wait for it
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of the wall clock, and of the processors in this process, all its threads together."""
-
-    wall: float = 0.0
-    processor: float = 0.0
-
-    @classmethod
-    def now(cls) -> "Spent":
-        """Return what both clocks read."""
-        return cls(time.monotonic(), time.process_time())
-
-    def since(self, start: "Spent") -> "Spent":
-        """Return this less `start`."""
-        return Spent(self.wall - start.wall, self.processor - start.processor)
 
 
 @dataclass(frozen=True)
@@ -115,6 +99,11 @@ def fit_stages(stages: Sequence[Stage | FittedStage], run: Run) -> dict[str, Sta
     return done
 
 
+def read_clocks() -> np.ndarray:
+    """Return the seconds (2,) of the wall clock, and of the processors in this process, all its threads together."""
+    return np.array([time.monotonic(), time.process_time()])
+
+
 def after_stage(after: str, sha256: str) -> str:
     """One hash of the weights of all stages so far: of those before, and of the stage whose weights have `sha256`."""
     return hashlib.sha256(f"{after}{sha256}".encode()).hexdigest()
@@ -162,7 +151,7 @@ def load_networks(stage: Stage | FittedStage, tensors: Mapping[str, Tensor]) -> 
 
 
 def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
-    accelerator, began = run.accelerator, Spent.now()
+    accelerator, began = run.accelerator, read_clocks()
     seed_everything(run.seed, stage.name, "start")
     for network in stage.networks.values():
         network.to(accelerator.device)
@@ -176,30 +165,28 @@ def _fit_one(stage: Stage | FittedStage, run: Run, after: str) -> StageRecord:
         with accelerator.main_process_first(), run.precision:
             stage.prepare(run.cases, run.folder.cache, accelerator.device)
         before, parts, steps = train(stage, run, after)
-        began = began.since(before)
+        began -= before
     tensors = {f"{name}.{key}": t for name, net in stage.networks.items() for key, t in net.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise BenchError(f"stage {stage.name} left weights that are not finite; lower its learning rate")
     digest = from_main(save_weights(run.folder, stage.name, tensors) if accelerator.is_main_process else "")
     if not accelerator.is_main_process:
         load_networks(stage, load_weights(run.folder, stage.name, digest) or {})
-    spent = Spent.now().since(began)
-    return StageRecord(
-        sha256=digest, after=after, steps=steps, seconds=spent.wall, cpu_seconds=spent.processor, parts=parts
-    )
+    wall, processor = (read_clocks() - began).tolist()
+    return StageRecord(sha256=digest, after=after, steps=steps, seconds=wall, cpu_seconds=processor, parts=parts)
 
 
-def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
+def train(stage: Stage, run: Run, after: str = "") -> tuple[np.ndarray, int, int]:
     """Run the steps of one stage from its newest checkpoint; leave the final weights in its networks.
 
-    `after` is the hash of the stages before. Returns the time spent before that checkpoint, the parts in which
-    batches were taken, and the steps made: fewer than set where patience ended. Raises StoppedError after SIGTERM,
-    SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not finite.
+    `after` is the hash of the stages before. Returns the seconds (2,) spent before that checkpoint, as `read_clocks`
+    has them, the parts in which batches were taken, and the steps made: fewer than set where patience ended. Raises
+    StoppedError after SIGTERM, SIGUSR1 or SIGUSR2, once a checkpoint is written, and BenchError when the loss is not
+    finite.
     """
     folder, settings, seed = run.folder, run.settings, run.seed
     accelerator, progress = run.accelerator, run.progress
-    loop = stage.loop
-    optimizers = stage.optimizers()
+    loop, optimizers = stage.loop, stage.optimizers()
     rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
     averages = _begin_averages(stage)
     log = TrainLog(folder, stage.name, max(1, loop.steps // LOGGED_POINTS), writes=accelerator.is_main_process)
@@ -212,7 +199,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
     memory = recompute(stage.recomputable()) if loop.checkpoint_activations else nullcontext()
     batches = load_training(stage, seed, start, accelerator, settings.workers)
     _set_training(stage, True)
-    began, saved = Spent.now(), time.monotonic()
+    began, saved = read_clocks() - before, time.monotonic()
     with memory, progress.task(f"fit {stage.name}", loop.steps, start) as task, _watch_for_warnings() as warning:
         done = start
         for step in range(start, loop.steps):
@@ -245,7 +232,7 @@ def train(stage: Stage, run: Run, after: str = "") -> tuple[Spent, int, int]:
             due = done % loop.checkpoint_every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if (stop or (due and done < loop.steps)) and accelerator.is_main_process:
                 log.flush()  # first: killed between the two, a run goes on before this step and drops its rows
-                training.save(folder, done, Spent.now().since(began.since(before)))
+                training.save(folder, done, read_clocks() - began)
                 saved = time.monotonic()
             if stop:
                 accelerator.wait_for_everyone()
@@ -281,7 +268,7 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
             loss = stage.validation_loss(to_device(batch, run.accelerator.device))
         if loss is None:
             raise BenchError(f"stage {stage.name} has no validation loss; set its loop.validate_every to 0")
-        size = batch_length(batch)
+        size = find_batch_size(batch)
         total, count = total + float(loss) * size, count + size
     for name, state in kept.items():
         stage.networks[name].load_state_dict(state)
@@ -292,11 +279,8 @@ def _validate(stage: Stage, averages: Mapping[str, AveragedModel], run: Run) -> 
 
 
 def _begin_averages(stage: Stage) -> dict[str, AveragedModel]:
-    decay = stage.loop.average_decay
-    if decay is None:
-        return {}
-    averages = {}
-    for name in stage.averaged:
+    averages, decay = {}, stage.loop.average_decay
+    for name in stage.averaged if decay is not None else ():
         averages[name] = AveragedModel(stage.networks[name], multi_avg_fn=get_ema_multi_avg_fn(decay))
         averages[name].update_parameters(stage.networks[name])  # the first update copies
     return averages
@@ -324,12 +308,12 @@ class _Training:
     after: str  # hash of the stages before; a checkpoint that followed others is of no use
     parts: int  # in which a batch is taken; memory may ask for more than were set
 
-    def save(self, folder: RunFolder, step: int, spent: Spent) -> None:
+    def save(self, folder: RunFolder, step: int, spent: np.ndarray) -> None:
         state = {
             "of": _identify(folder),
             "step": step,
-            "seconds": spent.wall,
-            "cpu_seconds": spent.processor,
+            "seconds": float(spent[0]),
+            "cpu_seconds": float(spent[1]),
             "after": self.after,
             "networks": {name: network.state_dict() for name, network in self.stage.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -340,16 +324,16 @@ class _Training:
         }
         save_checkpoint(folder, self.stage.name, step, state)
 
-    def resume(self, folder: RunFolder, progress: Progress) -> tuple[int, Spent]:
-        """Take up the newest intact checkpoint; return its step and the time spent until then, or zeros."""
+    def resume(self, folder: RunFolder, progress: Progress) -> tuple[int, np.ndarray]:
+        """Take up the newest intact checkpoint; return its step and the seconds (2,) spent until then, or zeros."""
         state, damaged = load_checkpoint(folder, self.stage.name)
         for name in damaged:
             progress.say(f"checkpoint {name} is damaged: it is not used")
         if state is None or state["after"] != self.after:
-            return 0, Spent()
+            return 0, np.zeros(2)
         if state.get("of") != _identify(folder):
             progress.say(f"the checkpoint of {self.stage.name} is of another run: it is not used")
-            return 0, Spent()
+            return 0, np.zeros(2)
         for name, network in self.stage.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
@@ -360,7 +344,7 @@ class _Training:
         self.stage.load_state(state["stage"])
         self.parts = max(self.parts, state.get("parts", 1))
         progress.say(f"{self.stage.name}: going on at step {state['step']}")
-        return state["step"], Spent(state["seconds"], state.get("cpu_seconds", 0.0))
+        return state["step"], np.array([state["seconds"], state.get("cpu_seconds", 0.0)])
 
 
 def _identify(folder: RunFolder) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import find_batch_size, recursively_apply, slice_tensors
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -43,15 +44,15 @@ class Steps:
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition(". ")[0]
             # not in the handler: while the error lives, so does what filled the memory
-            self._shrink(batch_length(batch), step, reason)
+            self._shrink(find_batch_size(batch), step, reason)
             self.stage.load_state(kept)
             reseed()
 
     def _run(self, batch: Batch, step: int, stepped: set[str]) -> dict[str, Tensor | float]:
-        parts, total = split(batch, self.parts), batch_length(batch)
+        parts, total = split(batch, self.parts), find_batch_size(batch)
         values: dict[str, Tensor | float] = {}
         for index, part in enumerate(parts):
-            share = batch_length(part) / total
+            share = find_batch_size(part) / total
             update = partial(self._update, stepped, share, index == 0, index == len(parts) - 1)
             with set_precision(self.accelerator.device, self.precision):
                 found = self.stage.step(to_device(part, self.accelerator.device), update, step)
@@ -108,31 +109,18 @@ def recompute(blocks: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """The batch in at most so many parts along its first axis, as equal as can be."""
+    """Return a batch in at most so many parts along its first axis, as equal as can be."""
     if parts == 1:
         return [batch]
-    if isinstance(batch, Tensor):
-        return list(batch.tensor_split(min(parts, len(batch))))
-    if isinstance(batch, dict):
-        columns = [split(value, parts) for value in batch.values()]
-        return [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
-    return [list(row) for row in zip(*(split(value, parts) for value in batch), strict=True)]
+    places = torch.arange(find_batch_size(batch)).tensor_split(min(parts, find_batch_size(batch)))
+    return [slice_tensors(batch, slice(int(part[0]), int(part[-1]) + 1)) for part in places]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch's tensors on a device; a GPU fetches them from pinned memory while it computes."""
-    if isinstance(batch, Tensor):
-        here = batch.pin_memory() if device.type == "cuda" and batch.device.type == "cpu" else batch
+    """Return a batch with its tensors on a device; a GPU fetches them from pinned memory while it computes."""
+
+    def move(tensor: Tensor) -> Tensor:
+        here = tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
         return here.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return [to_device(value, device) for value in batch]
-    return batch
 
-
-def batch_length(batch: Batch) -> int:
-    """Return how many items a batch holds."""
-    if isinstance(batch, Tensor):
-        return len(batch)
-    return batch_length(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])
+    return recursively_apply(move, batch)

@@ -98,7 +98,11 @@ def plan(request: RunRequest) -> Plan:
     method, spec = get_method(request.method), get_dataset(request.dataset)
     config, settings = resolve(method, spec, request.preset, request.overrides)
     protocol = get_protocol(request.protocol)
-    _check_samples(request.samples, protocol)
+    if not 1 <= request.samples <= MOST_SAMPLES:
+        raise UsageError(f"--samples takes 1 to {MOST_SAMPLES} samples of a case, not {request.samples}")
+    if request.samples > 1 and protocol.samples is None:
+        having = ", ".join(other.id for other in PROTOCOLS.values() if other.samples) or "none"
+        raise UsageError(f"{protocol.id} scores one sample of a case; --samples is for protocols {having}")
     data = choose_data(spec, config.data, request.source)
     weights: Pretrained | Published | None = None
     if request.published:
@@ -106,17 +110,7 @@ def plan(request: RunRequest) -> Plan:
     elif request.from_pretrained and not method.card.deterministic:
         trained = data.trained or data
         weights = find_pretrained(method, config, trained.source, trained.fingerprint, request.seed)
-    return Plan(
-        request=request,
-        method=method,
-        spec=spec,
-        config=config,
-        settings=settings,
-        protocol=protocol,
-        data=data,
-        weights=weights,
-        code_sha256=method.sha256,
-    )
+    return Plan(request, method, spec, config, settings, protocol, data, weights, method.sha256)
 
 
 def choose_request_source(source: str, test_on: str | None) -> str:
@@ -131,12 +125,3 @@ def choose_request_source(source: str, test_on: str | None) -> str:
             "--test-on real tests on all prepared real scans what was trained on phantoms; leave out --source"
         )
     return TRANSFER
-
-
-def _check_samples(samples: int, protocol: Protocol) -> None:
-    """Raise UsageError for a number of samples that cannot be, or that the protocol does not score."""
-    if not 1 <= samples <= MOST_SAMPLES:
-        raise UsageError(f"--samples takes 1 to {MOST_SAMPLES} samples of a case, not {samples}")
-    if samples > 1 and protocol.samples is None:
-        having = ", ".join(other.id for other in PROTOCOLS.values() if other.samples) or "none"
-        raise UsageError(f"{protocol.id} scores one sample of a case; --samples is for protocols {having}")

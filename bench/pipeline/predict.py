@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from filelock import FileLock
-from torch import Tensor
 
-from bench.cases import Views, take_first
+from bench.cases import take_first
 from bench.distributed import from_main
 from bench.errors import BenchError
 from bench.method import Method
@@ -30,11 +30,8 @@ def predict(method: Method, run: Run, angles: Sequence[float], samples: int = 1,
     The processes of a distributed run share the groups of cases. Raises BenchError, naming method and case, for an
     output that is no tensor of finite numbers of the right shape.
     """
-    counts = (
-        _predict_sample(method, run, angles if index == 0 else (), index, volumes_alone or index > 0)
-        for index in range(samples)
-    )
-    return sum(counts)
+    first = _predict_sample(method, run, angles, 0, volumes_alone)
+    return first + sum(_predict_sample(method, run, (), index, True) for index in range(1, samples))
 
 
 def sample_seeds(seed: int, names: Sequence[str], sample: int = 0) -> list[int]:
@@ -49,24 +46,19 @@ def _predict_sample(method: Method, run: Run, angles: Sequence[float], sample: i
     likely = "likelihood" in method.card.capabilities and not volumes_alone
     # released evaluations took a method's own encoding of the truth for the truth
     encodes = "oracle" in method.card.capabilities and method.card.kind == "method" and not volumes_alone
-    present, known = set(find_intact(target)), read_likelihoods(target / LIKELIHOOD)
+    present = set(find_intact(target))
     if encodes:
         present &= set(find_intact(target / ENCODED_TRUTH))
-    missing = from_main(  # before any process makes one: all must divide the same list
-        [
-            group
-            for group in cases.groups(CASES_AT_ONCE)
-            if any(cases.names[i] not in present or (likely and cases.names[i] not in known) for i in group)
-        ]
-    )
+    if likely:
+        present &= set(read_likelihoods(target / LIKELIHOOD))
+    groups = [g for g in cases.groups(CASES_AT_ONCE) if not present.issuperset(cases.names[i] for i in g)]
+    missing = from_main(groups)  # before any process makes one: all must divide the same list
     mine = missing[accelerator.process_index :: accelerator.num_processes]
     what, at_once = f"reconstruct {cases.split}" + ("" if sample == 0 else f", sample {sample + 1}"), CASES_AT_ONCE
+    predict_part = partial(_predict_group, method, run, angles, sample, encodes=encodes, likely=likely)
     with run.progress.task(what, len(mine)) as task:
         for done, group in enumerate(mine, start=1):
-            made, at_once = _predict_parts(
-                lambda part: _predict_group(method, run, part, angles, sample, encodes=encodes, likely=likely),
-                *(group, at_once, run),
-            )
+            made, at_once = _predict_parts(predict_part, group, at_once, run)
             if made:
                 with FileLock(target / ".lock"):
                     entries = read_likelihoods(target / LIKELIHOOD) | {entry.case: entry for entry in made}
@@ -92,7 +84,7 @@ def predict_validation(method: Method, run: Run, limit: int) -> int:
 
 
 def _predict_parts(
-    predict_group: Callable[[Sequence[int]], list[CaseLikelihood]], group: Sequence[int], at_once: int, run: Run
+    predict_part: Callable[[Sequence[int]], list[CaseLikelihood]], group: Sequence[int], at_once: int, run: Run
 ) -> tuple[list[CaseLikelihood], int]:
     """Predict a group, so many cases at once and half of them whenever memory runs out; return how many went well.
 
@@ -104,7 +96,7 @@ def _predict_parts(
         part = left[:at_once]
         try:
             with run.precision:
-                made += predict_group(part)
+                made += predict_part(part)
             left = left[at_once:]
             continue
         except torch.OutOfMemoryError as error:
@@ -121,16 +113,12 @@ def _predict_parts(
 
 @torch.inference_mode()
 def _predict_group(
-    method: Method,
-    run: Run,
-    group: Sequence[int],
-    angles: Sequence[float],
-    sample: int,
-    *,
-    encodes: bool,
-    likely: bool,
+    method: Method, run: Run, angles: Sequence[float], sample: int, group: Sequence[int], *, encodes: bool, likely: bool
 ) -> list[CaseLikelihood]:
-    """Write one sample of some cases; return their likelihoods where those are wanted."""
+    """Write one sample of some cases; return their likelihoods where those are wanted.
+
+    A method gets tensors of its own at each call: it may change them.
+    """
     cases, device = run.test, run.accelerator.device
     target = sample_folder(run.folder.predictions(run.split), sample)
     names = [cases.names[i] for i in group]
@@ -144,7 +132,11 @@ def _predict_group(
     shape, said = cases.hounsfield.shape[1:], f"{method.card.name} returned"
     volumes = check_tensor(made, names, shape, said)
     seconds = (time.perf_counter() - began) / len(names)
-    images = _render(method, cases.views(group).to(device), angles, names, seeds)
+    images = None
+    if angles and not method.card.sees_truth:
+        images = method.renders(cases.views(group).to(device), angles, seeds=seeds)
+    if images is not None:
+        images = check_tensor(images, names, (len(angles), *views.images.shape[2:]), f"{method.card.name} rendered")
     for index, (name, volume) in enumerate(zip(names, volumes, strict=True)):
         own = None if images is None else images[index].numpy()
         write_prediction(target, name, volume.numpy(), cases, seconds=seconds, seed=run.seed, renders=own)
@@ -157,14 +149,3 @@ def _predict_group(
     volumes, views = cases.volumes(group).to(device), cases.views(group).to(device)
     bound = method.log_likelihood(volumes, views, seeds=[derive_seed(run.seed, "bound", name) for name in names])
     return per_case(names, check_likelihood(bound, names, f"{method.card.name} says it has a likelihood and returned"))
-
-
-def _render(
-    method: Method, views: Views, angles: Sequence[float], names: Sequence[str], seeds: Sequence[int]
-) -> Tensor | None:
-    """The method's own images (B, A, h, w) on the CPU, or None. Raises BenchError for what is no such tensor."""
-    images = method.renders(views, angles, seeds=seeds) if angles and not method.card.sees_truth else None
-    if images is None:
-        return None
-    shape = (len(angles), *views.images.shape[2:])
-    return check_tensor(images, names, shape, f"{method.card.name} rendered")

@@ -20,7 +20,7 @@ from bench.runs.record import RunRecord
 from bench.scoring.laplace import NO_FIT, SEES_TRUTH, LaplaceFit, fit_for
 from bench.scoring.protocol import Protocol
 from bench.scoring.rows import Score
-from bench.scoring.score import RunFacts, part_seconds, score_predictions
+from bench.scoring.score import RunFacts, score_predictions
 from bench.system.progress import Progress
 from bench.system.provenance import code_version
 
@@ -43,7 +43,8 @@ class StoredRun:
 
     def facts_under(self, protocol: Protocol) -> RunFacts:
         """Return what scores say of the run; rows of the protocol it was made under alone hold the recorded times."""
-        return self.facts if protocol.id == self.record.protocol.id else replace(self.facts, seconds=())
+        made_under = protocol.id == self.record.protocol.id
+        return self.facts if made_under else replace(self.facts, stages={}, infer_seconds={})
 
     def score(self, protocol: Protocol, progress: Progress, device: torch.device) -> list[Score]:
         """All rows under a protocol; they are kept in the run's scores.csv, and those that are there are reused."""
@@ -120,7 +121,8 @@ def facts_of(record: RunRecord) -> RunFacts:
         seed=record.seed,
         code_version=code_version(),
         split=record.split,
-        seconds=part_seconds(record),
+        stages=record.stages,
+        infer_seconds=record.infer_seconds,
         samples=record.samples,
         draws=record.draws,
     )

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from torch import nn
-
 from bench.data.cases import describe_shift, load_dataset
 from bench.distributed import from_main
 from bench.errors import BenchError, PluginError, StoppedError
@@ -122,6 +120,8 @@ def _recording_failure(planned: Plan, run: Run) -> Iterator[None]:
 def _begin(planned: Plan, run: Run, method: Method) -> None:
     """Write the record as it is when a run begins or goes on."""
     card, weights, earlier = run.test.card, planned.weights, run.folder.record()
+    ours: Origin = "builtin" if planned.code_sha256 is None else "plugin"
+    given: Origin = "published" if isinstance(weights, Published) else "pretrained"
     record = RunRecord(
         run_id=planned.run_id,
         status="running",
@@ -140,10 +140,15 @@ def _begin(planned: Plan, run: Run, method: Method) -> None:
             remark=describe_shift(run.cases) if card.trained_on and not method.leaves_one_out else None,
         ),
         protocol=ProtocolRecord(id=planned.protocol.id, sha256=planned.protocol.sha256()),
-        parameters=sum(parameter.numel() for network in _networks(method) for parameter in network.parameters()),
+        parameters=sum(
+            parameter.numel()
+            for stage in method.stages()
+            for network in stage.networks.values()
+            for parameter in network.parameters()
+        ),
         provenance={**software(), **hardware(run.accelerator.device), "processes": run.accelerator.num_processes},
         started=earlier.started if earlier else _now(),
-        origin=_origin_of(planned),
+        origin=given if weights else ours,
         plugin_sha256=planned.code_sha256,
         pretrained_sha256=weights.sha256 if weights else None,
         pretrained_of=weights.of if weights else None,
@@ -210,10 +215,8 @@ def _fit_and_predict(planned: Plan, run: Run, method: Method, to_fit: Sequence[S
 def _score(planned: Plan, run: Run, method: Method) -> None:
     began, protocol, results_dir = time.monotonic(), planned.protocol, planned.request.results_dir
     predictions = run.folder.predictions(run.split)
-    first = run.test.names[:PREVIEWED]
-    draw_first(
-        run, method.card.title, [read_prediction(predictions / f"{name}.nii.gz", run.test, name)[0] for name in first]
-    )
+    first = {name: predictions / f"{name}.nii.gz" for name in run.test.names[:PREVIEWED]}
+    draw_first(run, method.card.title, [read_prediction(path, run.test, name)[0] for name, path in first.items()])
     with run.progress.task("score", len(run.test)) as task:
         record = run.folder.update()
         scores = score_predictions(
@@ -238,15 +241,5 @@ def _add_seconds(run: Run, **seconds: float) -> RunRecord:
     return run.folder.update(seconds={**(record.seconds if record else {}), **seconds})
 
 
-def _origin_of(planned: Plan) -> Origin:
-    if planned.weights is not None:
-        return "published" if isinstance(planned.weights, Published) else "pretrained"
-    return "builtin" if planned.code_sha256 is None else "plugin"
-
-
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _networks(method: Method) -> list[nn.Module]:
-    return [network for stage in method.stages() for network in stage.networks.values()]

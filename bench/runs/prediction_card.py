@@ -139,21 +139,15 @@ def describe(folder: Path, unit: Unit | None) -> Unit | PredictionCard:
 
     Raises BenchError for a wrong card, UsageError for one of another unit than asked for.
     """
-    card = _find_card(folder)
-    if card is None:
-        return unit or "hu"
-    if unit and card.unit and unit != card.unit:
-        raise UsageError(f'--unit {unit} contradicts the card of {folder}, which states unit = "{card.unit}"')
-    return card.model_copy(update={"unit": unit}) if unit else card
-
-
-def _find_card(folder: Path) -> PredictionCard | None:
     path = folder.resolve().parent / f"{folder.resolve().name}.toml"
     if not path.is_file():
-        return None
+        return unit or "hu"
     try:
-        return PredictionCard(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        card = PredictionCard(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
         raise BenchError(f"{path}: {describe_invalid(error)}; correct it") from error
     except (ValueError, OSError, TypeError) as error:
         raise BenchError(f"{path} cannot be read ({error}); correct it") from error
+    if unit and card.unit and unit != card.unit:
+        raise UsageError(f'--unit {unit} contradicts the card of {folder}, which states unit = "{card.unit}"')
+    return card.model_copy(update={"unit": unit}) if unit else card

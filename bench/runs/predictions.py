@@ -10,7 +10,7 @@ in folders of the same names.
 
 import gzip
 import io
-import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -44,8 +44,7 @@ from bench.runs.prediction_card import (
     errors_by_unit,
     name_unit,
 )
-from bench.runs.volume_files import SUFFIXES, case_of, open_volume
-from bench.system.arrays import open_array
+from bench.runs.volume_files import SUFFIXES, case_of, open_array, open_volume, read_voxels
 from bench.system.files import write_atomic
 
 SAMPLES = "samples"  # in the folder of the predictions, of the folders of further samples
@@ -127,20 +126,14 @@ def find_predictions(folder: Path, names: Sequence[str], *, allow_missing: bool 
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
-    files = sorted(path for path in folder.iterdir() if case_of(path) is not None)
+    files = [(case, path) for path in sorted(folder.iterdir()) if (case := case_of(path)) is not None]
     if not files:
         known = ", ".join(SUFFIXES)
         raise UsageError(f"{folder} holds no volume ({known}); name one after each case, e.g. {names[0]}.nii.gz")
-    found: dict[str, Path] = {}
-    duplicates = []
-    for path in files:
-        case = case_of(path) or ""
-        if case in found:
-            duplicates.append(case)
-        found[case] = path
+    found = dict(files)
     extra = [case for case in found if case not in set(names)]
     missing = [case for case in names if case not in found]
-    if duplicates:
+    if duplicates := [case for case, times in Counter(case for case, _ in files).items() if times > 1]:
         raise BenchError(f"{folder}: more than one file for {_join_names(duplicates)}; keep one a case")
     if extra:
         raise BenchError(f"{folder}: no such case in the split: {_join_names(extra)}; cases are named like {names[0]}")
@@ -177,8 +170,7 @@ def find_samples(folder: Path, files: Mapping[str, Path], cases: Cases, samples:
     for index in range(1, samples):
         inner = sample_folder(folder, index)
         mine = find_predictions(inner, cases.names, allow_missing=True)
-        missing = [case for case in files if case not in mine]
-        if missing:
+        if missing := [case for case in files if case not in mine]:
             raise BenchError(f"{inner}: no sample of {_join_names(missing)}; reconstruct it, or take {index} samples")
         found.append({case: mine[case] for case in files})
     return found
@@ -275,12 +267,8 @@ def _read_reoriented(path: Path, cases: Cases, case: str) -> Any:
 
 def check_values(path: Path, image: Any, unit: Unit | PredictionCard) -> np.ndarray:
     """The voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, as above."""
-    try:
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise BenchError(f"{path} is damaged: {error}") from error
-    if not np.isfinite(volume).all():
-        bad = int((~np.isfinite(volume)).sum())
+    volume = read_voxels(path, image)
+    if bad := int((~np.isfinite(volume)).sum()):
         raise BenchError(f"{path}: {bad} of {volume.size} voxels are NaN or infinite")
     _check_unit(path, volume, card_of(unit).unit or "hu")
     return volume
@@ -294,16 +282,18 @@ def _check_unit(path: Path, volume: np.ndarray, unit: Unit) -> None:
         raise BenchError(f"{values}, which is not {UNITS[unit]}; pass --unit {'unit' if low >= 0 else 'signed'}")
     if unit in ENDS:
         start, end = ENDS[unit]
-        slack = SLACK * (end - start)
-        far = np.mean((volume < start - slack) | (volume > end + slack))
+        least, most = _widen(unit)
+        far = np.mean((volume < least) | (volume > most))
         if far > MOST_OUTSIDE or low < 2 * start - end or high > 2 * end - start:
-            other = next((name for name in ("signed", "byte") if _lies_in(ENDS[name], low, high)), "hu")
+            wider = {name: _widen(name) for name in ("signed", "byte")}
+            other = next((name for name, (least, most) in wider.items() if least <= low and high <= most), "hu")
             raise BenchError(f"{values}, {far:.0%} of them far outside {UNITS[unit]}; pass --unit {other}")
 
 
-def _lies_in(ends: tuple[float, float], low: float, high: float) -> bool:
-    slack = SLACK * (ends[1] - ends[0])
-    return ends[0] - slack <= low and high <= ends[1] + slack
+def _widen(unit: str) -> tuple[float, float]:
+    """Return the ends of a unit with the slack on both sides."""
+    start, end = ENDS[unit]
+    return start - SLACK * (end - start), end + SLACK * (end - start)
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -102,36 +102,30 @@ class RunRecord(BaseModel):
         """The run's line in the results."""
         low, high = self.data.window or (None, None)
         packages = self.provenance.get("packages")
+        same = ("run_id", "status", "origin", "split", "seed", "config_sha256", "parameters")
+        texts = ("finished", "predictions_sha256", "pretrained_of", "pretrained_sha256")
+        known: dict[str, Any] = {name: getattr(self, name) for name in same}
+        known |= {name: getattr(self, name) or "" for name in texts}
+        known |= {f"seconds_{phase}": round(s, 1) for phase, s in self.seconds.items() if phase in PHASES}
         return RunLine(
-            run_id=self.run_id,
-            status=self.status,
+            **known,
             method=self.config.method,
-            origin=self.origin,
             dataset=self.config.dataset,
             source=self.data.source,
             trained_on=self.data.trained_on or "",
             data_remark=self.data.remark or "",
-            split=self.split,
             preset=self.config.preset,
-            seed=self.seed,
             views=format_views(self.config.data.angles),
             size=self.config.data.size,
             voxel_mm=self.data.voxel_mm,
             window_low=low,
             window_high=high,
             data_fingerprint=self.data.fingerprint,
-            config_sha256=self.config_sha256,
             code_version=str(self.provenance.get("code_version", "")),
-            parameters=self.parameters,
             steps=sum(stage.steps for stage in self.stages.values()),
-            **{f"seconds_{phase}": round(s, 1) for phase, s in self.seconds.items() if phase in PHASES},  # type: ignore[arg-type]
             peak_memory_mib=None if self.peak_memory_mib is None else round(self.peak_memory_mib),
             device=str(self.provenance.get("device", "")),
             torch=str(packages.get("torch", "")) if isinstance(packages, dict) else "",
-            finished=self.finished or "",
-            predictions_sha256=self.predictions_sha256 or "",
-            pretrained_of=self.pretrained_of or "",
-            pretrained_sha256=self.pretrained_sha256 or "",
             remark=escape_cell("; ".join(s for s in (self.remark, ROUNDED.get(self.config.fit.precision)) if s)),
             precision=self.config.fit.precision,
         )

@@ -5,6 +5,7 @@ grid: D superior→inferior, H anterior→posterior, W patient right→left.
 """
 
 import importlib.util
+import warnings
 import zlib
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -18,8 +19,8 @@ from nibabel.spatialimages import HeaderDataError
 from bench.dataset import affine_from_lps
 from bench.errors import BenchError, UsageError
 from bench.runs.manifest import RENDERS
-from bench.system.arrays import open_array
 from bench.system.itk_headers import data_file, lacks_directions, lacks_spacing, millimetres
+from bench.system.text import describe_error
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 PATIENT_AXES = ("L", "P", "I")  # where W, H and D of a volume lead to
@@ -65,10 +66,26 @@ def read_volume(path: Path) -> np.ndarray:
     """
     image = open_volume(path, np.diag([-1.0, -1.0, -1.0, 1.0]))
     turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(PATIENT_AXES))
+    return read_voxels(path, image.as_reoriented(turn)).T
+
+
+def read_voxels(path: Path, image: Any) -> np.ndarray:
+    """Return the voxels of an opened image, float32 in its own axes. Raises BenchError, naming the file, for damage."""
     try:
-        return np.asarray(image.as_reoriented(turn).dataobj, dtype=np.float32).T
+        return np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise BenchError(f"{path} is damaged: {error}") from error
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Return the array in a .npy file, memory-mapped. Raises BenchError, naming the file, for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # the header is a line of Python: its parser raises what Python's does
+        reason = describe_error(error)
+        raise BenchError(f"{path} cannot be read as a plain .npy array, as numpy.save writes one: {reason}") from error
 
 
 def _open_numpy(path: Path, affine: np.ndarray) -> Any:

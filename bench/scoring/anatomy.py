@@ -26,8 +26,8 @@ def score_anatomy(truth: np.ndarray, prediction: np.ndarray, card: DatasetCard, 
     in_body = psnr(truth[body], prediction[body], data_range=settings.peak) if body.any() else None
     power = high_frequency_power(truth, prediction, settings.high_from)
     scores = [
-        _of_anatomy("psnr_body", in_body, EXACT if body.any() else "the truth has no body"),
-        _of_anatomy("high_frequency", power, "the truth has no high frequencies"),
+        _score("anatomy", "psnr_body", in_body, EXACT if body.any() else "the truth has no body"),
+        _score("anatomy", "high_frequency", power, "the truth has no high frequencies"),
     ]
     for organ, true_mask in true_masks.items():
         scores += _score_mask(organ, true_mask, masks[organ], card.voxel_mm)
@@ -49,11 +49,7 @@ def _score_mask(organ: str, truth: np.ndarray, prediction: np.ndarray, voxel_mm:
         "detection": float(prediction.any()) if there else None,
     }
     for metric, value in values.items():
-        yield _of_anatomy(f"{metric}_{organ}", value, reason)
-
-
-def _of_anatomy(metric: str, value: float | None, reason: str) -> CaseScore:
-    return _score("anatomy", metric, value, reason)
+        yield _score("anatomy", f"{metric}_{organ}", value, reason)
 
 
 def _score(space: Space, metric: str, value: float | None, reason: str) -> CaseScore:

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bench.errors import BenchError
 from bench.method import Likelihood
-from bench.metrics import CODES_SHARE, NLL, NLL_OF_CODES
+from bench.metrics import CODES_SHARE, NLL, NLL_OF_CODES, Space
 from bench.scoring.protocol import CaseScore
 from bench.system.csv_files import read_rows, write_rows
 
@@ -52,8 +52,14 @@ def codes_share(likelihood: CaseLikelihood) -> float | None:
     return 100 * likelihood.codes_given_views_nats / nats if likelihood.codes and nats else None
 
 
-def likelihood_scores(likelihood: CaseLikelihood, *, share: bool = False) -> list[CaseScore]:
-    """Return the bits of one case a voxel and a code and, with `share`, what percent of them the codes are."""
+def likelihood_scores(likelihood: CaseLikelihood | None, *, share: bool = False) -> list[CaseScore]:
+    """Return the bits of one case a voxel and a code and, with `share`, what percent of them the codes are.
+
+    None of a method without a likelihood: its scores say so.
+    """
+    if likelihood is None:
+        places: list[tuple[Space, str]] = [("3d", NLL), ("code", NLL_OF_CODES), ("code", CODES_SHARE)]
+        return [CaseScore(space, "all", metric, None, NO_LIKELIHOOD) for space, metric in places[: 3 if share else 2]]
     note = ""
     if likelihood.codes_se is not None:
         per_voxel = likelihood.codes_se / (likelihood.voxels * math.log(2.0))
@@ -68,15 +74,6 @@ def likelihood_scores(likelihood: CaseLikelihood, *, share: bool = False) -> lis
         free = "no bits that the codes could have a share of" if likelihood.codes else NO_CODES
         scores.append(CaseScore("code", "all", CODES_SHARE, percent, free if percent is None else ""))
     return scores
-
-
-def no_likelihood_scores(reason: str = NO_LIKELIHOOD, *, share: bool = False) -> list[CaseScore]:
-    """Return the same numbers of a case that has none."""
-    of_codes = (NLL_OF_CODES, CODES_SHARE) if share else (NLL_OF_CODES,)
-    return [
-        CaseScore("3d", "all", NLL, None, reason),
-        *(CaseScore("code", "all", metric, None, reason) for metric in of_codes),
-    ]
 
 
 def per_case(names: Sequence[str], likelihood: Likelihood) -> list[CaseLikelihood]:

@@ -9,8 +9,7 @@ from bench.metrics import AXES, Axis, Space
 from bench.metrics.distortion import mae, mse, psnr
 from bench.metrics.ssim import ssim
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, ReleasedCodediff, ReleasedX2ct, WholeArrays
-from bench.scoring.released_codediff import score_released_codediff
-from bench.scoring.released_x2ct import score_released_x2ct
+from bench.scoring.released import score_released_codediff, score_released_x2ct
 
 EXACT = "exact match, so PSNR is infinite"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from bench.metrics import AXES, FIDELITY
 from bench.metrics.encoder import CHANNELS_LAST, RandomEncoder, make_encoder
 from bench.metrics.settings import EncoderSettings
 from bench.scoring.protocol import VERSIONS, Fidelity, Stretch
-from bench.scoring.released_codediff import stretch_to_ct
+from bench.scoring.released import stretch_to_ct
 from bench.system.files import digest_of, read_json, sha256_of, write_atomic, write_json
 
 VOXELS_AT_ONCE = 2**22  # two volumes of 128³ or sixteen of 64³; the widest map takes 64 bytes a voxel
@@ -103,7 +104,8 @@ def encode(
         )
     encoders = {d: [_load_encoder(seed, d, taken, device) for seed in settings.encoder_seeds] for d in (2, 3)}
     batches: dict[str, list[np.ndarray]] = {"3d": [], **{axis: [] for axis in AXES}}
-    for batch in _split(volumes, max(1, VOXELS_AT_ONCE // side**3)):
+    waiting = iter(volumes)
+    while batch := list(islice(waiting, max(1, VOXELS_AT_ONCE // side**3))):
         stacked = torch.stack(batch).to(device, torch.float32)
         batches["3d"].append(_encode_batch(encoders[3], stacked, side, settings.interpolation))
         for dimension, axis in enumerate(AXES, start=1):
@@ -191,24 +193,12 @@ def _load_encoder(seed: int, dimensions: int, settings: EncoderSettings, device:
     return make_encoder(seed, dimensions, settings).to(device)
 
 
-def _split(volumes: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    batch: list[Tensor] = []
-    for volume in volumes:
-        batch.append(volume)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 @torch.inference_mode()
 def _encode_batch(
     encoders: list[RandomEncoder], images: Tensor, side: int, interpolation: tuple[str, str]
 ) -> np.ndarray:
     """(B, s, s[, s]) → (encoders, B, features)."""
-    dimensions = images.ndim - 1
-    images = images[:, None]
+    dimensions, images = images.ndim - 1, images[:, None]
     if images.shape[2:] != (side,) * dimensions:
         images = F.interpolate(images, size=(side,) * dimensions, mode=interpolation[dimensions - 2])
     images = images.contiguous(memory_format=CHANNELS_LAST[dimensions])

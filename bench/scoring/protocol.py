@@ -34,9 +34,9 @@ VERSIONS = {  # raise a number as soon as its function gives other values for th
     "means": 1,  # score.py: over cases
     "whole volume": 1,  # cases.py
     "projections": 1,
-    "released CodeDiff3D": 1,  # released_codediff.py
+    "released CodeDiff3D": 1,  # released.py
     "stretch": 1,
-    "released X2CT-GAN": 1,  # released_x2ct.py
+    "released X2CT-GAN": 1,
     "X-ray images": 1,  # xrays.py
     "given views": 1,
     "anatomy": 1,  # anatomy.py

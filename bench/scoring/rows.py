@@ -204,15 +204,13 @@ def _find_wrong_distances(frame: pd.DataFrame) -> Iterator[tuple[Any, str]]:
     known = frame[frame["value"].notna() & frame["stat"].isin(("value", "mean")) & frame["metric"].isin(_DISTANCES)]
     if not len(known):
         return
-    place = known.groupby([*_run_column(frame), *(name for name in KEY if name != "metric")], observed=True, sort=False)
-    group = place.ngroup().to_numpy()
-    values = {name: np.full(group.max() + 1, np.nan) for name in _DISTANCES}
+    keys = [*_run_column(frame), *(name for name in KEY if name != "metric")]
+    place = known.groupby(keys, observed=True, sort=False).ngroup().to_numpy()
+    rows = known.iloc[np.unique(place, return_index=True)[1]]  # one of each place
+    values = {name: np.full(len(rows), np.nan) for name in _DISTANCES}
     for name, column in values.items():
         chosen = (known["metric"] == name).to_numpy()
-        column[group[chosen]] = known["value"].to_numpy()[chosen]
-    first = np.zeros(group.max() + 1, dtype=int)
-    first[group[::-1]] = np.arange(len(group))[::-1]
-    rows = known.iloc[first]
+        column[place[chosen]] = known["value"].to_numpy()[chosen]
     for protocol_id in rows["protocol"].unique():
         protocol = get_protocol(str(protocol_id))
         own = (rows["protocol"] == protocol_id) & (rows["protocol_hash"] == protocol.sha256())
@@ -225,11 +223,9 @@ def _find_wrong_distances(frame: pd.DataFrame) -> Iterator[tuple[Any, str]]:
             mse, peak = np.where(in_3d, mse_int, mse), np.where(in_3d, rules.integer_peak, peak)
         with np.errstate(divide="ignore", invalid="ignore"):
             implied = 20 * np.log10(peak) - 10 * np.log10(mse)
-        of_slices, least = np.zeros(len(mine), dtype=bool), implied
+        mixed, least = mine["axis"].isin(("mean", "heldout", "input")).to_numpy(), implied
         if isinstance(rules, ReleasedCodediff):
-            of_slices = in_3d
-            least = np.where(of_slices, np.minimum(implied, rules.exact_db), implied)
-        mixed = of_slices | mine["axis"].isin(("mean", "heldout", "input")).to_numpy()
+            mixed, least = mixed | in_3d, np.where(in_3d, np.minimum(implied, rules.exact_db), implied)
         told = ~np.isnan(psnr) & (mse > 0) & (mine["level"] == "case").to_numpy()
         off = told & ((psnr < least - 1e-6) | ((psnr > implied + 1e-6) & ~mixed))
         for broken, text in ((impossible, "MSE and MAE cannot both be of values in"), (off, "PSNR is not that of MSE")):

@@ -6,7 +6,9 @@ so that a scoring that was stopped goes on at the first case whose prediction it
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from bench.cases import Cases
+from bench.data.cases import OnProgress
 from bench.dataset import Split
 from bench.errors import BenchError
 from bench.metrics import LAPLACE, METRICS
@@ -28,9 +31,9 @@ from bench.runs.predictions import (
     read_prediction,
     sample_folder,
 )
-from bench.runs.record import Origin, RunRecord
+from bench.runs.record import Origin, StageRecord
 from bench.scoring.anatomy import score_anatomy
-from bench.scoring.bits import likelihood_scores, no_likelihood_scores, read_likelihoods
+from bench.scoring.bits import likelihood_scores, read_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.laplace import NO_FIT, LaplaceFit
 from bench.scoring.protocol import CaseScore, CaseVolumes, Protocol, SetScore
@@ -41,21 +44,8 @@ from bench.scoring.xrays import score_images
 from bench.system.files import digest_of, read_json, sha256_of, write_json
 from bench.system.provenance import code_version
 
-OnProgress = Callable[[int, int], None]
-"""`on_progress(done, total)`, called after each case that is scored or encoded."""
-
 SHOWN = 3  # predictions whose faults are told
 SAVE_EVERY = 8  # cases between two writes of the unfinished rows
-
-
-@dataclass(frozen=True)
-class PartSeconds:
-    """Measured times of one named part of a method."""
-
-    part: str
-    train_seconds: float | None = None
-    steps: int | None = None
-    infer_seconds: float | None = None  # a case
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,8 @@ class RunFacts:
     seed: int | None
     code_version: str
     split: Split = "test"
-    seconds: tuple[PartSeconds, ...] = ()
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)  # whose times have rows
+    infer_seconds: Mapping[str, float] = field(default_factory=dict)  # of a case, by part of the method
     samples: int = 1  # of a case, among its predictions
     draws: bool | None = None  # whether its samples differ; None where that is not known
 
@@ -91,7 +82,7 @@ def score_predictions(
 
     `scores_csv` keeps them, and lets a later call reuse the cases whose predictions are the same. Likelihoods are read
     from the file beside the predictions; `laplace` is the distribution around predictions, or why there is none. Raises
-    BenchError as bench.runs.predictions does.
+    BenchError as bench.runs.predictions does. `on_progress` is called after each case that is scored or encoded.
     """
     truth = cases[facts.split]
     files = find_predictions(predictions, truth.names, allow_missing=allow_missing)
@@ -131,20 +122,6 @@ def score_predictions(
     rows += _time_rows(make, len(files))
     kept.save(rows, hashes)
     return rows
-
-
-def part_seconds(record: RunRecord) -> tuple[PartSeconds, ...]:
-    """Return the training time of each stage of a run and, where measured, the inference time of each part."""
-    stages, inference = record.stages, record.infer_seconds
-    return tuple(
-        PartSeconds(
-            part,
-            stages[part].seconds if part in stages else None,
-            stages[part].steps if part in stages else None,
-            inference.get(part),
-        )
-        for part in dict.fromkeys((*stages, *inference))
-    )
 
 
 def external_run(
@@ -233,13 +210,8 @@ def _likelihood_rows(make: "_RowMaker", names: Sequence[str], path: Path, protoc
     missing = [name for name in names if name not in likelihoods]
     if likelihoods and missing:
         raise BenchError(f"{path} has no line for {missing[0]}; it needs one for each predicted case")
-    return [
-        make.of_case(name, score)
-        for name in names
-        for score in (
-            likelihood_scores(likelihoods[name], share=share) if likelihoods else no_likelihood_scores(share=share)
-        )
-    ]
+    scores = {name: likelihood_scores(likelihoods.get(name), share=share) for name in names}
+    return [make.of_case(name, score) for name, own in scores.items() for score in own]
 
 
 def _laplace_rows(
@@ -247,11 +219,11 @@ def _laplace_rows(
 ) -> list[Score]:
     if isinstance(fit, str):
         return [make.of_case(name, CaseScore("3d", "all", LAPLACE, None, fit)) for name in files]
-    return [
-        make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window))
-        for name, path in files.items()
-        for predicted, _ in (read_prediction(path, truth, name, unit),)
-    ]
+    rows = []
+    for name, path in files.items():
+        predicted, _ = read_prediction(path, truth, name, unit)
+        rows.append(make.of_case(name, fit.score(truth.hounsfield[truth.index(name)], predicted, truth.card.window)))
+    return rows
 
 
 def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> list[Score]:
@@ -277,24 +249,22 @@ def _mean_rows(make: "_RowMaker", case_rows: Sequence[Score], expected: int) -> 
 
 
 def _time_rows(make: "_RowMaker", cases: int) -> list[Score]:
-    result = []
-    for part in make.facts.seconds:
-        place = {"space": "time", "axis": part.part, "level": "run", "stat": "value"}
-        if part.train_seconds is not None:
-            result.append(make(**place, metric="train_hours", value=part.train_seconds / 3600, n=part.steps))
-        if part.infer_seconds is not None:
-            result.append(make(**place, metric="infer_seconds", value=part.infer_seconds, n=cases))
+    result, stages, inference = [], make.facts.stages, make.facts.infer_seconds
+    for part in dict.fromkeys((*stages, *inference)):
+        place = {"space": "time", "axis": part, "level": "run", "stat": "value"}
+        if part in stages and (seconds := stages[part].seconds) is not None:
+            result.append(make(**place, metric="train_hours", value=seconds / 3600, n=stages[part].steps))
+        if part in inference:
+            result.append(make(**place, metric="infer_seconds", value=inference[part], n=cases))
     return result
 
 
 def _counter(on_progress: OnProgress | None, total: int) -> Callable[[], None]:
-    done = 0
+    done = count(1)
 
     def advance() -> None:
-        nonlocal done
-        done += 1
         if on_progress:
-            on_progress(min(done, total), total)
+            on_progress(min(next(done), total), total)
 
     return advance
 
@@ -320,18 +290,15 @@ class _RowMaker:
         return Score(**self.shared, **own)
 
     def of_case(self, case: str, score: CaseScore, extra_note: str = "") -> Score:
-        own = asdict(score) | {"note": "; ".join(part for part in (score.note, extra_note) if part)}
+        own = asdict(score) | {"note": "; ".join(filter(None, (score.note, extra_note)))}
         status = "ok" if score.value is not None else "na"
         return self(**own, level="case", case=case, stat="value", status=status)
 
     def of_set(self, score: SetScore) -> Score:
-        own = asdict(score)
-        if score.value is None:
-            return self(**own, level="set", status="na")
-        if not self.partial:
-            return self(**own, level="set")
-        own["note"] = "; ".join(part for part in (f"of {self.expected} cases in the split", score.note) if part)
-        return self(**own, level="set", status="partial")
+        status = "na" if score.value is None else "partial" if self.partial else "ok"
+        some = f"of {self.expected} cases in the split" if status == "partial" else ""
+        own = asdict(score) | {"note": "; ".join(filter(None, (some, score.note)))}
+        return self(**own, level="set", status=status)
 
 
 class _KeptRows:
@@ -342,24 +309,18 @@ class _KeptRows:
     """
 
     def __init__(self, path: Path | None, make: _RowMaker) -> None:
-        self.path, self.context = path, make.context
-        self.scope = make.shared["protocol"]
-        self.others: list[Score] = []
+        self.path, self.context, self.scope = path, make.context, make.shared["protocol"]
         self.cases: dict[str, list[Score]] = defaultdict(list)
         self.record: dict[str, Any] = {}
-        if path is not None and path.exists():
-            self._read(path)
-
-    def _read(self, path: Path) -> None:
         rows: dict[str, list[Score]] = defaultdict(list)
-        try:
-            record = read_json(_beside(path))["scored"]
-            for row in read_scores(path):
-                rows[row.protocol].append(row)
-            whole = (scope for scope in rows if record.get(scope, {}).get("rows") == scores_sha256(rows[scope]))
-            self.record = {scope: record[scope] for scope in whole}
-        except (BenchError, KeyError, TypeError, AttributeError):
-            return  # damaged or of another version: everything is scored anew
+        if path is not None and path.exists():
+            # damaged or of another version: everything is scored anew
+            with suppress(BenchError, KeyError, TypeError, AttributeError):
+                record = read_json(path.with_suffix(".json"))["scored"]
+                for row in read_scores(path):
+                    rows[row.protocol].append(row)
+                whole = (scope for scope in rows if record.get(scope, {}).get("rows") == scores_sha256(rows[scope]))
+                self.record = {scope: record[scope] for scope in whole}
         self.others = [row for scope in self.record if scope != self.scope for row in rows[scope]]
         for row in rows[self.scope] if self.scope in self.record else []:
             if row.level == "case" and METRICS[row.metric].family != "likelihood":
@@ -379,8 +340,4 @@ class _KeptRows:
         scored = sorted({row.case for row in rows if row.level == "case"})
         mine = {"context": self.context, "predictions": {case: hashes[case] for case in scored}}
         record = {**self.record, self.scope: {**mine, "rows": scores_sha256(rows)}}
-        write_json(_beside(self.path), {"scored": record})
-
-
-def _beside(path: Path) -> Path:
-    return path.with_suffix(".json")
+        write_json(self.path.with_suffix(".json"), {"scored": record})

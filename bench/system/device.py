@@ -15,11 +15,7 @@ from bench.errors import UsageError
 
 def hardware(device: torch.device) -> dict[str, Any]:
     """Return the model of the device, the CPU threads and the version of CUDA, as they go into run.json."""
-    return {
-        "device": device_name(device),
-        "cpu_threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-    }
+    return {"device": device_name(device), "cpu_threads": torch.get_num_threads(), "cuda": torch.version.cuda}
 
 
 def device_name(device: torch.device) -> str:

@@ -42,13 +42,7 @@ def _git(root: Path, *arguments: str) -> str:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
-            ["git", *arguments],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env=environment,
-            check=False,
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, env=environment, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

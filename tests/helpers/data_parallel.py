@@ -3,90 +3,26 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from curve import CurveStage
+from torch import Tensor
 from toy_data import make_data
 from toy_runs import toy_run
 
 import bench.system.files
 from bench.card import Loop, MethodCard, Settings
 from bench.cases import Views
-from bench.distributed import mean_over_processes
 from bench.errors import StoppedError
-from bench.method import Items, Likelihood, Method, Stage, Update
+from bench.method import Likelihood, Method, Stage
 from bench.pipeline.fit import fit_stages, make_accelerator
 from bench.pipeline.predict import predict
 
-STEPS, ITEMS, TEST_CASES = 40, 24, 20
-LOOP = Loop(
-    steps=STEPS,
-    batch_size=4,
-    average_decay=0.9,
-    gradient_clip=1.0,
-    validate_every=10,
-    checkpoint_every=10,
-)
-
-
-class Curve(nn.Module):
-    """A small network with a branch that few inputs take, weights in another order in memory, and a running mean."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
-        self.rare = nn.Linear(1, 1)
-        self.convolution = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
-        self.register_buffer("running", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.running.lerp_(x.mean(), 0.1)
-        image = x[:, :, None, None] * torch.linspace(-1, 1, 18).view(1, 2, 3, 3)
-        made = self.body(x) + self.convolution(image).tanh().sum((1, 2, 3))[:, None]
-        return made + self.rare(x) * (x > 0.9) if (x > 0.9).any() else made
-
-
-class CurveStage(Stage):
-    """Fits a sine; what it decides from the batch (a count of high inputs) is of the whole batch."""
-
-    name = "curve"
-    averaged = ("curve",)
-
-    def __init__(self, at_step: Callable[[int], None] = lambda step: None) -> None:
-        torch.manual_seed(0)
-        self.loop, self.at_step = LOOP, at_step
-        self.networks = {"curve": Curve()}
-        self.high = 0.0
-
-    def batches(self, split: Literal["train", "validation"]) -> Dataset:
-        return Items(ITEMS, lambda i: torch.tensor([i / (ITEMS - 1)]))
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"curve": torch.optim.Adam(self.networks["curve"].parameters(), 0.03, fused=True)}
-
-    def step(self, batch: Tensor, update: Update, step: int) -> dict[str, Tensor | float]:
-        self.at_step(step)
-        self.high += float(mean_over_processes((batch > 0.5).float().mean()))
-        loss = self._loss(batch)
-        update("curve", loss)
-        return {"loss": loss.detach()}
-
-    def validation_loss(self, batch: Tensor) -> Tensor:
-        return self._loss(batch)
-
-    def state(self) -> dict[str, Any]:
-        return {"high": self.high}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.high = state["high"]
-
-    def _loss(self, batch: Tensor) -> Tensor:
-        return (self.networks["curve"](batch) - torch.sin(6 * batch)).square().mean()
+STEPS, TEST_CASES = 40, 20
+LOOP = Loop(steps=STEPS, batch_size=4, average_decay=0.9, gradient_clip=1.0, validate_every=10, checkpoint_every=10)
 
 
 class Grey(Method):
@@ -135,7 +71,7 @@ def _main(folder: Path) -> None:
             raise AssertionError(f"process {rank} writes")
 
         bench.system.files.os.replace = refused
-    whole, stopped, resumed = CurveStage(), CurveStage(warn), CurveStage()
+    whole, stopped, resumed = CurveStage(LOOP), CurveStage(LOOP, warn), CurveStage(LOOP)
     fit(whole, folder / "whole")
     try:
         fit(stopped, folder / "broken")

@@ -1,10 +1,14 @@
 """Small synthetic data sets that need no files, for tests of what is measured rather than of any data set."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from bench.cases import Cases
 from bench.dataset import DatasetCard, Geometry, centred_affine
+from bench.runs.predictions import write_prediction
 
 GEOMETRY = Geometry(source_axis_mm=541.0, source_panel_mm=949.0, panel_mm=500.0, grey_scale=4.0)
 
@@ -53,3 +57,15 @@ def _volume(random: np.random.Generator, size: int) -> np.ndarray:
     noise = gaussian_filter(random.normal(size=(size,) * 3), sigma=size / 10)
     strength, level = random.uniform(300, 900), random.uniform(-700, 300)
     return np.rint(level + strength * noise / noise.std()).astype(np.int16)
+
+
+def predict(folder: Path, cases: Cases, change: Callable[[np.ndarray, int], np.ndarray]) -> Path:
+    """Write what becomes of each truth (D, H, W) in [0, 1], and its place in the split, as its prediction."""
+    for index, case in enumerate(cases.names):
+        write_prediction(folder, case, change(cases.truth(case), index), cases, seconds=0.5, seed=index)
+    return folder
+
+
+def towards_grey(volume: np.ndarray, index: int) -> np.ndarray:
+    """A worse prediction from case to case."""
+    return volume + (0.5 - volume) * 0.1 * (index + 1)

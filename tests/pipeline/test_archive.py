@@ -10,7 +10,6 @@ import pickle
 import shutil
 import signal
 import stat
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,8 @@ from bench.pipeline.archive import import_run
 from bench.scoring.evidence import level_of, read_evidence
 from bench.scoring.store import load_results
 
-from ..helpers.disturbed_runs import is_stopped, prepare_processes
+from ..helpers.disturbed_runs import prepare_processes
+from ..helpers.small_runs import change_json, places, with_cells
 
 Files = dict[str, bytes]
 
@@ -48,9 +48,7 @@ def bring(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[
 
     def call(file: Path, *options: str) -> tuple[int, str]:
         capsys.readouterr()
-        places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-        code = run_command(["import", str(file), *options, *places])
-        return code, capsys.readouterr().err
+        return run_command(["import", str(file), *options, *places(tmp_path)]), capsys.readouterr().err
 
     return call
 
@@ -105,8 +103,7 @@ def test_a_run_goes_out_and_comes_back(run: Path, archive: Path, tmp_path: Path,
     of_test = [name for name in kept if name.parts[:2] == ("predictions", "test")]
     assert sum(name.suffixes == [".nii", ".gz"] for name in of_test) == 3
     assert load_results(tmp_path / "results").equals(load_results(run.parents[3] / "results"))
-    verify = ["verify", run.name, "--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    assert run_command(verify) == 0
+    assert run_command(["verify", run.name, *places(tmp_path)]) == 0
     assert bring(archive) == (0, "")
     assert not list((tmp_path / "runs").glob(".import-*"))
 
@@ -155,30 +152,21 @@ def test_equal_runs_give_equal_archives(run: Path, archive: Path, tmp_path: Path
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../evil.csv",
-        "predictions/../../evil.csv",
-        "/etc/evil.csv",
-        "C:\\evil.csv",
-        "predictions\\test\\evil.nii.gz",
-        "predictions/test/../evil.nii.gz",
-        "evil.sh",
-        "scores.csv/evil",
-        "predictions/test/.evil.nii.gz",
-    ],
+OUTSIDE = (
+    *("../evil.csv", "predictions/../../evil.csv", "/etc/evil.csv", "C:\\evil.csv", "evil.sh", "scores.csv/evil"),
+    *("predictions\\test\\evil.nii.gz", "predictions/test/../evil.nii.gz", "predictions/test/.evil.nii.gz"),
 )
-def test_names_outside_the_run_are_refused(name: str, tmp_path: Path, refuse) -> None:
-    assert "evil" in refuse({name: b"evil"})
-    assert not (tmp_path.parent / "evil.csv").exists()
+PICKLES = ("checkpoints/mean.pt", "model.pkl", "checkpoints/x.ckpt")
 
 
-@pytest.mark.parametrize("name", ["checkpoints/mean.pt", "model.pkl", "checkpoints/x.ckpt"])
-def test_pickles_are_refused_by_name(name: str, refuse) -> None:
+@pytest.mark.parametrize(
+    ("name", "word"), [*((name, "not a name") for name in OUTSIDE), *((name, "pickle") for name in PICKLES)]
+)
+def test_names_outside_the_run_and_of_pickles_are_refused(name: str, word: str, tmp_path: Path, refuse) -> None:
     error = refuse({name: pickle.dumps(1)})
-    assert name in error
-    assert "pickle" in error
+    assert repr(name) in error
+    assert word in error
+    assert not (tmp_path.parent / "evil.csv").exists()
 
 
 def test_a_pickle_under_another_name_is_refused(archive: Path, refuse) -> None:
@@ -193,16 +181,6 @@ def test_a_pickle_under_another_name_is_refused(archive: Path, refuse) -> None:
         assert name in refuse({name: content})
 
 
-def rewritten(archive: Path, change: Callable[[list[dict[str, str]]], object]) -> Files:
-    """The scores of an archive, some of whose rows are changed."""
-    rows, text = list(csv.DictReader(io.StringIO(members(archive)["scores.csv"].decode()))), io.StringIO()
-    change(rows)
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return {"scores.csv": text.getvalue().encode()}
-
-
 def test_a_link_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
         for name, content in members(archive).items():
@@ -213,15 +191,12 @@ def test_a_link_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
     assert "link" in refuse(tmp_path / "a.zip")
 
 
-def test_a_file_that_is_not_the_one_indexed_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
+def test_a_file_that_is_not_the_one_indexed_or_recorded_is_refused(archive: Path, tmp_path: Path, refuse) -> None:
     files, name = members(archive), first_volume(archive)
     assert name in refuse(packed(tmp_path / "a.zip", {**files, name: files[name][:-1] + b"x"}))
     missing = {key: content for key, content in files.items() if key != name}
     refuse(packed(tmp_path / "a.zip", missing))
     refuse(packed(tmp_path / "a.zip", indexed(missing)))
-
-
-def test_other_weights_than_run_json_names_are_refused(refuse) -> None:
     other = save({"volume.mean": np.zeros((16, 16, 16), np.float32)})
     assert "weights mean" in refuse({"checkpoints/mean.safetensors": other})
 
@@ -248,19 +223,18 @@ def test_members_that_overlap_or_repeat_are_refused(archive: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", '+cmd|"/C calc"!A0', "-2+3+cmd", "\t=1", "|x"])
 def test_cells_that_a_spreadsheet_would_compute_are_refused(cell: str, archive: Path, refuse) -> None:
-    error = refuse(rewritten(archive, lambda rows: rows[0].update(note=cell)))
+    files = members(archive)
+    error = refuse({"scores.csv": with_cells(files["scores.csv"].decode(), {}, note=cell).encode()})
     assert "spreadsheet" in error
     assert "scores.csv" in error
-    record = json.loads(members(archive)["run.json"])
+    record = json.loads(files["run.json"])
     record["provenance"]["device"] = cell
     assert "spreadsheet" in refuse({"run.json": json.dumps(record).encode()})
 
 
 def test_numbers_that_the_predictions_do_not_give_are_refused(archive: Path, refuse) -> None:
     wanted = {"metric": "ssim", "space": "3d", "level": "set", "stat": "sd"}
-    error = refuse(
-        rewritten(archive, lambda rows: next(r for r in rows if wanted.items() <= r.items()).update(value="0.99"))
-    )
+    error = refuse({"scores.csv": with_cells(members(archive)["scores.csv"].decode(), wanted, value="0.99").encode()})
     assert "ssim" in error
     assert "0.99 is stated" in error
 
@@ -295,9 +269,7 @@ def test_a_record_that_contradicts_itself_is_refused(
 def test_another_run_of_the_same_name_is_kept(run: Path, archive: Path, tmp_path: Path, bring) -> None:
     assert bring(archive)[0] == 0
     mine = tmp_path / "runs" / "lidc" / "mean" / run.name / "run.json"
-    record = json.loads(mine.read_text())
-    record["predictions_sha256"] = "0" * 64
-    mine.write_text(json.dumps(record))
+    change_json(mine, predictions_sha256="0" * 64)
     before = mine.read_bytes()
     code, error = bring(archive)
     assert code == 1
@@ -319,42 +291,25 @@ def test_an_unfinished_or_damaged_run_is_not_exported(archive: Path, tmp_path: P
     file.write_bytes(whole[:-9])
     assert run_command(["export", str(folder), "--out", str(tmp_path / "o.zip")]) == 1
     file.write_bytes(whole)
-    record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**record, "status": "stopped"}))
+    change_json(folder / "run.json", status="stopped")
     assert run_command(["export", str(folder), "--out", str(tmp_path / "o.zip")]) == 2
     assert run_command(["export", "no-such-run", "--runs-dir", str(tmp_path / "runs")]) == 2
     assert not (tmp_path / "o.zip").exists()
 
 
-def begin_import(archive: Path, folder: Path, sent: int) -> None:
-    """Import an archive until its run would be checked, when a signal comes."""
-    import_run(archive, folder / "runs", folder / "other", check=lambda run: os.kill(os.getpid(), sent))
+def import_until_killed(archive: Path, folder: Path) -> None:
+    """Import an archive until its run would be checked, when the process is killed."""
+    import_run(archive, folder / "runs", folder / "other", check=lambda run: os.kill(os.getpid(), signal.SIGKILL))
 
 
-def test_what_a_killed_import_left_goes_with_the_next_but_not_what_a_living_one_holds(
+def test_what_a_killed_import_left_goes_with_the_next(
     archive: Path, tmp_path: Path, bring: Callable[..., tuple[int, str]]
 ) -> None:
-    context, runs = prepare_processes(), tmp_path / "runs"
-    killed, paused = (
-        context.Process(target=begin_import, args=(archive, tmp_path, sent))
-        for sent in (signal.SIGKILL, signal.SIGSTOP)
-    )
+    killed = prepare_processes().Process(target=import_until_killed, args=(archive, tmp_path))
     killed.start()
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
-    (left,) = runs.glob(".import-*")
+    (left,) = (tmp_path / "runs").glob(".import-*")
     assert any(left.rglob("*.nii.gz"))
-    paused.start()
-    while not is_stopped(paused.pid):
-        time.sleep(0.05)
-    try:
-        (held,) = runs.glob(".import-*")
-        assert held != left
-        assert bring(archive)[0] == 0
-        assert list(runs.glob(".import-*")) == [held]
-        assert any(held.rglob("*.nii.gz"))
-    finally:
-        paused.kill()
-        paused.join()
     assert bring(archive)[0] == 0
-    assert not list(runs.glob(".import-*"))
+    assert not list((tmp_path / "runs").glob(".import-*"))

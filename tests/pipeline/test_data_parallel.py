@@ -17,6 +17,8 @@ from bench.pipeline.fit import Run, fit_stages
 from bench.scoring.rows import KEY
 from bench.scoring.store import load_results, load_runs
 
+from ..helpers.small_runs import run_arguments
+
 HERE = Path(__file__).parents[1] / "helpers"
 sys.path.insert(0, str(HERE))
 import data_parallel as script  # noqa: E402
@@ -49,7 +51,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, script.CurveStage]:
     """What one process left."""
-    folder, stage = tmp_path_factory.mktemp("one"), script.CurveStage()
+    folder, stage = tmp_path_factory.mktemp("one"), script.CurveStage(script.LOOP)
     script.fit(stage, folder)
     script.reconstruct(folder)
     return folder, stage
@@ -102,7 +104,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused_before_training() -> 
         num_processes = 3
 
     with pytest.raises(UsageError, match=r"3 processes cannot share the batches of 4 of stage curve"):
-        fit_stages([script.CurveStage()], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
+        fit_stages([script.CurveStage(script.LOOP)], Run({}, None, 0, Three(), None))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -131,10 +133,9 @@ def test_a_method_trained_by_two_processes_has_the_loss_and_the_rows_of_one(
     method: str, settings: list[str], stages: list[str], steps: int, tmp_path: Path
 ) -> None:
     def arguments(folder: str) -> list[str]:
-        common = ["--dataset", "lidc", "--preset", "smoke", "--device", "cpu", "--protocol", "x2ct-2019"]
-        chosen = [part for setting in ("data.phantoms=[8,2,10]", *settings) for part in ("--set", setting)]
-        places = ["--runs-dir", str(tmp_path / folder / "runs"), "--results-dir", str(tmp_path / folder / "results")]
-        return ["run", "--method", method, *common, *chosen, *places]
+        chosen = [part for setting in settings for part in ("--set", setting)]
+        more = ["--device", "cpu", "--protocol", "x2ct-2019", *chosen]
+        return run_arguments(tmp_path / folder, method, *more, phantoms="8,2,10")
 
     assert run_command(arguments("one")) == 0
     torchrun("-m", "bench", *arguments("two"))

@@ -47,7 +47,6 @@ MOST_WRITES = 60  # such kills, if a run never ended
 DISKS = 7  # sizes of a full one, beside that which the data do not fit on
 SMALLEST_DISK = 4096  # bytes a file: less, and not even the messages could be written
 BACKWARDS = -3600.0  # seconds at each reading of the clock
-STOPPED = 143
 PROCESSES, RUNS, CASES, KILLED = 8, 6, 5, 3  # that merge, runs of each, rows of each, and how many are killed
 
 
@@ -75,10 +74,6 @@ def check_finishes(whole: Whole, root: Path, fate: Fate = UNDISTURBED) -> None:
     """Run once more below `root`; it must end, and leave what an undisturbed run leaves and nothing else."""
     end = run(whole.request, root, fate)
     assert end.code == 0, end
-    check_state(whole, root)
-
-
-def check_state(whole: Whole, root: Path) -> None:
     assert read_state(root) == whole.state
     assert not list(root.rglob(f".*{PARTIAL}"))
 
@@ -86,11 +81,6 @@ def check_state(whole: Whole, root: Path) -> None:
 def check_refused(end: End) -> None:
     assert end.code == 1, end
     assert "cannot write" in end.message
-
-
-def copy_data(whole: Whole, root: Path) -> None:
-    """Spare a drill that is not about them the preparation of the data."""
-    shutil.copytree(whole.root / "data", root / "data")
 
 
 def test_a_run_that_is_killed_in_each_phase_goes_on_and_ends_as_if_nothing_had_been(
@@ -106,11 +96,17 @@ def test_a_run_that_is_killed_in_each_phase_goes_on_and_ends_as_if_nothing_had_b
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_run_survives_kills_at_any_moment_of_any_task(whole: Whole, tmp_path: Path, chance: random.Random) -> None:
+@pytest.mark.parametrize(
+    ("sent", "times", "code"), [(signal.SIGKILL, KILLS, -signal.SIGKILL), (signal.SIGTERM, 1, 143)]
+)
+def test_a_run_survives_signals_at_any_moment_of_any_task(
+    sent: signal.Signals, times: int, code: int, whole: Whole, tmp_path: Path, chance: random.Random
+) -> None:
+    """SIGTERM ends it in seconds, which its process watches."""
     for task in whole.seconds:
-        for _ in range(KILLS):
-            end = strike(whole, tmp_path, task, signal.SIGKILL, chance)
-            assert end.code == -signal.SIGKILL, (task, end)
+        for _ in range(times):
+            end = strike(whole, tmp_path, task, sent, chance)
+            assert end.code == code, (task, end)
     check_finishes(whole, tmp_path)
 
 
@@ -128,24 +124,13 @@ def test_a_run_survives_kills_as_any_file_gets_its_name(whole: Whole, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_sigterm_in_any_task_ends_a_run_in_seconds_and_loses_nothing(
-    whole: Whole, tmp_path: Path, chance: random.Random
-) -> None:
-    for task in whole.seconds:
-        end = strike(whole, tmp_path, task, signal.SIGTERM, chance)
-        assert end.code == STOPPED, (task, end)
-    check_finishes(whole, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_full_disk_is_one_line_wherever_a_write_breaks_off(
     whole: Whole, tmp_path: Path, chance: random.Random
 ) -> None:
     volumes = next((whole.root / "data").rglob("volumes.npy")).stat().st_size
     check_refused(run(whole.request, tmp_path, Fate(file_bytes=volumes - 1)))
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
-    copy_data(whole, tmp_path)
+    shutil.copytree(whole.root / "data", tmp_path / "data")
     files = {path.stat().st_size for path in (whole.root / "runs").rglob("*") if path.is_file()}
     limits = [size - 1 for size in files if size > SMALLEST_DISK]
     for limit in sorted(chance.sample(limits, min(DISKS, len(limits)))):
@@ -156,7 +141,7 @@ def test_a_full_disk_is_one_line_wherever_a_write_breaks_off(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["results", "runs"])
 def test_a_folder_that_cannot_be_written_is_one_line(name: str, whole: Whole, tmp_path: Path) -> None:
-    copy_data(whole, tmp_path)
+    shutil.copytree(whole.root / "data", tmp_path / "data")
     check_refused(run(whole.request, tmp_path, Fate(read_only=tmp_path / name)))
     (tmp_path / name).chmod(0o755)
     check_finishes(whole, tmp_path)
@@ -164,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(name: str, whole: Whole, tm
 
 @pytest.mark.slow
 def test_a_clock_that_goes_back_changes_nothing(whole: Whole, tmp_path: Path, chance: random.Random) -> None:
-    copy_data(whole, tmp_path)
+    shutil.copytree(whole.root / "data", tmp_path / "data")
     task = chance.choice(list(whole.seconds))
     assert strike(whole, tmp_path, task, signal.SIGKILL, chance, clock_step=BACKWARDS).code == -signal.SIGKILL
     check_finishes(whole, tmp_path, Fate(clock_step=BACKWARDS))
@@ -172,7 +157,7 @@ def test_a_clock_that_goes_back_changes_nothing(whole: Whole, tmp_path: Path, ch
 
 @pytest.mark.slow
 def test_a_second_process_is_refused_and_the_first_ends(whole: Whole, tmp_path: Path, chance: random.Random) -> None:
-    copy_data(whole, tmp_path)
+    shutil.copytree(whole.root / "data", tmp_path / "data")
     task = next(name for name in whole.seconds if not name.startswith("prepare"))
     first = start(whole.request, tmp_path, Fate(task, chance.random() * whole.seconds[task], signal.SIGSTOP))
     while first.is_alive() and not is_stopped(first.pid):
@@ -182,7 +167,7 @@ def test_a_second_process_is_refused_and_the_first_ends(whole: Whole, tmp_path: 
     assert wait(first, tmp_path).code == 0
     assert second.code == 1
     assert "in use by another process" in second.message
-    check_state(whole, tmp_path)
+    assert read_state(tmp_path) == whole.state
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from typing import Literal
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -16,8 +15,6 @@ from bench.errors import BenchError, UsageError
 from bench.method import Items, Stage, Update
 from bench.pipeline.fit import fit_stages
 from bench.pipeline.microbatch import Steps, recompute, split
-from bench.plugins.config import method_settings
-from bench.plugins.registry import discover_methods, get_method
 from bench.system.progress import Progress
 
 from ..helpers.toy_runs import toy_run
@@ -76,10 +73,27 @@ def weights(stage: Stage) -> Tensor:
     return torch.cat([p.detach().flatten() for network in stage.networks.values() for p in network.parameters()])
 
 
+@pytest.fixture
+def whole(tmp_path: Path) -> Pair:
+    """A stage that was trained on whole batches."""
+    stage = Pair(LOOP)
+    fit(stage, tmp_path / "whole")
+    return stage
+
+
+def limit_memory(most: int, where: tuple[str, ...] = ("first", "second")) -> Callable[[str, int], None]:
+    """Return what lets memory run out where more than so many items reach one of these networks."""
+
+    def before(network: str, items: int) -> None:
+        if network in where and items > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    return before
+
+
 @pytest.mark.parametrize("parts", [2, 3, 7])
-def test_a_batch_in_parts_trains_as_the_whole_one(parts: int, tmp_path: Path) -> None:
-    whole, divided = Pair(LOOP), Pair(LOOP.model_copy(update={"accumulate": parts}))
-    fit(whole, tmp_path / "whole")
+def test_a_batch_in_parts_trains_as_the_whole_one(parts: int, whole: Pair, tmp_path: Path) -> None:
+    divided = Pair(LOOP.model_copy(update={"accumulate": parts}))
     record = fit(divided, tmp_path / "parts")
     assert torch.allclose(weights(whole), weights(divided), rtol=1e-12, atol=1e-14)
     assert divided.optimizer_steps == {"first": 6, "second": 6}
@@ -90,14 +104,9 @@ def test_a_batch_in_parts_trains_as_the_whole_one(parts: int, tmp_path: Path) ->
 
 @pytest.mark.parametrize("where", ["first", "second"])
 def test_when_memory_runs_out_the_batch_goes_on_in_parts_and_no_optimiser_steps_twice(
-    where: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    where: str, whole: Pair, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    def least(network: str, items: int) -> None:
-        if network == where and items > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
-
-    whole, narrow = Pair(LOOP), Pair(LOOP, least)
-    fit(whole, tmp_path / "whole")
+    narrow = Pair(LOOP, limit_memory(2, (where,)))
     record = fit(narrow, tmp_path / "narrow")
     assert torch.allclose(weights(whole), weights(narrow), rtol=1e-12, atol=1e-14)
     assert narrow.optimizer_steps == {"first": 6, "second": 6}
@@ -110,8 +119,7 @@ def test_a_resumed_run_takes_batches_in_as_many_parts_as_before(tmp_path: Path) 
 
     def least(network: str, items: int) -> None:
         seen.append(items)
-        if items > 4:
-            raise torch.OutOfMemoryError("out of memory")
+        limit_memory(4)(network, items)
         if len(seen) == 17:
             raise KeyboardInterrupt
 
@@ -125,14 +133,11 @@ def test_a_resumed_run_takes_batches_in_as_many_parts_as_before(tmp_path: Path) 
 
 
 def test_one_case_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
-    def never(network: str, items: int) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried")
-
     with pytest.raises(BenchError, match=r"pair ran out of memory at step 0 \(CUDA out of memory\).*checkpoint_acti"):
-        fit(Pair(LOOP, never), tmp_path)
+        fit(Pair(LOOP, limit_memory(0)), tmp_path)
 
 
-def test_activations_computed_again_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
+def test_activations_computed_again_give_the_same_gradients_and_keep_less(whole: Pair, tmp_path: Path) -> None:
     block = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Dropout(0.5), nn.Linear(64, 8))
     x = torch.randn(5, 8)
     found, kept = [], []
@@ -154,8 +159,7 @@ def test_activations_computed_again_give_the_same_gradients_and_keep_less(tmp_pa
     assert torch.equal(*found)
     assert kept[1] < kept[0] / 2
     assert "forward" not in vars(block)
-    whole, spared = Pair(LOOP), Pair(LOOP.model_copy(update={"checkpoint_activations": True}))
-    fit(whole, tmp_path / "whole")
+    spared = Pair(LOOP.model_copy(update={"checkpoint_activations": True}))
     fit(spared, tmp_path / "spared")
     assert torch.equal(weights(whole), weights(spared))
 
@@ -176,28 +180,9 @@ def test_a_batch_is_divided_along_its_first_axis_whatever_holds_it() -> None:
     assert split(batch, 1) == [batch]
 
 
-def test_more_parts_than_items_are_refused() -> None:
-    with pytest.raises(ValidationError, match="batch of 4 cannot be taken in 5 parts"):
-        Loop(batch_size=4, accumulate=5)
-
-
-def test_what_saves_memory_and_is_not_used_does_not_rename_runs() -> None:
-    assert {"accumulate", "checkpoint_activations"}.isdisjoint(Loop().model_dump())
-    assert Loop(accumulate=2).model_dump()["accumulate"] == 2
-    assert Loop.model_validate(Loop(checkpoint_activations=True).model_dump()).checkpoint_activations
-    assert Loop.model_validate_json(Loop(accumulate=3).model_dump_json()).accumulate == 3
-    for name in sorted(discover_methods()[0]):
-        dumped = method_settings(get_method(name), "tiny", "lidc").model_dump_json()
-        assert "accumulate" not in dumped
-
-
 def test_of_several_processes_one_that_runs_out_of_memory_names_the_setting_that_all_need() -> None:
     """They wait for each other's gradients, so none can go on in parts alone."""
-
-    def never(network: str, items: int) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
-
-    stage, accelerator = Pair(LOOP, never), SimpleNamespace(num_processes=2, device=torch.device("cpu"))
+    stage, accelerator = Pair(LOOP, limit_memory(0)), SimpleNamespace(num_processes=2, device=torch.device("cpu"))
     steps = Steps(stage, stage.optimizers(), accelerator, "fp32", Progress(), 1)  # type: ignore[arg-type]
     with pytest.raises(BenchError, match=r"stage pair ran out of memory at step 3 .*; set its loop.accumulate$"):
         steps.run(torch.zeros(4, 3, dtype=torch.float64), 3, lambda: None)

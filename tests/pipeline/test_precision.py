@@ -113,11 +113,7 @@ def test_a_precision_holds_for_its_block_alone() -> None:
         with set_precision(CPU, precision):
             seen[precision] = state()
         assert state() == before
-    assert seen == {
-        "fp32": ("highest", False, False),
-        "tf32": ("high", True, False),
-        "bf16": ("highest", False, True),
-    }
+    assert seen == {"fp32": ("highest", False, False), "tf32": ("high", True, False), "bf16": ("highest", False, True)}
 
 
 def test_what_does_not_bear_less_is_float32_in_every_precision() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,28 @@ from bench.scoring.store import load_results, load_runs
 from bench.system.files import sha256_of
 
 from ..helpers.score_rows import enter_run
+from ..helpers.small_runs import run_arguments
 
 METHOD = "x2ctgan+cnn"
 LIMIT = 40 * 2**20  # bytes of all weights in the repository
 FILE = "x2ctgan+cnn-lidc-smoke-s0.safetensors"
 
 
-def arguments(home: Path, *more: str, results: str = "results") -> list[str]:
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / results)]
-    sizes = ["--preset", "smoke", "--set", "data.phantoms=[8,2,7]", "--protocol", "x2ct-2019"]
-    return ["run", "--method", METHOD, "--dataset", "lidc", *sizes, *places, *more]
+def arguments(home: Path, *more: str, method: str = METHOD, results: str = "results") -> list[str]:
+    return run_arguments(home, method, "--protocol", "x2ct-2019", *more, results=results)
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return the one line with which a run from weights is refused that were not made for it."""
+
+    def call(code: int, *more: str, method: str = METHOD) -> str:
+        assert run_command(arguments(tmp_path, "--from-pretrained", *more, method=method)) == code
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -121,37 +134,27 @@ def test_the_first_cases_are_shown_before_the_data_of_a_run_are_made(
     "change", [["--seed", "1"], ["--set", "training.learning_rate=2e-3"], ["--set", "data.phantoms=[9,2,7]"]]
 )
 def test_weights_of_another_run_are_refused_with_those_there_are(
-    change: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: list[str], home: Path, tmp_path: Path, refuse: Callable[..., str]
 ) -> None:
-    assert run_command([*arguments(tmp_path, "--from-pretrained"), *change]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    error = refuse(2, *change)
     assert "x2ctgan+cnn has no pretrained weights of these settings and data" in error
     assert "it has lidc (phantom), preset smoke, seed 0" in error
     assert not list(tmp_path.iterdir())
 
 
-def test_the_weights_of_a_variant_are_not_those_of_the_method(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = arguments(tmp_path, "--from-pretrained")
-    command[command.index(METHOD)] = "x2ctgan"
-    assert run_command(command) == 2
-    assert "x2ctgan has no pretrained weights" in capsys.readouterr().err
+def test_the_weights_of_a_variant_are_not_those_of_the_method(home: Path, refuse: Callable[..., str]) -> None:
+    assert "x2ctgan has no pretrained weights" in refuse(2, method="x2ctgan")
 
 
 def test_damaged_weights_are_named(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Callable[..., str]
 ) -> None:
-    monkeypatch.setattr(shipped_weights, "folder_of", lambda method: tmp_path / "weights")
-    (tmp_path / "weights").mkdir()
-    file = tmp_path / "weights" / FILE
+    monkeypatch.setattr(shipped_weights, "folder_of", lambda method: tmp_path)
+    file = tmp_path / FILE
     file.write_bytes((home / "weights" / FILE).read_bytes()[:-100])
-    assert run_command(arguments(tmp_path, "--from-pretrained")) == 1
-    assert f"{FILE} is damaged" in capsys.readouterr().err
+    assert f"{FILE} is damaged" in refuse(1)
     save_file({"a": torch.zeros(1)}, file)
-    assert run_command(arguments(tmp_path, "--from-pretrained")) == 1
-    assert f"{FILE} does not say what it was trained on" in capsys.readouterr().err
+    assert f"{FILE} does not say what it was trained on" in refuse(1)
 
 
 def test_weights_are_not_made_of_pretrained_ones(given: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,9 +163,7 @@ def test_weights_are_not_made_of_pretrained_ones(given: Path, capsys: pytest.Cap
 
 
 def test_a_method_that_trains_nothing_by_steps_needs_no_weights(home: Path, tmp_path: Path) -> None:
-    command = arguments(tmp_path, "--from-pretrained", "--only", "predict")
-    command[command.index(METHOD)] = "backprojection"
-    assert run_command(command) == 0
+    assert run_command(arguments(tmp_path, "--from-pretrained", "--only", "predict", method="backprojection")) == 0
 
 
 def test_what_half_precision_cannot_hold_is_kept() -> None:

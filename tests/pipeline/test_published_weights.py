@@ -7,6 +7,7 @@ shapes are the official ones is held against a hash of those that the official c
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.cases import Views
 from bench.cli import run_command
-from bench.dataset import DatasetCard, Geometry
 from bench.errors import BenchError
 from bench.method import Method
 from bench.pipeline.published import fill_networks, map_window
@@ -30,6 +29,9 @@ from bench.results.model import read_results
 from bench.results.tables import build_tables
 from bench.scoring.store import load_runs
 from bench.system.files import sha256_of
+
+from ..helpers.small_methods import build, card_of, random_views
+from ..helpers.small_runs import run_arguments
 
 OFFICIAL = {  # SHA-256 of the sorted names and shapes that the official code gives the tensors of its published sizes
     ("codediff", "vqvae2d"): "8c4d5b5b35c21b17fba2d1e813ca79f23795dbb2de32b72144b5356422722bd9",
@@ -45,13 +47,12 @@ BESIDE = {  # what official files hold that nothing here needs
 WINDOW = (-1000.0, 1000.0)
 
 
-def build(name: str, preset: str = "smoke") -> Method:
-    plugin, spec = get_method(name), get_dataset("lidc")
-    config, settings = resolve(plugin, spec, preset)
+def build_as_published(name: str) -> Method:
+    """Return a method of the preset of the published sizes."""
+    plugin = get_method(name)
+    config, settings = resolve(plugin, get_dataset("lidc"), "paper")
     data = config.data
-    sides = {"size": data.size, "voxel_mm": 2.5, "window": WINDOW, "image_size": data.image_size}
-    seen = {"angles": data.angles, "mirrored": (False,) * len(data.angles), "geometry": Geometry(541, 949, 500)}
-    return plugin.load()(settings, DatasetCard("lidc", "phantom", **sides, **seen, counts={}, fingerprint=""))
+    return plugin.load()(settings, card_of(*data.angles, size=data.size, image_size=data.image_size))
 
 
 def official_layout(method: Method) -> dict[str, dict[str, Tensor]]:
@@ -73,10 +74,8 @@ def write_official(method: Method, folder: Path) -> dict[str, Path]:
 
 
 def command(home: Path, name: str, *files: Path, more: tuple[str, ...] = ()) -> list[str]:
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results"), "--device", "cpu"]
-    given = ["import-weights", name, *map(str, files)] if files else ["run", "--method", name]
-    sizes = ["--dataset", "lidc", "--preset", "smoke", "--set", "data.phantoms=[8,2,7]", "--protocol", "x2ct-2019"]
-    return [*given, *sizes, *places, *more]
+    verb = "import-weights" if files else "run"
+    return run_arguments(home, name, "--protocol", "x2ct-2019", "--device", "cpu", *map(str, files), *more, verb=verb)
 
 
 def runs_of(home: Path) -> dict[str, Path]:
@@ -88,7 +87,7 @@ def runs_of(home: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["codediff", "x2ctgan", "x2ctgan+single-view"])
 def test_the_layout_is_that_of_the_official_code(name: str) -> None:
     with torch.device("meta"):
-        layout = official_layout(build(name, "paper"))
+        layout = official_layout(build_as_published(name))
     for stage, tensors in layout.items():
         lines = sorted(f"{n} {tuple(side for side in t.shape if side != 1)}" for n, t in tensors.items())
         assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == OFFICIAL[name, stage], stage
@@ -96,18 +95,11 @@ def test_the_layout_is_that_of_the_official_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["codediff", "x2ctgan"])
 def test_checkpoints_fill_the_networks_in_any_order(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    theirs = build(name)
+    theirs, ours = build(name, seed=1), build(name, seed=2)
     files = write_official(theirs, tmp_path)
-    torch.manual_seed(2)
-    ours = build(name)
     stages = fill_networks(Published(name, tuple(reversed(files.values()))), ours)
     assert [stage.name for stage in stages] == [stage.name for stage in ours.stages()]
-    views = Views(torch.rand(2, 2, 32, 32), torch.tensor(ours.data.angles), (False, False), ours.data.geometry)
-    for method in (ours, theirs):
-        for stage in method.stages():
-            for network in stage.networks.values():
-                network.eval()
+    views = random_views(2)
     made = [method.reconstruct(views, seeds=(3, 4)) for method in (theirs, ours)]
     assert torch.equal(*made)
     if name == "x2ctgan":  # a volume in the window it learned is one in ours
@@ -158,25 +150,28 @@ class Malicious:
         return (Path.touch, (Path("ran"),))
 
 
-def damage(state: dict[str, Tensor], kind: str, file: Path) -> None:
-    name = "view1Model.encoder_layer.1.weight"
-    if kind == "missing":
-        del state[name]
-    elif kind == "superfluous":
-        state["view1Model.encoder_layer7.0.weight"] = torch.ones(2)
-    elif kind == "shape":
-        state[name] = torch.ones(3, 1, 7, 7)
-    elif kind == "infinite":
-        state[name] = torch.full_like(state[name], torch.inf)
-    elif kind == "foreign":
-        state = {"fc.weight": torch.ones(2, 2)}
-    torch.save(state, file)
+NAME = "view1Model.encoder_layer.1.weight"
+HARMED: dict[str, Callable[[dict[str, Tensor]], Any]] = {  # what a file holds in place of the official tensors
+    "missing": lambda state: {name: tensor for name, tensor in state.items() if name != NAME},
+    "superfluous": lambda state: state | {"view1Model.encoder_layer7.0.weight": torch.ones(2)},
+    "shape": lambda state: state | {NAME: torch.ones(3, 1, 7, 7)},
+    "infinite": lambda state: state | {NAME: torch.full_like(state[NAME], torch.inf)},
+    "foreign": lambda state: {"fc.weight": torch.ones(2, 2)},
+    "archive": lambda state: {NAME: Malicious()},
+}
+
+
+def write_harmed(state: dict[str, Tensor], kind: str, file: Path) -> None:
+    torch.save(HARMED.get(kind, dict)(state), file)
     if kind == "cut":
         file.write_bytes(file.read_bytes()[:-500])
     elif kind == "pickle":
         file.write_bytes(pickle.dumps({"state_dict": Malicious()}))
-    elif kind == "archive":
-        torch.save({name: Malicious()}, file)
+    elif kind == "text":
+        file.write_text("404: Not Found", encoding="utf-8")
+
+
+NO_CHECKPOINT = "is damaged, or no checkpoint of tensors alone; nothing of it was run"
 
 
 @pytest.mark.parametrize(
@@ -187,10 +182,7 @@ def damage(state: dict[str, Tensor], kind: str, file: Path) -> None:
         ("shape", r"1 of another shape \(view1Model\.encoder_layer\.1\.weight 3×1×7×7 instead of 4×1×7×7\)"),
         ("infinite", "weights that are not finite: view1Model"),
         ("foreign", "holds no tensor of x2ctgan in the layout of its official code"),
-        ("cut", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("pickle", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("archive", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
-        ("text", "is damaged, or no checkpoint of tensors alone; nothing of it was run"),
+        *((kind, NO_CHECKPOINT) for kind in ("cut", "pickle", "archive", "text")),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(
@@ -198,10 +190,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     method, file = build("x2ctgan"), tmp_path / "90_net_G.pth"
-    if kind == "text":
-        file.write_text("404: Not Found")
-    else:
-        damage(dict(official_layout(method)["generator"]), kind, file)
+    write_harmed(dict(official_layout(method)["generator"]), kind, file)
     with pytest.raises(BenchError, match=told) as raised:
         fill_networks(Published("x2ctgan", (file,)), method)
     assert "\n" not in str(raised.value)

@@ -17,14 +17,13 @@ from bench.scoring.protocols import PROTOCOLS
 from bench.scoring.rows import SINGLE_FILE
 from bench.scoring.store import load_results, load_runs
 
-SMALL = {"--method": "codediff", "--dataset": "lidc", "--preset": "smoke"}
+from ..helpers.small_runs import run_arguments
+
 STAGES = ("vqvae2d", "vqvae3d", "log_sigma", "transformer")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    places = ["--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
-    rest = [part for option, value in SMALL.items() if option not in more for part in (option, value)]
-    return ["run", *rest, "--set", "data.phantoms=[8,2,7]", *places, *more]
+    return run_arguments(folder, "codediff", *more)
 
 
 def values(folder: Path) -> pd.DataFrame:
@@ -72,13 +71,6 @@ def test_nothing_personal_is_recorded(finished: Path) -> None:
         assert secret not in text
 
 
-def test_a_finished_run_is_not_repeated(finished: Path, home: Path, capsys: pytest.CaptureFixture) -> None:
-    before = (finished / "run.json").read_bytes()
-    assert run_command(arguments(home)) == 0
-    assert "nothing to do" in capsys.readouterr().out
-    assert (finished / "run.json").read_bytes() == before
-
-
 def test_a_finished_run_that_the_results_lack_is_put_back_without_training(finished: Path, home: Path) -> None:
     before, weights = values(home), sorted((finished / "checkpoints").glob("*.safetensors"))
     times = [file.stat().st_mtime_ns for file in weights]
@@ -121,6 +113,6 @@ def test_cuda_and_cpu_agree_on_a_reconstruction(finished: Path, home: Path) -> N
         pytest.skip("no CUDA device")
     folder = home / "cuda"
     assert run_command(arguments(folder, "--device", "cuda", "--set", "fit.precision=fp32")) == 0
-    ours = values(folder).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
-    theirs = values(home).query("metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'")["value"]
-    assert float(ours.iloc[0]) == pytest.approx(float(theirs.iloc[0]), abs=1.0)
+    wanted = "metric == 'psnr' and level == 'set' and space == '3d' and stat == 'mean'"
+    ours, theirs = (values(one).query(wanted)["value"].item() for one in (folder, home))
+    assert ours == pytest.approx(theirs, abs=1.0)

@@ -1,6 +1,5 @@
 """What was trained on phantoms is tested on all real scans that are prepared, in rows that say so and stand apart."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from bench.plugins import shipped_weights
 from bench.plugins.registry import get_dataset
 from bench.results.leaderboard import build_leaderboard
 from bench.results.model import read_results
+from bench.runs.folder import RunFolder
 from bench.scoring.laplace import read_fit
 from bench.scoring.store import load_results, read_runs
 
 from ..helpers.scans import prepare_chests, torso, write_nifti
+from ..helpers.small_runs import places, run_arguments
 
 METHODS = ("mean", "nearest", "mean+leave-one-out")
 SCANS = ("first", "second", "third")
@@ -42,11 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, quick_protocol: None) -> Iter
 
 
 def arguments(home: Path, methods: str, *more: str) -> list[str]:
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results")]
-    return [
-        *("run", "--method", methods, "--dataset", "lidc", "--preset", "smoke", "--set", "data.phantoms=[5,2,2]"),
-        *(*places, *more),
-    ]
+    return run_arguments(home, methods, *more, phantoms="5,2,2")
 
 
 def plan_run(home: Path, method: str, source: str = TRANSFER) -> Plan:
@@ -61,7 +58,7 @@ def load_cases(home: Path) -> dict[Split, Cases]:
 
 def scores_of(home: Path, method: str) -> dict[str, float]:
     rows = load_results(home / "results")
-    rows = rows[(rows["run_id"] == plan_run(home, method).folder.root.name) & (rows["level"] == "case")]
+    rows = rows[(rows["run_id"] == plan_run(home, method).run_id) & (rows["level"] == "case")]
     rows = rows[(rows["space"] == "3d") & (rows["metric"] == "psnr")]
     return dict(zip(rows["case"], rows["value"], strict=True))
 
@@ -137,13 +134,12 @@ def test_blocks_keep_them_apart_and_the_remark_is_one_note(home: Path) -> None:
 def test_it_is_verified_and_done_again_without_work(
     home: Path, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_id = plan_run(home, method).folder.root.name
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results")]
-    assert run_command(["verify", run_id, *places]) == 0
+    run_id = plan_run(home, method).run_id
+    assert run_command(["verify", run_id, *places(home)]) == 0
     capsys.readouterr()
     assert run_command(arguments(home, method, "--test-on", "real")) == 0
     assert "is finished; nothing to do" in capsys.readouterr().out
-    assert run_command(["show", run_id, *places]) == 0
+    assert run_command(["show", run_id, *places(home)]) == 0
     assert ("trained on phantom" in capsys.readouterr().out) == (method != METHODS[2])
 
 
@@ -156,13 +152,9 @@ def test_weights_that_come_with_a_method_are_tested_too(home: Path, monkeypatch:
     assert run_command(["export", str(trained), "--pretrained"]) == 0
     assert run_command(arguments(home, name, "--test-on", "real", "--from-pretrained", *short)) == 0
     (tested,) = (folder for folder in (home / "runs" / "lidc" / name).iterdir() if folder != trained)
-    record = json.loads((tested / "run.json").read_text())
-    assert (record["origin"], record["data"]["source"], record["data"]["trained_on"]) == (
-        "pretrained",
-        "real",
-        "phantom",
-    )
-    assert record["pretrained_of"] == trained.name
+    line = RunFolder(tested).finished_record().line
+    assert (line.origin, line.source, line.trained_on) == ("pretrained", "real", "phantom")
+    assert line.pretrained_of == trained.name
     assert read_fit(tested / "predictions/test/laplace.json") == read_fit(trained / "predictions/test/laplace.json")
 
 

@@ -15,14 +15,19 @@ from bench.scoring.protocols import FITTED, PROTOCOLS
 from bench.scoring.rows import Score, read_scores
 from bench.scoring.store import load_results
 
+from ..helpers.small_runs import places, run_arguments
+
 METHOD, PROTOCOL = "x2ctgan+cnn", "ct3d-1"
 LIKELIHOODS = ("laplace_bits_per_voxel", "nll_bits_per_voxel", "nll_bits_per_code", "codes_share")
 
 
 def arguments(home: Path, method: str = METHOD, *more: str) -> list[str]:
-    places = ["--runs-dir", str(home / "runs"), "--results-dir", str(home / "results")]
-    sizes = ["--preset", "smoke", "--source", "phantom", "--set", "data.phantoms=[8,4,3]"]
-    return ["run", "--method", method, "--dataset", "lidc", *sizes, "--protocol", PROTOCOL, *places, *more]
+    return run_arguments(home, method, "--source", "phantom", "--protocol", PROTOCOL, *more, phantoms="8,4,3")
+
+
+def score(folder: Path, results: Path) -> None:
+    """Score a run again, into other results."""
+    assert run_command(["score", str(folder), "--protocol", PROTOCOL, "--results-dir", str(results)]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +83,7 @@ def test_a_second_scoring_needs_no_validation_predictions_and_changes_nothing(ho
     before, hidden = bits_of(folder), folder / "predictions" / "hidden"
     (folder / "predictions" / "validation").rename(hidden)
     try:
-        again = ["score", str(folder), "--protocol", PROTOCOL, "--results-dir", str(tmp_path)]
-        assert run_command(again) == 0
+        score(folder, tmp_path)
         assert bits_of(folder) == before
     finally:
         hidden.rename(folder / "predictions" / "validation")
@@ -94,12 +98,12 @@ def test_verifying_makes_the_fit_anew(home: Path, capsys: pytest.CaptureFixture[
     whole = path.read_text()
     path.write_text(fit.model_copy(update={"scales": tuple(9 * scale for scale in fit.scales)}).model_dump_json())
     try:
-        assert run_command(["score", str(folder), "--protocol", PROTOCOL, "--results-dir", str(home / "forged")]) == 0
+        score(folder, home / "forged")
         assert run_command(command) == 1
         assert "rows differ" in capsys.readouterr().out
     finally:
         path.write_text(whole)
-        assert run_command(["score", str(folder), "--protocol", PROTOCOL, "--results-dir", str(home / "results")]) == 0
+        score(folder, home / "results")
 
 
 def test_pretrained_weights_bring_their_fit_and_predict_no_validation_case(home: Path) -> None:
@@ -119,8 +123,7 @@ def test_pretrained_weights_bring_their_fit_and_predict_no_validation_case(home:
 def test_an_archive_holds_all_that_the_likelihood_came_of(home: Path, tmp_path: Path) -> None:
     folder = run_of(home)
     assert run_command(["export", str(folder), "--out", str(tmp_path / "run.zip")]) == 0
-    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    assert run_command(["import", str(tmp_path / "run.zip"), *places]) == 0
+    assert run_command(["import", str(tmp_path / "run.zip"), *places(tmp_path)]) == 0
     moved = run_of(tmp_path)
     assert fit_of(moved) == fit_of(folder)
     assert run_command(["verify", str(moved), "--results-dir", str(tmp_path / "results")]) == 0
@@ -148,13 +151,12 @@ def test_an_outside_folder_gets_a_likelihood_where_it_has_validation_predictions
 ) -> None:
     predictions = run_of(home) / "predictions"
     options = ["--dataset", "lidc", "--preset", "smoke", "--source", "phantom", "--protocol", PROTOCOL]
-    command = ["score", str(predictions / "test"), "--method", "other", *options, "--allow-missing"]
-    places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
-    assert run_command([*command, *places, "--validation", str(predictions / "validation")]) == 0
+    command = ["score", str(predictions / "test"), "--method", "other", *options, "--allow-missing", *places(tmp_path)]
+    assert run_command([*command, "--validation", str(predictions / "validation")]) == 0
     rows = load_results(tmp_path / "results").query("metric == 'laplace_bits_per_voxel' and level == 'case'")
     expected = {row.case: row.value for row in bits_of(run_of(home))}
     assert dict(zip(rows["case"], rows["value"], strict=True)) == pytest.approx(expected, rel=1e-9)
-    assert run_command([*command, *places]) == 0
+    assert run_command(command) == 0
     rows = load_results(tmp_path / "results").query("metric == 'laplace_bits_per_voxel' and level == 'set'")
     assert rows["note"].tolist() == ["no validation predictions to fit a distribution on"]
     assert run_command(["score", str(run_of(home)), "--protocol", PROTOCOL, "--validation", str(predictions)]) == 2

@@ -72,10 +72,7 @@ def test_the_images_of_a_run_are_not_taken_for_a_volume(cases: Cases, tmp_path: 
 
 def test_what_is_no_volume_is_refused_by_name(cases: Cases, tmp_path: Path) -> None:
     path = tmp_path / f"{CASE}.npy"
-    for content, words in (
-        (pickle.dumps([1, 2]), "plain .npy"),
-        (b"", "plain .npy"),
-    ):
+    for content, words in ((pickle.dumps([1, 2]), "plain .npy"), (b"", "plain .npy")):
         path.write_bytes(content)
         with pytest.raises(BenchError, match=words):
             read_prediction(path, cases, CASE)

@@ -5,6 +5,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from prdc import compute_prdc
 from scipy.ndimage import gaussian_filter
 
+from bench.cases import Cases
 from bench.metrics import FIDELITY
 from bench.metrics.settings import EncoderSettings
 from bench.scoring import fidelity, sets
@@ -25,11 +27,9 @@ from bench.scoring.fidelity import (
     prdc_scores,
 )
 from bench.scoring.protocol import VERSIONS, Fidelity, Stretch
-from bench.scoring.sets import plan_set, score_set
+from bench.scoring.sets import SetPlan, plan_set, score_set
 
-NARROW = EncoderSettings(
-    widths=(4, 8, 8, 8), head_width=8
-)  # as many features as the protocols' in a fraction of the time
+NARROW = EncoderSettings(widths=(4, 8, 8, 8), head_width=8)  # as many features as the protocols' in less time
 SMALL = Fidelity(encoder=NARROW, encoder_seeds=(0, 1), small_encoded_side=48, baseline_draws=3, nearest_k=3)
 CPU = torch.device("cpu")
 
@@ -153,6 +153,10 @@ def test_too_few_rows_or_bad_numbers_are_refused() -> None:
 # --- features of real cases, and whole sets
 
 
+def plan(data: dict[str, Cases], settings: Fidelity = SMALL) -> SetPlan:
+    return plan_set(data["test"], data["train"], data["test"].names, settings, CPU)
+
+
 def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, data_folder: Path, monkeypatch) -> None:
     cases = make_data(test=3)["test"]
     indices = np.arange(3)
@@ -166,6 +170,8 @@ def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, dat
     with monkeypatch.context() as patched:
         patched.setattr(fidelity, "encode", None)  # a second computation would fail
         again = encode_real(cases, indices, SMALL, CPU)
+    assert count_uncached(cases, np.arange(2), SMALL) == 2  # other cases
+    assert count_uncached(make_data(test=3, seed=1)["test"], indices, SMALL) == 3  # other data
     archive.write_bytes(archive.read_bytes()[:-100])
     assert count_uncached(cases, indices, SMALL) == 3
     rebuilt = encode_real(cases, indices, SMALL, CPU)
@@ -174,31 +180,13 @@ def test_real_features_are_computed_once_and_rebuilt_when_damaged(make_data, dat
         assert np.array_equal(rebuilt[key], features)
 
 
-@pytest.mark.usefixtures("data_folder")
-def test_other_data_cases_or_encoders_are_not_taken_from_the_cache(make_data) -> None:
-    cases = make_data(test=3)["test"]
-    encode_real(cases, np.arange(3), SMALL, CPU)
-    other_data = make_data(test=3, seed=1)["test"]
-    assert count_uncached(cases, np.arange(2), SMALL) == 2
-    assert count_uncached(cases, np.arange(3), replace(SMALL, encoder_seeds=(0, 2))) == 3
-    assert count_uncached(other_data, np.arange(3), SMALL) == 3
-
-
-SETTINGS = Fidelity(
-    nearest_k=2,
-    encoder=NARROW,
-    encoder_seeds=(0,),
-    baseline_draws=1,
-    small_encoded_side=32,
-    stretch=Stretch(),
+SETTINGS = replace(SMALL, nearest_k=2, encoder_seeds=(0,), baseline_draws=1, small_encoded_side=32, stretch=Stretch())
+OTHER_ENCODERS: tuple[dict[str, Any], ...] = (
+    *({"widths": (4, 8, 8, 12)}, {"head_width": 9}, {"head_side": 3}, {"gate_side": 2}, {"slope": 0.3}),
+    {"spectral_norm": "random-vectors"},
 )
 OF_ENCODING = {  # another value of each setting that features of a volume, or of a blurred one, depend on
-    "widths": replace(SETTINGS, encoder=replace(SETTINGS.encoder, widths=(4, 8, 8, 12))),
-    "head_width": replace(SETTINGS, encoder=replace(SETTINGS.encoder, head_width=9)),
-    "head_side": replace(SETTINGS, encoder=replace(SETTINGS.encoder, head_side=3)),
-    "gate_side": replace(SETTINGS, encoder=replace(SETTINGS.encoder, gate_side=2)),
-    "slope": replace(SETTINGS, encoder=replace(SETTINGS.encoder, slope=0.3)),
-    "spectral_norm": replace(SETTINGS, encoder=replace(SETTINGS.encoder, spectral_norm="random-vectors")),
+    **{next(iter(other)): replace(SETTINGS, encoder=replace(NARROW, **other)) for other in OTHER_ENCODERS},
     "encoder_seeds": replace(SETTINGS, encoder_seeds=(1,)),
     "small_encoded_side": replace(SETTINGS, small_encoded_side=48),
     "small_below and encoded_side": replace(SETTINGS, small_below=8, encoded_side=48),
@@ -243,24 +231,18 @@ def test_features_that_an_earlier_version_computed_are_not_taken_from_the_cache(
 def test_every_setting_of_sets_decides_a_number(make_data, name: str) -> None:
     data = make_data(train=12, test=7)
     volumes = 0.7 * data["test"].volumes(range(7)) + 0.1
-    first, other = (
-        score_set(plan_set(data["test"], data["train"], data["test"].names, settings, CPU), volumes)
-        for settings in (SETTINGS, OF_SETS[name])
-    )
-    assert {(s.metric, s.axis, s.rep, s.stat): s.value for s in first} != {
-        (s.metric, s.axis, s.rep, s.stat): s.value for s in other
-    }
+    both = (score_set(plan(data, settings), volumes) for settings in (SETTINGS, OF_SETS[name]))
+    first, other = ({(s.metric, s.axis, s.rep, s.stat): s.value for s in scores} for scores in both)
+    assert first != other
 
 
 @pytest.mark.usefixtures("data_folder")
 def test_blurred_features_are_those_of_blurred_volumes_and_kept_apart(make_data) -> None:
     cases = make_data(test=3)["test"]
     sharp = encode_real(cases, np.arange(3), SMALL, CPU)
-    blurred = encode_real(cases, np.arange(3), SMALL, CPU, blur_voxels=2.0)
+    blurred, kept = (encode_real(cases, np.arange(3), SMALL, CPU, blur_voxels=2.0) for _ in range(2))
     assert count_uncached(cases, np.arange(3), SMALL, 1.0) == 3
-    np.testing.assert_allclose(
-        encode_real(cases, np.arange(3), SMALL, CPU, blur_voxels=2.0)["3d"], blurred["3d"], rtol=0, atol=0
-    )
+    assert np.array_equal(kept["3d"], blurred["3d"])
     assert np.abs(sharp["3d"] - blurred["3d"]).max() > 0
     volumes = cases.volumes(range(3)).numpy()
     nearest = torch.stack([torch.from_numpy(gaussian_filter(volume, 2.0, mode="nearest")) for volume in volumes])
@@ -278,11 +260,9 @@ def test_baseline_draws_hold_no_case_twice_and_are_the_same_for_every_method() -
 @pytest.mark.usefixtures("data_folder")
 def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
     data = make_data(train=10, test=6)
-    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
-    encoded = []
-    volumes = data["test"].volumes(range(6))
-    scores = score_set(plan, volumes, lambda: encoded.append(1))
-    assert len(encoded) == 6 + 6 + 6 + len(plan.training)  # predicted, true, blurred, drawn
+    planned, encoded = plan(data), []
+    scores = score_set(planned, data["test"].volumes(range(6)), lambda: encoded.append(1))
+    assert len(encoded) == 6 + 6 + 6 + len(planned.training)  # predicted, true, blurred, drawn
     by_key = {(s.space, s.axis, s.metric, s.rep, s.stat): s.value for s in scores}
     assert len(by_key) == len(scores)
     for axis in ("d", "h", "w", "mean"):
@@ -291,7 +271,7 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
 
     features = {split: encode(data[split].volumes(range(len(data[split]))), 16, SMALL, CPU) for split in data}
     expected = [
-        prdc_by_encoder(features["test"][key], features["train"][key][:, plan.draws[2]], 3)[1]["density"]
+        prdc_by_encoder(features["test"][key], features["train"][key][:, planned.draws[2]], 3)[1]["density"]
         for key in ("3d", "d", "h", "w")
     ]
     assert by_key["3d", "all", "density_baseline", "1.2", "value"] == pytest.approx(expected[0])
@@ -307,27 +287,26 @@ def test_a_set_is_scored_per_encoder_with_its_baseline(make_data) -> None:
 
 @pytest.mark.usefixtures("data_folder")
 @pytest.mark.parametrize(
-    ("train", "test", "metric", "reason"),
+    ("train", "test", "metrics", "reason"),
     [
-        (10, 4, "density", "4 cases; k = 3 needs at least 5"),
-        (10, 4, "coverage_baseline", "4 cases; k = 3 needs at least 5"),
-        (10, 4, "precision_blurred", "4 cases; k = 3 needs at least 5"),
-        (5, 6, "density_baseline", "5 training cases; the baseline needs 6"),
+        (10, 4, ("density", "coverage_baseline", "precision_blurred"), "4 cases; k = 3 needs at least 5"),
+        (5, 6, ("density_baseline",), "5 training cases; the baseline needs 6"),
     ],
 )
-def test_sets_that_are_too_small_say_so(make_data, train: int, test: int, metric: str, reason: str) -> None:
+def test_sets_that_are_too_small_say_so(
+    make_data, train: int, test: int, metrics: tuple[str, ...], reason: str
+) -> None:
     data = make_data(train=train, test=test)
-    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
-    scores = [s for s in score_set(plan, data["test"].volumes(range(test))) if s.metric == metric]
-    assert {(s.space, s.axis) for s in scores} == {("3d", "all"), *(("mip", a) for a in ("d", "h", "w", "mean"))}
+    scores = [s for s in score_set(plan(data), data["test"].volumes(range(test))) if s.metric in metrics]
+    places = {("3d", "all"), *(("mip", axis) for axis in ("d", "h", "w", "mean"))}
+    assert {(s.metric, s.space, s.axis) for s in scores} == {(m, *place) for m in metrics for place in places}
     assert {(s.value, s.note) for s in scores} == {(None, reason)}
 
 
 @pytest.mark.usefixtures("data_folder")
 def test_equal_predictions_are_scored_with_a_note_and_without_a_warning(make_data) -> None:
     data = make_data(train=6, test=6)
-    plan = plan_set(data["test"], data["train"], data["test"].names, SMALL, CPU)
-    scores = score_set(plan, [torch.full((16, 16, 16), 0.4)] * 6)
+    scores = score_set(plan(data), [torch.full((16, 16, 16), 0.4)] * 6)
     (recall,) = [s for s in scores if (s.space, s.metric, s.stat) == ("3d", "recall", "mean")]
     assert recall.value == 0.0
     assert recall.note == "all generated features are equal"
@@ -337,27 +316,25 @@ def test_controls_are_compared_once_for_all_predictions_and_again_when_damaged(
     make_data, data_folder: Path, monkeypatch
 ) -> None:
     """They hold no prediction, so that those of one set of cases are the same for every method."""
-    cases = make_data(train=10, test=8, size=16)
-    plan = plan_set(cases["test"], cases["train"], cases["test"].names, SMALL, CPU)
-    calls: list[int] = []
+    cases, calls = make_data(train=10, test=8, size=16), []
+    planned = plan(cases)
     compare = sets._compare_encoders
     monkeypatch.setattr(sets, "_compare_encoders", lambda *given: calls.append(1) or compare(*given))
     predictions = [0.5 * cases["test"].volumes([index])[0] for index in range(8)]
-    first = score_set(plan, predictions)
+    first = score_set(planned, predictions)
     assert len(calls) == 1 + 1 + SMALL.baseline_draws
     calls.clear()
-    assert score_set(plan, predictions) == first
+    assert score_set(planned, predictions) == first
     assert len(calls) == 1
     (kept,) = data_folder.glob("features/*controls*.json")
     text = kept.read_text()
     for damaged in (text.replace('"density_blurred"', '"density"', 1), text[:-9], "{}", '{"scores": 1, "sha256": "0"}'):
         calls.clear()
         kept.write_text(damaged)
-        assert score_set(plan, predictions) == first
+        assert score_set(planned, predictions) == first
         assert len(calls) == 1 + 1 + SMALL.baseline_draws
     calls.clear()
     fewer = plan_set(cases["test"], cases["train"], cases["test"].names[:-1], SMALL, CPU)
     score_set(fewer, predictions[:-1])
-    other = plan_set(cases["test"], cases["train"], cases["test"].names, replace(SMALL, baseline_seed=1), CPU)
-    score_set(other, predictions)
+    score_set(plan(cases, replace(SMALL, baseline_seed=1)), predictions)
     assert len(calls) == 2 * (1 + 1 + SMALL.baseline_draws)

@@ -18,7 +18,6 @@ from bench.scoring.laplace import (
     NO_FIT,
     LaplaceFit,
     fit_files,
-    fit_folder,
     fit_for,
     read_fit,
     settings_digest,
@@ -27,6 +26,8 @@ from bench.scoring.laplace import (
 from bench.scoring.protocol import FittedLaplace, Protocol
 from bench.scoring.protocols import FITTED, PROTOCOLS
 from bench.scoring.score import RunFacts, score_predictions
+
+from .test_protocols import settings_of, with_another
 
 WINDOW = (-1000.0, 1000.0)
 QUICK = replace(FITTED, bins=(1, 2, 4), voxels=2**12)
@@ -48,6 +49,17 @@ def write_all(folder: Path, predicted: np.ndarray, cases: Cases) -> dict[str, Pa
     return {name: folder / f"{name}.nii.gz" for name in cases.names}
 
 
+def fit_folder(folder: Path, cases: Cases, settings: FittedLaplace = QUICK) -> LaplaceFit:
+    """Return the fit on all cases of a folder."""
+    return fit_all({name: folder / f"{name}.nii.gz" for name in cases.names}, cases, settings)
+
+
+def fit_all(files: dict[str, Path], cases: Cases, settings: FittedLaplace = QUICK) -> LaplaceFit:
+    fit = fit_files(files, cases, settings)
+    assert isinstance(fit, LaplaceFit)
+    return fit
+
+
 @pytest.fixture
 def planted(make_data, tmp_path: Path) -> tuple[Path, Cases]:
     """Predictions of two kinds: about −600 HU, off by −40 with scale 5, and about 300, off by 25 with scale 60."""
@@ -63,16 +75,14 @@ def planted(make_data, tmp_path: Path) -> tuple[Path, Cases]:
 
 def test_planted_shifts_and_scales_are_found_by_predicted_value(planted: tuple[Path, Cases]) -> None:
     folder, cases = planted
-    fit = fit_folder(folder, cases, replace(QUICK, bins=(2,)), "hu")
-    assert isinstance(fit, LaplaceFit)
+    fit = fit_folder(folder, cases, replace(QUICK, bins=(2,)))
     assert fit.shifts == pytest.approx([-40, 25], abs=3)
     assert fit.scales == pytest.approx([5, 60], rel=0.05)
 
 
 def test_more_bins_are_chosen_where_the_error_depends_on_the_prediction(planted: tuple[Path, Cases]) -> None:
     folder, cases = planted
-    fit = fit_folder(folder, cases, QUICK, "hu")
-    assert isinstance(fit, LaplaceFit)
+    fit = fit_folder(folder, cases)
     assert len(fit.scales) >= 2
     assert min(fit.bits, key=lambda tried: fit.bits[tried])[0] in "24"
     ideal = np.mean([math.log2(2 * math.e * scale) for scale in (5, 60)])  # entropy of the Laplace distribution
@@ -82,25 +92,19 @@ def test_more_bins_are_chosen_where_the_error_depends_on_the_prediction(planted:
 
 def test_one_half_fits_and_the_other_chooses(planted: tuple[Path, Cases]) -> None:
     folder, cases = planted
-    fit = fit_folder(folder, cases, QUICK, "hu")
-    assert isinstance(fit, LaplaceFit)
+    fit = fit_folder(folder, cases)
     assert fit.fitted == cases.names[0::2]
     assert fit.chosen == cases.names[1::2]
-    files = {name: folder / f"{name}.nii.gz" for name in cases.names}
-    changed = cases.hounsfield.copy()
+    changed, one_try = cases.hounsfield.copy(), replace(QUICK, bins=(1,), least_scales_hu=(0.05,))
     changed[1::2] = 0  # of those that choose
-    other = fit_files(files, replace(cases, hounsfield=changed), replace(QUICK, bins=(1,), least_scales_hu=(0.05,)))
-    same = fit_files(files, cases, replace(QUICK, bins=(1,), least_scales_hu=(0.05,)))
-    assert isinstance(other, LaplaceFit)
-    assert isinstance(same, LaplaceFit)
+    other, same = (fit_folder(folder, given, one_try) for given in (replace(cases, hounsfield=changed), cases))
     assert (other.shifts, other.scales) == (same.shifts, same.scales)
     assert other.bits != same.bits
 
 
 def test_the_bits_of_a_case_are_those_of_scipy(planted: tuple[Path, Cases]) -> None:
     folder, cases = planted
-    fit = fit_folder(folder, cases, replace(QUICK, bins=(2,)), "hu")
-    assert isinstance(fit, LaplaceFit)
+    fit = fit_folder(folder, cases, replace(QUICK, bins=(2,)))
     predicted, truth = np.linspace(-990, 990, 45), np.linspace(-1000, 1000, 45).round()[::-1]
     place = (predicted[:, None] >= np.array(fit.edges)).sum(1)
     of_voxel = laplace(predicted + np.array(fit.shifts)[place], np.array(fit.scales)[place])
@@ -135,31 +139,36 @@ def test_the_fit_sees_no_test_case(planted: tuple[Path, Cases], make_data, tmp_p
     assert [after[name] for name in test.names[1:]] == [before[name] for name in test.names[1:]]
 
 
+@pytest.fixture
+def kept(planted: tuple[Path, Cases], tmp_path: Path) -> LaplaceFit:
+    """The fit that was kept beside the predictions of a test split."""
+    fit = fit_for(tmp_path / "test", *planted, QUICK)
+    assert isinstance(fit, LaplaceFit)
+    return fit
+
+
 def test_a_kept_fit_needs_no_validation_predictions_and_other_settings_do(
-    planted: tuple[Path, Cases], tmp_path: Path
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
+) -> None:
+    assert read_fit(tmp_path / "test" / FILE_NAME) == kept
+    assert fit_for(tmp_path / "test", tmp_path / "none", planted[1], QUICK) == kept
+    assert fit_for(tmp_path / "test", tmp_path / "none", planted[1], replace(QUICK, bins=(1,))) == NO_FIT
+
+
+def test_changed_validation_predictions_are_fitted_again(
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
 ) -> None:
     folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
-    assert read_fit(tmp_path / "test" / FILE_NAME) == fit
-    assert fit_for(tmp_path / "test", tmp_path / "none", cases, QUICK) == fit
-    assert fit_for(tmp_path / "test", tmp_path / "none", cases, replace(QUICK, bins=(1,))) == NO_FIT
-
-
-def test_changed_validation_predictions_are_fitted_again(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    before = fit_for(tmp_path / "test", folder, cases, QUICK)
     write_all(folder, np.zeros(cases.hounsfield.shape), cases)
-    assert fit_for(tmp_path / "test", folder, cases, QUICK) != before
+    assert fit_for(tmp_path / "test", folder, cases, QUICK) != kept
 
 
-def test_checking_makes_the_fit_anew_and_keeps_nothing(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
-    forged = fit.model_copy(update={"scales": tuple(scale / 3 for scale in fit.scales)})
+def test_checking_makes_the_fit_anew_and_keeps_nothing(
+    kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path
+) -> None:
+    forged = kept.model_copy(update={"scales": tuple(scale / 3 for scale in kept.scales)})
     write_fit(tmp_path / "test" / FILE_NAME, forged)
-    assert fit_for(tmp_path / "test", folder, cases, QUICK, again=True) == fit
+    assert fit_for(tmp_path / "test", *planted, QUICK, again=True) == kept
     assert read_fit(tmp_path / "test" / FILE_NAME) == forged
 
 
@@ -188,8 +197,7 @@ def test_exact_and_flat_predictions_have_a_finite_number(predicted: str, make_da
     truth = random.integers(-1000, 1001, (4, 16, 16, 16))
     cases = make_cases(truth, make_data)
     files = write_all(tmp_path, truth if predicted == "truth" else np.full(truth.shape, -1000.0), cases)
-    fit = fit_files(files, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
+    fit = fit_all(files, cases)
     bits = fit.score(truth[0], (truth[0] + 1000) / 2000 if predicted == "truth" else np.zeros(truth[0].shape), WINDOW)
     assert bits.value is not None
     expected = 0.0 if predicted == "truth" else math.log2(2001)  # of a uniform draw
@@ -199,21 +207,16 @@ def test_exact_and_flat_predictions_have_a_finite_number(predicted: str, make_da
     assert math.isfinite(far.value)
 
 
-def test_a_damaged_fit_is_named(planted: tuple[Path, Cases], tmp_path: Path) -> None:
-    folder, cases = planted
-    fit = fit_for(tmp_path / "test", folder, cases, QUICK)
-    assert isinstance(fit, LaplaceFit)
+def test_a_damaged_fit_is_named(kept: LaplaceFit, planted: tuple[Path, Cases], tmp_path: Path) -> None:
     path = tmp_path / "test" / FILE_NAME
     for change in ({"scales": [0.0]}, {"edges": [3.0, 1.0]}, {"fitted": []}, {"more": 1}):
-        path.write_text(json.dumps(fit.model_dump(mode="json") | change))
+        path.write_text(json.dumps(kept.model_dump(mode="json") | change))
         with pytest.raises(BenchError, match=r"laplace\.json is damaged"):
-            fit_for(tmp_path / "test", folder, cases, QUICK)
+            fit_for(tmp_path / "test", *planted, QUICK)
 
 
-def test_every_setting_enters_the_hash_of_the_protocol_and_of_the_fit() -> None:
-    changes = [{"bins": (1,)}, {"cases": 8}, {"voxels": 64}, {"least_scales_hu": (1.0,)}]
-    assert {name for change in changes for name in change} == set(FittedLaplace.__dataclass_fields__)
-    settings = [FITTED, *(replace(FITTED, **change) for change in changes)]
-    assert len({replace(PLAIN, laplace=one).sha256() for one in [*settings, None]}) == len(settings) + 1
+def test_every_setting_enters_the_hash_of_the_fit() -> None:
+    settings = [FITTED, *(with_another(FITTED, path) for path in settings_of(FITTED))]
+    assert len(settings) == len(FittedLaplace.__dataclass_fields__) + 1
     assert len({settings_digest(one, WINDOW) for one in settings}) == len(settings)
     assert settings_digest(FITTED, WINDOW) != settings_digest(FITTED, (-1000.0, 3095.0))

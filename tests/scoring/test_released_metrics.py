@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from bench.metrics.slices import psnr_of_slices, psnr_or_cap, ssim_of_slices
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseVolumes, Stretch
 from bench.scoring.protocols import get_protocol
-from bench.scoring.released_codediff import divide_by_range, stretch_to_ct
-from bench.scoring.released_x2ct import cosine, truncate
+from bench.scoring.released import cosine, divide_by_range, stretch_to_ct, truncate
 
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("helpers", "golden_metrics.json").read_text())
 RANDOM = np.random.default_rng(23)
 WRONG_AXES = SliceSsim(axes=("w", "w", "h"))
+X2CT_AXES = {"D": "d", "H": "h", "W": "w", "avg": "all"}
+CCX_AXES = {"1": "h", "2": "d", "3": "w", "avg": "all"}  # swapped first
 
 
 def codediff_pair() -> tuple[np.ndarray, np.ndarray]:
@@ -91,39 +93,25 @@ def test_the_protocol_of_the_paper_gives_the_golden_numbers() -> None:
     assert values["l1_sample", "all"] == pytest.approx(np.abs(truth - prediction).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["random", "smooth"])
-def test_x2ct_prints_what_its_released_test_prints(kind: str) -> None:
-    golden = GOLDEN["x2ct"][f"official_test_pipeline_{kind}"]
-    values = numbers("x2ct-2019", *x2ct_pair(kind))
-    expected = {
-        ("mae", "all"): golden["MAE0"],
-        ("mse", "all"): golden["MSE0"],
-        ("cosine", "all"): golden["Cosine"],
-        ("psnr", "all"): golden["PSNR-3D(4095)"],
-        ("mae_int", "all"): golden["MAE_int"],
-        ("mse_int", "all"): golden["MSE_int"],
-        **{("psnr_slices", a): golden[f"PSNR-{a.upper()}(4095)"] for a in "dhw"},
-        ("psnr_slices", "all"): golden["PSNR-avg(4095)"],
-        **{("ssim", a): golden[f"SSIM-{a.upper()}(range1)"] for a in "dhw"},
-        ("ssim", "all"): golden["SSIM-avg(range1)"],
-    }
-    assert values == {key: pytest.approx(value, rel=5e-6) for key, value in expected.items()}
+PRINTED: dict[str, tuple[dict[str, Any], dict[str, str], tuple[str, str, str]]] = {
+    # protocol → golden numbers of a pair, axes by the name that is printed, marks of the three peaks
+    "x2ct-2019 random": (GOLDEN["x2ct"]["official_test_pipeline_random"], X2CT_AXES, ("4095", "4095", "range1")),
+    "x2ct-2019 smooth": (GOLDEN["x2ct"]["official_test_pipeline_smooth"], X2CT_AXES, ("4095", "4095", "range1")),
+    "ccx-2021 random": (GOLDEN["ccx"]["random"], CCX_AXES, ("L=1.6384", "4096", "L=1.6384")),
+    "ccx-2021 smooth": (GOLDEN["ccx"]["smooth_pair"], CCX_AXES, ("L=1.6384", "4096", "L=1.6384")),
+}
 
 
-@pytest.mark.parametrize("kind", ["random", "smooth"])
-def test_ccx_prints_what_its_released_test_prints(kind: str) -> None:
-    golden = GOLDEN["ccx"]["random" if kind == "random" else "smooth_pair"]
-    values = numbers("ccx-2021", *x2ct_pair(kind))
-    printed = {"1": "h", "2": "d", "3": "w", "avg": "all"}  # its axes are swapped first
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_protocol_prints_what_its_released_test_prints(name: str) -> None:
+    (golden, axes, (whole, integer, peak)), (protocol, kind) = PRINTED[name], name.split()
+    values = numbers(protocol, *x2ct_pair(kind))
+    columns = {"mae": "MAE0", "mse": "MSE0", "cosine": "Cosine", "mae_int": "MAE_int", "mse_int": "MSE_int"}
+    columns["psnr"] = f"PSNR-3D({whole})"
     expected = {
-        ("mae", "all"): golden["MAE0"],
-        ("mse", "all"): golden["MSE0"],
-        ("cosine", "all"): golden["Cosine"],
-        ("psnr", "all"): golden["PSNR-3D(L=1.6384)"],
-        ("mae_int", "all"): golden["MAE_int"],
-        ("mse_int", "all"): golden["MSE_int"],
-        **{("psnr_slices", axis): golden[f"PSNR-{name}(4096)"] for name, axis in printed.items()},
-        **{("ssim", axis): golden[f"SSIM-{name}(L=1.6384)"] for name, axis in printed.items()},
+        **{(metric, "all"): golden[column] for metric, column in columns.items()},
+        **{("psnr_slices", axis): golden[f"PSNR-{said}({integer})"] for said, axis in axes.items()},
+        **{("ssim", axis): golden[f"SSIM-{said}({peak})"] for said, axis in axes.items()},
     }
     assert values == {key: pytest.approx(value, rel=5e-6) for key, value in expected.items()}
 

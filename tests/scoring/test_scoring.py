@@ -1,7 +1,6 @@
 """From predictions to rows: every number in its place, only files are read, and a stopped scoring goes on."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,17 @@ from bench.dataset import to_unit
 from bench.errors import BenchError
 from bench.metrics.settings import EncoderSettings
 from bench.runs.predictions import write_prediction
+from bench.runs.record import StageRecord
 from bench.scoring import score as scoring
 from bench.scoring.bits import CaseLikelihood, write_likelihoods
 from bench.scoring.cases import score_case
 from bench.scoring.protocol import Fidelity
 from bench.scoring.protocols import get_protocol
-from bench.scoring.rows import check_scores, frame_of, read_scores
-from bench.scoring.score import PartSeconds, RunFacts, score_predictions
+from bench.scoring.rows import Score, check_scores, frame_of, read_scores
+from bench.scoring.score import RunFacts, score_predictions
+
+from ..helpers.toy_data import make_data as make_toy_data
+from ..helpers.toy_data import predict, towards_grey
 
 PLAIN = replace(get_protocol("ct3d-1"), fidelity=None, turn=None)
 NARROW = EncoderSettings(widths=(4, 8, 8, 8), head_width=8)
@@ -27,32 +30,42 @@ FEW = Fidelity(nearest_k=3, encoder=NARROW, encoder_seeds=(0,), baseline_draws=1
 FACTS = RunFacts("mine-toy-tiny-s3-0123abcd", "mine", "builtin", "tiny", 3, "0.1.0")
 
 
-@pytest.fixture
-def data(make_data) -> dict[str, Cases]:
-    return make_data(train=8, test=7)
+@pytest.fixture(scope="module")
+def data() -> dict[str, Cases]:
+    return make_toy_data(train=8, test=7)
+
+
+@pytest.fixture(scope="module")
+def rows(data: dict[str, Cases], tmp_path_factory: pytest.TempPathFactory) -> list[Score]:
+    """The rows of predictions that become greyer from case to case."""
+    return score_predictions(FACTS, data, predict(tmp_path_factory.mktemp("grey"), data["test"], towards_grey), PLAIN)
 
 
 def truth(cases: Cases) -> np.ndarray:
     return to_unit(cases.hounsfield.astype(np.float64), cases.card.window)
 
 
-def predict(folder: Path, cases: Cases, change: Callable[[np.ndarray, int], np.ndarray]) -> Path:
-    for index, (case, volume) in enumerate(zip(cases.names, truth(cases), strict=True)):
-        write_prediction(folder, case, change(volume, index), cases, seconds=0.5, seed=index)
-    return folder
-
-
-def towards_grey(volume: np.ndarray, index: int) -> np.ndarray:
-    return volume + (0.5 - volume) * 0.1 * (index + 1)
-
-
 def values(rows, **wanted) -> list[float | None]:
     return [r.value for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
 
 
-def test_every_case_has_its_own_numbers_in_3d_and_on_projections(tmp_path: Path, data) -> None:
-    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+def watch_cases(monkeypatch: pytest.MonkeyPatch, limit: int = 99) -> list[int]:
+    """Return a list that grows with each case that is scored; more than a limit of them are an interruption."""
+    scored: list[int] = []
+
+    def score(volumes, protocol):
+        if len(scored) == limit:
+            raise KeyboardInterrupt
+        scored.append(1)
+        return score_case(volumes, protocol)
+
+    monkeypatch.setattr(scoring, "score_case", score)
+    return scored
+
+
+def test_every_case_has_its_own_numbers_in_3d_and_on_projections(data, rows) -> None:
     check_scores(frame_of(rows))
+    assert {(r.protocol, r.protocol_hash, r.code_version) for r in rows} == {("ct3d-1", PLAIN.sha256(), "0.1.0")}
     for index, case in enumerate(data["test"].names):
         exact = truth(data["test"])[index]
         error = (exact - towards_grey(exact, index)).ravel()
@@ -68,20 +81,13 @@ def test_every_case_has_its_own_numbers_in_3d_and_on_projections(tmp_path: Path,
         assert per_axis[3] == pytest.approx(np.mean(per_axis[:3]))
 
 
-def test_means_are_those_of_the_case_rows(tmp_path: Path, data) -> None:
-    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+def test_means_are_those_of_the_case_rows(rows) -> None:
     for space, axis, metric in (("3d", "all", "psnr"), ("mip", "mean", "ssim"), ("mip", "w", "mae")):
-        per_case = values(rows, space=space, axis=axis, metric=metric, level="case")
+        place = {"space": space, "axis": axis, "metric": metric}
+        per_case = values(rows, **place, level="case")
         assert len(per_case) == 7
-        (mean,) = values(rows, space=space, axis=axis, metric=metric, level="set", stat="mean")
-        (spread,) = values(rows, space=space, axis=axis, metric=metric, level="set", stat="sd")
-        assert mean == pytest.approx(np.mean(per_case))
-        assert spread == pytest.approx(np.std(per_case, ddof=1))
-
-
-def test_every_row_says_how_it_was_made(tmp_path: Path, data) -> None:
-    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
-    assert {(r.protocol, r.protocol_hash, r.code_version) for r in rows} == {("ct3d-1", PLAIN.sha256(), "0.1.0")}
+        assert values(rows, **place, level="set", stat="mean") == [pytest.approx(np.mean(per_case))]
+        assert values(rows, **place, level="set", stat="sd") == [pytest.approx(np.std(per_case, ddof=1))]
 
 
 def test_an_exact_match_has_no_psnr_and_is_left_out_of_the_mean_with_a_note(tmp_path: Path, data) -> None:
@@ -105,8 +111,7 @@ def test_a_metric_that_no_case_has_is_na(tmp_path: Path, make_data) -> None:
     assert mean.note == "a side is under the 11 voxels of the SSIM window"
 
 
-def test_without_likelihoods_the_rows_say_the_method_has_none(tmp_path: Path, data) -> None:
-    rows = score_predictions(FACTS, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
+def test_without_likelihoods_the_rows_say_the_method_has_none(rows) -> None:
     nll = [r for r in rows if r.metric.startswith("nll_")]
     assert {(r.status, r.note, r.value) for r in nll} == {("na", "the method has no likelihood", None)}
     assert {(r.space, r.metric, r.level) for r in nll} == {
@@ -132,35 +137,21 @@ def test_likelihoods_beside_the_predictions_become_bits(tmp_path: Path, data) ->
         score_predictions(FACTS, data, folder, PLAIN)
 
 
-def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatch) -> None:
+def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, rows, monkeypatch) -> None:
     folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
-    scored = []
-
-    def stop_at(limit: int) -> None:
-        def score(volumes, protocol):
-            if len(scored) == limit:
-                raise KeyboardInterrupt
-            scored.append(1)
-            return score_case(volumes, protocol)
-
-        monkeypatch.setattr(scoring, "score_case", score)
-
     monkeypatch.setattr(scoring, "SAVE_EVERY", 2)
-    stop_at(5)
+    watch_cases(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
         score_predictions(FACTS, data, folder, PLAIN, csv)
-    stop_at(99)
-    rows = score_predictions(FACTS, data, folder, PLAIN, csv)
-    assert len(scored) == 5 + 3  # four were saved
-    fresh = score_predictions(FACTS, data, folder, PLAIN)
-    assert sorted(rows, key=repr) == sorted(fresh, key=repr)
-    assert sorted(read_scores(csv), key=repr) == sorted(fresh, key=repr)
-    scored.clear()
-    stop_at(0)
+    scored = watch_cases(monkeypatch)
+    resumed = score_predictions(FACTS, data, folder, PLAIN, csv)
+    assert len(scored) == 3  # four of five were saved
+    assert sorted(resumed, key=repr) == sorted(read_scores(csv), key=repr) == sorted(rows, key=repr)
+    watch_cases(monkeypatch, 0)
     score_predictions(FACTS, data, folder, PLAIN, csv)  # nothing is left to do
 
     write_prediction(folder, "test-004", np.zeros((16, 16, 16)), data["test"], seconds=0.0, seed=0)
-    stop_at(1)
+    scored = watch_cases(monkeypatch)
     changed = score_predictions(FACTS, data, folder, PLAIN, csv)
     assert len(scored) == 1
     (mae,) = values(changed, case="test-004", space="3d", metric="mae")
@@ -171,10 +162,9 @@ def test_a_stopped_scoring_goes_on_where_it_was(tmp_path: Path, data, monkeypatc
 def test_rows_of_other_code_data_or_damaged_files_are_not_reused(
     tmp_path: Path, make_data, monkeypatch, how: str
 ) -> None:
-    data = make_data(train=2, test=2)
+    data, facts = make_data(train=2, test=2), FACTS
     folder, csv = predict(tmp_path / "p", data["test"], towards_grey), tmp_path / "scores.csv"
     score_predictions(FACTS, data, folder, PLAIN, csv)
-    facts, calls = FACTS, []
     if how == "code":
         facts = replace(FACTS, code_version="0.2.0")
     if how == "data":
@@ -183,14 +173,9 @@ def test_rows_of_other_code_data_or_damaged_files_are_not_reused(
         csv.write_text(csv.read_text().replace("0.", "1.", 1))
     if how == "record":
         csv.with_suffix(".json").write_text("[]")
-
-    def count(volumes, protocol):
-        calls.append(1)
-        return score_case(volumes, protocol)
-
-    monkeypatch.setattr(scoring, "score_case", count)
+    scored = watch_cases(monkeypatch)
     score_predictions(facts, data, folder, PLAIN, csv)
-    assert len(calls) == 2
+    assert len(scored) == 2
 
 
 def test_rows_of_other_protocols_are_kept_beside(tmp_path: Path, data, monkeypatch) -> None:
@@ -199,11 +184,7 @@ def test_rows_of_other_protocols_are_kept_beside(tmp_path: Path, data, monkeypat
     score_predictions(FACTS, data, folder, PLAIN, csv)
     score_predictions(FACTS, data, folder, get_protocol("x2ct-2019"), csv)
     assert {row.protocol for row in read_scores(csv)} == {"ct3d-1", "x2ct-2019"}
-
-    def refuse(*_):
-        raise AssertionError("was scored again")
-
-    monkeypatch.setattr(scoring, "score_case", refuse)
+    watch_cases(monkeypatch, 0)
     score_predictions(FACTS, data, folder, PLAIN, csv)
 
 
@@ -254,7 +235,8 @@ def test_clipping_is_noted_in_the_rows_of_the_case(tmp_path: Path, make_data) ->
 
 
 def test_times_of_parts_become_rows(tmp_path: Path, data) -> None:
-    facts = replace(FACTS, seconds=(PartSeconds("prior", 7200.0, 500, 1.5), PartSeconds("decoder", None, None, 0.25)))
+    prior = StageRecord(sha256="", after="", steps=500, seconds=7200.0)
+    facts = replace(FACTS, stages={"prior": prior}, infer_seconds={"prior": 1.5, "decoder": 0.25})
     rows = score_predictions(facts, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
     times = {(r.axis, r.metric): (r.value, r.n, r.level) for r in rows if r.space == "time"}
     assert times == {

@@ -1,10 +1,10 @@
 """The results of all runs: whole or absent, nothing shared rewritten, and the one file of earlier days read too."""
 
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.errors import BenchError
@@ -20,18 +20,13 @@ OTHER = "other-toy-tiny-s0-0123abcd"
 
 
 def write_single(results: Path, entries: list[tuple[RunLine, list[Score]]]) -> None:
-    """The two files that held all runs."""
+    """Write the two files that held all runs."""
     results.mkdir(parents=True, exist_ok=True)
-    with (results / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, SINGLE_FILE, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for run, scores in entries:
-            writer.writerows(dict(run) | dict(one) for one in scores)
+    rows = [dict(run) | dict(one) for run, scores in entries for one in scores]
+    pd.DataFrame(rows, columns=list(SINGLE_FILE), dtype=object).to_csv(results / "scores.csv", index=False)
     columns = ["run_id", "status", "method", "protocol", "seed", "size", "finished", "dataset", "preset", "error"]
-    with (results / "runs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dict(run) for run, _ in entries)
+    lines = [dict(run) for run, _ in entries]
+    pd.DataFrame(lines, columns=columns, dtype=object).to_csv(results / "runs.csv", index=False)
 
 
 def test_a_run_is_two_files_of_its_own_and_no_other_file_changes(tmp_path: Path) -> None:

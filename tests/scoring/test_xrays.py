@@ -31,6 +31,13 @@ def score_xrays(
     return score_turn(draw_images(CaseVolumes(truth, made), card, turn_angles(turn, card.angles)), card, turn, own)
 
 
+def draw(volume: np.ndarray, card: DatasetCard, angles: list[float], mirrored: list[bool] | None = None) -> np.ndarray:
+    """The images (A, 24, 24) of a volume (D, H, W) in [0, 1], as the projector draws it alone."""
+    hounsfield = torch.from_numpy(volume[None] * 2000 - 1000).float()
+    drawn = project(hounsfield, card.voxel_mm, card.geometry, angles, 24, mirrored=mirrored)
+    return (drawn / 4).clamp(0, 1)[0].double().numpy()
+
+
 def by_place(scores: list) -> dict[tuple[str, str], float]:
     return {(score.axis, score.metric): score.value for score in scores}
 
@@ -51,13 +58,7 @@ def test_scores_are_those_of_images_drawn_one_by_one(make_data: Callable[..., di
     }
     for angle in turn_angles(TURN, card.angles):
         place = "input" if angle in (0.0, 270.0) else "heldout"
-        images = [
-            (project(torch.from_numpy(v[None] * 2000 - 1000).float(), card.voxel_mm, card.geometry, [angle], 24) / 4)
-            .clamp(0, 1)[0, 0]
-            .double()
-            .numpy()
-            for v in (truth, made)
-        ]
+        images = [draw(volume, card, [angle])[0] for volume in (truth, made)]
         expected[place, "psnr"].append(peak_signal_noise_ratio(*images, data_range=1.0))
         expected[place, "mae"].append(np.abs(images[0] - images[1]).mean())
         ssim = structural_similarity(
@@ -97,10 +98,7 @@ def test_images_of_the_method_itself_take_the_place_of_projections(make_data: Ca
     own = np.full((8, 24, 24), 0.25, dtype=np.float32)
     scores = score_xrays(truth, made, cases.card, TURN, own)
     assert {score.note for score in scores} == {OWN}
-    images = project(
-        torch.from_numpy(truth[None] * 2000 - 1000).float(), cases.card.voxel_mm, cases.card.geometry, [0.0, 270.0], 24
-    )
-    wanted = np.abs((images / 4).clamp(0, 1).numpy() - 0.25).mean()
+    wanted = np.abs(draw(truth, cases.card, [0.0, 270.0]) - 0.25).mean()
     assert by_place(scores)["input", "mae"] == pytest.approx(wanted, abs=1e-6)
 
 
@@ -163,19 +161,10 @@ def test_projections_are_scored_against_the_views_themselves(make_data: Callable
     volumes = CaseVolumes(cases.truth("test-000"), cases.truth("test-001"))
     scores = {s.metric: s.value for s in score_images(volumes, cases, "test-000", protocol, tmp_path)}
     views, other = (cases.images([index])[0].numpy() for index in (0, 1))
-    for metric, index in (("psnr_views", 1), ("psnr_views_truth", 0)):
-        drawn = [
-            project(
-                torch.from_numpy(np.asarray(cases.hounsfield[index]).clip(-1000, 1000)[None]).float(),
-                card.voxel_mm,
-                card.geometry,
-                [angle],
-                24,
-                mirrored=[mirrored],
-            )[0, 0].numpy()
-            for angle, mirrored in zip(card.angles, card.mirrored, strict=True)
-        ]
-        expected = peak_signal_noise_ratio(views, np.clip(np.stack(drawn) / 4, 0, 1), data_range=1.0)
+    for metric, volume in (("psnr_views", volumes.prediction), ("psnr_views_truth", volumes.ct)):
+        each = zip(card.angles, card.mirrored, strict=True)
+        drawn = np.concatenate([draw(volume, card, [angle], [mirrored]) for angle, mirrored in each])
+        expected = peak_signal_noise_ratio(views.astype(np.float64), drawn, data_range=1.0)
         assert scores[metric] == pytest.approx(expected, abs=1e-4)
     assert scores["psnr_views_other"] == pytest.approx(peak_signal_noise_ratio(views, other, data_range=1.0), abs=1e-6)
     with_turn = score_images(volumes, cases, "test-000", replace(protocol, turn=TURN), tmp_path)

@@ -13,13 +13,14 @@ from bench.method import Items
 from bench.pipeline.plan import RunRequest
 from bench.system.seeding import derive_seed, seed_everything
 
+from ..helpers.curve import CurveStage
 from ..helpers.disturbed_runs import run_undisturbed
-from ..pipeline.test_fit import LOOP, Line, crash, fit, fit_until_crash, weights
+from ..pipeline.test_fit import LOOP, crash, fit, fit_until_crash, weights
 
 SMALL = ("data.phantoms=[8,2,2]",)
 
 
-class Drawing(Line):
+class Drawing(CurveStage):
     """Its items are random too, from each of the generators that a plug-in may use."""
 
     def batches(self, split: Literal["train", "validation"]) -> Dataset:

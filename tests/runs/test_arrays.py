@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError
-from bench.system.arrays import open_array
+from bench.runs.volume_files import open_array
 
 HEADERS = [
     "",

@@ -1,5 +1,7 @@
-"""Numbers of one case as CodeDiff3D's released evaluation defines them (samb-t/x2ct-vqvae, eval_sampler.py,
-calculate_PRDC.py, utils/metrics.py), with its quirks kept; protocols.py lists them.
+"""Numbers of one case as released codes define them, with their quirks kept; protocols.py lists them.
+
+CodeDiff3D (samb-t/x2ct-vqvae: eval_sampler.py, calculate_PRDC.py, utils/metrics.py), X2CT-GAN (kylekma/X2CT: test.py,
+metrics_np.py) and CCX-rayNet (arn1992/CCX-rayNet_and_CCX-rayGAN: test.py).
 """
 
 import numpy as np
@@ -8,7 +10,18 @@ from bench.metrics import AXES
 from bench.metrics.distortion import mae, mse, require_comparable
 from bench.metrics.settings import SliceSsim
 from bench.metrics.slices import PerAxis, psnr_of_slices, psnr_or_cap, ssim_of_slices
-from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED, CaseScore, CaseVolumes, ReleasedCodediff, Stretch
+from bench.scoring.protocol import (
+    TRUTH_CT,
+    TRUTH_ENCODED,
+    CaseScore,
+    CaseVolumes,
+    ReleasedCodediff,
+    ReleasedX2ct,
+    Stretch,
+)
+
+DROPPED = "dropped as released: rounding put the cosine similarity above 1"
+NO_COSINE = "a volume is zero everywhere, so it has no direction"
 
 
 def score_released_codediff(volumes: CaseVolumes, settings: ReleasedCodediff) -> list[CaseScore]:
@@ -49,6 +62,51 @@ def divide_by_range(volume: np.ndarray, ct: np.ndarray, added: float) -> np.ndar
     """Return (v − min) / (max − min + `added`) with the extremes of the CT, which itself comes to lie in [0, 1)."""
     low, high = ct.min(), ct.max()
     return (volume - low) / (high - low + added)
+
+
+def score_released_x2ct(volumes: CaseVolumes, settings: ReleasedX2ct) -> list[CaseScore]:
+    """Return the scores of a volume as both released tests print them; `all` is the mean where values are per axis.
+
+    The two differ in their peaks and in whether PSNR is taken of integers.
+    Raises ValueError for different shapes, NaN or infinity.
+    """
+    truth, prediction, cap = volumes.ct, volumes.prediction, settings.exact_db
+    require_comparable(truth, prediction)
+    whole_truth, whole = truncate(truth, settings.steps), truncate(prediction, settings.steps)
+    squared, squared_whole = mse(truth, prediction), mse(whole_truth, whole)
+    error, peak = {
+        "integers": (squared_whole, settings.integer_peak),
+        "volume": (squared, settings.peak),
+    }[settings.psnr]
+    similarity = cosine(truth, prediction)
+    values: dict[str, float | None] = {
+        "mse": squared,
+        "mae": mae(truth, prediction),
+        "mse_int": squared_whole,
+        "mae_int": mae(whole_truth, whole),
+        "psnr": psnr_or_cap(error, peak=peak, cap=cap),
+        "cosine": similarity,
+    }
+    scores = [
+        *(CaseScore("3d", "all", name, value, NO_COSINE if value is None else "") for name, value in values.items()),
+        *score_axes("psnr_slices", psnr_of_slices(whole_truth, whole, peak=settings.integer_peak, cap=cap)),
+        *score_ssim_of_slices(truth, prediction, settings.peak, settings.ssim),
+    ]
+    if similarity is not None and similarity > 1.0:
+        return [CaseScore(score.space, score.axis, score.metric, None, DROPPED) for score in scores]
+    return scores
+
+
+def truncate(unit: np.ndarray, steps: float) -> np.ndarray:
+    """Return values in [0, 1] × `steps`, truncated towards zero to int32."""
+    return (unit * steps).astype(np.int32)
+
+
+def cosine(truth: np.ndarray, prediction: np.ndarray) -> float | None:
+    """Cosine similarity of two arrays as vectors, not clipped, so that rounding may put it above 1; None for zeros."""
+    x, y = truth.astype(np.float64).ravel(), prediction.astype(np.float64).ravel()
+    lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.dot(x, y)) / lengths if lengths > 0 else None
 
 
 def score_ssim_of_slices(
