@@ -10,6 +10,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.data.splits import read_split_file
+from bench.errors import UsageError
+from bench.plugins import templates
+from bench.plugins.registry import discover_datasets, discover_methods
+from bench.system.files import write_text
+from bench.system.progress import Progress
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _; becomes NAME.py.")]
 Kind = Literal["method", "dataset"]
 
@@ -42,8 +49,6 @@ def new_dataset(
     Of a folder the cube, the grid and the window are measured: one scan of each patient, at most 24. Without a list of
     your own patients are split by hash.
     """
-    from bench.errors import UsageError
-
     folder = Path(source)
     if not source or not folder.is_dir():
         if "/" in source:
@@ -52,9 +57,7 @@ def new_dataset(
         _say_next(name or source, f"bench run --method mean --dataset ./{name or source}.py")
         return
 
-    from bench.data.splits import read_split_file
     from bench.scans.measure import measure_scans
-    from bench.system.progress import Progress
 
     name = name or re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_")
     _check_name("dataset", name)
@@ -95,9 +98,6 @@ def _say_next(name: str, *commands: str) -> None:
 
 def _check_name(kind: Kind, name: str) -> str:
     """Return the name of the class. Raises UsageError for a name that is none, is taken, or would hide a package."""
-    from bench.errors import UsageError
-    from bench.plugins.registry import discover_datasets, discover_methods
-
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         hint = "; choose one with --name" if kind == "dataset" else ""
         raise UsageError(
@@ -123,10 +123,6 @@ def _files(kind: Kind, name: str) -> dict[Path, str]:
 
 def _write(kind: Kind, name: str, constants: Mapping[str, str] | None = None) -> str:
     """Write both files, the first with these values of its constants; return the name of the class."""
-    from bench.errors import UsageError
-    from bench.plugins import templates
-    from bench.system.files import write_text
-
     cls = _check_name(kind, name)
     texts = {
         path: (Path(templates.__path__[0]) / template).read_text(encoding="utf-8")

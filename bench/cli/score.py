@@ -1,5 +1,6 @@
 """`bench score`: numbers for predictions that are there, of a run of ours or made elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,12 @@ from bench.cli.options import (
     Unit,
 )
 from bench.cli.usage import check_choices
+from bench.errors import UsageError
+from bench.plugins.config import PLAIN_NAME
+from bench.runs.folder import find_run
 from bench.scoring import DEFAULT
+from bench.system.files import sha256_of
+from bench.system.progress import Progress
 
 OVERLAID = 4  # cases in the picture of --check
 
@@ -79,10 +85,6 @@ def score(
     """
     check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
 
-    from bench.errors import UsageError
-    from bench.plugins.config import PLAIN_NAME
-    from bench.runs.folder import find_run
-
     folder = find_run(subject, runs_dir) if method is None else None
     if folder is None:
         if dataset is None and method is None:
@@ -101,8 +103,6 @@ def score(
     elif samples is not None:
         raise UsageError("a run knows how many samples it has; `bench run --samples K` takes more")
 
-    from dataclasses import replace
-
     from bench.data.cases import load_preset
     from bench.pipeline.evaluate import line_of_outside
     from bench.pipeline.reopen import mark_scored, open_stored
@@ -116,8 +116,6 @@ def score(
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run
     from bench.system.device import choose_device
-    from bench.system.files import sha256_of
-    from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), choose_device(device), Progress()
     if validation is not None and (folder is not None or chosen_protocol.laplace is None):

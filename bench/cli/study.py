@@ -1,5 +1,6 @@
 """`bench study`: how robust is a trained method?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from bench.cli.options import Device, ResultsDir, RunsDir, Seeds, Source, make_console, parse_list, parse_numbers
 from bench.cli.usage import check_choices
+from bench.system.progress import Progress
 
 
 def study(
@@ -60,13 +62,10 @@ def study(
     else:
         check_choices(methods, [dataset], [preset], settings=[set_])
 
-    from dataclasses import replace
-
     from bench.results.terminal import print_sheet
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import draw_sheet, say_trainings, summarise
     from bench.study.runs import StudyRequest
-    from bench.system.progress import Progress
 
     progress = Progress()
     request = StudyRequest(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Column, Table
 
 from bench.cli.options import (
     Device,
@@ -19,7 +20,11 @@ from bench.cli.options import (
     parse_numbers,
 )
 from bench.cli.usage import check_choices
+from bench.errors import UsageError
+from bench.plugins.config import parse_variations
 from bench.scoring import DEFAULT
+from bench.system.progress import Progress
+from bench.system.text import escape_terminal as escape
 
 
 def sweep(
@@ -58,9 +63,6 @@ def sweep(
     What is finished is not repeated, what was stopped or killed goes on where it was: the same command can be typed
     again at any time. `bench sweep status` without options tells of the sweep that was started last.
     """
-    from bench.errors import UsageError
-    from bench.plugins.config import parse_variations
-
     chosen = what == "run" or method is not None  # else the sweep that was started last is meant
     methods, datasets, presets, numbers = (
         parse_list(method, "--method"),
@@ -83,7 +85,6 @@ def sweep(
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
     from bench.sweep.state import describe_counts, is_finished, judge_jobs
     from bench.system.device import choose_device
-    from bench.system.progress import Progress
 
     progress = Progress()
     if not chosen:
@@ -134,10 +135,7 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.table import Column, Table
-
     from bench.sweep.state import AGAIN
-    from bench.system.text import escape_terminal as escape
 
     table = Table("run", "state", Column("why", overflow="fold"), title_justify="left")
     for state in found:
