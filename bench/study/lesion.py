@@ -81,7 +81,7 @@ def plant_nodules(request: StudyRequest, runs: Sequence[TrainedRun], _: Progress
     out. Raises UsageError for diameters that the cube has no room for, and where no site is known.
     """
     first = runs[0]
-    diameters = [float(value) for value in request.values or DIAMETERS]
+    diameters = list(dict.fromkeys(map(float, request.values or DIAMETERS)))
     most = LARGEST_SHARE * first.spec.cube_mm
     if not 1 <= min(diameters) <= max(diameters) <= most:
         raise UsageError(f"lesion takes diameters of 1 to {most:g} mm")
