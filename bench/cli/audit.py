@@ -58,7 +58,7 @@ def audit(
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
-    own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
+    own = [_compare(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
         replace_block(readme, BLOCK, draw_markdown(own[0]))
     sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse(), compare_text_and_tables()]
@@ -70,7 +70,7 @@ def audit(
             print_sheet(sheet, console)
 
 
-def _scored(
+def _compare(
     subject: str,
     folder: RunFolder | None,
     case: str | None,

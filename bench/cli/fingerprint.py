@@ -39,10 +39,8 @@ def fingerprint(
     if json_:
         print(json.dumps(_compute(modules, entry, fast)))
         return
-    failed = False
-    for name, module in modules.items():
-        failed |= not _report(name, module, entry, fast)
-    if failed:
+    good = [_report(name, module, entry, fast) for name, module in modules.items()]
+    if not all(good):
         raise typer.Exit(1)
 
 

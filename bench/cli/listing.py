@@ -110,9 +110,9 @@ def show(
     datasets, _ = discover_datasets()
     runs = {file.parent.name: file for file in runs_dir.glob("*/*/*/run.json")}
     if name in methods:
-        text = _method_text(methods[name], preset)
+        text = "\n".join(_method_lines(methods[name], preset))
     elif name in datasets:
-        text = _dataset_text(datasets[name])
+        text = "\n".join(_dataset_lines(datasets[name]))
     elif name in PROTOCOLS:
         text = describe(PROTOCOLS[name])
     elif name in runs and as_json:
@@ -167,38 +167,33 @@ def _print_run(root: Path, results_dir: Path, console: Any) -> None:
         console.print(f"scores      none in {results_dir}", markup=False, highlight=False)
 
 
-def _method_text(plugin: MethodPlugin, preset: str) -> str:
+def _method_lines(plugin: MethodPlugin, preset: str) -> list[str]:
     card = plugin.card
     variants = [f"  {name}: {v.card.title}" for name, v in variants_of(plugin).items() if not plugin.variant]
     changes = [f"this variant changes, by preset: {json.dumps(plugin.variant)}"] if plugin.variant else []
-    deviations = [f"  - {line}" for line in card.deviations] or ["  none"]
     settings = flatten(method_settings(plugin, preset, "any").model_dump(mode="json"))
-    return "\n".join(
-        [
-            f"{card.name}: {card.title} ({card.year}), {card.kind}",
-            f"paper: {card.paper}",
-            f"licence of the original code: {card.licence_of_original}",
-            f"can give: {', '.join(sorted(card.capabilities))}",
-            "deviations from the published code:",
-            *deviations,
-            *(["variants (`--method NAME`):", *variants] if variants else changes),
-            f"settings of preset {preset} (`--set KEY=VALUE`):",
-            *(f"  {key} = {json.dumps(value)}" for key, value in settings.items()),
-            card.bibtex,
-        ]
-    )
+    return [
+        f"{card.name}: {card.title} ({card.year}), {card.kind}",
+        f"paper: {card.paper}",
+        f"licence of the original code: {card.licence_of_original}",
+        f"can give: {', '.join(sorted(card.capabilities))}",
+        "deviations from the published code:",
+        *([f"  - {line}" for line in card.deviations] or ["  none"]),
+        *(["variants (`--method NAME`):", *variants] if variants else changes),
+        f"settings of preset {preset} (`--set KEY=VALUE`):",
+        *(f"  {key} = {json.dumps(value)}" for key, value in settings.items()),
+        card.bibtex,
+    ]
 
 
-def _dataset_text(spec: DatasetSpec) -> str:
+def _dataset_lines(spec: DatasetSpec) -> list[str]:
     geometry = spec.geometry
-    return "\n".join(
-        [
-            f"{spec.name}: {spec.title}",
-            f"window {spec.window[0]:g} to {spec.window[1]:g} HU; cube {spec.cube_mm:g} mm, {spec.full_grid}³ prepared",
-            f"X-ray source to axis {geometry.source_axis_mm:g} mm, to panel {geometry.source_panel_mm:g} mm, "
-            f"panel {geometry.panel_mm:g} mm",
-            f"source now: {choose_source(spec, 'auto')[1]}",
-            *(f"preset {name}: {config.model_dump()}" for name, config in spec.presets.items()),
-            spec.citation,
-        ]
-    )
+    return [
+        f"{spec.name}: {spec.title}",
+        f"window {spec.window[0]:g} to {spec.window[1]:g} HU; cube {spec.cube_mm:g} mm, {spec.full_grid}³ prepared",
+        f"X-ray source to axis {geometry.source_axis_mm:g} mm, to panel {geometry.source_panel_mm:g} mm, "
+        f"panel {geometry.panel_mm:g} mm",
+        f"source now: {choose_source(spec, 'auto')[1]}",
+        *(f"preset {name}: {config.model_dump()}" for name, config in spec.presets.items()),
+        spec.citation,
+    ]

@@ -5,17 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
-    By,
-    Check,
-    FindingsProtocol,
-    ResultsDir,
-    RunsDir,
-    ShownResults,
-    folder_beside,
-    make_console,
-    parse_list,
-)
+from bench.cli import options
 from bench.runs.folder import require_run
 from bench.scoring import DEFAULT
 from bench.system.generated import refresh
@@ -23,7 +13,7 @@ from bench.system.progress import Progress
 
 
 def leaderboard(
-    by: By = "psnr",
+    by: options.By = "psnr",
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="leaderboard.md beside the results")
     ] = None,
@@ -31,15 +21,15 @@ def leaderboard(
         Path | None,
         typer.Option(help="File whose block between <!-- leaderboard --> and <!-- /leaderboard --> is renewed too."),
     ] = None,
-    check: Check = False,
-    results_dir: ShownResults = Path("results"),
+    check: options.Check = False,
+    results_dir: options.ShownResults = Path("results"),
 ) -> None:
     """Print and write the leaderboard: every method that was measured, sorted, with intervals and tests of order."""
     from bench.results.leaderboard import build_leaderboard, generate_leaderboard
     from bench.results.model import read_results
     from bench.results.terminal import print_tables
 
-    out = out or folder_beside(results_dir) / "leaderboard.md"
+    out = out or options.folder_beside(results_dir) / "leaderboard.md"
     renew = f"bench leaderboard --by {by} --out {out} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)
@@ -47,7 +37,7 @@ def leaderboard(
     if results.rows.empty:
         typer.echo(f"{results_dir} holds no results; `--results-dir builtin` shows those that come with the harness")
     if not check:
-        print_tables([table for table in build_leaderboard(results, by) if table.space == "3d"], make_console())
+        print_tables([table for table in build_leaderboard(results, by) if table.space == "3d"], options.make_console())
     typer.echo(done)
 
 
@@ -63,16 +53,16 @@ def findings(
         Path | None,
         typer.Option(help="File whose block between <!-- findings --> and <!-- /findings --> gets the short form."),
     ] = None,
-    protocol: FindingsProtocol = DEFAULT,
-    check: Check = False,
-    results_dir: ShownResults = Path("results"),
+    protocol: options.FindingsProtocol = DEFAULT,
+    check: options.Check = False,
+    results_dir: options.ShownResults = Path("results"),
 ) -> None:
     """Write what results and studies say: printed order against ours, floors, ceilings, controls, other definitions."""
     from bench.results.findings import generate_findings, list_missing
     from bench.results.model import read_results
     from bench.study.verdicts import generate_verdicts
 
-    out = out or folder_beside(results_dir) / "FINDINGS.md"
+    out = out or options.folder_beside(results_dir) / "FINDINGS.md"
     renew = f"bench findings --out {out} --protocol {protocol} --results-dir {results_dir}"
     renew += f" --readme {readme}" if readme else ""
     results = read_results(results_dir)
@@ -90,8 +80,8 @@ def publish(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that is written to; left out, the one that is read.")
     ] = None,
-    protocol: FindingsProtocol = DEFAULT,
-    check: Check = False,
+    protocol: options.FindingsProtocol = DEFAULT,
+    check: options.Check = False,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -99,8 +89,8 @@ def publish(
             help="Keep the first volumes and the training curves of these runs in volumes/, for pictures alone.",
         ),
     ] = None,
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Write the leaderboard, findings and performance tables, and the README's blocks, from the results alone.
 
@@ -109,7 +99,8 @@ def publish(
     The same texts as of `bench leaderboard`, `bench findings` and `bench performance`, which write their own part.
     """
     if keep is not None:
-        kept = [require_run(run, runs_dir) for run in parse_list(keep, "--keep")]  # all, before anything is written
+        runs = options.parse_list(keep, "--keep")
+        kept = [require_run(run, runs_dir) for run in runs]  # all, before anything is written
 
         from bench.report.kept import keep_run
 

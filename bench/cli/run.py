@@ -7,18 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import (
-    Device,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Samples,
-    Seeds,
-    Settings,
-    Source,
-    parse_list,
-    parse_numbers,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
 from bench.errors import BenchError, BusyError, UsageError
 from bench.pipeline.plan import RunRequest, choose_request_source
@@ -37,32 +26,32 @@ def run(
             "of bags 256³: as published. `bench list` has the sizes of each dataset."
         ),
     ] = "tiny",
-    seeds: Seeds = "0",
-    set_: Settings = [],  # noqa: B006
+    seeds: options.Seeds = "0",
+    set_: options.Settings = [],  # noqa: B006
     only: Annotated[
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
-    source: Source = "auto",
+    source: options.Source = "auto",
     test_on: Annotated[
         Literal["real"] | None,
         typer.Option(help="real: test what is trained on phantoms on all prepared real scans; a run of its own."),
     ] = None,
-    protocol: Protocol = DEFAULT,
-    samples: Samples = 1,
-    device: Device = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
     ] = False,
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Train a method, reconstruct the test cases, score them, and add the rows to results/.
 
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
-    methods, datasets = parse_list(method, "--method"), parse_list(dataset, "--dataset")
-    grid = list(product(methods, datasets, parse_numbers(seeds, "--seeds")))
+    methods, datasets = options.parse_list(method, "--method"), options.parse_list(dataset, "--dataset")
+    grid = list(product(methods, datasets, options.parse_numbers(seeds, "--seeds")))
     alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
     check_choices(methods, datasets, [preset], protocol, [set_] if alone else [])
 
@@ -126,13 +115,13 @@ def import_weights(
     dataset: Annotated[str, typer.Option(help="Dataset to reconstruct.")],
     preset: Annotated[str, typer.Option(help="Preset whose networks the checkpoints are of.")] = "paper",
     seed: Annotated[int, typer.Option(min=0, help="Of what the method draws.")] = 0,
-    set_: Settings = [],  # noqa: B006
-    source: Source = "auto",
-    protocol: Protocol = DEFAULT,
-    samples: Samples = 1,
-    device: Device = "auto",
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    set_: options.Settings = [],  # noqa: B006
+    source: options.Source = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Take published checkpoints in place of training, reconstruct the test cases, and add rows that are not ranked.
 

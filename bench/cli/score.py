@@ -6,17 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
-    LARGEST,
-    Device,
-    GridPreset,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Source,
-    Split,
-    Unit,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
 from bench.errors import UsageError
 from bench.plugins.config import PLAIN_NAME
@@ -41,15 +31,17 @@ def score(
         typer.Option(help="Dataset the cases of DIR belong to; of a RUN, the file that defines its dataset."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
-    preset: GridPreset = "tiny",
-    unit: Unit = None,
-    protocol: Protocol = DEFAULT,
-    split: Split = "test",
-    source: Source = "auto",
+    preset: options.GridPreset = "tiny",
+    unit: options.Unit = None,
+    protocol: options.Protocol = DEFAULT,
+    split: options.Split = "test",
+    source: options.Source = "auto",
     seed: Annotated[
         int | None,
         typer.Option(
-            min=0, max=LARGEST, help="Seed they were made with; several seeds of a method become one row, with ±."
+            min=0,
+            max=options.LARGEST,
+            help="Seed they were made with; several seeds of a method become one row, with ±.",
         ),
     ] = None,
     allow_missing: Annotated[
@@ -71,9 +63,9 @@ def score(
     check: Annotated[
         bool, typer.Option("--check", help="Score nothing: draw DIR over the truth, and say what is doubtful in it.")
     ] = False,
-    device: Device = "auto",
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Score the predictions of a run again, or a folder of them, and add the rows to results/.
 

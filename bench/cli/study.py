@@ -52,15 +52,10 @@ def study(
     views (shuffle, misalign, angle, lesion, noise), the test cases (ood) or the sampling (steps, samples, calibration).
     The mean training volume and the nearest training case stand beside them all, fitted by the study itself.
     """
-    methods, numbers, chosen_values = (
-        parse_list(method, "--method"),
-        parse_numbers(seeds, "--seeds"),
-        parse_numbers(values, "--values"),
-    )
-    if run:
-        check_choices(methods, [dataset], [])  # a finished run has a preset and settings of its own
-    else:
-        check_choices(methods, [dataset], [preset], settings=[set_])
+    methods, numbers = parse_list(method, "--method"), parse_numbers(seeds, "--seeds")
+    chosen_values = parse_numbers(values, "--values")
+    own = [] if run else [preset]  # a finished run has a preset and settings of its own
+    check_choices(methods, [dataset], own, settings=[set_])
 
     from bench.results.terminal import print_sheet
     from bench.study.catalogue import STUDIES, run_study

@@ -7,18 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Column, Table
 
-from bench.cli.options import (
-    Device,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Samples,
-    Seeds,
-    Source,
-    make_console,
-    parse_list,
-    parse_numbers,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
 from bench.errors import UsageError
 from bench.plugins.config import parse_variations
@@ -34,17 +23,17 @@ def sweep(
     method: Annotated[str | None, typer.Option(help="Method or comma list. See `bench list`.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset or comma list.")] = None,
     preset: Annotated[str, typer.Option(help="Preset or comma list.")] = "tiny",
-    seeds: Seeds = "0",
+    seeds: options.Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="A setting of every job: key=value. Repeatable.")] = [],  # noqa: B006
     vary: Annotated[
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
-    source: Source = "auto",
-    protocol: Protocol = DEFAULT,
-    samples: Samples = 1,
-    device: Device = "auto",
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    source: options.Source = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
     launcher: Annotated[Literal["local", "slurm"], typer.Option(help="This machine, or Slurm through submitit.")] = (
         "local"
     ),
@@ -64,12 +53,8 @@ def sweep(
     again at any time. `bench sweep status` without options tells of the sweep that was started last.
     """
     chosen = what == "run" or method is not None  # else the sweep that was started last is meant
-    methods, datasets, presets, numbers = (
-        parse_list(method, "--method"),
-        parse_list(dataset, "--dataset"),
-        parse_list(preset, "--preset"),
-        parse_numbers(seeds, "--seeds"),
-    )
+    methods, datasets = options.parse_list(method, "--method"), options.parse_list(dataset, "--dataset")
+    presets, numbers = options.parse_list(preset, "--preset"), options.parse_numbers(seeds, "--seeds")
     if chosen:
         if not (methods and datasets and presets and numbers):
             raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
@@ -118,8 +103,8 @@ def sweep(
     progress.say(f"{grid.name}: {describe_counts(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
     if launcher == "slurm":
         if wanted:
-            options = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
-            for label, job_id in submit(grid, wanted, options).items():
+            asked = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
+            for label, job_id in submit(grid, wanted, asked).items():
                 progress.say(f"Slurm {job_id}: {label}")
         if not wait:
             progress.say("see `bench sweep status`; the same command again submits what has not run")
@@ -140,7 +125,7 @@ def _show(found: Sequence[Any]) -> None:
     table = Table("run", "state", Column("why", overflow="fold"), title_justify="left")
     for state in found:
         table.add_row(escape(state.job.label), state.name, escape(state.why))
-    console = make_console(width=200)
+    console = options.make_console(width=200)
     console.print(table)
     again = [state.job for state in found if state.name in (*AGAIN, "waiting")]
     if again:

@@ -6,16 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from bench.cli.options import (
-    WIDTH,
-    OnlyDataset,
-    OnlyPreset,
-    OnlyProtocol,
-    OnlySource,
-    OnlySplit,
-    ShownResults,
-    make_console,
-)
+from bench.cli import options
 from bench.errors import unknown_name
 from bench.scoring import DEFAULT
 from bench.system.csv_files import text_of_rows
@@ -39,12 +30,12 @@ def table(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
     spread: Annotated[bool, typer.Option(help="Print ± over seeds.")] = True,
     distance: Annotated[bool, typer.Option(help="Print Δ, the distance from what real cases score.")] = True,
-    results_dir: ShownResults = Path("results"),
-    dataset: OnlyDataset = None,
-    protocol: OnlyProtocol = None,
-    preset: OnlyPreset = None,
-    source: OnlySource = None,
-    split: OnlySplit = None,
+    results_dir: options.ShownResults = Path("results"),
+    dataset: options.OnlyDataset = None,
+    protocol: options.OnlyProtocol = None,
+    preset: options.OnlyPreset = None,
+    source: options.OnlySource = None,
+    split: options.OnlySplit = None,
 ) -> None:
     """Print Tables 1-4 of the paper, our number and the published one in brackets, and 5-8, which the paper lacks.
 
@@ -70,9 +61,9 @@ def table(
         else:
             write_text(out, text)
     elif out is None:
-        print_tables(tables, make_console())
+        print_tables(tables, options.make_console())
     else:
-        console = Console(width=WIDTH, record=True, quiet=True)
+        console = Console(width=options.WIDTH, record=True, quiet=True)
         print_tables(tables, console)
         write_text(out, console.export_text())
     if out is not None:
@@ -86,12 +77,12 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     metric: Annotated[list[str], typer.Option(help="Only this metric. Repeatable.")] = [],  # noqa: B006
     form: Annotated[Literal["rich", "md", "csv"], typer.Option("--format", help="csv: unrounded.")] = "rich",
-    results_dir: ShownResults = Path("results"),
-    dataset: OnlyDataset = None,
-    protocol: OnlyProtocol = None,
-    preset: OnlyPreset = None,
-    source: OnlySource = None,
-    split: OnlySplit = None,
+    results_dir: options.ShownResults = Path("results"),
+    dataset: options.OnlyDataset = None,
+    protocol: options.OnlyProtocol = None,
+    preset: options.OnlyPreset = None,
+    source: options.OnlySource = None,
+    split: options.OnlySplit = None,
 ) -> None:
     """Compare two methods over the same cases and all their trainings: difference, interval, test, verdict.
 
@@ -121,7 +112,7 @@ def compare(
             typer.echo(f"{comparison.header}\n\n{draw_markdown(sheet_of(comparison))}\n{remark}")
         typer.echo(NOTE)
         return
-    console = make_console()
+    console = options.make_console()
     for comparison in comparisons:
         console.print(comparison.header, highlight=False, markup=False)
         print_sheet(sheet_of(comparison), console)
@@ -135,7 +126,7 @@ def literature(
     form: Annotated[
         Literal["rich", "md", "csv"], typer.Option("--format", help="csv: the lines of results/literature.csv alone.")
     ] = "rich",
-    results_dir: ShownResults = Path("results"),
+    results_dir: options.ShownResults = Path("results"),
 ) -> None:
     """Show what papers and repositories report of methods on LIDC-IDRI, with definition, split, window and source.
 
@@ -160,7 +151,7 @@ def literature(
         told = "\n".join(f"- {source}" for source in dict.fromkeys(sources))
         typer.echo("\n\n".join([*map(draw_markdown, sheets), NOTE, told]))
         return
-    console = make_console()
+    console = options.make_console()
     for sheet in sheets:
         print_sheet(sheet, console)
     for line in (NOTE, *dict.fromkeys(sources)):

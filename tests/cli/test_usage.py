@@ -1,4 +1,4 @@
-"""What a person sees who asks for help, gives a damaged run, or sends the output to a full disk."""
+"""What a person sees who asks for help, gives a damaged run, or sends what is printed or written elsewhere."""
 
 import json
 import re
@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.main import get_command
 
+from bench import load_results
 from bench.cli import app, run_command
+from bench.scoring.store import put_run
+
+from ..helpers.score_rows import run_line, score
 
 
 @pytest.mark.parametrize(("line", "command"), [("", "leaderboard"), ("data", "prepare")])
@@ -69,6 +74,20 @@ def test_what_is_made_of_results_stands_beside_them(line: str, tmp_path: Path, m
     assert run_command([line, "--results-dir", "other"]) == 0
     assert [path.suffix for path in (tmp_path / "other").iterdir()] == [".md"]
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+
+
+def test_all_scores_and_all_runs_are_written_as_they_are_joined(tmp_path: Path) -> None:
+    put_run(tmp_path / "r", run_line(size=16), [score(), score("psnr", None, status="na", note="x", case="b")])
+    put_run(tmp_path / "r", run_line("other", status="failed", error="no luck"), [])
+    for name, options in (("scores.csv", []), ("runs.csv", ["--runs"])):
+        places = ["--out", str(tmp_path / name), "--results-dir", str(tmp_path / "r")]
+        assert run_command(["results", *options, *places]) == 0
+    scores, joined = pd.read_csv(tmp_path / "scores.csv"), load_results(tmp_path / "r")
+    assert list(scores.columns) == list(joined.columns)
+    assert scores["value"].dropna().tolist() == joined["value"].dropna().tolist() == [0.01]
+    assert scores["size"].tolist() == [16.0, 16.0]
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert dict(zip(runs["run_id"], runs["status"], strict=True)) == {run_line().run_id: "done", "other": "failed"}
 
 
 def _list_commands(command: Any, name: str = "bench") -> Iterator[tuple[str, Any]]:
