@@ -49,11 +49,7 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
             "x2ctgan 90_net_G.pth --dataset lidc",
             "codediff ct/vqgan_ema_100000.th xray/vqgan_ema_100000.th absorbing_ema_100000.th --dataset lidc",
         ),
-        "score": (
-            score.score,
-            "predictions --dataset lidc --preset tiny --method Mine",
-            "RUN --protocol x2ct-2019",
-        ),
+        "score": (score.score, "predictions --dataset lidc --preset tiny --method Mine", "RUN --protocol x2ct-2019"),
         "study": (study.study, "views --method codediff", "lesion --method x2ctgan,codediff --dataset lidc"),
         "doctor": (doctor.doctor, "", "| grep lidc"),
     },
