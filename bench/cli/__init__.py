@@ -1,4 +1,4 @@
-"""The `bench` command: one thin file a verb. Heavy modules are imported by the verbs, so that `--help` is quick."""
+"""The `bench` command and its verbs. Heavy modules are imported by the verbs as they run, so that `--help` is quick."""
 
 import errno
 import io
@@ -13,28 +13,19 @@ import typer
 from bench.cli import (
     archive,
     audit,
-    compare,
     data,
     doctor,
-    findings,
     fingerprint,
-    gallery,
-    import_weights,
-    leaderboard,
     listing,
-    literature,
     new,
     performance,
     publish,
     report,
-    results,
     run,
     score,
     study,
-    submit,
     sweep,
     table,
-    verify,
 )
 from bench.cli.usage import Application, refused, show_examples
 from bench.errors import BenchError, StoppedError
@@ -54,27 +45,23 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
             "--method x2ctgan --dataset lidc --vary generator.learning_rate=[1e-4,2e-4]",
         ),
         "import-weights": (
-            import_weights.import_weights,
+            run.import_weights,
             "x2ctgan 90_net_G.pth --dataset lidc",
             "codediff ct/vqgan_ema_100000.th xray/vqgan_ema_100000.th absorbing_ema_100000.th --dataset lidc",
         ),
-        "score": (
-            score.score,
-            "predictions --dataset lidc --preset tiny --method Mine",
-            "RUN --protocol x2ct-2019",
-        ),
+        "score": (score.score, "predictions --dataset lidc --preset tiny --method Mine", "RUN --protocol x2ct-2019"),
         "study": (study.study, "views --method codediff", "lesion --method x2ctgan,codediff --dataset lidc"),
         "doctor": (doctor.doctor, "", "| grep lidc"),
     },
     "Results": {
-        "leaderboard": (leaderboard.leaderboard, "", "--by ssim --check"),
+        "leaderboard": (publish.leaderboard, "", "--by ssim --check"),
         "table": (table.table, "2", "all --format latex --out tables.tex"),
-        "compare": (compare.compare, "x2ctgan codediff", "codediff nearest --metric psnr --format md"),
-        "literature": (literature.literature, "", "x2ct --format md"),
-        "findings": (findings.findings, "", "--protocol ct3d-2 --out findings.md"),
+        "compare": (table.compare, "x2ctgan codediff", "codediff nearest --metric psnr --format md"),
+        "literature": (table.literature, "", "x2ct --format md"),
+        "findings": (publish.findings, "", "--protocol ct3d-2 --out findings.md"),
         "report": (report.report, "--out report.html", "--out report.html --cases 4"),
-        "gallery": (gallery.gallery, "", "--out gallery.png --by ssim"),
-        "results": (results.results, "--out all.csv", "--out runs.csv --runs"),
+        "gallery": (report.gallery, "", "--out gallery.png --by ssim"),
+        "results": (report.results, "--out all.csv", "--out runs.csv --runs"),
         "publish": (publish.publish, "", "--check"),
     },
     "Extend": {
@@ -86,9 +73,9 @@ VERBS: dict[str, dict[str, tuple[Callable[..., Any], str, str]]] = {  # panel â†
     "Prove": {
         "fingerprint": (fingerprint.fingerprint, "", "codediff"),
         "audit": (audit.audit, "", "RUN --format md"),
-        "verify": (verify.verify, "RUN", "runs/lidc/codediff/RUN"),
+        "verify": (archive.verify, "RUN", "runs/lidc/codediff/RUN"),
         "export": (archive.export, "RUN", "RUN --out run.zip"),
-        "submit": (submit.submit, "RUN --submitter NAME", "RUN --submitter NAME --out mine.bench.zip"),
+        "submit": (archive.submit, "RUN --submitter NAME", "RUN --submitter NAME --out mine.bench.zip"),
         "import": (archive.import_, "run.zip", "run.zip --results-dir results"),
         "performance": (performance.performance, "--only step", "--only estimate --method codediff --preset paper"),
     },

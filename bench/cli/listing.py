@@ -3,13 +3,25 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from bench.card import MethodPlugin
 from bench.cli.options import RunsDir, ShownResults, make_console
+from bench.data.sources import choose_source
+from bench.dataset import DatasetSpec
+from bench.errors import BenchError, unknown_name
+from bench.plugins.config import flatten, method_settings
+from bench.plugins.registry import discover_datasets, discover_methods, method_card, variants_of
+from bench.runs.folder import RunFolder
+from bench.scoring.protocols import PROTOCOLS, describe
+from bench.system.text import drop_controls
+from bench.system.text import escape_terminal as escape
 
 
 def list_(
@@ -21,11 +33,6 @@ def list_(
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    from bench.plugins.registry import method_card
-    from bench.system.text import escape_terminal as escape
 
     console = Console()
     table = Table("name", "kind", "what", "year", title="Methods", title_justify="left")
@@ -54,11 +61,6 @@ def list_(
 
 def _list_all(runs_dir: Path) -> dict[str, Any]:
     """Return what there is as plain values: names, cards, sizes, and the state of each run."""
-    from bench.errors import BenchError
-    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
-    from bench.runs.folder import RunFolder
-    from bench.scoring.protocols import PROTOCOLS
-
     methods, broken_methods = discover_methods()
     datasets, broken_datasets = discover_datasets()
     runs: dict[str, Any] = {}
@@ -101,11 +103,6 @@ def show(
     results_dir: ShownResults = Path("results"),
 ) -> None:
     """Show one method (card, deviations, settings), dataset, protocol, or run (scores, times, pictures)."""
-    from bench.errors import unknown_name
-    from bench.plugins.registry import discover_datasets, discover_methods, variants_of
-    from bench.scoring.protocols import PROTOCOLS, describe
-    from bench.system.text import drop_controls
-
     console = make_console()
     methods, _ = discover_methods()
     for plugin in list(methods.values()):
@@ -113,9 +110,9 @@ def show(
     datasets, _ = discover_datasets()
     runs = {file.parent.name: file for file in runs_dir.glob("*/*/*/run.json")}
     if name in methods:
-        text = _method_text(methods[name], preset)
+        text = "\n".join(_method_lines(methods[name], preset))
     elif name in datasets:
-        text = _dataset_text(datasets[name])
+        text = "\n".join(_dataset_lines(datasets[name]))
     elif name in PROTOCOLS:
         text = describe(PROTOCOLS[name])
     elif name in runs and as_json:
@@ -139,20 +136,10 @@ def _wrap(text: str, width: int) -> Iterator[str]:
         ) or [""]
 
 
-def _list_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield `key = value` a line, as --set takes them."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _list_settings(value, f"{prefix}{key}.")
-        else:
-            yield f"  {prefix}{key} = {json.dumps(value)}"
-
-
 def _print_run(root: Path, results_dir: Path, console: Any) -> None:
     """Print a run's state, scores, times and pictures."""
     from bench.results.summary import draw_scores
     from bench.results.terminal import print_sheet
-    from bench.runs.folder import RunFolder
 
     folder = RunFolder(root)
     record = folder.record()
@@ -180,43 +167,33 @@ def _print_run(root: Path, results_dir: Path, console: Any) -> None:
         console.print(f"scores      none in {results_dir}", markup=False, highlight=False)
 
 
-def _method_text(plugin, preset: str) -> str:
-    from bench.plugins.config import method_settings
-    from bench.plugins.registry import variants_of
-
+def _method_lines(plugin: MethodPlugin, preset: str) -> list[str]:
     card = plugin.card
     variants = [f"  {name}: {v.card.title}" for name, v in variants_of(plugin).items() if not plugin.variant]
     changes = [f"this variant changes, by preset: {json.dumps(plugin.variant)}"] if plugin.variant else []
-    deviations = [f"  - {line}" for line in card.deviations] or ["  none"]
-    settings = method_settings(plugin, preset, "any")
-    return "\n".join(
-        [
-            f"{card.name}: {card.title} ({card.year}), {card.kind}",
-            f"paper: {card.paper}",
-            f"licence of the original code: {card.licence_of_original}",
-            f"can give: {', '.join(sorted(card.capabilities))}",
-            "deviations from the published code:",
-            *deviations,
-            *(["variants (`--method NAME`):", *variants] if variants else changes),
-            f"settings of preset {preset} (`--set KEY=VALUE`):",
-            *_list_settings(settings.model_dump(mode="json")),
-            card.bibtex,
-        ]
-    )
+    settings = flatten(method_settings(plugin, preset, "any").model_dump(mode="json"))
+    return [
+        f"{card.name}: {card.title} ({card.year}), {card.kind}",
+        f"paper: {card.paper}",
+        f"licence of the original code: {card.licence_of_original}",
+        f"can give: {', '.join(sorted(card.capabilities))}",
+        "deviations from the published code:",
+        *([f"  - {line}" for line in card.deviations] or ["  none"]),
+        *(["variants (`--method NAME`):", *variants] if variants else changes),
+        f"settings of preset {preset} (`--set KEY=VALUE`):",
+        *(f"  {key} = {json.dumps(value)}" for key, value in settings.items()),
+        card.bibtex,
+    ]
 
 
-def _dataset_text(spec) -> str:
-    from bench.data.sources import choose_source
-
+def _dataset_lines(spec: DatasetSpec) -> list[str]:
     geometry = spec.geometry
-    return "\n".join(
-        [
-            f"{spec.name}: {spec.title}",
-            f"window {spec.window[0]:g} to {spec.window[1]:g} HU; cube {spec.cube_mm:g} mm, {spec.full_grid}³ prepared",
-            f"X-ray source to axis {geometry.source_axis_mm:g} mm, to panel {geometry.source_panel_mm:g} mm, "
-            f"panel {geometry.panel_mm:g} mm",
-            f"source now: {choose_source(spec, 'auto')[1]}",
-            *(f"preset {name}: {config.model_dump()}" for name, config in spec.presets.items()),
-            spec.citation,
-        ]
-    )
+    return [
+        f"{spec.name}: {spec.title}",
+        f"window {spec.window[0]:g} to {spec.window[1]:g} HU; cube {spec.cube_mm:g} mm, {spec.full_grid}³ prepared",
+        f"X-ray source to axis {geometry.source_axis_mm:g} mm, to panel {geometry.source_panel_mm:g} mm, "
+        f"panel {geometry.panel_mm:g} mm",
+        f"source now: {choose_source(spec, 'auto')[1]}",
+        *(f"preset {name}: {config.model_dump()}" for name, config in spec.presets.items()),
+        spec.citation,
+    ]

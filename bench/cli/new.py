@@ -10,6 +10,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.data.splits import read_split_file
+from bench.errors import UsageError
+from bench.plugins import templates
+from bench.plugins.registry import discover_datasets, discover_methods
+from bench.system.files import write_text
+from bench.system.progress import Progress
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _; becomes NAME.py.")]
 Kind = Literal["method", "dataset"]
 
@@ -17,10 +24,7 @@ Kind = Literal["method", "dataset"]
 def new_method(name: Name) -> None:
     """Write NAME.py, a small method that trains and scores, and test_NAME.py, which passes."""
     cls = _write("method", name)
-    typer.echo(f"wrote {name}.py and test_{name}.py; next:")
-    typer.echo(f"  pytest test_{name}.py")
-    typer.echo(f"  bench run --method mean,./{name}.py:{cls} --dataset lidc")
-    typer.echo("  bench leaderboard")
+    _say_next(name, f"bench run --method mean,./{name}.py:{cls} --dataset lidc")
 
 
 def new_dataset(
@@ -42,8 +46,6 @@ def new_dataset(
     Of a folder the cube, the grid and the window are measured: one scan of each patient, at most 24. Without a list of
     your own patients are split by hash.
     """
-    from bench.errors import UsageError
-
     folder = Path(source)
     if not source or not folder.is_dir():
         if "/" in source:
@@ -52,9 +54,7 @@ def new_dataset(
         _say_next(name or source, f"bench run --method mean --dataset ./{name or source}.py")
         return
 
-    from bench.data.splits import read_split_file
     from bench.scans.measure import measure_scans
-    from bench.system.progress import Progress
 
     name = name or re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_")
     _check_name("dataset", name)
@@ -64,13 +64,8 @@ def new_dataset(
         read_split_file(split_file)
     with Progress().task(f"measure {folder}", 1) as task:
         measured = measure_scans(folder, subject, task.counted)
-    constants = {
-        "CUBE_MM": f"{measured.cube_mm}",
-        "FULL_GRID": f"{measured.full_grid}",
-        "WINDOW": f"{measured.window}",
-        "SUBJECT: Subject": f'"{subject}"',
-    }
-    _write("dataset", name, constants)
+    constants = {"CUBE_MM": measured.cube_mm, "FULL_GRID": measured.full_grid, "WINDOW": measured.window}
+    _write("dataset", name, {**constants, "SUBJECT: Subject": f'"{subject}"'})
     if measured.refused:
         first = measured.refused[0]
         typer.echo(f"no use: {len(measured.refused)} of what was found, such as {first.path}: {first.reason}", err=True)
@@ -95,9 +90,6 @@ def _say_next(name: str, *commands: str) -> None:
 
 def _check_name(kind: Kind, name: str) -> str:
     """Return the name of the class. Raises UsageError for a name that is none, is taken, or would hide a package."""
-    from bench.errors import UsageError
-    from bench.plugins.registry import discover_datasets, discover_methods
-
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         hint = "; choose one with --name" if kind == "dataset" else ""
         raise UsageError(
@@ -110,33 +102,22 @@ def _check_name(kind: Kind, name: str) -> str:
     known = discover_methods()[0] if kind == "method" else discover_datasets()[0]
     if name in known:
         raise UsageError(f"there is a {kind} called {name} already; choose another name")
-    for path in _files(kind, name):
-        if path.exists():
+    for path in (f"{name}.py", f"test_{name}.py"):
+        if Path(path).exists():
             raise UsageError(f"{path} is there already; choose another name or move it away")
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _files(kind: Kind, name: str) -> dict[Path, str]:
-    """Return path → template of what is written into the current folder."""
-    return {Path(f"{name}.py"): f"new_{kind}.py", Path(f"test_{name}.py"): f"test_new_{kind}.py"}
-
-
-def _write(kind: Kind, name: str, constants: Mapping[str, str] | None = None) -> str:
+def _write(kind: Kind, name: str, constants: Mapping[str, object] | None = None) -> str:
     """Write both files, the first with these values of its constants; return the name of the class."""
-    from bench.errors import UsageError
-    from bench.plugins import templates
-    from bench.system.files import write_text
-
     cls = _check_name(kind, name)
-    texts = {
-        path: (Path(templates.__path__[0]) / template).read_text(encoding="utf-8")
-        for path, template in _files(kind, name).items()
-    }
+    folder = Path(templates.__path__[0])
+    texts = {f"{begin}{name}.py": (folder / f"{begin}new_{kind}.py").read_text("utf-8") for begin in ("", "test_")}
     if any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
         raise UsageError(f"{cls} is already a class in what is written; choose another name")
     for path, text in texts.items():
         text = text.replace(f"new_{kind}", name).replace(f"New{kind.capitalize()}", cls)
         for constant, value in (constants or {}).items():
             text = re.sub(rf"(?m)^{constant} = .*?(?=  #)", f"{constant} = {value}", text)
-        write_text(path, text.replace("pytest FILE", f"pytest {path.name}"))
+        write_text(Path(path), text.replace("pytest FILE", f"pytest {path}"))
     return cls

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from bench.errors import UsageError
+from bench.results.published import BUILTIN, find_results
 
 LARGEST = 2**63 - 1  # seed, as PyTorch takes it
 WIDTH = 160  # columns of text that goes to a file or a pipe
@@ -14,15 +16,9 @@ WIDTH = 160  # columns of text that goes to a file or a pipe
 
 def _keep_builtin_results(folder: Path) -> Path:
     """Return a folder that is written to. Raises UsageError for the results that come with the harness."""
-    if str(folder) == "builtin":
+    if str(folder) == BUILTIN:
         raise UsageError("the results called builtin are shown and never added to; name a folder of your own")
     return folder
-
-
-def _find_shown_results(folder: Path) -> Path:
-    from bench.results.published import find_results
-
-    return find_results(folder)
 
 
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help="Seed or comma list; each seed is one run.")]
@@ -57,7 +53,7 @@ ResultsDir = Annotated[
 ]
 ShownResults = Annotated[
     Path,
-    typer.Option(help="Folder of results; `builtin`: those that come with the harness.", callback=_find_shown_results),
+    typer.Option(help="Folder of results; `builtin`: those that come with the harness.", callback=find_results),
 ]
 By = Annotated[str, typer.Option(help="Distortion metric to sort by.")]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 when a file is out of date.")]
@@ -89,14 +85,10 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
 
 def folder_beside(results_dir: Path) -> Path:
     """Return where what is made of results is written: beside them, or here where they came with the harness."""
-    from bench.results.published import BUILTIN, find_results
-
     return Path() if results_dir == find_results(BUILTIN) else results_dir
 
 
-def make_console(width: int = WIDTH) -> Any:
+def make_console(width: int = WIDTH) -> Console:
     """Return a console of the terminal's width, or of `width` columns where the output is a file or a pipe."""
-    from rich.console import Console
-
     console = Console()
     return console if console.is_terminal else Console(width=width)

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from bench.cli.options import Device, ResultsDir, RunsDir, parse_list, parse_numbers
 from bench.cli.usage import check_choices
+from bench.system.generated import Generated, find_stale, write_all
+from bench.system.progress import Progress
 
 
 def performance(
@@ -40,26 +43,23 @@ def performance(
     too.
     """
     methods, numbers = parse_list(method, "--method"), parse_numbers(steps, "--steps")
+    items, stages = parse_list(only, "--only"), parse_list(stage, "--stage")
     check_choices(methods, [dataset], [preset])
-
-    from rich.console import Console
 
     from bench.performance.items import measure
     from bench.performance.report import BLOCK, draw_picture, generate_performance
     from bench.performance.subjects import Request
-    from bench.system.generated import Generated, find_stale, write_all
-    from bench.system.progress import Progress
 
     if readme is not None:
         find_stale([Generated(readme, "", BLOCK)])  # refuses a file without the marks before anything is measured
     request = Request(
-        only=tuple(parse_list(only, "--only")),
+        only=tuple(items),
         methods=tuple(methods),
         dataset=dataset,
         preset=preset,
         run=run,
         cases=cases,
-        stages=tuple(parse_list(stage, "--stage")),
+        stages=tuple(stages),
         batch=batch,
         steps=tuple(numbers),
         device=device,

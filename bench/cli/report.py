@@ -1,11 +1,13 @@
-"""`bench report`: everything that was measured, as one page to open offline."""
+"""Everything that was measured in one file: a page (`bench report`), a picture (`gallery`), a table (`results`)."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import By, RunsDir, ShownResults
+from bench.cli.options import By, RunsDir, ShownResults, folder_beside
+from bench.system.files import write_text
+from bench.system.progress import Progress
 
 
 def report(
@@ -27,9 +29,46 @@ def report(
     named in the page.
     """
     from bench.report.page import ReportRequest, write_report
-    from bench.system.progress import Progress
 
     request = ReportRequest(out, results_dir, runs_dir, by, cases, viewer_mib)
     progress = Progress()
     size = write_report(request, progress)
     progress.say(f"wrote {out} ({size / 2**20:.1f} MiB); open it in a browser")
+
+
+def gallery(
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write.", show_default="gallery.png beside the results")
+    ] = None,
+    case: Annotated[int, typer.Option(help="Which test case, by its place in the split.")] = 0,
+    by: By = "psnr",
+    results_dir: ShownResults = Path("results"),
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Draw one case of each dataset at its largest grid: X-rays, the truth, and what every run made of it."""
+    from bench.report.collect import collect_groups
+    from bench.report.gallery import draw_gallery
+    from bench.results.model import read_results
+
+    out = out or folder_beside(results_dir) / "gallery.png"
+    groups = collect_groups(read_results(results_dir), results_dir, runs_dir, by, Progress())
+    names = draw_gallery(out, groups, case)
+    typer.echo(f"wrote {out} ({', '.join(names)})")
+
+
+def results(
+    out: Annotated[Path, typer.Option(metavar="CSV", help="File to write.")] = Path("results.csv"),
+    runs: Annotated[
+        bool, typer.Option("--runs", help="A line a run, failed ones too, in place of one a score.")
+    ] = False,
+    results_dir: ShownResults = Path("results"),
+) -> None:
+    """Join the scores of all runs with the facts of their runs, and write them to one CSV.
+
+    The table is derived: nothing reads it back. In Python: `bench.load_results("results")`.
+    """
+    from bench.scoring.store import load_results, load_runs
+
+    table = load_runs(results_dir) if runs else load_results(results_dir)
+    write_text(out, table.to_csv(index=False, lineterminator="\n"))
+    typer.echo(f"wrote {out} ({len(table):,} rows)")

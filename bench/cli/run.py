@@ -1,29 +1,19 @@
-"""`bench run`: train, reconstruct and score methods on datasets."""
+"""`bench run` and `bench import-weights`: train or take weights, reconstruct, and score."""
 
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import (
-    Device,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Samples,
-    Seeds,
-    Settings,
-    Source,
-    parse_list,
-    parse_numbers,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
+from bench.errors import BenchError, BusyError, UsageError
+from bench.pipeline.plan import RunRequest, choose_request_source
 from bench.scoring import DEFAULT
-
-if TYPE_CHECKING:
-    from bench.system.progress import Progress
+from bench.system.progress import Progress
+from bench.system.text import describe_error
 
 
 def run(
@@ -36,45 +26,40 @@ def run(
             "of bags 256³: as published. `bench list` has the sizes of each dataset."
         ),
     ] = "tiny",
-    seeds: Seeds = "0",
-    set_: Settings = [],  # noqa: B006
+    seeds: options.Seeds = "0",
+    set_: options.Settings = [],  # noqa: B006
     only: Annotated[
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
-    source: Source = "auto",
+    source: options.Source = "auto",
     test_on: Annotated[
         Literal["real"] | None,
         typer.Option(help="real: test what is trained on phantoms on all prepared real scans; a run of its own."),
     ] = None,
-    protocol: Protocol = DEFAULT,
-    samples: Samples = 1,
-    device: Device = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
     from_pretrained: Annotated[
         bool, typer.Option("--from-pretrained", help="Take the weights that come with the method; do not train.")
     ] = False,
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Train a method, reconstruct the test cases, score them, and add the rows to results/.
 
     A run that is finished is not repeated; one that was stopped or killed goes on where it was. Several methods,
     datasets or seeds make several runs, one after the other: one that fails does not stop the others.
     """
-    from bench.errors import BenchError, BusyError, UsageError
-
-    methods, datasets = parse_list(method, "--method"), parse_list(dataset, "--dataset")
-    grid = list(product(methods, datasets, parse_numbers(seeds, "--seeds")))
+    methods, datasets = options.parse_list(method, "--method"), options.parse_list(dataset, "--dataset")
+    grid = list(product(methods, datasets, options.parse_numbers(seeds, "--seeds")))
     alone = len(grid) == 1  # of several, one that a setting does not fit fails by itself
     check_choices(methods, datasets, [preset], protocol, [set_] if alone else [])
 
     from bench.distributed import is_main, process_count  # with PyTorch
     from bench.pipeline.failures import forget_failure, record_failure
     from bench.pipeline.first_look import show_first_cases
-    from bench.pipeline.plan import RunRequest, choose_request_source
     from bench.pipeline.run import run_one
     from bench.system.device import choose_device
-    from bench.system.progress import Progress
-    from bench.system.text import describe_error
 
     choose_device(device)  # once, before any run can fail of it
     progress = Progress()
@@ -119,14 +104,60 @@ def run(
             if is_main():
                 forget_failure(request)
                 if only in (None, "score"):
-                    summarise(folder, results_dir, protocol, progress)
+                    _summarise(folder, results_dir, protocol, progress)
     if failed:
         raise BenchError(f"{len(failed)} of {len(grid)} runs failed; first: {failed[0]}")
 
 
-def summarise(folder: Path, results_dir: Path, protocol: str, progress: "Progress") -> None:
+def import_weights(
+    method: Annotated[str, typer.Argument(help="Method whose official code wrote the checkpoints.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Its checkpoints, one a stage, in any order.")],
+    dataset: Annotated[str, typer.Option(help="Dataset to reconstruct.")],
+    preset: Annotated[str, typer.Option(help="Preset whose networks the checkpoints are of.")] = "paper",
+    seed: Annotated[int, typer.Option(min=0, help="Of what the method draws.")] = 0,
+    set_: options.Settings = [],  # noqa: B006
+    source: options.Source = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
+) -> None:
+    """Take published checkpoints in place of training, reconstruct the test cases, and add rows that are not ranked.
+
+    Nothing in a file is run, and every tensor must find its place. CodeDiff3D: the X-rays' and the volumes'
+    vqgan_ema_*.th and the sampler's absorbing_ema_*.th; what was never published (its log-sigma) is fitted here.
+    X2CT-GAN: *_net_G.pth. `bench score RUN --protocol …` scores the same reconstructions under another protocol.
+    """
+    check_choices([method], [dataset], [preset], protocol, [set_])
+
+    from bench.distributed import is_main  # with PyTorch
+    from bench.pipeline.run import run_one
+    from bench.system.device import choose_device
+
+    choose_device(device)
+    progress = Progress()
+    request = RunRequest(
+        method=method,
+        dataset=dataset,
+        preset=preset,
+        seed=seed,
+        overrides=tuple(set_),
+        protocol=protocol,
+        source=source,
+        device=device,
+        runs_dir=runs_dir,
+        results_dir=results_dir,
+        published=tuple(files),
+        samples=samples,
+    )
+    folder = run_one(request, progress)
+    if is_main():
+        _summarise(folder, results_dir, protocol, progress)
+
+
+def _summarise(folder: Path, results_dir: Path, protocol: str, progress: Progress) -> None:
     """Say what a run scored, where its pictures are, and what to type next."""
-    from bench.errors import BenchError
     from bench.results.summary import summarise_run
 
     try:

@@ -1,23 +1,19 @@
 """`bench score`: numbers for predictions that are there, of a run of ours or made elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
-    LARGEST,
-    Device,
-    GridPreset,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Source,
-    Split,
-    Unit,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
+from bench.errors import UsageError
+from bench.plugins.config import PLAIN_NAME
+from bench.runs.folder import find_run
 from bench.scoring import DEFAULT
+from bench.system.files import sha256_of
+from bench.system.progress import Progress
 
 OVERLAID = 4  # cases in the picture of --check
 
@@ -35,15 +31,17 @@ def score(
         typer.Option(help="Dataset the cases of DIR belong to; of a RUN, the file that defines its dataset."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Name under which the rows of DIR are entered.")] = None,
-    preset: GridPreset = "tiny",
-    unit: Unit = None,
-    protocol: Protocol = DEFAULT,
-    split: Split = "test",
-    source: Source = "auto",
+    preset: options.GridPreset = "tiny",
+    unit: options.Unit = None,
+    protocol: options.Protocol = DEFAULT,
+    split: options.Split = "test",
+    source: options.Source = "auto",
     seed: Annotated[
         int | None,
         typer.Option(
-            min=0, max=LARGEST, help="Seed they were made with; several seeds of a method become one row, with ±."
+            min=0,
+            max=options.LARGEST,
+            help="Seed they were made with; several seeds of a method become one row, with ±.",
         ),
     ] = None,
     allow_missing: Annotated[
@@ -65,9 +63,9 @@ def score(
     check: Annotated[
         bool, typer.Option("--check", help="Score nothing: draw DIR over the truth, and say what is doubtful in it.")
     ] = False,
-    device: Device = "auto",
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
 ) -> None:
     """Score the predictions of a run again, or a folder of them, and add the rows to results/.
 
@@ -78,10 +76,6 @@ def score(
     What files cannot say stands in a card, DIR.toml beside DIR: unit, range, axes, flips, crop. Try --check first.
     """
     check_choices([], [] if dataset is None else [dataset], [] if method is None else [preset], protocol)
-
-    from bench.errors import UsageError
-    from bench.plugins.config import PLAIN_NAME
-    from bench.runs.folder import find_run
 
     folder = find_run(subject, runs_dir) if method is None else None
     if folder is None:
@@ -101,8 +95,6 @@ def score(
     elif samples is not None:
         raise UsageError("a run knows how many samples it has; `bench run --samples K` takes more")
 
-    from dataclasses import replace
-
     from bench.data.cases import load_preset
     from bench.pipeline.evaluate import line_of_outside
     from bench.pipeline.reopen import mark_scored, open_stored
@@ -116,8 +108,6 @@ def score(
     from bench.scoring.score import external_run, score_predictions
     from bench.scoring.store import put_run
     from bench.system.device import choose_device
-    from bench.system.files import sha256_of
-    from bench.system.progress import Progress
 
     chosen_protocol, target, progress = get_protocol(protocol), choose_device(device), Progress()
     if validation is not None and (folder is not None or chosen_protocol.laplace is None):

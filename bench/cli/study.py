@@ -1,5 +1,6 @@
 """`bench study`: how robust is a trained method?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from bench.cli.options import Device, ResultsDir, RunsDir, Seeds, Source, make_console, parse_list, parse_numbers
 from bench.cli.usage import check_choices
+from bench.system.progress import Progress
 
 
 def study(
@@ -50,23 +52,15 @@ def study(
     views (shuffle, misalign, angle, lesion, noise), the test cases (ood) or the sampling (steps, samples, calibration).
     The mean training volume and the nearest training case stand beside them all, fitted by the study itself.
     """
-    methods, numbers, chosen_values = (
-        parse_list(method, "--method"),
-        parse_numbers(seeds, "--seeds"),
-        parse_numbers(values, "--values"),
-    )
-    if run:
-        check_choices(methods, [dataset], [])  # a finished run has a preset and settings of its own
-    else:
-        check_choices(methods, [dataset], [preset], settings=[set_])
-
-    from dataclasses import replace
+    methods, numbers = parse_list(method, "--method"), parse_numbers(seeds, "--seeds")
+    chosen_values = parse_numbers(values, "--values")
+    own = [] if run else [preset]  # a finished run has a preset and settings of its own
+    check_choices(methods, [dataset], own, settings=[set_])
 
     from bench.results.terminal import print_sheet
     from bench.study.catalogue import STUDIES, run_study
     from bench.study.points import draw_sheet, say_trainings, summarise
     from bench.study.runs import StudyRequest
-    from bench.system.progress import Progress
 
     progress = Progress()
     request = StudyRequest(

@@ -5,21 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Column, Table
 
-from bench.cli.options import (
-    Device,
-    Protocol,
-    ResultsDir,
-    RunsDir,
-    Samples,
-    Seeds,
-    Source,
-    make_console,
-    parse_list,
-    parse_numbers,
-)
+from bench.cli import options
 from bench.cli.usage import check_choices
+from bench.errors import UsageError
+from bench.plugins.config import parse_variations
 from bench.scoring import DEFAULT
+from bench.system.progress import Progress
+from bench.system.text import escape_terminal as escape
 
 
 def sweep(
@@ -29,17 +23,17 @@ def sweep(
     method: Annotated[str | None, typer.Option(help="Method or comma list. See `bench list`.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset or comma list.")] = None,
     preset: Annotated[str, typer.Option(help="Preset or comma list.")] = "tiny",
-    seeds: Seeds = "0",
+    seeds: options.Seeds = "0",
     set_: Annotated[list[str], typer.Option("--set", help="A setting of every job: key=value. Repeatable.")] = [],  # noqa: B006
     vary: Annotated[
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
-    source: Source = "auto",
-    protocol: Protocol = DEFAULT,
-    samples: Samples = 1,
-    device: Device = "auto",
-    runs_dir: RunsDir = Path("runs"),
-    results_dir: ResultsDir = Path("results"),
+    source: options.Source = "auto",
+    protocol: options.Protocol = DEFAULT,
+    samples: options.Samples = 1,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    results_dir: options.ResultsDir = Path("results"),
     launcher: Annotated[Literal["local", "slurm"], typer.Option(help="This machine, or Slurm through submitit.")] = (
         "local"
     ),
@@ -58,16 +52,9 @@ def sweep(
     What is finished is not repeated, what was stopped or killed goes on where it was: the same command can be typed
     again at any time. `bench sweep status` without options tells of the sweep that was started last.
     """
-    from bench.errors import UsageError
-    from bench.plugins.config import parse_variations
-
     chosen = what == "run" or method is not None  # else the sweep that was started last is meant
-    methods, datasets, presets, numbers = (
-        parse_list(method, "--method"),
-        parse_list(dataset, "--dataset"),
-        parse_list(preset, "--preset"),
-        parse_numbers(seeds, "--seeds"),
-    )
+    methods, datasets = options.parse_list(method, "--method"), options.parse_list(dataset, "--dataset")
+    presets, numbers = options.parse_list(preset, "--preset"), options.parse_numbers(seeds, "--seeds")
     if chosen:
         if not (methods and datasets and presets and numbers):
             raise UsageError("a sweep needs at least one method, dataset, preset and seed; see `bench list`")
@@ -83,7 +70,6 @@ def sweep(
     from bench.sweep.slurm import SlurmOptions, queue, submit, wait_for_queue
     from bench.sweep.state import describe_counts, is_finished, judge_jobs
     from bench.system.device import choose_device
-    from bench.system.progress import Progress
 
     progress = Progress()
     if not chosen:
@@ -117,8 +103,8 @@ def sweep(
     progress.say(f"{grid.name}: {describe_counts(before)}; {len(wanted)} to do; logs in {grid.folder / 'logs'}")
     if launcher == "slurm":
         if wanted:
-            options = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
-            for label, job_id in submit(grid, wanted, options).items():
+            asked = SlurmOptions(minutes, max_parallel, partition, gpus, cpus, processes, tuple(slurm))
+            for label, job_id in submit(grid, wanted, asked).items():
                 progress.say(f"Slurm {job_id}: {label}")
         if not wait:
             progress.say("see `bench sweep status`; the same command again submits what has not run")
@@ -134,15 +120,12 @@ def sweep(
 
 def _show(found: Sequence[Any]) -> None:
     """Print a table of the states of jobs and, of each job that may be run again, the command."""
-    from rich.table import Column, Table
-
     from bench.sweep.state import AGAIN
-    from bench.system.text import escape_terminal as escape
 
     table = Table("run", "state", Column("why", overflow="fold"), title_justify="left")
     for state in found:
         table.add_row(escape(state.job.label), state.name, escape(state.why))
-    console = make_console(width=200)
+    console = options.make_console(width=200)
     console.print(table)
     again = [state.job for state in found if state.name in (*AGAIN, "waiting")]
     if again:

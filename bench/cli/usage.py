@@ -8,7 +8,11 @@ from itertools import product
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperOption
+
+from bench.errors import PluginError, unknown_name
+from bench.plugins.config import resolve
 
 
 class Command(TyperCommand):
@@ -25,10 +29,10 @@ class Command(TyperCommand):
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """As of a plain command, with every bracket of its texts shown: `key=[1, 2]` is no markup."""
         paragraphs = (" ".join(part.split()) for part in (self.help or "").split("\n\n"))
-        self.help, self.epilog = _escape("\n\n".join(paragraphs)), _escape(self.epilog)  # the terminal breaks lines
+        self.help, self.epilog = escape("\n\n".join(paragraphs)), escape(self.epilog or "")  # the terminal breaks lines
         for parameter in self.params:
             if text := getattr(parameter, "help", None):
-                parameter.help = _escape(text)  # type: ignore[attr-defined]
+                parameter.help = escape(text)  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
 
 
@@ -43,12 +47,6 @@ class Application(typer.Typer):
 def show_examples(command: str, examples: Iterable[str]) -> str:
     """Return what stands under the help of a command: its examples, a line each."""
     return "\n\n".join(["Examples:", *(f"$ {command} {example}".rstrip() for example in examples)])
-
-
-def _escape(text: str | None) -> str | None:
-    from rich.markup import escape
-
-    return text and escape(text)
 
 
 def refused(error: typer.TyperException) -> int:
@@ -74,8 +72,6 @@ def check_choices(
     Each of `settings`, a list of key=value, is tried on every combination. What exists and is broken is passed over:
     its own run says so, and the others go on.
     """
-    from bench.errors import PluginError, unknown_name
-    from bench.plugins.config import resolve
     from bench.plugins.registry import get_dataset, get_method
     from bench.scoring.protocols import get_protocol
 

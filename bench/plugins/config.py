@@ -185,6 +185,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by their dotted keys, as overrides name them."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
 def validate(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
     """Return `model` filled with `values`. Raises UsageError that names the key, the reason, the nearest valid keys."""
     try:

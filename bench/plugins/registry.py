@@ -10,9 +10,9 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -136,17 +136,17 @@ def _discover(
     """
     found: dict[str, Any] = {}
     left_out: dict[str, str] = {}
-    for name, load in _builtin(f"{kind}s", submodule, attribute):
+    root = Path(importlib.import_module(f"bench.{kind}s").__path__[0])
+    for path in sorted(root.glob("*/__init__.py")):
         try:
-            value = load()
-            for each in value if isinstance(value, tuple) else (value,):
+            module = importlib.import_module(f"bench.{kind}s.{path.parent.name}{submodule}")
+            for each in _list_offered(getattr(module, attribute)):
                 found[_name_of(each)] = replace(each, builtin=True) if kind == "method" else each
         except (Exception, SystemExit) as error:  # a broken folder must not take the others down
-            left_out[name] = describe_error(error)
+            left_out[path.parent.name] = describe_error(error)
     for entry in _entry_points(f"bench.{kind}s", tuple(sys.path)):
         try:
-            value = Foreign("it cannot be imported:", entry.load)()
-            for each in value if isinstance(value, tuple) else (value,):
+            for each in _list_offered(Foreign("it cannot be imported:", entry.load)()):
                 described = describe(each, entry.name)
                 if _name_of(described) in found:
                     raise PluginError(f"'{entry.name}' calls itself '{_name_of(described)}', as another {kind} does")
@@ -154,6 +154,10 @@ def _discover(
         except PluginError as error:
             left_out[plain_line(entry.name)] = str(error)
     return found, left_out
+
+
+def _list_offered(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _name_of(plugin: Any) -> str:
@@ -164,18 +168,6 @@ def _name_of(plugin: Any) -> str:
 def _entry_points(group: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Return what packages on one import path offer: looking through all of them takes a tenth of a second."""
     return tuple(entry_points(group=group))
-
-
-def _builtin(kind: str, submodule: str, attribute: str) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the name of each folder, and the function that imports what it offers."""
-    root = Path(importlib.import_module(f"bench.{kind}").__path__[0])
-    for path in sorted(root.glob("*/__init__.py")):
-        name = path.parent.name
-        yield name, partial(_import_value, f"bench.{kind}.{name}{submodule}", attribute)
-
-
-def _import_value(module: str, attribute: str) -> Any:
-    return getattr(importlib.import_module(module), attribute)
 
 
 def _load_from_file(reference: str, kind: str, expected: str, fits: Callable[[Any], bool]) -> tuple[Any, str]:

@@ -7,7 +7,6 @@ no regression. Fortin et al., Why Should Ensemble Spread Match the RMSE of the E
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,25 +27,31 @@ ALIKE = 1e-6  # part of the error, of a spread that is rounding
 LEAST_TRAINING = 10  # cases, under which a regression says nothing
 
 
-@dataclass
-class _Found:
-    """The shares and factors that are gathered case by case."""
-
-    inside: dict[str, Values] = field(default_factory=dict)  # stated share → values
-    factors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # factor → case → truth, then K samples
-
-
-def calibrate(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def calibrate(request: StudyRequest, runs: Sequence[TrainedRun], _: Progress) -> Iterator[Point]:
     """Yield shares of voxels and of factors inside intervals of samples, and how far each factor spreads."""
     count = count_samples("calibration", request)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
-        found = _gather(run, cases, count, progress)
-        for stated, values in found.inside.items():
-            yield Point(run.facts, INSIDE, stated, values, compared=False)
+        window, voxel_mm = cases.card.window, cases.card.voxel_mm
+        inside: dict[float, Values] = {}  # stated share → values
+        factors: dict[str, dict[str, np.ndarray]] = {}  # factor → case → truth, then K samples
+        for name, truth, drawn in draw_samples(run, cases, count):
+            random = np.random.default_rng(derive_seed(run.seed, "ties", name))
+            ranks = truth_ranks(drawn, truth, random)
+            measured = [measure_factors(to_hounsfield(volume, window), voxel_mm) for volume in (truth, *drawn)]
+            for factor in measured[0]:
+                factors.setdefault(factor, {})[name] = np.array([one[factor] for one in measured])
+            known = np.stack([row for by_case in factors.values() if np.isfinite(row := by_case[name]).all()])
+            every = {"inside": ranks, "inside_body": ranks[to_hounsfield(truth, window) > AIR_BELOW_HU]}
+            every["inside_factors"] = truth_ranks(known[:, 1:].T, known[:, 0], random)
+            for metric, chosen in every.items():
+                for stated, share in interval_shares(chosen, count).items():
+                    put(inside.setdefault(stated, {}), metric, name, share)
+        for stated, values in inside.items():
+            yield Point(run.facts, INSIDE, f"{stated:.3f}", values, compared=False)
         training = _training_factors(run.cases["train"])
-        for factor, by_case in found.factors.items():
-            yield _of_factor(run, cases, factor, by_case, training[factor])
+        for factor, rows in factors.items():
+            yield _of_factor(run, cases, factor, rows, training[factor])
 
 
 def compare_spreads(
@@ -69,28 +74,6 @@ def compare_spreads(
         return function_of_means(squares, lambda means: np.sqrt(means[:, 0] / np.maximum(means[:, part], 1e-30)))
 
     return {"unexplained": root(2), "sampled": root(0), "spread_ratio": ratio(2), "spread_skill": ratio(1)}
-
-
-def _gather(run: TrainedRun, cases: Cases, count: int, progress: Progress) -> _Found:
-    found, card = _Found(), cases.card
-    for name, truth, drawn in draw_samples(run, cases, count, progress):
-        random = np.random.default_rng(derive_seed(run.seed, "ties", name))
-        body = to_hounsfield(truth, card.window) > AIR_BELOW_HU
-        ranks = truth_ranks(drawn, truth, random)
-        for metric, chosen in (("inside", ranks), ("inside_body", ranks[body])):
-            _put_shares(found, metric, name, chosen, count)
-        measured = [measure_factors(to_hounsfield(volume, card.window), card.voxel_mm) for volume in (truth, *drawn)]
-        table = {factor: np.array([one[factor] for one in measured]) for factor in measured[0]}
-        for factor, row in table.items():
-            found.factors.setdefault(factor, {})[name] = row
-        known = np.stack([row for row in table.values() if np.isfinite(row).all()])
-        _put_shares(found, "inside_factors", name, truth_ranks(known[:, 1:].T, known[:, 0], random), count)
-    return found
-
-
-def _put_shares(found: _Found, metric: str, case: str, ranks: np.ndarray, count: int) -> None:
-    for stated, share in interval_shares(ranks, count).items():
-        put(found.inside.setdefault(f"{stated:.3f}", {}), metric, case, share)
 
 
 def _of_factor(

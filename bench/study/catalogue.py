@@ -1,17 +1,17 @@
 """All studies by name: what each asks, what its picture shows, and how it is run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError, UsageError, unknown_name
 from bench.metrics import NLL
 from bench.pictures.drawing import save_figure
 from bench.study import calibration, inputs, lesion, ood, sampling, training
-from bench.study.floors import with_floors
 from bench.study.plot import Panel, make_figure
 from bench.study.points import REFERENCES, Point, Recorded, read_study, say_trainings, write_points
-from bench.study.runs import StudyRequest, TrainedRun, find_runs
+from bench.study.runs import StudyRequest, TrainedRun, find_runs, with_floors
 from bench.system.progress import Progress
 
 Body = Callable[[StudyRequest, Sequence[TrainedRun], Progress], Iterator[Point]]
@@ -22,13 +22,12 @@ QUALITY = ("psnr", "ssim")  # what most studies look at
 class Study:
     """One question."""
 
-    name: str
     question: str
     body: Body
     panels: tuple[Panel, ...]
     trains: bool = False  # trains runs of its own; the others take finished ones
     takes_values: bool = False
-    floors: bool = True  # are given to it among the runs; the others fit them by themselves
+    floors: bool = True  # stand among the finished runs that it is given
     also: tuple[str, ...] = ()  # metrics that its table shows beside those of the panels
 
     @property
@@ -46,115 +45,85 @@ class Answer:
     picture: Path
 
 
-def _panels(parameters: Sequence[str], *more: str) -> tuple[Panel, ...]:
-    return tuple(Panel(parameter, metric) for metric in (*QUALITY, *more) for parameter in parameters)
+def _panels(parameters: Iterable[str], metrics: Iterable[str] = QUALITY, **how: Any) -> tuple[Panel, ...]:
+    return tuple(Panel(parameter, metric, **how) for metric in metrics for parameter in parameters)
 
 
 STUDIES = {
-    study.name: study
-    for study in (
-        Study(
-            "views",
-            "How much does each further view help?",
-            training.vary_views,
-            _panels([training.VIEWS]),
-            trains=True,
-            takes_values=True,
-            floors=False,
+    "views": Study(
+        "How much does each further view help?",
+        training.vary_views,
+        _panels([training.VIEWS]),
+        trains=True,
+        takes_values=True,
+    ),
+    "shuffle": Study(
+        "What is left with the views of another case?", inputs.shuffle_views, _panels([inputs.WHOSE], ordered=False)
+    ),
+    "misalign": Study("What if the object moves between the views?", inputs.misalign_views, _panels(inputs.MOVEMENTS)),
+    "angle": Study(
+        "What if the second view was taken at another angle than stated?",
+        inputs.misstate_angle,
+        _panels([inputs.ANGLE_ERROR]),
+    ),
+    "lesion": Study(
+        "What is left of a nodule that the views show?",
+        lesion.plant_nodules,
+        (
+            *_panels([lesion.DIAMETER], ["view_signal", "contrast_kept"]),
+            Panel(lesion.DIAMETER, "auroc_nodule", line=0.5, limits=(0.2, 1.04)),
         ),
-        Study(
-            "shuffle",
-            "What is left with the views of another case?",
-            inputs.shuffle_views,
-            tuple(Panel(inputs.WHOSE, metric, ordered=False) for metric in QUALITY),
+        takes_values=True,
+        also=("contrast_with", "contrast_without"),
+    ),
+    "noise": Study(
+        "What do few photons and a wide spectrum cost?", inputs.degrade_views, _panels([inputs.PHOTONS, inputs.VOLTAGE])
+    ),
+    "steps": Study(
+        "How many sampling steps are needed?",
+        sampling.vary_steps,
+        _panels([sampling.STEPS], [*QUALITY, "seconds"]),
+        takes_values=True,
+    ),
+    "samples": Study(
+        "What do several samples of a case say?",
+        sampling.combine_samples,
+        (Panel(sampling.BEST, "psnr"), *_panels([sampling.MEAN], [*QUALITY, "mae"])),
+        takes_values=True,
+        also=("spread",),
+    ),
+    "calibration": Study(
+        "Do samples spread as the truth does, given the views?",
+        calibration.calibrate,
+        (
+            *_panels([calibration.INSIDE], ["inside_body", "inside_factors"], diagonal=True),
+            *_panels([calibration.FACTOR], ["excess"], ordered=False, line=0.0),
+            *_panels([calibration.FACTOR], ["unexplained", "spread_ratio", "spread_skill"], ordered=False, line=1.0),
         ),
-        Study(
-            "misalign",
-            "What if the object moves between the views?",
-            inputs.misalign_views,
-            _panels(list(inputs.MOVEMENTS)),
-        ),
-        Study(
-            "angle",
-            "What if the second view was taken at another angle than stated?",
-            inputs.misstate_angle,
-            _panels([inputs.ANGLE_ERROR]),
-        ),
-        Study(
-            "lesion",
-            "What is left of a nodule that the views show?",
-            lesion.plant_nodules,
-            (
-                Panel(lesion.DIAMETER, "view_signal"),
-                Panel(lesion.DIAMETER, "contrast_kept"),
-                Panel(lesion.DIAMETER, "auroc_nodule", line=0.5, limits=(0.2, 1.04)),
-            ),
-            takes_values=True,
-            also=("contrast_with", "contrast_without"),
-        ),
-        Study(
-            "noise",
-            "What do few photons and a wide spectrum cost?",
-            inputs.degrade_views,
-            _panels([inputs.PHOTONS, inputs.VOLTAGE]),
-        ),
-        Study(
-            "steps",
-            "How many sampling steps are needed?",
-            sampling.vary_steps,
-            _panels([sampling.STEPS], "seconds"),
-            takes_values=True,
-        ),
-        Study(
-            "samples",
-            "What do several samples of a case say?",
-            sampling.combine_samples,
-            (Panel(sampling.BEST, "psnr"), *(Panel(sampling.MEAN, metric) for metric in (*QUALITY, "mae"))),
-            takes_values=True,
-            also=("spread",),
-        ),
-        Study(
-            "calibration",
-            "Do samples spread as the truth does, given the views?",
-            calibration.calibrate,
-            (
-                *(Panel(calibration.INSIDE, metric, diagonal=True) for metric in ("inside_body", "inside_factors")),
-                Panel(calibration.FACTOR, "excess", ordered=False, line=0.0),
-                *(
-                    Panel(calibration.FACTOR, metric, ordered=False, line=1.0)
-                    for metric in ("unexplained", "spread_ratio", "spread_skill")
-                ),
-            ),
-            takes_values=True,
-            also=("inside",),
-        ),
-        Study(
-            "ood",
-            "Does the likelihood tell other inputs from the test cases?",
-            ood.feed_others,
-            tuple(Panel(ood.KIND, score, ordered=False, line=0.5, limits=(-0.04, 1.04)) for score in ood.SCORES),
-            also=(NLL,),
-            floors=False,
-        ),
-        Study(
-            "train-size",
-            "How soon does a method overfit?",
-            training.vary_training_size,
-            (Panel(training.TRAINING_CASES, "psnr"), Panel(training.TRAINING_CASES, NLL)),
-            trains=True,
-            takes_values=True,
-            floors=False,
-        ),
-        Study(
-            "budget",
-            "Is a method weak, or only short of training?",
-            training.vary_budget,
-            tuple(Panel(training.COST, metric) for metric in ("psnr", "dice_lung", "psnr_body")),
-            trains=True,
-            takes_values=True,
-            floors=False,
-        ),
-    )
+        takes_values=True,
+        also=("inside",),
+    ),
+    "ood": Study(
+        "Does the likelihood tell other inputs from the test cases?",
+        ood.feed_others,
+        _panels([ood.KIND], ood.SCORES, ordered=False, line=0.5, limits=(-0.04, 1.04)),
+        also=(NLL,),
+        floors=False,
+    ),
+    "train-size": Study(
+        "How soon does a method overfit?",
+        training.vary_training_size,
+        _panels([training.TRAINING_CASES], ["psnr", NLL]),
+        trains=True,
+        takes_values=True,
+    ),
+    "budget": Study(
+        "Is a method weak, or only short of training?",
+        training.vary_budget,
+        _panels([training.COST], ["psnr", "dice_lung", "psnr_body"]),
+        trains=True,
+        takes_values=True,
+    ),
 }
 
 
@@ -167,7 +136,7 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
         raise unknown_name("study", name, list(STUDIES))
     study = STUDIES[name]
     if request.values and not study.takes_values:
-        taking = ", ".join(study.name for study in STUDIES.values() if study.takes_values)
+        taking = ", ".join(other for other in STUDIES if STUDIES[other].takes_values)
         raise UsageError(f"{name} has settings of its own; --values is for {taking}")
     if study.trains and (request.run_ids or not request.methods):
         raise UsageError(f"{name} trains runs of its own; name methods with --method, not --run")
@@ -175,7 +144,9 @@ def run_study(name: str, request: StudyRequest, progress: Progress) -> Answer:
     prints = {run.cases["test"].card.fingerprint: run.folder.root.name for run in runs}
     if len(prints) > 1:
         raise UsageError(f"runs {', '.join(prints.values())} have different data; study them one by one")
-    points = tuple(study.body(request, with_floors(runs) if study.floors else runs, progress))
+    if runs and study.floors:
+        runs = with_floors(runs)
+    points = tuple(study.body(request, runs, progress))
     known = [point for point in points if point.measured]
     if not known:
         raise BenchError(f"{name} measured nothing; first: {points[0].note if points else 'no runs'}")

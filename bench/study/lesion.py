@@ -10,34 +10,50 @@ without it, given the same seeds. The change of the truth on the preset's grid, 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from bench.cases import Cases, take_first
 from bench.data.cases import downsample
 from bench.dataset import to_hounsfield
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.metrics.stats import auroc
 from bench.projector import project
 from bench.study.inputs import fine_cases, replace_views
 from bench.study.points import TRUTH, Point, Values
 from bench.study.runs import StudyRequest, TrainedRun, reconstruct_cases
-from bench.study.sites import Centre, find_sites, read_sites, take_cases
+from bench.system.csv_files import read_rows
 from bench.system.progress import Progress
+from bench.system.seeding import derive_seed
 
 DIAMETER = "diameter of the nodule, mm"
 DIAMETERS = (6, 8, 12, 16, 24, 32)
 LARGEST_SHARE = 0.25  # of the cube's side, that a nodule may take
 NODULE_HU = 40.0  # soft tissue: the middle of what the chest phantom draws of solid nodules
 SHELL_MM = 16.0  # from the nodule's surface, of the tissue that its contrast is against
+HOST = "lung"  # in the name of a label, of what a nodule is planted in
 PARTS = 9  # along an edge, into which voxels are divided to count those inside
 
 Box = tuple[slice, slice, slice]
-Planted = dict[str, tuple[np.ndarray, "Template"]]
-"""Case → its line integrals (V, h, w) with a nodule, and what shows the nodule in a volume."""
+Centre = tuple[float, float, float]
+"""(d, h, w) in mm from the centre of the cube."""
+Responses = dict[str, tuple[float, float]]
+"""Case → what a volume holds of its nodule: the share of the change, and the contrast in HU."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One line of a file of sites: a place in the scan of a case, in RAS millimetres as the case's NIfTI has them."""
+
+    case: str
+    x_mm: float
+    y_mm: float
+    z_mm: float
 
 
 @dataclass(frozen=True)
@@ -58,14 +74,14 @@ class Template:
         return float((mine * self.change).sum() / self.change.sum() - mine[self.shell].mean())
 
 
-def plant_nodules(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def plant_nodules(request: StudyRequest, runs: Sequence[TrainedRun], _: Progress) -> Iterator[Point]:
     """Yield by diameter the signal in the views, the contrast kept and the detectability, of all runs and of the truth.
 
     Sites are drawn in the lungs of phantoms, or read from the file that the request names; cases without one are left
     out. Raises UsageError for diameters that the cube has no room for, and where no site is known.
     """
     first = runs[0]
-    diameters = [float(value) for value in request.values or DIAMETERS]
+    diameters = list(dict.fromkeys(map(float, request.values or DIAMETERS)))
     most = LARGEST_SHARE * first.spec.cube_mm
     if not 1 <= min(diameters) <= max(diameters) <= most:
         raise UsageError(f"lesion takes diameters of 1 to {most:g} mm")
@@ -75,25 +91,83 @@ def plant_nodules(request: StudyRequest, runs: Sequence[TrainedRun], progress: P
     else:
         centres = find_sites(every, first.spec.label_names, max(diameters) / 2)
     cases = take_cases(every, list(centres))
-    planted: dict[float, Planted] = {diameter: {} for diameter in diameters}
-    with progress.task("plant nodules", len(cases)) as task:
-        for done, (name, volume) in enumerate(fine_cases(first, cases), start=1):
-            for diameter in diameters:
-                planted[diameter][name] = _plant(first, cases, volume, centres[name], diameter)
-            task.advance(done)
-    changed = {d: replace_views(cases, np.stack([of[name][0] for name in cases.names])) for d, of in planted.items()}
+    templates: dict[float, dict[str, Template]] = {diameter: {} for diameter in diameters}
+    integrals = {diameter: np.array(cases.line_integrals) for diameter in diameters}
+    for name, volume in fine_cases(first, cases, "plant nodules"):
+        for diameter in diameters:
+            views, templates[diameter][name] = _plant(first, cases, volume, centres[name], diameter)
+            integrals[diameter][cases.index(name)] = views
+    changed = {diameter: replace_views(cases, views) for diameter, views in integrals.items()}
     signals = {diameter: _signal(cases, with_it) for diameter, with_it in changed.items()}
     for run in runs:
-        without = _respond(run, cases, planted, progress, "without nodules")
-        for diameter in diameters:
-            what, wanted = f"nodules of {diameter:g} mm", {diameter: planted[diameter]}
-            found = _respond(run, changed[diameter], wanted, progress, what)[diameter]
-            yield _point(run.facts, diameter, signals[diameter], without[diameter], found)
+        without = _respond(run, cases, list(templates.values()), "without nodules")
+        for diameter, without_it in zip(diameters, without, strict=True):
+            (with_it,) = _respond(run, changed[diameter], [templates[diameter]], f"nodules of {diameter:g} mm")
+            yield _point(run.facts, diameter, signals[diameter], without_it, with_it)
     truth = {**first.facts, "run_id": "", "method": TRUTH, "seed": ""}
-    for diameter, of in planted.items():
-        without_it = {n: _measure(of[n][1], cases.hounsfield[cases.index(n)].astype(np.float64)) for n in cases.names}
-        with_it = {n: _measure(of[n][1], _with_nodule(cases, n, of[n][1])) for n in cases.names}
+    for diameter, of in templates.items():
+        without_it, with_it = {}, {}
+        for name, coarse in zip(cases.names, cases.hounsfield, strict=True):
+            volume = coarse.astype(np.float64)
+            without_it[name] = of[name].share(volume), of[name].contrast(volume)
+            volume[of[name].box] += of[name].change
+            with_it[name] = of[name].share(volume), of[name].contrast(volume)
         yield _point(truth, diameter, signals[diameter], without_it, with_it)
+
+
+def find_sites(cases: Cases, label_names: Mapping[str, Mapping[int, str]], radius_mm: float) -> dict[str, Centre]:
+    """Return a place in a lung of each phantom, drawn among those further than a radius from all that is no lung.
+
+    Where no place is that far, the furthest is taken; a case without lungs is left out. Raises UsageError for real
+    cases, and for a dataset that labels no lungs.
+    """
+    hosts = {kind: [number for number, name in names.items() if HOST in name] for kind, names in label_names.items()}
+    kind = next((kind for kind, numbers in hosts.items() if numbers), None)
+    if cases.phantoms is None or kind is None:
+        what = "real scans have no labels" if cases.phantoms is None else f"{cases.card.name} labels no {HOST}s"
+        raise UsageError(f"{what}; say with --sites FILE where to plant: a CSV with case, x_mm, y_mm, z_mm")
+    sites: dict[str, Centre] = {}
+    for name in cases.names:
+        host = np.isin(cases.labels(name)[kind], hosts[kind])
+        if not host.any():
+            continue
+        depth = distance_transform_edt(np.pad(host, 1))[1:-1, 1:-1, 1:-1]
+        far = np.minimum(depth.max(), radius_mm / cases.card.voxel_mm + 0.5)  # from the centre of a voxel to a face
+        places = np.argwhere(depth >= far)
+        chosen = places[np.random.default_rng(derive_seed("site", name)).integers(len(places))]
+        sites[name] = _centre(chosen, cases)
+    if not sites:
+        raise UsageError(f"none of the {len(cases)} cases shows a {HOST}")
+    return sites
+
+
+def read_sites(path: Path, cases: Cases) -> dict[str, Centre]:
+    """Return the sites of some cases from a CSV with the columns case, x_mm, y_mm, z_mm.
+
+    Raises UsageError for a missing file, and for a case or place that is not there, BenchError for a damaged file.
+    """
+    if not path.is_file():
+        raise UsageError(f"no file {path}; it needs the columns case, x_mm, y_mm, z_mm")
+    sites: dict[str, Centre] = {}
+    for site in read_rows(path, Site):
+        if site.case in sites:
+            raise BenchError(f"{path}: {site.case} has two sites; keep one")
+        affine = cases.affines[cases.index(site.case)]
+        place = (np.linalg.inv(affine) @ [site.x_mm, site.y_mm, site.z_mm, 1.0])[2::-1]  # (w, h, d) turned round
+        if not np.isfinite(place).all() or (place < -0.5).any() or (place > cases.card.size - 0.5).any():
+            raise UsageError(f"{path}: the site of {site.case} lies outside of its volume")
+        sites[site.case] = _centre(place, cases)
+    if not sites:
+        raise UsageError(f"{path} names no site")
+    return sites
+
+
+def take_cases(cases: Cases, names: Sequence[str]) -> Cases:
+    """Return some cases of a split, in the split's order."""
+    wanted = set(names)
+    chosen = [index for index, name in enumerate(cases.names) if name in wanted]
+    arrays = {key: getattr(cases, key)[chosen] for key in ("hounsfield", "line_integrals", "affines")}
+    return replace(cases, names=tuple(cases.names[index] for index in chosen), **arrays)
 
 
 def cover_ellipsoid(
@@ -122,7 +196,7 @@ def cover_ellipsoid(
 def _plant(
     run: TrainedRun, cases: Cases, volume: np.ndarray, centre: Centre, diameter: float
 ) -> tuple[np.ndarray, Template]:
-    """Line integrals (V, h, w) of a fine volume (n, n, n) in HU with a nodule, and the nodule on the preset's grid."""
+    """Return line integrals (V, h, w) of a fine volume (n, n, n) in HU with a nodule, and its template."""
     card, voxel_mm, radius = cases.card, run.spec.cube_mm / len(volume), diameter / 2
     box, share = cover_ellipsoid(len(volume), voxel_mm, centre, (radius,) * 3)
     change = np.zeros_like(volume)
@@ -135,50 +209,35 @@ def _plant(
     return views[0].numpy(), Template(around, coarse[around], shell if shell.any() else coarse[around] == 0)
 
 
-def _with_nodule(cases: Cases, name: str, template: Template) -> np.ndarray:
-    volume = cases.hounsfield[cases.index(name)].astype(np.float64)
-    volume[template.box] += template.change
-    return volume
+def _centre(index: Iterable[float], cases: Cases) -> Centre:
+    d, h, w = ((float(i) + 0.5 - cases.card.size / 2) * cases.card.voxel_mm for i in index)
+    return d, h, w
 
 
 def _signal(cases: Cases, with_it: Cases) -> dict[str, float]:
-    """By case the largest difference that the nodule makes in a pixel of any view, as a share of the grey scale."""
-    signal = {}
-    for index, name in enumerate(cases.names):
-        signal[name] = float((with_it.images([index]) - cases.images([index])).abs().max())
-    return signal
+    """Return by case the largest difference that its nodule makes in a pixel of any view, as a share of the scale."""
+    apart = (with_it.images([index]) - cases.images([index]) for index in range(len(cases)))
+    return {name: float(one.abs().max()) for name, one in zip(cases.names, apart, strict=True)}
 
 
-def _respond(
-    run: TrainedRun, cases: Cases, planted: Mapping[float, Planted], progress: Progress, what: str
-) -> dict[float, dict[str, tuple[float, float]]]:
-    """By diameter and case what a reconstruction holds of the nodule: share of the change, and contrast in HU."""
-    found: dict[float, dict[str, tuple[float, float]]] = {diameter: {} for diameter in planted}
-    with progress.task(f"{run.config.method}: {what}", len(cases)) as task:
-        done = 0
+def _respond(run: TrainedRun, cases: Cases, templates: Sequence[Mapping[str, Template]], what: str) -> list[Responses]:
+    """Return what reconstructions hold of the nodules of each set of templates by case."""
+    found: list[Responses] = [{} for _ in templates]
+    with run.progress.task(f"{run.config.method}: {what}", len(cases)) as task:
         for names, volumes, _ in reconstruct_cases(run, cases):
             for name, volume in zip(names, volumes, strict=True):
                 hounsfield = to_hounsfield(volume.astype(np.float64), cases.card.window)
-                for diameter, of in planted.items():
-                    found[diameter][name] = _measure(of[name][1], hounsfield)
-            done += len(names)
-            task.advance(done)
+                for of, responses in zip(templates, found, strict=True):
+                    responses[name] = of[name].share(hounsfield), of[name].contrast(hounsfield)
+            task.advance(len(found[0]))
     return found
 
 
-def _measure(template: Template, hounsfield: np.ndarray) -> tuple[float, float]:
-    return template.share(hounsfield), template.contrast(hounsfield)
-
-
 def _point(
-    facts: Mapping[str, str],
-    diameter: float,
-    signal: Mapping[str, float],
-    without: Mapping[str, tuple[float, float]],
-    with_it: Mapping[str, tuple[float, float]],
+    facts: Mapping[str, str], diameter: float, signal: dict[str, float], without: Responses, with_it: Responses
 ) -> Point:
     values: Values = {
-        "view_signal": dict(signal),
+        "view_signal": signal,
         "contrast_kept": {name: with_it[name][0] - without[name][0] for name in signal},
         "contrast_with": {name: with_it[name][1] for name in signal},
         "contrast_without": {name: without[name][1] for name in signal},

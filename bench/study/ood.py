@@ -10,6 +10,7 @@ not an error of the study.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,10 +26,9 @@ from bench.pipeline.predict import CASES_AT_ONCE
 from bench.plugins.registry import discover_datasets, discover_methods
 from bench.projector import AIR_BELOW_HU, project
 from bench.scoring.bits import nll_bits_per_code, nll_bits_per_voxel
-from bench.study.floors import fit_floors
 from bench.study.inputs import pair_cases, replace_views
 from bench.study.points import MEAN, NEAREST, Point, Values
-from bench.study.runs import StudyRequest, TrainedRun, bound_cases
+from bench.study.runs import StudyRequest, TrainedRun, bound_cases, fit_floors
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -58,22 +58,22 @@ def feed_others(request: StudyRequest, runs: Sequence[TrainedRun], progress: Pro
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
         floors = {floor.config.method: floor for floor in fit_floors(run)}
-        own = _bits(run, cases, floors, progress, TEST_CASES)
+        own = _bits(run, cases, floors, TEST_CASES)
         yield Point(run.facts, KIND, TEST_CASES, own)
-        for kind, change in _changes(run).items():
-            yield _against(run, own, kind, _bits(run, _change(run, cases, kind, change), floors, progress, kind))
-        strangers = replace_views(cases, cases.line_integrals[pair_cases(len(cases), run.seed)])
-        yield _against(run, own, OTHERS_VIEWS, _bits(run, strangers, floors, progress, OTHERS_VIEWS))
+        inputs = {kind: partial(_change, run, cases, kind, change) for kind, change in _changes(run).items()}
+        strangers = cases.line_integrals[pair_cases(len(cases), run.seed)]
+        inputs[OTHERS_VIEWS] = partial(replace_views, cases, strangers)
         for name, spec in sorted(discover_datasets()[0].items()):
-            if name == run.spec.name:
-                continue
+            if name != run.spec.name:
+                inputs[name] = partial(_of_dataset, run, cases, spec)
+        for kind, make in inputs.items():
             try:
-                foreign = _of_dataset(run, cases, spec)
-            except BenchError as error:
-                progress.say(f"left out: {spec.name}: {error}")
-                yield Point(run.facts, KIND, spec.name, {}, note=str(error))
-                continue
-            yield _against(run, own, spec.name, _bits(run, foreign, floors, progress, spec.name))
+                others = make()
+            except BenchError as error:  # of a dataset that cannot be fed
+                progress.say(f"left out: {kind}: {error}")
+                yield Point(run.facts, KIND, kind, {}, note=str(error))
+            else:
+                yield _against(run, own, kind, _bits(run, others, floors, kind))
 
 
 def insert_metal(hounsfield: np.ndarray, radius_voxels: float, random: np.random.Generator) -> np.ndarray:
@@ -126,10 +126,10 @@ def _cases_of(run: TrainedRun, cases: Cases, names: tuple[str, ...], fine: Itera
     return replace(cases, names=names, hounsfield=np.stack(coarse), line_integrals=np.stack(integrals), phantoms=None)
 
 
-def _bits(run: TrainedRun, cases: Cases, floors: Mapping[str, TrainedRun], progress: Progress, what: str) -> Values:
+def _bits(run: TrainedRun, cases: Cases, floors: Mapping[str, TrainedRun], what: str) -> Values:
     """By case: bits of the whole and of its two parts, and the distances from the floors, which need no method."""
     values: Values = {metric: {} for metric in SCORES.values()}
-    with progress.task(f"{run.config.method}: {what}", len(cases)) as task:
+    with run.progress.task(f"{run.config.method}: {what}", len(cases)) as task:
         for group in cases.groups(CASES_AT_ONCE):
             volumes, views = cases.volumes(group), cases.views(group).to(run.accelerator.device)
             seeds = [run.seed] * len(group)

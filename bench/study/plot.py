@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from bench.pictures.drawing import Picture, colour_of, looks_of, marker_of
@@ -60,25 +61,25 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
         axis.plot(ends, ends, **GUIDE)
     if panel.line is not None:
         axis.axhline(panel.line, **GUIDE)
-    every = groupby(sorted(summaries, key=lambda s: s.series), key=lambda s: s.series)
-    for index, ((method, seed, _, split), members) in enumerate(every):
-        line = sorted(members, key=lambda s: places[s.setting])
-        where, means = [places[s.setting] for s in line], [s.mean for s in line]
+    ordered = sorted(summaries, key=lambda s: (s.method, s.seed, s.split, places[s.setting]))
+    every = groupby(ordered, key=lambda s: (s.method, s.seed, s.split))
+    for index, ((method, seed, split), members) in enumerate(every):
+        line = list(members)
+        where, means = [places[s.setting] for s in line], [s.mean.value for s in line]
         if method in REFERENCES:
             if split == "test":
                 _draw_reference(axis, panel, where, means, method)
             continue
-        colour, marker = colour_of(looks[method]), marker_of(looks[method])
-        label = f"{title_and_kind(method)[0]}, seed {seed}" + ("" if split == "test" else f", {split}")
+        look: dict[str, Any] = {"color": colour_of(looks[method]), "marker": marker_of(looks[method]), "markersize": 4}
+        look["label"] = f"{title_and_kind(method)[0]}, seed {seed}" + ("" if split == "test" else f", {split}")
+        low, high = [s.mean.low for s in line], [s.mean.high for s in line]
         if panel.ordered and len(line) > 1:
-            style = LINES.get(split, ":")
-            axis.plot(where, means, linestyle=style, marker=marker, markersize=4, color=colour, label=label)
-            low, high = [s.low for s in line], [s.high for s in line]
-            axis.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(where, means, linestyle=LINES.get(split, ":"), **look)
+            axis.fill_between(where, low, high, color=look["color"], alpha=0.2, linewidth=0)
         else:
-            spans = [[max(0.0, s.mean - s.low) for s in line], [max(0.0, s.high - s.mean) for s in line]]
+            spans = np.fmax(0.0, [np.subtract(means, low), np.subtract(high, means)])
             apart = [place + (0.0 if panel.ordered else 0.12 * index) for place in where]
-            axis.errorbar(apart, means, spans, fmt=marker, markersize=4, capsize=3, color=colour, label=label)
+            axis.errorbar(apart, means, spans, linestyle="", capsize=3, **look)
     if not words and min(numbers.values()) > 0 and max(numbers.values()) / min(numbers.values()) >= WIDE:
         axis.set_xscale("log", base=2)
         axis.minorticks_off()
@@ -95,14 +96,13 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
 
 
 def _draw_reference(axis: Axes, panel: Panel, where: Sequence[float], means: Sequence[float], method: str) -> None:
-    style: dict[str, Any] = {**REFERENCE, "label": REFERENCES[method]}
+    label = REFERENCES[method]
     if panel.ordered and len(where) > 1:
-        axis.plot(where, means, REFERENCE_LINES[method], **style)
+        axis.plot(where, means, REFERENCE_LINES[method], label=label, **REFERENCE)
     else:  # settings that are no scale: a short line at each
-        ends = [[place - 0.4, place + 0.4] for place in where]
-        for index, (end, mean) in enumerate(zip(ends, means, strict=True)):
-            own = style if index == 0 else style | {"label": None}
-            axis.plot(end, [mean, mean], REFERENCE_LINES[method], **own)
+        for index, (place, mean) in enumerate(zip(where, means, strict=True)):
+            named = {"label": None if index else label, **REFERENCE}
+            axis.plot([place - 0.4, place + 0.4], [mean, mean], REFERENCE_LINES[method], **named)
 
 
 def _number(setting: str) -> float | None:

@@ -50,21 +50,11 @@ REFERENCES = {**FLOORS, TRUTH: "truth"}  # what is no method under study
 OVER = (*METRICS, "contrast_kept")  # metrics of which the difference from the mean volume is told
 LEAST_TRAININGS = 3  # of a method at a setting, under which a study says that it shows nothing of methods
 FACTS = ("run_id", "method", "dataset", "source", "preset", "seed")
-NUMBERS = {  # stat of a line → field of Summary, beside the mean or value itself
-    "ci_lo": "low",
-    "ci_hi": "high",
-    "change": "change",
-    "change_ci_lo": "change_low",
-    "change_ci_hi": "change_high",
-    "over_mean": "over",
-    "over_mean_ci_lo": "over_low",
-    "over_mean_ci_hi": "over_high",
-}
 WORDS = ("Method", "Seed", "Parameter", "Setting", "Split", "Metric")
 HEADS = (*WORDS, "n", "Value", f"{LEVEL:.0%} interval", "Change", "Minus mean volume")
-NAN = float("nan")
-Key = tuple[str, str, str, str, str, str]
-"""Method, seed, parameter, setting, split, metric."""
+# of a number of a summary: its stat, and what the stats of its interval begin with
+CHANGE, OVER_MEAN = ("change", "change_"), ("over_mean", "over_mean_")
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
@@ -88,10 +78,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one point: its mean over cases, its change from the reference, and what it is over the mean volume.
-
-    Each with an interval over cases; NaN where there is none.
-    """
+    """One metric of one point, each number with its interval over cases; NaN where there is none."""
 
     method: str
     seed: str
@@ -100,31 +87,9 @@ class Summary:
     split: str
     metric: str
     stat: str  # mean, or `value` for what is no mean over cases
-    n: int
-    mean: float
-    low: float = NAN
-    high: float = NAN
-    change: float = NAN  # NaN at the reference
-    change_low: float = NAN
-    change_high: float = NAN
-    over: float = NAN  # less the mean training volume's at the same setting
-    over_low: float = NAN
-    over_high: float = NAN
-
-    @property
-    def series(self) -> tuple[str, str, str, str]:
-        """The facts that the points of one line share."""
-        return self.method, self.seed, self.parameter, self.split
-
-    @property
-    def label(self) -> str:
-        """The name of its metric, with its unit."""
-        return label_of(self.metric)
-
-    @property
-    def digits(self) -> int:
-        """Digits shown after the point."""
-        return OWN_METRICS[self.metric][1] if self.metric in OWN_METRICS else METRICS[self.metric].digits(self.mean)
+    mean: Estimate
+    change: Estimate = UNKNOWN  # from the reference, over the cases that both have
+    over: Estimate = UNKNOWN  # the mean training volume at the same setting
 
 
 @dataclass(frozen=True)
@@ -150,8 +115,8 @@ class Line:
     note: str = ""
 
     @property
-    def key(self) -> Key:
-        """The point and metric it is a number of."""
+    def key(self) -> tuple[str, str, str, str, str, str]:
+        """The first fields of the summary that it belongs to."""
         return self.method, self.seed, self.parameter, self.setting, self.split, self.metric
 
 
@@ -168,11 +133,8 @@ class Recorded:
     @property
     def trainings(self) -> int:
         """The fewest trainings that a method was measured with."""
-        seeds: dict[str, set[str]] = {}
-        for summary in self.summaries:
-            if summary.method not in REFERENCES:
-                seeds.setdefault(summary.method, set()).add(summary.seed)
-        return min(map(len, seeds.values()), default=0)
+        trained = {(s.method, s.seed) for s in self.summaries if s.method not in REFERENCES}
+        return min(Counter(method for method, _ in trained).values(), default=0)
 
 
 def summarise(points: Sequence[Point]) -> list[Summary]:
@@ -195,27 +157,33 @@ def label_of(metric: str) -> str:
 
 def draw_sheet(summaries: Sequence[Summary], metrics: Sequence[str]) -> Sheet:
     """Return the table of some metrics: one line a point and metric."""
-    lines = [
-        [
-            *(s.method, s.seed, s.parameter, s.setting, s.split, s.label, str(s.n), _write(s.mean, s.digits)),
-            _write_interval(s.low, s.high, s.digits),
-            *(
-                f"{_write(value, s.digits, '+')} {_write_interval(low, high, s.digits, '+')}".strip()
-                for value, low, high in (
-                    (s.change, s.change_low, s.change_high),
-                    (s.over, s.over_low, s.over_high),
-                )
-            ),
-        ]
-        for s in summaries
-        if s.metric in metrics
-    ]
+    lines = []
+    for s in (summary for summary in summaries if summary.metric in metrics):
+        digits = OWN_METRICS[s.metric][1] if s.metric in OWN_METRICS else METRICS[s.metric].digits(s.mean.value)
+        differences = (" ".join(_write(one, digits, "+")).strip() for one in (s.change, s.over))
+        words = s.method, s.seed, s.parameter, s.setting, s.split, label_of(s.metric), str(s.mean.n)
+        lines.append([*words, *_write(s.mean, digits), *differences])
     return Sheet(HEADS, lines, words=range(len(WORDS)), keys=len(WORDS))
 
 
 def write_points(path: Path, study: str, points: Sequence[Point]) -> None:
     """Write a tidy CSV: of every point and metric the summary (level set), then the values (level case)."""
-    write_rows(path, Line, _lines(study, points))
+    lines = []
+    for point, summaries in _summarise(points):
+        shared: dict[str, Any] = {"study": study, **point.facts, "split": point.split, "parameter": point.parameter}
+        shared |= {"setting": point.setting, "note": point.note}
+        if not point.measured:
+            lines.append(Line(**shared))
+        for summary in summaries:
+            for stat, value in _list_stats(summary).items():
+                if math.isfinite(value):
+                    of_set = {"metric": summary.metric, "level": "set", "n": summary.mean.n}
+                    lines.append(Line(**shared | of_set, stat=stat, value=value))
+        for metric, by_case in point.values.items():
+            for case, value in by_case.items():
+                known = value if math.isfinite(value) else None
+                lines.append(Line(**shared, metric=metric, level="case", case=case, stat="value", value=known, n=1))
+    write_rows(path, Line, lines)
 
 
 def read_study(path: Path) -> Recorded:
@@ -226,15 +194,15 @@ def read_study(path: Path) -> Recorded:
     unknown = {line.metric for line in lines} - {"", *METRICS, *OWN_METRICS}
     if unknown:
         raise BenchError(f"{path} holds the unknown metric {min(unknown)}; run the study again")
-    of_sets: dict[Key, dict[str, Line]] = {}
+    of_sets: dict[tuple[str, ...], dict[str, Line]] = {}
     for line in lines:
         if line.level == "set":
             of_sets.setdefault(line.key, {})[line.stat] = line
     summaries = []
-    for key, stats in of_sets.items():
-        first = stats["value" if "value" in stats else "mean"]
-        numbers = (NAN if stat not in stats else stats[stat].value for stat in (first.stat, *NUMBERS))
-        summaries.append(Summary(*key, first.stat, first.n or 0, *(NAN if v is None else v for v in numbers)))
+    for stats in of_sets.values():
+        stat = "value" if "value" in stats else "mean"
+        mean, change, over = (_read_estimate(stats, *names) for names in ((stat, ""), CHANGE, OVER_MEAN))
+        summaries.append(Summary(*next(iter(stats.values())).key, stat, mean, change, over))
     cases = Counter(line.key for line in lines if line.level == "case")
     noted = (line for line in lines if line.note and line.level != "case")
     notes = dict.fromkeys(f"{line.method}, {line.parameter} {line.setting}: {line.note}" for line in noted)
@@ -247,18 +215,17 @@ def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]
     means = {_where(point): point for point in points if point.facts["method"] == MEAN and point.measured}
     for point in points:
         place = (point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split)
-        series = (*place[:3], place[4])
-        reference = references.setdefault(series, point) if point.measured else point
+        reference = references.setdefault((*place[:3], point.split), point) if point.measured else point
         summaries = []
         for metric, by_case in point.values.items():
-            (n,), ends = _estimate(np.array([[value] for value in by_case.values()]))
-            before = reference.values.get(metric, {}) if point.compared and reference is not point else {}
-            floor = means.get(_where(point), point) if metric in OVER else point
-            mean = floor.values.get(metric, {}) if floor is not point else {}
-            apart = _differ(by_case, before), _differ(by_case, mean)
-            summaries.append(Summary(*place, metric, "mean", int(n), *ends, *apart[0], *apart[1]))
-        for metric, whole in point.of_set.items():
-            summaries.append(Summary(*place, metric, "value", whole.n, whole.value, whole.low, whole.high))
+            mean, change, over = _estimate(by_case), UNKNOWN, UNKNOWN
+            if point.compared and reference is not point:
+                change = _differ(by_case, reference.values.get(metric, {}))
+            floor = means.get(_where(point), point)
+            if metric in OVER and floor is not point:
+                over = _differ(by_case, floor.values.get(metric, {}))
+            summaries.append(Summary(*place, metric, "mean", mean, change, over))
+        summaries += [Summary(*place, metric, "value", whole) for metric, whole in point.of_set.items()]
         yield point, summaries
 
 
@@ -266,38 +233,41 @@ def _where(point: Point) -> tuple[str, str, str]:
     return point.parameter, point.setting, point.split
 
 
-def _differ(values: Mapping[str, float], others: Mapping[str, float]) -> tuple[float, float, float]:
-    """The mean difference over the cases that both have, with its interval; NaN without any."""
-    both = np.array([[value - others[case]] for case, value in values.items() if case in others])
-    return _estimate(both)[1] if len(both) else (NAN, NAN, NAN)
+def _differ(values: Mapping[str, float], others: Mapping[str, float]) -> Estimate:
+    """Return the mean difference over the cases that both have."""
+    return _estimate({case: value - others[case] for case, value in values.items() if case in others})
 
 
-def _estimate(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
-    means = mean_intervals(values)
-    return means.n, (float(means.mean[0]), float(means.low[0]), float(means.high[0]))
+def _estimate(values: Mapping[str, float]) -> Estimate:
+    """Return the mean over cases; unknown without any."""
+    if not values:
+        return UNKNOWN
+    means = mean_intervals(np.array([[value] for value in values.values()]))
+    return Estimate(float(means.mean[0]), float(means.low[0]), float(means.high[0]), int(means.n[0]))
 
 
-def _lines(study: str, points: Sequence[Point]) -> Iterator[Line]:
-    for point, summaries in _summarise(points):
-        shared: dict[str, Any] = {"study": study, **point.facts, "split": point.split, "parameter": point.parameter}
-        shared |= {"setting": point.setting, "note": point.note}
-        if not point.measured:
-            yield Line(**shared)
-        for summary in summaries:
-            for stat, name in ((summary.stat, "mean"), *NUMBERS.items()):
-                value = getattr(summary, name)
-                if math.isfinite(value):
-                    yield Line(**shared, metric=summary.metric, level="set", stat=stat, value=value, n=summary.n)
-        for metric, by_case in point.values.items():
-            for case, value in by_case.items():
-                known = value if math.isfinite(value) else None
-                yield Line(**shared, metric=metric, level="case", case=case, stat="value", value=known, n=1)
+def _list_stats(summary: Summary) -> dict[str, float]:
+    """Return the numbers of a summary by their stat in a CSV."""
+    stats: dict[str, float] = {}
+    named = (summary.stat, "", summary.mean), (*CHANGE, summary.change), (*OVER_MEAN, summary.over)
+    for stat, prefix, one in named:
+        stats |= {stat: one.value, f"{prefix}ci_lo": one.low, f"{prefix}ci_hi": one.high}
+    return stats
 
 
-def _write(value: float, digits: int, sign: str = "") -> str:
-    return f"{value:{sign}.{digits}f}" if math.isfinite(value) else ""
+def _read_estimate(stats: Mapping[str, Line], stat: str, prefix: str) -> Estimate:
+    """Return one number of a summary from its lines by their stat."""
+    if stat not in stats:
+        return UNKNOWN
+    known = {name: line.value for name, line in stats.items() if line.value is not None}
+    value, low, high = (known.get(name, math.nan) for name in (stat, f"{prefix}ci_lo", f"{prefix}ci_hi"))
+    return Estimate(value, low, high, stats[stat].n or 0)
 
 
-def _write_interval(low: float, high: float, digits: int, sign: str = "") -> str:
-    ends = [_write(end, digits, sign) for end in (low, high)]
-    return f"[{', '.join(ends)}]" if all(ends) else ""
+def _write(estimate: Estimate, digits: int, sign: str = "") -> tuple[str, str]:
+    """Return a number and its interval as text, each empty where it is unknown."""
+    value, low, high = (
+        f"{number:{sign}.{digits}f}" if math.isfinite(number) else ""
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return value, f"[{low}, {high}]" if low and high else ""

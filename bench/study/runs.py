@@ -1,8 +1,9 @@
-"""Trained runs a study asks its question of: found, checked against their data, loaded, and measured on given views."""
+"""Trained runs a study asks its question of, and the floors beside them: found, loaded, measured on given views."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +14,24 @@ from bench.cases import Cases
 from bench.data.cases import load_dataset
 from bench.dataset import DatasetSpec
 from bench.errors import UsageError
-from bench.method import Method
+from bench.method import FittedStage, Method
 from bench.metrics import NLL
 from bench.pipeline.fit import Run, load_stages, make_accelerator, place_networks
 from bench.pipeline.plan import RunRequest, plan
 from bench.pipeline.predict import CASES_AT_ONCE, sample_seeds
 from bench.pipeline.published import map_window
-from bench.plugins.config import RunConfig, merge, parse_overrides, validate
+from bench.plugins.config import FitConfig, RunConfig, flatten, merge, parse_overrides, resolve, validate
 from bench.plugins.guard import build_method, check_likelihood, check_tensor
 from bench.plugins.registry import get_dataset, get_method
 from bench.runs.folder import RunFolder, require_run
+from bench.runs.record import run_name
 from bench.scoring import DEFAULT
 from bench.scoring.anatomy import score_anatomy
 from bench.scoring.bits import CaseLikelihood, nll_bits_per_voxel, per_case
 from bench.scoring.cases import score_pair
 from bench.scoring.protocol import WholeArrays
 from bench.scoring.protocols import PROTOCOLS
-from bench.study.points import Values
+from bench.study.points import FLOORS, Values
 from bench.system.progress import Progress
 from bench.system.seeding import derive_seed
 
@@ -82,7 +84,7 @@ class TrainedRun(Run):
     @property
     def options(self) -> dict[str, object]:
         """The method's settings by their keys, such as sampling.steps; None where one is open."""
-        return _flatten(self.config.options)
+        return flatten(self.config.options)
 
     def with_option(self, key: str, value: int) -> "TrainedRun":
         """Return the same weights under another value of a setting. Raises UsageError for a key the method lacks."""
@@ -93,7 +95,7 @@ class TrainedRun(Run):
             raise UsageError(f"{self.config.method} has no setting {key}; {hint}")
         options = merge(self.config.options, parse_overrides([f"{key}={value}"]))
         config = self.config.model_copy(update={"options": options})
-        return _load(self, self.plugin, config, self.spec)
+        return replace(self, config=config, method=_load_method(self, self.plugin, config))
 
 
 def find_runs(request: StudyRequest, progress: Progress) -> list[TrainedRun]:
@@ -135,7 +137,47 @@ def open_run(folder: RunFolder, request: StudyRequest, progress: Progress, metho
         raise UsageError(f"the data of run {folder.root.name} are not what it was trained on; train it again")
     run = Run(cases, folder, record.seed, make_accelerator(request.device), progress, config.fit)
     progress.say(f"run {folder.root.name} on {run.accelerator.device}")
-    return _load(run, plugin, config, spec)
+    return TrainedRun(**vars(run), config=config, spec=spec, plugin=plugin, method=_load_method(run, plugin, config))
+
+
+def _load_method(run: Run, plugin: MethodPlugin, config: RunConfig) -> Method:
+    settings = validate(plugin.config, config.options, "")
+    torch.manual_seed(derive_seed(run.seed, "weights"))
+    method = build_method(plugin, settings, run.test.card)
+    load_stages(method.stages(), run)
+    if (record := run.folder.record()) and record.origin == "published":
+        map_window(config.method, method, run.test.card.window)
+    place_networks(method, run.accelerator.device)
+    return method
+
+
+def with_floors(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
+    """Return the runs, which have the same data, and after them the floors that are not among them."""
+    named = {run.config.method for run in runs}
+    return [*runs, *(floor for floor in fit_floors(runs[0]) if floor.config.method not in named)]
+
+
+def fit_floors(run: TrainedRun) -> Iterator[TrainedRun]:
+    """Yield the floors on the data of a run, with its seed for what a study draws; nothing is written to a folder.
+
+    Without them a study cannot tell that a method withstands something from that it never looked: the mean volume
+    ignores its views and so loses nothing, whatever is done to them.
+    """
+    card = run.cases["test"].card
+    for name in FLOORS:
+        plugin = get_method(name)
+        config, settings = resolve(plugin, run.spec, run.config.preset)
+        config = config.model_copy(update={"data": run.config.data})
+        run_id = run_name(config, run.seed, "test", card.fingerprint)
+        folder = RunFolder(run.folder.root.parent.parent / name / run_id)
+        method = build_method(plugin, settings, card)
+        for stage in method.stages():
+            if isinstance(stage, FittedStage):
+                stage.fit(run.cases, folder.cache)
+                stage.recall(run.cases)
+        place_networks(method, run.accelerator.device)
+        bare = replace(run, folder=folder, settings=FitConfig(), split="test")
+        yield replace(bare, config=config, plugin=plugin, method=method, floor=True)
 
 
 def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
@@ -147,28 +189,26 @@ def score_volumes(truth: np.ndarray, made: np.ndarray) -> dict[str, float]:
     return {score.metric: float("nan") if score.value is None else score.value for score in pair}
 
 
-def measure(
-    run: TrainedRun, cases: Cases, progress: Progress, what: str, *, likelihood: bool = False, organs: bool = False
-) -> Values:
+def measure(run: TrainedRun, cases: Cases, what: str, *, likelihood: bool = False, organs: bool = False) -> Values:
     """Return metric → case → value of reconstructions from the views in `cases`, and the seconds each took.
 
     With `organs` also what the default protocol measures of structures. The seeds are those of `bench run`, so that
     unchanged views give the run's own predictions.
     """
-    values: Values = {}
-    with progress.task(what, len(cases)) as task:
+    values: Values = defaultdict(dict)
+    with run.progress.task(what, len(cases)) as task:
         for names, made, seconds in reconstruct_cases(run, cases):
             indices = [cases.index(name) for name in names]
             for name, truth, volume in zip(names, cases.volumes(indices).numpy(), made, strict=True):
                 scores = {**score_volumes(truth, volume), "seconds": seconds}
                 scores |= _score_organs(truth, volume, cases) if organs else {}
                 for metric, value in scores.items():
-                    values.setdefault(metric, {})[name] = value
+                    values[metric][name] = value
             if likelihood:
                 bits = {entry.case: nll_bits_per_voxel(entry) for entry in bound_cases(run, cases, indices)}
-                values.setdefault(NLL, {}).update(bits)
+                values[NLL].update(bits)
             task.advance(indices[-1] + 1)
-    return values
+    return dict(values)
 
 
 def _score_organs(truth: np.ndarray, made: np.ndarray, cases: Cases) -> dict[str, float]:
@@ -203,18 +243,6 @@ def bound_cases(run: TrainedRun, cases: Cases, indices: Sequence[int]) -> list[C
     return per_case(names, check_likelihood(bound, names, f"{run.config.method} says it has a likelihood and returned"))
 
 
-def _load(run: Run, plugin: MethodPlugin, config: RunConfig, spec: DatasetSpec) -> TrainedRun:
-    settings = validate(plugin.config, config.options, "")
-    torch.manual_seed(derive_seed(run.seed, "weights"))
-    method = build_method(plugin, settings, run.test.card)
-    load_stages(method.stages(), run)
-    if (record := run.folder.record()) and record.origin == "published":
-        map_window(config.method, method, run.test.card.window)
-    place_networks(method, run.accelerator.device)
-    own = {field.name: getattr(run, field.name) for field in fields(Run)}
-    return TrainedRun(**own, config=config, spec=spec, plugin=plugin, method=method)
-
-
 def make_request(request: StudyRequest, method: str, seed: int, extra: Sequence[str] = ()) -> RunRequest:
     """Return the training of one method; settings of `extra` lie over those the user asked for."""
     return RunRequest(
@@ -229,10 +257,3 @@ def make_request(request: StudyRequest, method: str, seed: int, extra: Sequence[
         runs_dir=request.runs_dir,
         results_dir=request.results_dir / "studies",
     )
-
-
-def _flatten(options: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for name, value in options.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -22,54 +22,58 @@ NONE = "none"  # of a run that has no such setting, beside one that has
 BEST, MEAN, SPREAD = "best of K samples", "mean of K samples", "samples"
 
 
-def vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], _: Progress) -> Iterator[Point]:
     """Measure quality and time at other numbers of sampling steps than the run was configured with.
 
     A method without the setting is measured once, for comparison, beside methods that have it; floors likewise, and
     stand at all settings.
     """
-    asked, floors = [run for run in runs if not run.floor], [run for run in runs if run.floor]
-    points = _vary_steps(request, asked, progress)
-    settings: dict[str, None] = {}
-    for point in points:
-        settings[point.setting] = None
-        yield point
-    for floor in floors:
-        found = measure(floor, take_first(floor.cases["test"], request.limit), progress, floor.config.method)
-        yield from (Point(floor.facts, STEPS, setting, found, compared=False) for setting in settings)
-
-
-def _vary_steps(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
-    some = any(request.setting in run.options for run in runs)
+    key, settings = request.setting, dict[str, None]()
+    some = any(key in run.options for run in runs if not run.floor)
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
-        if some and request.setting not in run.options:
-            found = measure(run, cases, progress, f"{run.config.method}, no {request.setting}")
-            yield Point(run.facts, STEPS, NONE, found, note=f"has no {request.setting}")
+        if run.floor:
+            found = measure(run, cases, run.config.method)
+            yield from (Point(run.facts, STEPS, setting, found, compared=False) for setting in settings)
             continue
-        if request.values:
-            variants = [(value, run.with_option(request.setting, value)) for value in request.values]
-        else:
-            variants = _list_accepted(run, request.setting)
-        own = run.options.get(request.setting)
-        what = f"{run.config.method}, {request.setting}"
-        setting = AS_CONFIGURED if own is None else str(own)
-        yield Point(run.facts, STEPS, setting, measure(run, cases, progress, f"{what} {setting}"))
-        variants = [(value, variant) for value, variant in variants if value != own]
-        for value, variant in reversed(variants):
-            yield Point(run.facts, STEPS, str(value), measure(variant, cases, progress, f"{what}={value}"))
+        if some and key not in run.options:
+            settings[NONE] = None
+            found = measure(run, cases, f"{run.config.method}, no {key}")
+            yield Point(run.facts, STEPS, NONE, found, note=f"has no {key}")
+            continue
+        variants = _list_variants(run, key, request.values)
+        own = run.options.get(key)
+        variants.pop(own, None)
+        named = {AS_CONFIGURED if own is None else str(own): run}
+        named |= {str(value): variants[value] for value in reversed(variants)}
+        for setting, variant in named.items():
+            settings[setting] = None
+            yield Point(run.facts, STEPS, setting, measure(variant, cases, f"{run.config.method}, {key}={setting}"))
 
 
-def combine_samples(request: StudyRequest, runs: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
+def combine_samples(request: StudyRequest, runs: Sequence[TrainedRun], _: Progress) -> Iterator[Point]:
     """Draw several samples of every case: the best of K, the mean of K, and their spread."""
     count = count_samples("samples", request)
+    few = [*(2**power for power in range(16) if 2**power < count), count]
     for run in runs:
         cases = take_first(run.cases["test"], request.limit)
-        best, mean, spread = _of_samples(run, cases, count, progress)
-        for parameter, found in ((BEST, best), (MEAN, mean)):
-            for setting, values in found.items():
-                yield Point(run.facts, parameter, setting, values)
-        yield Point(run.facts, SPREAD, str(count), spread)
+        found: dict[tuple[str, str], Values] = {(what, str(k)): {} for what in (BEST, MEAN) for k in few}
+        spread = found[SPREAD, str(count)] = {}
+        for name, truth, drawn in draw_samples(run, cases, count):
+            single = [score_volumes(truth, one) for one in drawn]
+            for k in few:
+                for metric in single[0]:
+                    up = METRICS[metric].direction == "up"
+                    best = expected_best(np.array([scores[metric] for scores in single]), k, up)
+                    put(found[BEST, str(k)], metric, name, best)
+                for metric, value in score_volumes(truth, drawn[:k].mean(0)).items():
+                    put(found[MEAN, str(k)], metric, name, value)
+            put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
+            if name in cases.names[:KEPT] and not run.floor:
+                for index, volume in enumerate(drawn):
+                    folder = run.folder.samples(cases.split, index)
+                    write_prediction(folder, name, volume, cases, seconds=0.0, seed=None)
+        yield from (Point(run.facts, parameter, setting, values) for (parameter, setting), values in found.items())
 
 
 def count_samples(study: str, request: StudyRequest) -> int:
@@ -82,11 +86,9 @@ def count_samples(study: str, request: StudyRequest) -> int:
     return count
 
 
-def draw_samples(
-    run: TrainedRun, cases: Cases, count: int, progress: Progress
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def draw_samples(run: TrainedRun, cases: Cases, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield case by case its name, the truth (D, H, W) and its samples (K, D, H, W), both in [0, 1]."""
-    with progress.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
+    with run.progress.task(f"{run.config.method}, {count} samples a case", len(cases)) as task:
         done = 0
         for groups in zip(*(reconstruct_cases(run, cases, sample) for sample in range(count)), strict=True):
             for place, name in enumerate(groups[0][0]):
@@ -101,37 +103,14 @@ def put(values: Values, metric: str, case: str, value: float) -> None:
     values.setdefault(metric, {})[case] = value
 
 
-def _list_accepted(run: TrainedRun, key: str) -> list[tuple[int, TrainedRun]]:
-    """Powers of two up to the first that the method refuses."""
-    variants: list[tuple[int, TrainedRun]] = []
-    for value in STEP_COUNTS:
+def _list_variants(run: TrainedRun, key: str, values: Sequence[int]) -> dict[object, TrainedRun]:
+    """Return the run by number of steps: those asked for, else powers of two up to the first that it refuses."""
+    variants: dict[object, TrainedRun] = {}
+    for value in values or STEP_COUNTS:
         try:
-            variants.append((value, run.with_option(key, value)))
+            variants[value] = run.with_option(key, value)
         except UsageError:
-            if not variants:
+            if values or not variants:
                 raise
             break
     return variants
-
-
-def _of_samples(
-    run: TrainedRun, cases: Cases, count: int, progress: Progress
-) -> tuple[dict[str, Values], dict[str, Values], Values]:
-    """By setting: values of the best of k, of the mean of k; and of the spread."""
-    few = [k for k in (2**power for power in range(16)) if k < count] + [count]
-    best: dict[str, Values] = {str(k): {} for k in few}
-    mean: dict[str, Values] = {str(k): {} for k in few}
-    spread: Values = {}
-    for name, truth, drawn in draw_samples(run, cases, count, progress):
-        single = [score_volumes(truth, one) for one in drawn]
-        for k in few:
-            for metric in single[0]:
-                up = METRICS[metric].direction == "up"
-                put(best[str(k)], metric, name, expected_best(np.array([s[metric] for s in single]), k, up))
-            for metric, value in score_volumes(truth, drawn[:k].mean(0)).items():
-                put(mean[str(k)], metric, name, value)
-        put(spread, "spread", name, float(drawn.std(0, ddof=1).mean()))
-        if name in cases.names[:KEPT] and not run.floor:
-            for index, volume in enumerate(drawn):
-                write_prediction(run.folder.samples(cases.split, index), name, volume, cases, seconds=0.0, seed=None)
-    return best, mean, spread

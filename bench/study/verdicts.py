@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import BenchError
-from bench.metrics.stats import LEVEL
+from bench.metrics.stats import LEVEL, Estimate
 from bench.results.model import title_and_kind
 from bench.study.catalogue import STUDIES
 from bench.study.inputs import OTHERS
@@ -63,30 +63,27 @@ def describe_study(recorded: Recorded) -> str:
 def _tell_alignment(recorded: Recorded) -> Iterator[str]:
     """Of each training: is it above the mean volume at every strength?"""
     for name, summaries in _by_training(recorded):
-        known = [summary for summary in summaries if summary.over == summary.over]
+        known = [summary for summary in summaries if not math.isnan(summary.over.value)]
         if not known:
             continue
         aligned = known[0]
-        worst = min(known, key=lambda s: s.over_low if s.over_low == s.over_low else -math.inf)
-        shown = f"{name} is {_over(aligned)} over the mean volume as the views should be"
-        at = f"{_over(worst)} at {worst.setting} ({worst.parameter})"
-        if not aligned.over_low > 0:
+        worst = min(known, key=lambda s: -math.inf if math.isnan(s.over.low) else s.over.low)
+        shown = f"{name} is {_write(aligned.over)} over the mean volume as the views should be"
+        at = f"{_write(worst.over)} at {worst.setting} ({worst.parameter})"
+        if not aligned.over.low > 0:
             yield f"{shown}: not above it to begin with, so that it withstands unaligned views is not shown."
-        elif worst.over_low > 0:
+        elif worst.over.low > 0:
             yield f"{shown} and at worst {at}: it withstands unaligned views as far as they were tried."
         else:
             yield f"{shown} and {at}, where what ignores its views loses nothing: the claim is not shown."
 
 
 def _tell_use(recorded: Recorded) -> Iterator[str]:
-    """Of each training: does it lose anything with another's views?"""
+    """Of each training: does it lose by another case's views?"""
     for name, summaries in _by_training(recorded):
-        for summary in summaries:
-            if summary.setting != OTHERS:
-                continue
-            change = f"{name} changes by {_change(summary)} with another's views"
-            loses = summary.change_high < 0
-            yield f"{change}: it uses them." if loses else f"{change}: that it uses its views is not shown."
+        for change in (summary.change for summary in summaries if summary.setting == OTHERS):
+            told = f"{name} changes by {_write(change)} with another's views"
+            yield f"{told}: it uses them." if change.high < 0 else f"{told}: that it uses its views is not shown."
 
 
 def _tell_extreme(recorded: Recorded) -> Iterator[str]:
@@ -94,22 +91,23 @@ def _tell_extreme(recorded: Recorded) -> Iterator[str]:
     for name, summaries in _by_training(recorded):
         for parameter, own in groupby(summaries, key=lambda summary: summary.parameter):
             *_, last = own
-            if last.change == last.change and last.over == last.over:
-                above = "above" if last.over_low > 0 else "below" if last.over_high < 0 else "not told from"
+            change, over = last.change, last.over
+            if not math.isnan(change.value) and not math.isnan(over.value):
+                above = "above" if over.low > 0 else "below" if over.high < 0 else "not told from"
                 yield (
-                    f"{name} changes by {_change(last)} at {last.setting} ({parameter}) and is then {above} the mean "
-                    f"volume ({_over(last)})."
+                    f"{name} changes by {_write(change)} at {last.setting} ({parameter}) and is then {above} the mean "
+                    f"volume ({_write(over)})."
                 )
 
 
 def _tell_trainings(recorded: Recorded) -> Iterator[str]:
     """Of each method and setting: mean and spread over trainings; and whether these are enough."""
-    chosen = [s for s in recorded.summaries if s.metric == "psnr" and s.split == "test" and s.method not in REFERENCES]
-    for method, own in groupby(sorted(chosen, key=lambda s: s.method), key=lambda s: s.method):
+    chosen = sorted(_choose(recorded, "psnr"), key=lambda s: s.method)
+    for method, own in groupby(chosen, key=lambda s: s.method):
         settings: dict[str, list[float]] = {}
         for summary in own:
-            settings.setdefault(summary.setting, []).append(summary.mean)
-        parts = [f"{np.mean(v):.2f}{_spread(v)} with {setting}" for setting, v in settings.items()]
+            settings.setdefault(summary.setting, []).append(summary.mean.value)
+        parts = [f"{np.mean(values):.2f}{_spread(values)} with {setting}" for setting, values in settings.items()]
         yield f"{_title(method)}: {', '.join(parts)} ({chosen[0].parameter})."
     yield f"{say_trainings(recorded.trainings)}."
 
@@ -118,30 +116,33 @@ def _tell_budget(recorded: Recorded) -> Iterator[str]:
     """Of each training: its PSNR by cost, and what the longest changes against the preset's own."""
     for name, own in _by_training(recorded):
         by_cost = sorted(own, key=lambda s: float(s.setting))
-        parts = ", ".join(f"{s.mean:.2f} after {s.setting}" for s in by_cost)
-        yield f"{name}: {parts} CPU seconds; the longest changes it by {_change(by_cost[-1])}."
+        parts = ", ".join(f"{s.mean.value:.2f} after {s.setting}" for s in by_cost)
+        yield f"{name}: {parts} CPU seconds; the longest changes it by {_write(by_cost[-1].change)}."
 
 
 def _tell_lesion(recorded: Recorded) -> Iterator[str]:
     """Of each training: how much contrast is kept of the smallest and the largest nodule, and from which size on."""
+    detected = dict(_by_training(recorded, "auroc_nodule"))
     for name, kept in _by_training(recorded, "contrast_kept"):
-        detected = dict(_by_training(recorded, "auroc_nodule"))[name]
-        smallest, largest = (f"{s.mean:.2f} {_ends(s.low, s.high, 2)} at {s.setting} mm" for s in (kept[0], kept[-1]))
-        parts = [s.low > 0 for s in kept], [s.low > CHANCE for s in detected]
+        ends = (f"{_write(s.mean, sign='')} at {s.setting} mm" for s in (kept[0], kept[-1]))
         yield (
-            f"{name} keeps {smallest} and {largest} of the contrast; that any is kept is shown "
-            f"{_from(parts[0], kept)}, detection {_from(parts[1], detected)}."
+            f"{name} keeps {' and '.join(ends)} of the contrast; that any is kept is shown "
+            f"{_from(kept, 0.0)}, detection {_from(detected[name], CHANCE)}."
         )
     truth = [s for s in recorded.summaries if s.method == TRUTH and s.metric == "auroc_nodule"]
     if truth:
-        yield f"The truth on this grid: detection {_from([s.low > CHANCE for s in truth], truth)}."
+        yield f"The truth on this grid: detection {_from(truth, CHANCE)}."
+
+
+def _choose(recorded: Recorded, metric: str) -> list[Summary]:
+    """Return what was measured of a metric on test cases, without the references."""
+    return [s for s in recorded.summaries if s.metric == metric and s.split == "test" and s.method not in REFERENCES]
 
 
 def _by_training(recorded: Recorded, metric: str = "psnr") -> list[tuple[str, list[Summary]]]:
-    """Each training by its name, and its summaries on test cases in their order."""
-    chosen = [s for s in recorded.summaries if s.metric == metric and s.split == "test" and s.method not in REFERENCES]
+    """Return each training by its name, and its summaries on test cases in their order."""
     found: dict[tuple[str, str], list[Summary]] = {}
-    for summary in chosen:
+    for summary in _choose(recorded, metric):
         found.setdefault((summary.method, summary.seed), []).append(summary)
     return [(f"{_title(method)} (seed {seed})", own) for (method, seed), own in found.items()]
 
@@ -150,22 +151,15 @@ def _title(method: str) -> str:
     return escape_markdown(title_and_kind(method)[0])
 
 
-def _from(shown: Sequence[bool], summaries: Sequence[Summary]) -> str:
-    """From which setting on all are shown, in words."""
-    last = max((index for index, good in enumerate(shown) if not good), default=-1)
-    return "at no size" if last == len(shown) - 1 else f"from {summaries[last + 1].setting} mm on"
+def _from(summaries: Sequence[Summary], limit: float) -> str:
+    """Return from which setting on all intervals lie above a limit, in words."""
+    last = max((index for index, one in enumerate(summaries) if not one.mean.low > limit), default=-1)
+    return "at no size" if last == len(summaries) - 1 else f"from {summaries[last + 1].setting} mm on"
 
 
-def _over(summary: Summary) -> str:
-    return f"{summary.over:+.2f} {_ends(summary.over_low, summary.over_high, 2, '+')}"
-
-
-def _change(summary: Summary) -> str:
-    return f"{summary.change:+.2f} {_ends(summary.change_low, summary.change_high, 2, '+')}"
-
-
-def _ends(low: float, high: float, digits: int, sign: str = "") -> str:
-    return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if low == low else "(too few cases for an interval)"
+def _write(estimate: Estimate, sign: str = "+") -> str:
+    interval = f"[{estimate.low:{sign}.2f}, {estimate.high:{sign}.2f}]"
+    return f"{estimate.value:{sign}.2f} {'(too few cases for an interval)' if math.isnan(estimate.low) else interval}"
 
 
 def _spread(values: Sequence[float]) -> str:

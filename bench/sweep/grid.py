@@ -91,24 +91,18 @@ def expand(grid: Grid) -> list[Job]:
     is broken makes its own jobs impossible and leaves the others alone.
     """
     get_protocol(grid.protocol)
+    shared = grid.model_dump(include={"protocol", "source", "samples", "device", "runs_dir", "results_dir"})
     jobs: dict[str, Job] = {}
-    for method, dataset, preset, seed in product(grid.methods, grid.datasets, grid.presets, grid.seeds):
-        for settings in parse_variations(grid.varied):
-            request = RunRequest(
-                method=method,
-                dataset=dataset,
-                preset=preset,
-                seed=seed,
-                overrides=(*grid.overrides, *settings),
-                protocol=grid.protocol,
-                source=grid.source,
-                samples=grid.samples,
-                device=grid.device,
-                runs_dir=grid.runs_dir,
-                results_dir=grid.results_dir,
-            )
-            job = _plan_job(request)
-            jobs.setdefault(job.label, job)
+    choices = product(grid.methods, grid.datasets, grid.presets, grid.seeds, parse_variations(grid.varied))
+    for method, dataset, preset, seed, settings in choices:
+        request = RunRequest(method, dataset, preset, seed, (*grid.overrides, *settings), **shared)
+        try:
+            job = Job(request, plan(request).folder)
+        except UsageError:
+            raise
+        except BenchError as error:
+            job = Job(request, None, str(error))
+        jobs.setdefault(job.label, job)
     return list(jobs.values())
 
 
@@ -126,13 +120,3 @@ def find_newest_grid(runs_dir: Path) -> Grid:
         return Grid.model_validate(read_json(found[-1]))
     except ValueError as error:
         raise BenchError(f"{found[-1]} is damaged; delete it and start the sweep again") from error
-
-
-def _plan_job(request: RunRequest) -> Job:
-    try:
-        planned = plan(request)
-    except UsageError:
-        raise
-    except BenchError as error:
-        return Job(request, None, str(error))
-    return Job(request, planned.folder)

@@ -56,7 +56,10 @@ def run_local(grid: Grid, jobs: Sequence[Job], workers: int, processes: int, pro
                     task.advance(len(jobs) - len(pending), f"{alive} running")
     except BaseException:
         progress.say("stopping the jobs; each leaves a checkpoint")
-        _halt(list(works.values()))
+        for work in works.values():
+            work.halted = True
+        with ThreadPoolExecutor(max(1, len(works))) as stoppers:  # each may take as long as a step does
+            list(stoppers.map(Work.stop, works.values()))
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -78,10 +81,3 @@ def _list_gpus(device: str) -> list[str]:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _halt(works: Sequence[Work]) -> None:
-    for work in works:
-        work.halted = True
-    with ThreadPoolExecutor(max(1, len(works))) as pool:  # each may take as long as a step does
-        list(pool.map(Work.stop, works))

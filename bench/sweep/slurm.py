@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -88,12 +89,10 @@ def queue(grid: Grid) -> dict[str, str]:
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (subprocess.SubprocessError, OSError) as error:
         raise BenchError(f"squeue does not answer ({' '.join(str(error).split())}); try again") from error
-    held = {job_id: (word, why) for job_id, word, why in (line.split("|", 2) for line in told.splitlines())}
-    return {
-        label: f"Slurm {job_id}: {held[job_id][0].lower()}, {held[job_id][1]}"
-        for label, job_id in ids.items()
-        if job_id in held
-    }
+    held = {}
+    for job_id, word, why in (line.split("|", 2) for line in told.splitlines()):
+        held[job_id] = f"Slurm {job_id}: {word.lower()}, {why}"
+    return {label: held[job_id] for label, job_id in ids.items() if job_id in held}
 
 
 def wait_for_queue(grid: Grid, labels: Sequence[str], progress: Progress) -> None:
@@ -118,9 +117,8 @@ def _make_executor(grid: Grid, options: SlurmOptions) -> Any:
         "array_parallelism": options.at_once,
         "additional_parameters": {"requeue": True},
     }
-    wanted |= {"partition": options.partition} if options.partition else {}
-    wanted |= {"gpus_per_node": options.gpus} if options.gpus else {}
-    wanted |= {"cpus_per_task": options.cpus} if options.cpus else {}
+    chosen = {"partition": options.partition, "gpus_per_node": options.gpus, "cpus_per_task": options.cpus}
+    wanted |= {name: value for name, value in chosen.items() if value}
     executor = SlurmExecutor((grid.folder / "slurm").resolve(), max_num_timeout=REQUEUES)
     try:
         executor.update_parameters(**wanted, **_parse_others(options.others))
@@ -130,14 +128,15 @@ def _make_executor(grid: Grid, options: SlurmOptions) -> Any:
 
 
 def _parse_others(texts: Sequence[str]) -> Mapping[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for key, equals, _ in pairs:
+    chosen = {}
+    for text in texts:
+        key, equals, chosen[key] = text.partition("=")
         if not key or not equals:
-            raise UsageError(f"--slurm takes key=value, e.g. account=me, not '{key}{equals}'")
-    return {key: value for key, _, value in pairs}
+            raise UsageError(f"--slurm takes key=value, e.g. account=me, not '{text}'")
+    return chosen
 
 
-def _ids_file(grid: Grid) -> Any:
+def _ids_file(grid: Grid) -> Path:
     return grid.folder / "submitted.json"
 
 

@@ -4,6 +4,7 @@ Nothing is kept beside them that could contradict them.
 """
 
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ def is_finished(job: Job) -> bool:
 
 def describe_counts(found: Sequence[State]) -> str:
     """Return how many jobs are in which state, in words."""
-    counts = {name: sum(state.name == name for state in found) for name in STATES}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    counts = Counter(state.name for state in found)
+    return ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
 
 
 def _judge(grid: Grid, job: Job, queued: str | None) -> State:

@@ -38,32 +38,37 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def prepare(folder: Path, *options: object) -> Result:
+    return run("prepare", "lidc", "--from", folder, "--workers", 1, *options)
+
+
 def test_prepare_stores_what_is_good_names_what_is_not_and_exits_with_1(tmp_path: Path) -> None:
     write(tmp_path / "in" / "LIDC-IDRI-0001_2mm.nii.gz")
+    np.savez(tmp_path / "in" / "mnist.npz", train_images=np.zeros(3))
     (tmp_path / "in" / "broken.nii.gz").write_bytes(b"\x1f\x8b nothing")
-    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    result = prepare(tmp_path / "in")
     assert result.exit_code == 1, result.output
-    refused = [line for line in result.output.splitlines() if line.startswith("refused")]
-    assert len(refused) == 1
-    assert "broken.nii.gz: the file is damaged" in refused[0]
+    (refused,) = [line for line in result.output.splitlines() if line.startswith("refused")]
+    assert "broken.nii.gz: the file is damaged" in refused
+    assert "mnist.npz: crops of a collection" in " ".join(result.output.split())
     assert [record.case for record in read_store("lidc")] == ["LIDC-IDRI-0001"]
     (tmp_path / "in" / "broken.nii.gz").unlink()
-    again = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    again = prepare(tmp_path / "in")
     assert again.exit_code == 0
     assert "LIDC-IDRI-0001: already there" in again.output
 
 
 def test_a_folder_without_scans_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    assert isinstance(run("prepare", "lidc", "--from", tmp_path).exception, UsageError)
-    assert isinstance(run("prepare", "lidc", "--from", tmp_path / "nowhere").exception, UsageError)
+    assert isinstance(prepare(tmp_path).exception, UsageError)
+    assert isinstance(prepare(tmp_path / "nowhere").exception, UsageError)
 
 
-def test_export_and_check_need_prepared_cases(tmp_path: Path) -> None:
-    for arguments in (("check", "lidc"), ("export", "lidc", tmp_path / "out")):
-        error = run(*arguments).exception
-        assert isinstance(error, BenchError)
-        assert "bench data prepare lidc --from DIR" in str(error)
+@pytest.mark.parametrize("arguments", [("check", "lidc"), ("export", "lidc", "out")])
+def test_export_and_check_need_prepared_cases(arguments: tuple[str, ...]) -> None:
+    error = run(*arguments).exception
+    assert isinstance(error, BenchError)
+    assert "bench data prepare lidc --from DIR" in str(error)
 
 
 def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Path) -> None:
@@ -80,8 +85,8 @@ def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Pa
     command = ["score", str(out / "test" / "truth"), "--dataset", "lidc", "--preset", "smoke", "--method", "Truth"]
     places = ["--runs-dir", str(tmp_path / "runs"), "--results-dir", str(tmp_path / "results")]
     assert run_command([*command, *places, "--protocol", "x2ct-2019"]) == 0
-    rows = load_results(tmp_path / "results")
-    assert set(rows.loc[(rows["metric"] == "mse") & (rows["status"] == "ok"), "value"]) == {0.0}
+    rows = load_results(tmp_path / "results").query("metric == 'mse' and status == 'ok'")
+    assert set(rows["value"]) == {0.0}
     error = run("export", "lidc", out, "--preset", "tinny").exception
     assert isinstance(error, UsageError)
     assert "did you mean tiny" in str(error)
@@ -90,7 +95,7 @@ def test_what_methods_are_given_is_written_for_programs_of_ones_own(tmp_path: Pa
 def test_export_and_check_exit_with_1_when_a_volume_is_damaged(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.nii.gz", 50)
     write(tmp_path / "in" / "b.nii.gz", 60)
-    run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
+    prepare(tmp_path / "in")
     assert run("export", "lidc", tmp_path / "out").exit_code == 0
     result = run("check", "lidc")
     assert result.exit_code == 0
@@ -109,7 +114,7 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
         write(tmp_path / "in" / f"c{index}.nii.gz", size)
     own = tmp_path / "own.csv"
     own.write_text("\ufeffcase,split\nc0,test\nc1,train\nc2,validation\nelsewhere,train\n", encoding="utf-8")
-    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1, "--split-file", own)
+    result = prepare(tmp_path / "in", "--split-file", own)
     assert result.exit_code == 0, result.output
     assert "1 of its entries are not prepared" in result.output
     assert "4 cases: 1 train, 1 validation, 1 test, 1 unused" in run("check", "lidc").output
@@ -118,7 +123,7 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
     assert lines[1:] == ["c0,c0,test", "c1,c1,train", "c2,c2,validation", "c3,c3,unused"]
     assert choose_source(get_dataset("lidc"), "real")[1] == "real: 1 training and 1 test cases are prepared"
 
-    again = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
+    again = prepare(tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
     assert "0 of its entries are not prepared" in again.output
     assert assign_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
 
@@ -128,15 +133,7 @@ def test_a_split_file_that_cannot_be_used_or_is_not_there_is_refused_first(tmp_p
     write(tmp_path / "in" / "a.nii.gz", 50)
     if text:
         (tmp_path / "own.csv").write_text(text)
-    error = run("prepare", "lidc", "--from", tmp_path / "in", "--split-file", tmp_path / "own.csv").exception
+    error = prepare(tmp_path / "in", "--split-file", tmp_path / "own.csv").exception
     assert isinstance(error, UsageError)
     assert not text or "line 3: a is in test and train" in str(error)
     assert not read_store("lidc")
-
-
-def test_what_is_passed_over_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "in" / "a.nii.gz", 50)
-    np.savez(tmp_path / "in" / "mnist.npz", train_images=np.zeros(3))
-    result = run("prepare", "lidc", "--from", tmp_path / "in", "--workers", 1)
-    assert result.exit_code == 0
-    assert "mnist.npz: crops of a collection" in " ".join(result.output.split())

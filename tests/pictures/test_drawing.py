@@ -138,7 +138,7 @@ def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
     write_points(tmp_path / "steps.csv", "steps", points)
     recorded = read_study(tmp_path / "steps.csv")
     assert repr(recorded.summaries) == repr(tuple(summarise(points)))  # NaN is no NaN
-    assert [s.n for s in recorded.summaries] == [4] * 4
+    assert [s.mean.n for s in recorded.summaries] == [4] * 4
     assert (recorded.study, recorded.cases) == ("steps", 5)
     assert recorded.notes[-1] == "a, sampling steps 16: refused"
 

@@ -24,22 +24,21 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_dataset_that_a_file_defines_is_taken_and_not_one_it_imports(own: Path) -> None:
-    assert get_dataset("./mine.py").name == "mine"
-    assert get_dataset("./mine.py:chests").name == "lidc"
-
-
 def test_its_runs_are_scored_again_by_its_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert get_dataset("./mine.py").name == "mine"  # and not what the file imports
+    assert get_dataset("./mine.py:chests").name == "lidc"
     small = ["--preset", "smoke", "--set", "data.phantoms=[8,2,7]"]
-    assert run_command(["run", "--method", "mean", "--dataset", "./mine.py", "--only", "fit", *small]) == 0
-    assert run_command(["run", "--method", "mean", "--dataset", "./mine.py", "--only", "predict", *small]) == 0
+    for phase in ("fit", "predict"):
+        assert run_command(["run", "--method", "mean", "--dataset", "./mine.py", "--only", phase, *small]) == 0
     (run,) = (own / "runs" / "mine" / "mean").iterdir()
     again = ["score", run.name, "--protocol", "x2ct-2019"]
-    assert run_command(again) == 2
-    assert f"bench score {run.name} --dataset FILE.py" in capsys.readouterr().err
-    assert run_command([*again, "--dataset", "./other.py"]) == 2
-    assert "was made on the dataset mine, not on other" in capsys.readouterr().err
-    assert run_command([*again, "--dataset", "./mine.py"]) == 0
+    for options, code, words in (
+        ([], 2, f"bench score {run.name} --dataset FILE.py"),
+        (["--dataset", "./other.py"], 2, "was made on the dataset mine, not on other"),
+        (["--dataset", "./mine.py"], 0, ""),
+    ):
+        assert run_command([*again, *options]) == code
+        assert words in capsys.readouterr().err
     scores = load_results(own / "results")
     assert set(scores["protocol"]) == {"x2ct-2019"}
     assert set(scores["dataset"]) == {"mine"}

@@ -148,8 +148,16 @@ def test_what_is_broken_raised_or_returned_fails_its_run_alone(
         assert any(words in note for note in table.footnotes)
 
 
-def test_a_plugin_that_is_mended_loses_its_error(run: Callable[..., int], tmp_path: Path) -> None:
+def test_a_traceback_is_kept_and_a_plugin_that_is_mended_loses_its_error(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert run("raise ValueError('why')") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "mine raised ValueError: why" in error
+    assert "a defect" not in error
+    (kept,) = tmp_path.glob("runs/lidc/mine/*/error.txt")
+    assert str(kept.relative_to(tmp_path)) in error
+    assert "in reconstruct" in kept.read_text()
     assert set(load_results(tmp_path / "results")["status"]) == {"error"}
     assert run() == 0
     scores = load_results(tmp_path / "results")
@@ -158,26 +166,14 @@ def test_a_plugin_that_is_mended_loses_its_error(run: Callable[..., int], tmp_pa
     assert load_runs(tmp_path / "results")["status"].tolist() == ["done"]
 
 
-def test_the_traceback_of_a_plugin_is_kept(
-    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert run("raise ValueError('why')") == 1
-    error = capsys.readouterr().err
-    assert len(error.strip().splitlines()) == 1
-    assert "mine raised ValueError: why" in error
-    assert "a defect" not in error
-    (kept,) = tmp_path.glob("runs/lidc/mine/*/error.txt")
-    assert str(kept.relative_to(tmp_path)) in error
-    assert "in reconstruct" in kept.read_text()
-
-
-def test_an_edited_plugin_is_another_run(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run() == 0
-    assert run() == 0
-    assert len(list(tmp_path.glob("runs/lidc/mine/*"))) == 1
-    assert run("return self.full(seeds) / 2") == 0
+def test_an_edited_plugin_is_another_run_with_the_hash_of_what_was_run(run: Callable[..., int], tmp_path: Path) -> None:
+    bodies = (EDIT, EDIT, "return self.full(seeds) / 2")  # the file is edited while it runs
+    assert [run(body) for body in bodies] == [0, 0, 0]
     records = [RunFolder(file.parent).record() for file in tmp_path.glob("runs/lidc/mine/*/run.json")]
-    assert len({record.plugin_sha256 for record in records}) == 2
+    texts = [FILE.format(body=body, **PLAIN) for body in set(bodies)]
+    hashes = sorted(sha256(text.encode()).hexdigest() for text in texts)
+    assert sorted(record.plugin_sha256 for record in records) == hashes
+    assert [record.run_id for record in records] == [record.expected_run_id for record in records]
     means = load_results(tmp_path / "results").query("metric == 'mae' and level == 'set' and stat == 'mean'")
     assert means.query("space == '3d'")["value"].nunique() == 2
 
@@ -222,11 +218,8 @@ def test_what_a_plugin_sets_in_the_process_is_undone(run: Callable[..., int], tm
     assert both.query("metric == 'psnr'")["value"].max() < 50
 
 
-def test_a_child_of_a_plugin_ends_with_its_call(tmp_path: Path) -> None:
-    def fork() -> int:
-        return os.fork()
-
-    child = Foreign("it raised", fork)()
+def test_a_child_of_a_plugin_ends_with_its_call() -> None:
+    child = Foreign("it raised", lambda: os.fork())()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
@@ -243,15 +236,6 @@ def test_a_remark_is_text_that_no_spreadsheet_computes(run: Callable[..., int], 
     assert load_runs(tmp_path / "results")["remark"].tolist() == ["'=1+1"]
     assert run(init="self.remark = 12") == 1
     assert "a remark that is int" in load_runs(tmp_path / "results")["error"].iloc[-1]
-
-
-def test_a_file_edited_while_it_runs_keeps_the_hash_of_what_was_run(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run(EDIT) == 0
-    (file,) = tmp_path.glob("runs/lidc/mine/*/run.json")
-    record = RunFolder(file.parent).record()
-    assert record is not None
-    assert record.plugin_sha256 == sha256(FILE.format(body=EDIT, **PLAIN).encode()).hexdigest()
-    assert record.run_id == record.expected_run_id
 
 
 @pytest.mark.parametrize("name", ["codediff", "../../x", "x" * 65, "a\x1bb"])

@@ -1,5 +1,6 @@
 """Methods and datasets that installed packages offer are found, described and loaded like built-in ones."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -79,6 +80,7 @@ absent = no_such_package:Mine
 bags = pkg_of_mine.whole:BAGS
 junk = pkg_of_mine.card:CARD
 """
+ROOT = Path(__file__).parents[2]
 FILES = {
     "__init__.py": "",
     "card.py": CARD,
@@ -170,10 +172,18 @@ def test_the_list_marks_plugins_and_names_what_is_left_out(
     lines = capsys.readouterr().out.splitlines()
     (whole,) = (line for line in lines if line.startswith("│ whole "))
     assert "method, plug-in" in whole
-    assert [line.split(":")[1] for line in lines if line.startswith("left out")] == [
-        " half",
-        " again",
-        " exits",
-        " junk",
-        " absent",
-    ]
+    left_out = [line.split(":")[1].strip() for line in lines if line.startswith("left out")]
+    assert left_out == ["half", "again", "exits", "junk", "absent"]
+
+
+def test_packages_called_as_the_folders_of_plugins_win_over_these(tmp_path: Path) -> None:
+    for name in ("datasets", "methods"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("ORIGIN = 'elsewhere'\n")
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]; sys.path.append({str(tmp_path)!r})\n"
+        "import datasets, methods, bench.datasets.lidc\n"
+        "print(datasets.ORIGIN, methods.ORIGIN, bench.datasets.lidc.DATASET.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.split() == ["elsewhere", "elsewhere", "lidc"], done.stderr

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.cases import fine_volumes, load_dataset
 from bench.plugins.registry import get_dataset
 from bench.projector import project
 from bench.study.degrade import AIR_HU, TO_PHYSICAL, add_poisson_noise, compute_spectrum, harden_beam, move_object
@@ -88,12 +87,3 @@ def test_turning_the_object_is_turning_the_source_the_other_way() -> None:
     ]
     assert min(either) == min(either[0], either[2])
     assert min(either) < 0.35 * either[1]
-
-
-def test_fine_volumes_are_those_the_views_were_made_from() -> None:
-    spec = get_dataset("lidc")
-    config = spec.presets["smoke"].model_copy(update={"phantoms": (2, 1, 2)})
-    cases = load_dataset(spec, config, "phantom")["test"]
-    fine = torch.stack([torch.from_numpy(v.astype(np.float32)) for v in fine_volumes(spec, config, "phantom", "test")])
-    again = project(fine, spec.cube_mm / fine.shape[1], spec.geometry, config.angles, config.image_size)
-    assert np.allclose(again.numpy(), cases.line_integrals, atol=1e-5)

@@ -1,27 +1,20 @@
 """Calibration: draws from the right distribution pass, narrow ones do not, and factors are what they say."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.pipeline.plan import RunRequest
-from bench.pipeline.run import run_one
 from bench.study.calibration import FACTOR, INSIDE, _verdict, compare_spreads
-from bench.study.catalogue import Answer, run_study
 from bench.study.factors import find_drawn_factor, measure_factors, predict_from_views
-from bench.study.points import FLOORS
-from bench.study.runs import StudyRequest
-from bench.system.progress import Progress
+from bench.study.points import Point
+
+from ..helpers.study_lab import Lab, make_lab, own
 
 VERDICTS = {
     0.5: "; overconfident: samples spread less than they err",
     1.0: "",
     2.0: "; underconfident: samples spread more than they err",
 }
-FEW = ("data.phantoms=[12, 1, 8]",)
 TOY = '''
 import torch
 from bench.data.cases import downsample
@@ -51,20 +44,15 @@ class Population(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("calibration")
-    (root / "population.py").write_text(TOY)
-    return root
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return make_lab(tmp_path_factory.mktemp("calibration"), (12, 1, 8), "Population", TOY)
 
 
-def answered(place: Path, *overrides: str, values: tuple[int, ...] = (7,), seed: int = 0) -> Answer:
-    method, chosen = f"{place}/population.py:Population", (*FEW, *overrides)
-    request = RunRequest(method, "lidc", "smoke", seed, chosen, source="phantom", runs_dir=place / "runs")
-    run_one(replace(request, only="fit"), Progress())
-    shared = {"preset": "smoke", "seeds": (seed,), "source": "phantom", "overrides": chosen, "values": values}
-    asked = StudyRequest(methods=(method,), runs_dir=place / "runs", results_dir=place / "results", **shared)
-    answer = run_study("calibration", asked, Progress())
-    return replace(answer, points=tuple(p for p in answer.points if p.facts["method"] not in FLOORS))
+def answer(lab: Lab, *overrides: str, count: int, seed: int = 0) -> list[Point]:
+    """Train the method and return what the study says of it."""
+    chosen = (lab.few, *overrides)
+    lab.fit(overrides=chosen, seed=seed)
+    return own(lab.ask("calibration", overrides=chosen, values=(count,), seeds=(seed,)))
 
 
 def mean(values: dict[str, float]) -> float:
@@ -72,41 +60,39 @@ def mean(values: dict[str, float]) -> float:
 
 
 @pytest.mark.trains
-def test_draws_of_the_true_distribution_lie_around_the_truth(place: Path, seed: int) -> None:
-    answer = answered(place, "data.phantoms=[12, 1, 24]", seed=seed)
-    voxels = {p.setting: p.values for p in answer.points if p.parameter == INSIDE}
+def test_draws_of_the_true_distribution_lie_around_the_truth(lab: Lab, seed: int) -> None:
+    points = answer(lab, "data.phantoms=[12, 1, 24]", count=7, seed=seed)
+    voxels = {p.setting: p.values for p in points if p.parameter == INSIDE}
     assert list(voxels) == ["0.250", "0.500", "0.750"]
     for stated, values in voxels.items():
         for metric in ("inside", "inside_factors"):
             assert mean(values[metric]) == pytest.approx(float(stated), abs=0.12), (stated, metric)
-    factors = [p for p in answer.points if p.parameter == FACTOR and p.measured]
-    assert {p.setting for p in factors} >= {"width, mm", "depth, mm", "diagonal", "light part, HU"}
-    assert np.mean([mean(p.values["excess"]) for p in factors]) == pytest.approx(0, abs=0.12)
-    assert np.median([p.of_set["spread_skill"].value for p in factors]) == pytest.approx(1, abs=0.25)
-    assert np.median([mean(p.values["rank"]) for p in factors]) == pytest.approx(0.5, abs=0.15)
-    light = next(p for p in factors if p.setting == "depth, mm")
-    assert light.of_set["unexplained"].value < light.of_set["sampled"].value  # the views say more than nothing
-    assert "follows the drawn" in light.note
+    factors = {p.setting: p for p in points if p.parameter == FACTOR and p.measured}
+    assert factors.keys() >= {"width, mm", "depth, mm", "diagonal", "light part, HU"}
+    assert np.mean([mean(p.values["excess"]) for p in factors.values()]) == pytest.approx(0, abs=0.12)
+    assert np.median([p.of_set["spread_skill"].value for p in factors.values()]) == pytest.approx(1, abs=0.25)
+    assert np.median([mean(p.values["rank"]) for p in factors.values()]) == pytest.approx(0.5, abs=0.15)
+    depth = factors["depth, mm"]
+    assert depth.of_set["unexplained"].value < depth.of_set["sampled"].value  # the views say more than nothing
+    assert "follows the drawn" in depth.note
 
 
-def test_a_method_whose_samples_are_all_alike_is_told_so(place: Path) -> None:
-    answer = answered(place, "alike=true", values=(3,))
-    voxels = next(p.values for p in answer.points if p.parameter == INSIDE)
-    assert mean(voxels["inside_body"]) < 0.1
-    for point in answer.points:
-        if point.parameter == FACTOR and point.measured:
-            for name in ("sampled", "spread_ratio", "spread_skill"):
-                assert point.of_set[name].high == pytest.approx(0, abs=1e-9)
-            tied = {"dense part, l"}  # whole voxels, often none in truth and samples: the rank is drawn by lot
-            assert point.setting in tied or mean(point.values["excess"]) == -0.5
-            assert point.note.endswith("all samples of a case are alike")
+def test_a_method_whose_samples_are_all_alike_is_told_so(lab: Lab) -> None:
+    points = answer(lab, "alike=true", count=3)
+    assert mean(next(p.values for p in points if p.parameter == INSIDE)["inside_body"]) < 0.1
+    for point in (point for point in points if point.parameter == FACTOR and point.measured):
+        for name in ("sampled", "spread_ratio", "spread_skill"):
+            assert point.of_set[name].high == pytest.approx(0, abs=1e-9)
+        tied = {"dense part, l"}  # whole voxels, often none in truth and samples: the rank is drawn by lot
+        assert point.setting in tied or mean(point.values["excess"]) == -0.5
+        assert point.note.endswith("all samples of a case are alike")
 
 
-def test_one_sample_or_several_counts_are_refused(place: Path) -> None:
+def test_one_sample_or_several_counts_are_refused(lab: Lab) -> None:
     with pytest.raises(UsageError, match="calibration needs at least 2 samples of a case, not 1"):
-        answered(place, values=(1,))
+        lab.ask("calibration", values=(1,))
     with pytest.raises(UsageError, match="calibration takes one value"):
-        answered(place, values=(4, 8))
+        lab.ask("calibration", values=(4, 8))
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
@@ -145,16 +131,13 @@ def test_factors_of_a_box_are_its_sizes() -> None:
     box[2:8, 5:17, 8:32] = 0.0
     box[2:4, 5:17, 8:32] = -700.0
     box[7, 5, 8] = 900.0
+    expected = {"light part, l": 2 * 12 * 24 * 8 / 1e6, "light part, HU": -700.0, "soft part, HU": 0.0}
+    expected |= {"dense part, l": 8e-6, "mean, HU": box.mean()}
     found = measure_factors(box, 2.0)
-    assert found["width, mm"] == pytest.approx(48, rel=0.01)
-    assert found["depth, mm"] == pytest.approx(24, rel=0.01)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert (found["width, mm"], found["depth, mm"]) == pytest.approx((48, 24), rel=0.01)
     assert found["diagonal"] == pytest.approx(0, abs=0.01)
-    assert found["light part, l"] == pytest.approx(2 * 12 * 24 * 8 / 1e6)
-    assert found["light part, HU"] == -700.0
-    assert found["soft part, HU"] == 0.0
-    assert found["dense part, l"] == pytest.approx(8e-6)
-    assert np.isnan(measure_factors(air, 2.0)["width, mm"])
-    assert np.isnan(measure_factors(air, 2.0)["light part, HU"])
+    assert np.isnan([measure_factors(air, 2.0)[name] for name in ("width, mm", "light part, HU")]).all()
 
 
 def test_the_diagonal_is_what_two_orthogonal_sums_do_not_show() -> None:

@@ -8,53 +8,46 @@ import pytest
 import torch
 
 from bench.cases import Cases, Views
-from bench.cli import run_command
 from bench.dataset import Geometry
 from bench.errors import BenchError, UsageError
 from bench.metrics.stats import auroc
-from bench.pipeline.plan import RunRequest
-from bench.pipeline.run import run_one
 from bench.projector import WATER_PER_CM, project, rays
-from bench.study.catalogue import Answer, run_study
-from bench.study.inputs import ANGLE_ERRORS, fine_cases
-from bench.study.lesion import NODULE_HU, Template, cover_ellipsoid, plant_nodules
-from bench.study.points import Point
-from bench.study.runs import StudyRequest, TrainedRun, find_runs
-from bench.study.sites import find_sites, read_sites, take_cases
+from bench.study import inputs
+from bench.study.catalogue import Answer
+from bench.study.inputs import fine_cases
+from bench.study.lesion import (
+    NODULE_HU,
+    Template,
+    cover_ellipsoid,
+    find_sites,
+    plant_nodules,
+    read_sites,
+    take_cases,
+)
+from bench.study.runs import StudyRequest, TrainedRun
 from bench.system.progress import Progress
 
-FEW = ("data.phantoms=[12, 1, 6]",)
+from ..helpers.study_lab import Lab, at, own
+
 GEOMETRY = Geometry(541.0, 949.0, 500.0)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of back-projection, which learns nothing and does look at its views."""
-    root = tmp_path_factory.mktemp("lesion")
-    request = RunRequest("backprojection", "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-    run_one(replace(request, only="fit"), Progress())
-    return root
-
-
-def asked(place: Path, **other) -> StudyRequest:
-    shared = {"methods": ("backprojection",), "preset": "smoke", "source": "phantom", "overrides": FEW}
-    return StudyRequest(**{**shared, "runs_dir": place / "runs", "results_dir": place / "results", **other})
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Runs of back-projection, which learns nothing and does look at its views."""
+    lab = Lab(tmp_path_factory.mktemp("lesion"), (12, 1, 6), "backprojection")
+    lab.fit()
+    return lab
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> TrainedRun:
-    (found,) = find_runs(asked(place), Progress())
-    return found
+def run(lab: Lab) -> TrainedRun:
+    return lab.run()
 
 
 @pytest.fixture(scope="module")
-def answer(place: Path) -> Answer:
-    return run_study("lesion", asked(place, values=(16, 32, 48)), Progress())
-
-
-def at(answer: Answer, method: str, setting: str) -> Point:
-    (found,) = (p for p in answer.points if p.facts["method"] == method and p.setting == setting)
-    return found
+def answer(lab: Lab) -> Answer:
+    return lab.ask("lesion", values=(16, 32, 48))
 
 
 def chord(start: np.ndarray, end: np.ndarray, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -112,14 +105,14 @@ def test_the_template_of_a_volume_is_what_it_says() -> None:
 
 def test_the_truth_keeps_all_contrast_and_what_ignores_its_views_none(answer: Answer) -> None:
     for setting in ("16", "32", "48"):
-        truth, mean, blurred = (at(answer, method, setting) for method in ("truth", "mean", "backprojection"))
+        truth, mean, blurred = (at(answer, setting, method) for method in ("truth", "mean", "backprojection"))
         assert list(truth.values["contrast_kept"].values()) == pytest.approx([1.0] * 6)
         assert list(mean.values["contrast_kept"].values()) == pytest.approx([0.0] * 6, abs=1e-9)
         assert mean.values["contrast_with"] == mean.values["contrast_without"]
         assert mean.of_set["auroc_nodule"].value == 0.5
         kept = np.array(list(blurred.values["contrast_kept"].values()))
         assert ((kept > 0) & (kept < 0.5)).all()  # smeared along two rays
-    assert at(answer, "truth", "48").of_set["auroc_nodule"].value > 0.9
+    assert at(answer, "48", "truth").of_set["auroc_nodule"].value > 0.9
 
 
 class Knowing:
@@ -137,7 +130,7 @@ class Knowing:
 def test_a_method_that_returns_the_truth_keeps_all_contrast(run: TrainedRun) -> None:
     cases, size = run.cases["test"], run.config.data.size
     card, centres, known = cases.card, find_sites(cases, run.spec.label_names, 20.0), []
-    for name, fine in fine_cases(run, cases):
+    for name, fine in fine_cases(run, cases, ""):
         voxel_mm = 320.0 / len(fine)
         for diameter in (None, 40.0):
             volume = fine.copy()
@@ -148,20 +141,20 @@ def test_a_method_that_returns_the_truth_keeps_all_contrast(run: TrainedRun) -> 
             coarse = volume.reshape(size, 2, size, 2, size, 2).mean((1, 3, 5)).astype(np.float64)
             known.append(((seen[0] / card.geometry.grey_scale).clamp(0, 1), (coarse.clip(-1000, 1000) + 1000) / 2000))
     knowing = replace(run, method=Knowing(known))
-    points = {p.facts["method"]: p for p in plant_nodules(asked(Path(), values=(40,)), [knowing], Progress())}
+    points = {p.facts["method"]: p for p in plant_nodules(StudyRequest(values=(40,)), [knowing], Progress())}
     kept = list(points["backprojection"].values["contrast_kept"].values())
     assert kept == pytest.approx([1.0] * len(kept), abs=0.02)
     assert points["backprojection"].of_set["auroc_nodule"] == points["truth"].of_set["auroc_nodule"]
 
 
 def test_larger_nodules_show_more_in_the_views_and_the_control_does_not_change(answer: Answer) -> None:
-    signals = [np.mean(list(at(answer, "mean", s).values["view_signal"].values())) for s in ("16", "32", "48")]
+    signals = [np.mean(list(at(answer, s, "mean").values["view_signal"].values())) for s in ("16", "32", "48")]
     assert 0 < signals[0] < signals[1] < signals[2] < 1
     absent, present = (
-        np.array(list(at(answer, "backprojection", "48").values[name].values()))
+        np.array(list(at(answer, "48", "backprojection").values[name].values()))
         for name in ("contrast_without", "contrast_with")
     )
-    assert at(answer, "backprojection", "48").of_set["auroc_nodule"] == auroc(absent, present, paired=True)
+    assert at(answer, "48", "backprojection").of_set["auroc_nodule"] == auroc(absent, present, paired=True)
 
 
 def test_nodules_are_planted_in_lungs_and_always_at_the_same_place(run: TrainedRun) -> None:
@@ -177,17 +170,17 @@ def test_nodules_are_planted_in_lungs_and_always_at_the_same_place(run: TrainedR
 
 
 def test_given_sites_are_read_in_the_millimetres_of_the_scan(run: TrainedRun, tmp_path: Path) -> None:
-    cases = run.cases["test"]
-    wanted = {cases.names[1]: (3, 5, 9), cases.names[4]: (10, 2, 7)}
+    cases, file = run.cases["test"], tmp_path / "sites.csv"
+    wanted = {1: (3, 5, 9), 4: (10, 2, 7)}
     lines = ["case,x_mm,y_mm,z_mm"]
-    for name, (d, h, w) in wanted.items():
-        x, y, z, _ = cases.affines[cases.index(name)] @ [w, h, d, 1]
-        lines.append(f"{name},{x},{y},{z}")
-    file = tmp_path / "sites.csv"
+    for case, (d, h, w) in wanted.items():
+        x, y, z, _ = cases.affines[case] @ [w, h, d, 1]
+        lines.append(f"{cases.names[case]},{x},{y},{z}")
     file.write_text("\n".join(lines) + "\n")
     found = read_sites(file, cases)
-    for name, index in wanted.items():
-        assert found[name] == pytest.approx([(i + 0.5 - cases.card.size / 2) * cases.card.voxel_mm for i in index])
+    for case, index in wanted.items():
+        expected = [(i + 0.5 - cases.card.size / 2) * cases.card.voxel_mm for i in index]
+        assert found[cases.names[case]] == pytest.approx(expected)
     chosen = take_cases(cases, list(found))
     assert chosen.names == (cases.names[1], cases.names[4])
     assert (chosen.hounsfield == cases.hounsfield[[1, 4]]).all()
@@ -211,18 +204,16 @@ def test_sites_that_cannot_be_are_refused(run: TrainedRun, tmp_path: Path, conte
         read_sites(file, run.cases["test"])
 
 
-def test_what_lesion_cannot_do_is_said_in_one_line(place: Path, run: TrainedRun, capsys, tmp_path: Path) -> None:
-    real = replace(run.cases["test"], phantoms=None)
+def test_what_lesion_cannot_do_is_said_in_one_line(lab: Lab, run: TrainedRun) -> None:
+    cases, names = run.cases["test"], run.spec.label_names
     with pytest.raises(UsageError, match="real scans have no labels; say with --sites"):
-        find_sites(real, run.spec.label_names, 10.0)
+        find_sites(replace(cases, phantoms=None), names, 10.0)
     with pytest.raises(UsageError, match="lidc labels no lungs"):
-        find_sites(run.cases["test"], {"things": {1: "knife"}}, 10.0)
+        find_sites(cases, {"things": {1: "knife"}}, 10.0)
     with pytest.raises(UsageError, match="diameters of 1 to 80 mm"):
-        run_study("lesion", asked(place, values=(81,)), Progress())
-    arguments = ["study", "lesion", "--method", "backprojection", "--preset", "smoke", "--set", FEW[0]]
-    arguments += ["--source", "phantom", "--runs-dir", str(place / "runs"), "--results-dir", str(tmp_path)]
-    assert run_command([*arguments, "--sites", "nowhere.csv"]) == 2
-    assert "no file nowhere.csv" in capsys.readouterr().err
+        lab.ask("lesion", values=(81,))
+    with pytest.raises(UsageError, match="no file nowhere"):
+        lab.ask("lesion", sites=Path("nowhere.csv"))
 
 
 def test_cases_without_a_lung_are_left_out(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,31 +229,20 @@ def test_cases_without_a_lung_are_left_out(run: TrainedRun, monkeypatch: pytest.
         find_sites(cases, run.spec.label_names, 16.0)
 
 
-def test_a_misstated_angle_moves_the_second_view_alone(place: Path, run: TrainedRun, monkeypatch) -> None:
-    from bench.study import inputs
-
+def test_a_misstated_angle_moves_the_second_view_alone(lab: Lab, run: TrainedRun, monkeypatch) -> None:
     seen: dict[str, np.ndarray] = {}
     real = inputs.measure
 
-    def measure(one: TrainedRun, cases: Cases, *given, **named):
+    def measure(one: TrainedRun, cases: Cases, what: str):
         if not one.floor:
-            seen[given[1].rpartition(" ")[2]] = np.array(cases.line_integrals)
-        return real(one, cases, *given, **named)
+            seen[what.rpartition(" ")[2]] = np.array(cases.line_integrals)
+        return real(one, cases, what)
 
     monkeypatch.setattr(inputs, "measure", measure)
-    answer = run_study("angle", asked(place), Progress())
-    own = [p for p in answer.points if p.facts["method"] == "backprojection"]
-    assert [p.setting for p in own] == ["0", *(f"{error:g}" for error in ANGLE_ERRORS)]
+    points = own(lab.ask("angle"))
+    assert [p.setting for p in points] == ["0", *(f"{error:g}" for error in inputs.ANGLE_ERRORS)]
     cases = run.cases["test"]
     assert (seen["0"] == cases.line_integrals).all()
-    away = {}
-    for error in ANGLE_ERRORS:
-        assert (seen[f"{error:g}"][:, 0] == cases.line_integrals[:, 0]).all()
-        away[error] = np.abs(seen[f"{error:g}"][:, 1] - cases.line_integrals[:, 1]).mean()
-    assert away[1.0] < away[2.5] < away[5.0] < away[10.0]
-    _, fine = next(iter(fine_cases(run, cases)))
-    turned = torch.from_numpy(np.rot90(fine, axes=(1, 2)).copy())[None]  # a quarter turn of the case, not of the gantry
-    voxel_mm, geometry = run.spec.cube_mm / len(fine), cases.card.geometry
-    straight = project(torch.from_numpy(fine)[None], voxel_mm, geometry, [0.0], 32, mirrored=[False])
-    sides = [project(turned, voxel_mm, geometry, [angle], 32, mirrored=[False]) for angle in (90.0, 270.0)]
-    assert min(float((side - straight).abs().max()) for side in sides) < 1e-4
+    assert all((seen[p.setting][:, 0] == cases.line_integrals[:, 0]).all() for p in points)
+    away = [np.abs(seen[error][:, 1] - cases.line_integrals[:, 1]).mean() for error in ("0", "1", "2.5", "5", "10")]
+    assert away == sorted(set(away))

@@ -1,28 +1,25 @@
 """Out-of-distribution inputs: what is fed, which way the AUROC points, and what a method without likelihood is told."""
 
 import csv
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import center_of_mass
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from bench.data.cases import downsample
 from bench.errors import UsageError
 from bench.metrics.stats import Estimate, auroc
-from bench.pipeline.plan import RunRequest
-from bench.pipeline.run import run_one
 from bench.plugins.registry import get_dataset
 from bench.study import ood
-from bench.study.catalogue import Answer, run_study
+from bench.study.catalogue import Answer
 from bench.study.points import Point
-from bench.study.runs import StudyRequest, TrainedRun, find_runs
-from bench.system.progress import Progress
+from bench.study.runs import TrainedRun
 
-FEW = ("data.phantoms=[6, 1, 6]",)
+from ..helpers.study_lab import Lab, at, make_lab
+
 TOY = '''
 from bench.method import Likelihood, Method, MethodCard, Settings
 
@@ -47,35 +44,22 @@ class Bright(Method):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the toy, its finished run and one of a method without likelihood."""
-    root = tmp_path_factory.mktemp("ood")
-    (root / "bright.py").write_text(TOY)
-    for method in (f"{root}/bright.py:Bright", "backprojection"):
-        request = RunRequest(method, "lidc", "smoke", 0, FEW, source="phantom", runs_dir=root / "runs")
-        run_one(replace(request, only="fit"), Progress())
-    return root
-
-
-def asked(place: Path, method: str = "") -> StudyRequest:
-    shared = {"preset": "smoke", "source": "phantom", "overrides": FEW, "results_dir": place / "results"}
-    return StudyRequest(methods=(method or f"{place}/bright.py:Bright",), runs_dir=place / "runs", **shared)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return make_lab(tmp_path_factory.mktemp("ood"), (6, 1, 6), "Bright", TOY)
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> TrainedRun:
-    (found,) = find_runs(asked(place), Progress())
-    return found
+def run(lab: Lab) -> TrainedRun:
+    return lab.run()
 
 
 @pytest.fixture(scope="module")
-def answer(place: Path) -> Answer:
-    return run_study("ood", asked(place), Progress())
+def answer(lab: Lab) -> Answer:
+    return lab.ask("ood")
 
 
-def at(answer: Answer, kind: str) -> Point:
-    (found,) = [point for point in answer.points if point.setting == kind]
-    return found
+def of(answer: Answer, kind: str) -> Point:
+    return at(answer, kind, "bright")
 
 
 def column(point: Point, metric: str) -> np.ndarray:
@@ -134,21 +118,17 @@ def test_metal_is_inserted_where_there_is_matter_and_only_adds() -> None:
         share = (after - hounsfield) / (ood.METAL_HU - hounsfield)
         assert share.min() >= 0
         assert share.sum() == pytest.approx(4 / 3 * np.pi * 4**3, rel=0.1)
-        centre = [
-            round(float((share.sum(tuple({0, 1, 2} - {axis})) @ np.arange(40)) / share.sum())) for axis in range(3)
-        ]
-        assert hounsfield[tuple(centre)] == 40.0
+        assert hounsfield[tuple(np.rint(center_of_mass(share)).astype(int))] == 40.0
 
 
 def test_a_change_of_nothing_gives_back_volume_and_views(run: TrainedRun) -> None:
-    cases = run.cases["test"]
+    cases, changes = run.cases["test"], ood._changes(run)
     same = ood._change(run, cases, "nothing", lambda volume, _: volume)
     assert np.array_equal(same.hounsfield, cases.hounsfield)
     assert np.allclose(same.line_integrals, cases.line_integrals, atol=1e-4)
-    turned = ood._change(run, cases, ood.TURNED, ood._changes(run)[ood.TURNED])
+    turned, rolled = (ood._change(run, cases, kind, changes[kind]) for kind in (ood.TURNED, ood.ROLLED))
     assert np.array_equal(turned.hounsfield, cases.hounsfield[:, ::-1])
     assert np.allclose(turned.line_integrals, cases.line_integrals[:, :, ::-1], atol=1e-3)
-    rolled = ood._change(run, cases, ood.ROLLED, ood._changes(run)[ood.ROLLED])
     assert np.array_equal(rolled.hounsfield, np.roll(cases.hounsfield, 8, axis=1))
 
 
@@ -157,55 +137,65 @@ def test_every_other_dataset_is_fed_at_this_grid(run: TrainedRun, answer: Answer
     foreign = ood._of_dataset(run, cases, spec)
     fine = torch.from_numpy(spec.phantom(2_000_000, 32).astype(np.float32))
     assert np.array_equal(foreign.hounsfield[0], downsample(fine, 16).round().numpy())
-    assert len(foreign) == len(cases) == len(at(answer, "baggage").values["distance"])
+    assert len(foreign) == len(cases) == len(of(answer, "baggage").values["distance"])
     assert foreign.line_integrals.shape == cases.line_integrals.shape
     mean = np.mean([run.cases["train"].volumes([i])[0].numpy() for i in range(6)], axis=0)
     apart = [np.mean((volume.numpy() - mean) ** 2) for volume in cases.volumes(range(6))]
-    assert column(at(answer, ood.TEST_CASES), "distance") == pytest.approx(apart, rel=1e-4)
+    assert column(of(answer, ood.TEST_CASES), "distance") == pytest.approx(apart, rel=1e-4)
 
 
 def test_each_auroc_is_that_of_the_cases_in_the_csv(answer: Answer) -> None:
     rows = list(csv.DictReader(answer.csv.read_text().splitlines()))
-    kinds = {row["setting"] for row in rows} - {ood.TEST_CASES}
-    assert kinds == {"metal", "upside down", "halves swapped", "blurred", "another's views", "baggage"}
-    for name, metric in ood.SCORES.items():
-
-        def values(kind: str, metric: str = metric) -> list[float]:
-            mine = [r for r in rows if (r["setting"], r["metric"], r["level"]) == (kind, metric, "case")]
-            return [float(r["value"]) for r in mine]
-
-        own = values(ood.TEST_CASES)
-        for kind in kinds:
-            (row,) = [r for r in rows if (r["setting"], r["metric"], r["stat"]) == (kind, name, "value")]
-            other = values(kind)
-            expected = roc_auc_score([0] * len(own) + [1] * len(other), own + other)
-            if kind != "baggage":  # the same cases, changed: none is compared with itself
-                itself = sum((b > a) + 0.5 * (b == a) for a, b in zip(own, other, strict=True))
-                expected = (expected * len(own) ** 2 - itself) / (len(own) ** 2 - len(own))
-            assert float(row["value"]) == pytest.approx(expected), (name, kind)
+    cases: dict[tuple[str, str], list[float]] = {}
+    for row in (row for row in rows if row["level"] == "case"):
+        cases.setdefault((row["setting"], row["metric"]), []).append(float(row["value"]))
+    shown = {
+        (r["setting"], r["metric"]): float(r["value"]) for r in rows if (r["level"], r["stat"]) == ("set", "value")
+    }
+    kinds = ["metal", "upside down", "halves swapped", "blurred", "another's views", "baggage"]
+    assert set(shown) == {(kind, name) for kind in kinds for name in ood.SCORES}
+    for (kind, name), value in shown.items():
+        own, other = cases[ood.TEST_CASES, ood.SCORES[name]], cases[kind, ood.SCORES[name]]
+        expected = roc_auc_score([0] * len(own) + [1] * len(other), own + other)
+        if kind != "baggage":  # the same cases, changed: none is compared with itself
+            itself = sum((b > a) + 0.5 * (b == a) for a, b in zip(own, other, strict=True))
+            expected = (expected * len(own) ** 2 - itself) / (len(own) ** 2 - len(own))
+        assert value == pytest.approx(expected), (name, kind)
     assert answer.picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_both_parts_point_their_own_way_and_below_a_half_is_said(answer: Answer) -> None:
-    metal = at(answer, "metal")
-    assert (column(metal, "decoder_bits_per_voxel") < column(at(answer, "test cases"), "decoder_bits_per_voxel")).all()
-    bags = at(answer, "baggage")  # hold little that is bright
+    metal = of(answer, "metal")
+    assert (column(metal, "decoder_bits_per_voxel") < column(of(answer, "test cases"), "decoder_bits_per_voxel")).all()
+    bags = of(answer, "baggage")  # hold little that is bright
     assert bags.of_set["auroc_codes"].value < 0.5 < bags.of_set["auroc_decoder"].value
-    assert "below 0.5: metal is held for likelier" in ood.describe_finding("metal", Estimate(0.1, 0.05, 0.2, 9))
-    assert "does not exclude 0.5" in ood.describe_finding("metal", Estimate(0.6, 0.4, 0.8, 9))
-    assert "does not exclude 0.5" in ood.describe_finding("metal", Estimate(0.6, float("nan"), float("nan"), 2))
-    assert ood.describe_finding("metal", Estimate(0.9, 0.8, 1.0, 9)) == ""
     for point in answer.points[1:]:
         assert point.note == ood.describe_finding(point.setting, point.of_set["auroc"])
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.05, 0.2), "below 0.5: metal is held for likelier"),
+        ((0.4, 0.8), "does not exclude 0.5"),
+        ((float("nan"), float("nan")), "does not exclude 0.5"),
+        ((0.8, 1.0), ""),
+    ],
+)
+def test_a_likelihood_that_points_the_other_way_or_nowhere_is_said(ends: tuple[float, float], said: str) -> None:
+    text = ood.describe_finding("metal", Estimate(0.6, *ends, 9))
+    assert said in text
+    assert bool(said) == bool(text)
+
+
 def test_the_views_of_another_leave_the_volume_alone(answer: Answer) -> None:
-    own, other = at(answer, ood.TEST_CASES), at(answer, ood.OTHERS_VIEWS)
+    own, other = of(answer, ood.TEST_CASES), of(answer, ood.OTHERS_VIEWS)
     assert other.values["decoder_bits_per_voxel"] == own.values["decoder_bits_per_voxel"]
     assert other.values["nll_bits_per_code"] != own.values["nll_bits_per_code"]
     assert other.of_set["auroc_decoder"].value == other.of_set["auroc_floor"].value == 0.5
 
 
-def test_a_method_without_likelihood_is_refused_in_one_line(place: Path) -> None:
+def test_a_method_without_likelihood_is_refused_in_one_line(lab: Lab) -> None:
+    lab.fit("backprojection")
     with pytest.raises(UsageError, match=r"^backprojection has no likelihood, by which ood ranks.*: codediff"):
-        run_study("ood", asked(place, "backprojection"), Progress())
+        lab.ask("ood", methods=("backprojection",))
