@@ -28,9 +28,8 @@ VALUES = (
 
 def levels_on(page: str) -> list[tuple[str, str]]:
     """Method and mark of each row."""
-    rows = re.findall(
-        r'<tr data-kind="method" data-level="([^"]*)">\s*<th[^>]*>(?:<span[^>]*>[^<]*</span>)?([^<\n]*)', page
-    )
+    row = r'<tr data-kind="method" data-level="([^"]*)">\s*<th[^>]*>(?:<span[^>]*>[^<]*</span>)?([^<\n]*)'
+    rows = re.findall(row, page)
     return [(name.strip(), level) for level, name in rows]
 
 
