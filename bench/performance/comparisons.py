@@ -148,10 +148,8 @@ def compare_losses(ours: Stage, twin: Stage, batch: Batch) -> float:
         scale = max(abs(mine[name]), abs(published[name]), abs(mine["loss"]) * SAME_LOSS)
         difference = abs(mine[name] - published[name]) / scale if scale else 0.0
         if not difference <= SAME_LOSS:
-            raise BenchError(
-                f"the published step of {ours.name} is not the same step: {name} is {published[name]:.6g} "
-                f"and ours {mine[name]:.6g}"
-            )
+            values = f"{name} is {published[name]:.6g} and ours {mine[name]:.6g}"
+            raise BenchError(f"the published step of {ours.name} is not the same step: {values}")
         largest = max(largest, difference)
     return largest
 

@@ -141,9 +141,7 @@ def measure_peak(work: Work, device: torch.device) -> float | None:
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # memory that was let go but kept for later would hide what a call takes
-        Path("/proc/self/clear_refs").write_text(
-            "5", encoding="utf-8"
-        )  # sets the peak back to what is held now (proc(5))
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak to what is held now: proc(5)
         before = read_memory("self/status", "VmHWM")
     except (OSError, KeyError, AttributeError):
         work()
