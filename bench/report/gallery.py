@@ -29,10 +29,10 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     methods best first, and apart from them floors and ceilings; rows are the slices of SHOWN. Raises UsageError when
     there is nothing to draw or no such case.
     """
-    with_runs = [(group, [one for one in group.subjects if one.folders]) for group in groups]
     largest: dict[str, tuple[Group, Cases, list[Subject]]] = {}
-    for group, subjects in with_runs:
+    for group in groups:
         dataset, cases = group.facts["dataset"], group.cases
+        subjects = [one for one in group.subjects if one.folders]
         if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
             largest[dataset] = group, cases, [one for one in subjects if one.entry.kind != "reference"]
     if not largest:

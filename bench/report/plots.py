@@ -81,12 +81,13 @@ def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
     """
     charts = []
     for metric in CHARTED:
-        apart: tuple[list[Cloud], list[Cloud]] = [], []
+        methods: list[Cloud] = []
+        others: list[Cloud] = []
         for subject in group.subjects:
             if subject.entry.kind != "reference" and (cloud := _cloud(group, subject, metric)):
-                apart[subject.entry.kind != "method"].append(cloud)
+                (methods if subject.entry.kind == "method" else others).append(cloud)
         name, decimals = METRICS[metric].label, METRICS[metric].decimals
-        chart = draw_cloud_chart(apart, label_of(metric), decimals, f"{name} of single cases by method")
+        chart = draw_cloud_chart([methods, others], label_of(metric), decimals, f"{name} of single cases by method")
         charts += [(name, chart)] if chart else []
     return charts
 
@@ -135,11 +136,12 @@ def draw_training(subject: Subject) -> Training | None:
             reasons.append(str(error))
     if not found and not reasons:
         return None
-    curves: tuple[list[Curve], list[Curve]] = [], []
+    losses: list[Curve] = []
+    others: list[Curve] = []
     for stage, name in found:
         if name != VALIDATION and (curve := _draw_curve(subject, stage, name, found)).chart:
-            curves[name != LOSS].append(curve)
-    return Training(subject, *curves, "; ".join(reasons))
+            (losses if name == LOSS else others).append(curve)
+    return Training(subject, losses, others, "; ".join(reasons))
 
 
 def read_curves(path: Path) -> dict[tuple[str, str], Points]:

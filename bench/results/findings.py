@@ -185,10 +185,12 @@ def _count_firsts(orders: Sequence[Order]) -> list[str]:
     ]
 
 
-def _floors(own: Field, floors: Sequence[Entry] | None = None, columns: Sequence[Column] = ()) -> Iterator[str]:
-    """Name the methods that beat what has learned nothing, and those that do not."""
+def _floors(
+    own: Field, floors: Sequence[Entry] | None = None, columns: Sequence[Column] = AGAINST_FLOORS
+) -> Iterator[str]:
+    """Name the methods that beat what has learned nothing, and those that do not; of all floors where none is named."""
     for floor in own.baselines if floors is None else floors:
-        for column in columns or AGAINST_FLOORS:
+        for column in columns:
             if found := compare_with(own, floor, column):
                 title = f"{_label(column)} against {_title(floor.method)}"
                 yield f"**{title}** ({_mean(floor, column)}): {_sort(found)}."

@@ -88,9 +88,8 @@ def find_doubts(cells: Mapping[tuple[str, str], Published], method: str, metric:
             "printed as NLL without a unit; the released evaluation prints the mean absolute error of one sample "
             "under that name, so compare it with MAE and not with bits"
         )
-    errors = (cells.get((method, name)) for name in ("mse", "mae"))
-    mse, mae = ((error and error.number) or 0.0 for error in errors)
-    if metric in ("mse", "mae") and mse > mae > 0:
+    mse, mae = (cells[method, name].number if (method, name) in cells else None for name in ("mse", "mae"))
+    if metric in ("mse", "mae") and mse is not None and mae is not None and mse > mae:
         where = " on [0, 1], where MSE ≤ MAE" if mse <= 2 * mae else ": MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"
         notes.append(f"MSE {mse:g} and MAE {mae:g} cannot both hold{where}")
     best = best_printed(cells, metric)

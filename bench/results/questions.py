@@ -58,7 +58,7 @@ class Order:
     measure: Measure
     printed: list[str]
     here: list[str]
-    answer: Difference | None = None  # of the first in print and the first here; None of one and the same
+    answer: Difference | None = None  # of the two firsts; None where they are one, or cases too few
 
     @property
     def same_first(self) -> bool:
