@@ -33,6 +33,9 @@ def test_a_constant_cost_does_not_hide_the_growth_of_the_largest_points() -> Non
     (curve,) = fit_curves([*points[::-1], make_row("step/a/b", ours_s=1.0), make_row("growth/one/views/2", ours_s=1.0)])
     assert curve.amounts == sides
     assert curve.exponent == pytest.approx(3.0, abs=0.03)
+    x, y = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 3.0, 5.0, 20.0])
+    (slope, _), covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    assert fit_exponent(x, y) == pytest.approx((slope, covariance[0, 0] ** 0.5))
     slope, error = fit_exponent([2.0, 4.0], [1.0, 8.0])
     assert slope == pytest.approx(3.0)
     assert math.isnan(error)  # two points do not tell how sure it is
