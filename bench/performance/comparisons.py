@@ -5,7 +5,7 @@ by case, the PSNR of the decoded sample, the bound of −log p of the drawn code
 coverage counts the case. They count as equal where the interval of each paired difference holds 0.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -148,10 +148,8 @@ def compare_losses(ours: Stage, twin: Stage, batch: Batch) -> float:
         scale = max(abs(mine[name]), abs(published[name]), abs(mine["loss"]) * SAME_LOSS)
         difference = abs(mine[name] - published[name]) / scale if scale else 0.0
         if not difference <= SAME_LOSS:
-            raise BenchError(
-                f"the published step of {ours.name} is not the same step: {name} is {published[name]:.6g} "
-                f"and ours {mine[name]:.6g}"
-            )
+            values = f"{name} is {published[name]:.6g} and ours {mine[name]:.6g}"
+            raise BenchError(f"the published step of {ours.name} is not the same step: {values}")
         largest = max(largest, difference)
     return largest
 
@@ -174,23 +172,20 @@ def measure_sampling(request: Request, bench: Bench) -> Iterator[Row]:
     Quality is judged where `request.run` names a trained run. Raises UsageError for one that does not draw in steps,
     and for more steps than there are codes.
     """
-    for name, method, cases in _find_samplers(request, bench):
+    samplers: Iterable[tuple[str, Method, Cases]]
+    if request.run:
+        asked = StudyRequest(run_ids=(request.run,), device=request.device, runs_dir=request.runs_dir)
+        (run,) = find_runs(asked, Progress())
+        samplers = [(run.config.method, run.method, take_first(run.cases["test"], request.cases))]
+    else:
+        samplers = ((one.name, one.method, one.cases["test"]) for one in request.subjects(bench.device))
+    for name, method, cases in samplers:
         tool: Sampler | None = find_offer(name, "make_sampler", lambda method: None)(method)
         if tool is None and request.run:
             raise UsageError(f"{name} does not draw in steps; --run takes a run of a method that does")
         if tool is not None:
             with torch.inference_mode():
                 yield from _measure_sampler(name, tool, cases, request, bench)
-
-
-def _find_samplers(request: Request, bench: Bench) -> Iterator[tuple[str, Method, Cases]]:
-    if request.run:
-        asked = StudyRequest(run_ids=(request.run,), device=request.device, runs_dir=request.runs_dir)
-        (run,) = find_runs(asked, Progress())
-        yield run.config.method, run.method, take_first(run.cases["test"], request.cases)
-        return
-    for subject in request.subjects(bench.device):
-        yield subject.name, subject.method, subject.cases["test"]
 
 
 def _measure_sampler(name: str, tool: Sampler, cases: Cases, request: Request, bench: Bench) -> Iterator[Row]:

@@ -139,10 +139,8 @@ def estimate_memory(request: Request, bench: Bench) -> Iterator[Row]:
 
 def _make_memory_row(item: str, stage: Stage, memory: Memory, bench: Bench) -> Row:
     parts = ", ".join(f"{name} {size / MIB:.0f}" for name, size in asdict(memory).items())
-    note = (
-        f"{parts} MiB a case; batch 1 takes {memory.total(1) / GIB:.1f} GiB; "
-        f"{memory.largest(LIMIT_GIB * GIB)} cases at once fit into {LIMIT_GIB:g} GiB"
-    )
+    note = f"{parts} MiB a case; batch 1 takes {memory.total(1) / GIB:.1f} GiB; "
+    note += f"{memory.largest(LIMIT_GIB * GIB)} cases at once fit into {LIMIT_GIB:g} GiB"
     batch = stage.loop.batch_size
     size = f"{PUBLISHED}, float32, batch {batch}"
     return bench.row(item, n=1, peak_mib=memory.total(batch) / MIB, size=size, note=note)
@@ -193,10 +191,8 @@ def _estimate_disk(request: Request, bench: Bench) -> Row:
     voxels, pixels = config.size**3, config.image_size**2
     count, tested = sum(config.phantoms), config.phantoms[2]
     cases = count * (2 * voxels + 4 * pixels * len(config.angles))  # int16 and float32
-    note = (
-        f"{count:,} cases take {cases / GIB:.1f} GiB of disk, once for all methods and runs; a run's predictions of "
-        f"{tested} cases take {4 * tested * voxels / GIB:.1f} GiB at most"
-    )
+    note = f"{count:,} cases take {cases / GIB:.1f} GiB of disk, once for all methods and runs; a run's predictions of "
+    note += f"{tested} cases take {4 * tested * voxels / GIB:.1f} GiB at most"
     return bench.row(f"estimate/{request.dataset}/disk, {request.preset}", size=request.preset, note=note)
 
 

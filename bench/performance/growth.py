@@ -1,5 +1,6 @@
 """How seconds grow with the side of volumes, with tokens, cases and views: points, exponents, and their picture."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from scipy.stats import linregress
 
 from bench.dataset import DatasetSpec
 from bench.errors import UsageError
@@ -80,16 +82,15 @@ def _reconstruct(subject: Subject, cases: int, bench: Bench) -> Work:
 def _project(spec: DatasetSpec, side: int, views: int) -> Work:
     """The projection of one volume of a side to views as wide as it."""
     volume = torch.from_numpy(_make_volume(side)).mul_(2000).sub_(1000)[None]
-    angles, flat = [270.0 + 360.0 * view / views for view in range(views)], [False] * views
-    work = partial(project, volume, spec.cube_mm / side, spec.geometry, angles, side, mirrored=flat)
-    return torch.inference_mode()(work)
+    angles = [270.0 + 360.0 * view / views for view in range(views)]
+    place = volume, spec.cube_mm / side, spec.geometry, angles, side
+    return torch.inference_mode()(partial(project, *place, mirrored=[False] * views))
 
 
 def _score(side: int) -> Work:
     """All per-case numbers of the default protocol, for a volume and one that is a voxel off."""
-    protocol, truth = get_protocol(), _make_volume(side).astype(np.float64)
-    volumes = CaseVolumes(truth, np.roll(truth, 1, 0))
-    return partial(score_case, volumes, protocol)
+    truth = _make_volume(side).astype(np.float64)
+    return partial(score_case, CaseVolumes(truth, np.roll(truth, 1, 0)), get_protocol())
 
 
 def _make_volume(side: int) -> np.ndarray:
@@ -115,13 +116,8 @@ def fit_curves(rows: Iterable[Row]) -> list[Curve]:
 
 def fit_exponent(amounts: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
     """Return the slope of log seconds over log amounts by least squares, and its standard error (NaN for two)."""
-    x, y = np.log(np.asarray(amounts, float)), np.log(np.asarray(seconds, float))
-    x = x - x.mean()
-    slope = float((x * y).sum() / (x * x).sum())
-    residual = y - y.mean() - slope * x
-    free = len(x) - 2
-    error = float(np.sqrt((residual**2).sum() / free / (x * x).sum())) if free > 0 else float("nan")
-    return slope, error
+    line = linregress(np.log(amounts), np.log(seconds))
+    return float(line.slope), float(line.stderr) if len(amounts) > 2 else math.nan
 
 
 def draw_growth(curves: Sequence[Curve], title: str) -> Picture:

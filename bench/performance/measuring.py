@@ -59,15 +59,14 @@ def read_rows(folder: Path) -> list[Row]:
     return read_csv(folder / FILE_NAME, Row)
 
 
-def merge_rows(folder: Path, rows: Sequence[Row]) -> list[Row]:
-    """Write rows, each in place of an older one of its item, device and threads or after all others; return all."""
+def merge_rows(folder: Path, rows: Sequence[Row]) -> None:
+    """Write rows, each in place of an older one of its item, device and threads or after all others."""
     merged = {(row.item, row.device, row.threads): row for row in read_rows(folder)}
     for row in rows:
         numbers = asdict(row).items()  # at as many digits as mean much
         meant: dict[str, Any] = {k: float(f"{v:.5g}") for k, v in numbers if isinstance(v, float)}
         merged[row.item, row.device, row.threads] = replace(row, **meant)
     write_csv(folder / FILE_NAME, Row, merged.values())
-    return list(merged.values())
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,7 @@ def measure_peak(work: Work, device: torch.device) -> float | None:
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # memory that was let go but kept for later would hide what a call takes
-        Path("/proc/self/clear_refs").write_text(
-            "5", encoding="utf-8"
-        )  # sets the peak back to what is held now (proc(5))
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak to what is held now: proc(5)
         before = read_memory("self/status", "VmHWM")
     except (OSError, KeyError, AttributeError):
         work()

@@ -117,16 +117,11 @@ def _format_tables(rows: Sequence[Row]) -> Iterator[str]:
         if lines:
             yield f"{title}:\n\n{_tabulate([HEADS[i] for i in used], [[line[i] for i in used] for line in lines])}"
     if curves := fit_curves(rows):
-        lines = [
-            (
-                curve.subject,
-                curve.axis,
-                f"{curve.amounts[0]:g} to {curve.amounts[-1]:g}",
-                f"{curve.seconds[-1]:.3g}",
-                f"{curve.exponent:.2f}" + (f" ± {curve.error:.2f}" if curve.error == curve.error else ""),
-            )
-            for curve in curves
-        ]
+        lines = []
+        for curve in curves:
+            measured, error = f"{curve.amounts[0]:g} to {curve.amounts[-1]:g}", f" ± {curve.error:.2f}"
+            exponent = f"{curve.exponent:.2f}{error if curve.error == curve.error else ''}"  # NaN of two points
+            lines.append((curve.subject, curve.axis, measured, f"{curve.seconds[-1]:.3g}", exponent))
         yield f"Growth, exponents of the largest three points:\n\n{_tabulate(CURVE_HEADS, lines)}"
 
 

@@ -5,7 +5,7 @@ Every text is escaped on its way into an element.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 from markupsafe import Markup
@@ -75,7 +75,8 @@ def fit_axis(values: Sequence[float], start: float, end: float, *, log: bool = F
 
 def draw_line_chart(lines: Sequence[Line], x_label: str, y_label: str, title: str) -> Markup:
     """Draw curves over steps; points that are not finite are left out. Empty without any."""
-    kept = [line for line in map(_finite, lines) if line.points]
+    finite = (replace(line, points=[p for p in line.points if all(map(math.isfinite, p))]) for line in lines)
+    kept = [line for line in finite if line.points]
     if not kept:
         return Markup()
     height, left, right, top, bottom = 250.0, 62.0, 14.0, 14.0, 40.0
@@ -120,28 +121,19 @@ def draw_pair_chart(
     """Draw a dot a case, (case, x, y), with the line y = x; both axes hold the values of `span`."""
     side, left, bottom, top, right = 240.0, 50.0, 40.0, 10.0, 10.0
     x, y = fit_axis(span, left, side - right), fit_axis(span, side - bottom, top)
+    frame = _frame(x, y, *(label if len(label) <= 30 else f"{label[:29]}…" for label in (x_label, y_label)))
     diagonal = _tag("line", class_="diagonal", x1=x(x.low), y1=y(y.low), x2=x(x.high), y2=y(y.high))
-    dots = [_dot(x(a), y(b), 3.2, f"{case}: {a:.4g}, {b:.4g}") for case, a, b in pairs]
-    parts = [
-        _frame(x, y, _short(x_label), _short(y_label)),
-        diagonal,
-        _tag("g", Markup().join(dots), class_=f"c{colour}"),
-    ]
-    return _svg(side, side, f"{y_label} against {x_label}, one dot a case", parts)
+    dots = Markup().join(_dot(x(a), y(b), 3.2, f"{case}: {a:.4g}, {b:.4g}") for case, a, b in pairs)
+    drawn = [frame, diagonal, _tag("g", dots, class_=f"c{colour}")]
+    return _svg(side, side, f"{y_label} against {x_label}, one dot a case", drawn)
 
 
 def _cloud(cloud: Cloud, x: Axis, centre: float, left: float, decimals: int) -> Markup:
     lines = _wrapped(cloud.label)
+    places = (centre + 4.5 + (index - (len(lines) - 1) / 2) * 14 for index in range(len(lines)))
     name = Markup().join(
-        _tag(
-            "text",
-            line,
-            class_="label",
-            x=left - 12,
-            y=centre + 4.5 + (index - (len(lines) - 1) / 2) * 14,
-            text_anchor="end",
-        )
-        for index, line in enumerate(lines)
+        _tag("text", line, class_="label", x=left - 12, y=place, text_anchor="end")
+        for line, place in zip(lines, places, strict=True)
     )
     apart = [((index * 0.618034) % 1.0 - 0.5) * 16 for index in range(len(cloud.values))]  # so that dots do not overlap
     dots = [
@@ -189,22 +181,10 @@ def _svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Ma
 
 def _tag(name: str, content: str = "", **attributes: str | float) -> Markup:
     """An element; an underscore stands for the hyphen in the name of an attribute, one at its end for nothing."""
-    given = Markup().join(
-        Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
-        )
-        for key, value in attributes.items()
-    )
+    texts = {key: f"{value:.1f}" if isinstance(value, float) else value for key, value in attributes.items()}
+    named = ((key.rstrip("_").replace("_", "-"), text) for key, text in texts.items())
+    given = Markup().join(Markup(' {}="{}"').format(*pair) for pair in named)
     return Markup("<{0}{1}>{2}</{0}>").format(name, given, content)
-
-
-def _finite(line: Line) -> Line:
-    points = [(a, b) for a, b in line.points if math.isfinite(a) and math.isfinite(b)]
-    return Line(line.label, line.colour, points, line.dashed)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 30 else f"{label[:29]}…"
 
 
 def _wrapped(label: str) -> list[str]:

@@ -29,10 +29,10 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     methods best first, and apart from them floors and ceilings; rows are the slices of SHOWN. Raises UsageError when
     there is nothing to draw or no such case.
     """
-    with_runs = [(group, [one for one in group.subjects if one.folders]) for group in groups]
     largest: dict[str, tuple[Group, Cases, list[Subject]]] = {}
-    for group, subjects in with_runs:
+    for group in groups:
         dataset, cases = group.facts["dataset"], group.cases
+        subjects = [one for one in group.subjects if one.folders]
         if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
             largest[dataset] = group, cases, [one for one in subjects if one.entry.kind != "reference"]
     if not largest:
@@ -75,13 +75,8 @@ def _draw_group(
             raise BenchError(f"{subject.entry.title} cannot be drawn: {error}") from error
         title = fill(subject.entry.title, TITLE, break_long_words=False, break_on_hyphens=False)
         error_db = 10 * np.log10(1 / max(float(np.mean((volume - truth) ** 2)), 1e-12))
-        _draw_column(
-            axes[:, column + (2 if column < volumes else 3)],
-            _slices(volume),
-            white,
-            f"{title}\n{error_db:.1f} dB",
-            bold=False,
-        )
+        own = axes[:, column + (2 if column < volumes else 3)]
+        _draw_column(own, _slices(volume), white, f"{title}\n{error_db:.1f} dB", bold=False)
     for axis, name in zip(axes[:, 2], SHOWN, strict=True):
         axis.text(-0.03, 0.5, name, rotation=90, ha="right", va="center", fontsize=FONT, transform=axis.transAxes)
     return case

@@ -13,6 +13,14 @@ from markupsafe import Markup
 from bench.pictures.drawing import PALETTE
 
 ENDS_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
+TEMPLATES = Environment(  # what they are given is escaped, what they lack is an error
+    loader=PackageLoader("bench.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.policies["json.dumps_kwargs"] = {"allow_nan": False}
 
 
 def read_template(name: str) -> str:
@@ -27,22 +35,14 @@ def colour_classes() -> str:
 
 
 def render_page(template: str, style: str, scripts: Sequence[str], **context: Any) -> str:
-    """Return a page of a template, whose policy lets no other style and script run; what it lacks is an error."""
-    page, checked = make_environment().get_template(template), [script_text(script) for script in scripts]
-    return page.render(policy=script_policy(scripts, [style]), style=Markup(style), scripts=checked, **context)
+    """Return a page of a template whose Content-Security-Policy lets no other script and style run.
 
-
-def make_environment() -> Environment:
-    """Return the environment of the templates: what they are given is escaped, what they lack is an error."""
-    environment = Environment(
-        loader=PackageLoader("bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    return environment
+    Pictures are data, and nothing is fetched.
+    """
+    allowed = (f"script-src {_hash_all(scripts)}", f"style-src {_hash_all([style])}", "img-src data:")
+    policy = "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
+    page, checked = TEMPLATES.get_template(template), [script_text(script) for script in scripts]
+    return page.render(policy=policy, style=Markup(style), scripts=checked, **context)
 
 
 def script_text(source: str) -> Markup:
@@ -50,12 +50,6 @@ def script_text(source: str) -> Markup:
     if ENDS_SCRIPT.search(source):
         raise ValueError("the script holds a tag that would end its element")
     return Markup(source)
-
-
-def script_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Return a Content-Security-Policy: these scripts and styles run, pictures are data, and nothing is fetched."""
-    allowed = (f"script-src {_hash_all(scripts)}", f"style-src {_hash_all(styles)}", "img-src data:")
-    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
 
 
 def _hash_all(texts: Iterable[str]) -> str:

@@ -40,11 +40,10 @@ def keep_run(folder: RunFolder, results_dir: Path, progress: Progress) -> Path:
     """
     run = open_stored(folder, progress)
     cases = take_first(run.cases[run.facts.split], KEPT_CASES)
+    name = folder.root.name
     if cases.card.source != "phantom":
-        raise UsageError(
-            f"{folder.root.name} shows real scans, which their owners publish; volumes are kept of phantoms"
-        )
-    kept = RunFolder(results_dir / VOLUMES / folder.root.name)
+        raise UsageError(f"{name} shows real scans, which their owners publish; volumes are kept of phantoms")
+    kept = RunFolder(results_dir / VOLUMES / name)
     for case in cases.names:
         _write_volume(kept.predictions(cases.split) / f"{case}.nii.gz", run.predictions, cases, case)
     if folder.train_csv.exists():
@@ -104,9 +103,8 @@ def _thin(rows: Sequence[TrainRow]) -> list[TrainRow]:
     curves: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         curves[row.stage, row.name].append(index)
-    chosen = (
-        own[place]
-        for own in curves.values()
-        for place in np.unique(np.linspace(0, len(own) - 1, min(len(own), MOST_ROWS)).round().astype(int))
-    )
+    chosen: list[int] = []
+    for own in curves.values():
+        places = np.linspace(0, len(own) - 1, min(len(own), MOST_ROWS)).round().astype(int)
+        chosen += {own[place] for place in places}
     return [rows[index] for index in sorted(chosen)]

@@ -1,7 +1,9 @@
 """What cannot be shown for want of predictions, said once for all cases, and the command lines that make them."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -87,33 +89,24 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
     """
     if not seeds or find_installed_dataset(facts["dataset"]) is None or method_card(subject.entry.method) is None:
         return None
-    run_ids = set(subject.entry.run_ids)
+    run_ids, given = set(subject.entry.run_ids), ""
     try:
         trained = {_name_run(subject, seed, facts, weights=False) for seed in seeds}
     except (BenchError, OSError):
         return None
     if len(seeds) == 1:
-        try:
+        with suppress(BenchError, OSError):  # a method that comes without weights
             given = _name_run(subject, seeds[0], facts, weights=True)
-        except (BenchError, OSError):  # the method comes without any
-            given = ""
-        if given and given not in trained and run_ids & {given, *trained}:
-            return "take weights"
+    if given and given not in trained and run_ids & {given, *trained}:
+        return "take weights"
     return "train" if trained <= run_ids else None
 
 
 def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights: bool) -> str:
     """Return the run that a plain command would make; no name where that would be of other data."""
-    planned = plan(
-        RunRequest(
-            subject.entry.method,
-            facts["dataset"],
-            facts["preset"],
-            seed,
-            source=TRANSFER if facts["trained_on"] != facts["source"] else facts["source"],
-            from_pretrained=weights,
-        )
-    )
+    source = TRANSFER if facts["trained_on"] != facts["source"] else facts["source"]
+    place = facts["dataset"], facts["preset"]
+    planned = plan(RunRequest(subject.entry.method, *place, seed, source=source, from_pretrained=weights))
     return planned.run_id if planned.data.fingerprint == facts["data_fingerprint"] else ""
 
 
@@ -121,9 +114,9 @@ def _write_commands(
     subjects: Sequence[Subject], facts: Mapping[str, str], places: Places, count: int | None, *more: str
 ) -> Iterator[str]:
     """One command line for all subjects of the same first `count` seeds, all of them for None."""
-    by_seeds: dict[tuple[int, ...], dict[str, None]] = {}
+    by_seeds: dict[tuple[int, ...], dict[str, None]] = defaultdict(dict)
     for subject in subjects:
-        by_seeds.setdefault(subject.seeds[:count], {})[subject.entry.method] = None
+        by_seeds[subject.seeds[:count]][subject.entry.method] = None
     for seeds, methods in by_seeds.items():
         words = ["bench", "run", "--method", ",".join(methods), "--dataset", facts["dataset"]]
         where = ["--test-on", "real"] if facts["trained_on"] != facts["source"] else ["--source", facts["source"]]

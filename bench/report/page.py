@@ -19,10 +19,9 @@ from bench.metrics import METRICS
 from bench.metrics.stats import LEVEL
 from bench.report.collect import Group, collect_groups, find_folders
 from bench.report.html import colour_classes, read_template, render_page
-from bench.report.literature import view_literature
-from bench.report.missing import Gap, Places, find_picture_gap, find_spread_gap
-from bench.report.pictures import MIB, Budget, CasePictures, Spread, draw_case, draw_spreads, view_case
-from bench.report.plots import Extremes, Pair, Training, draw_clouds, draw_pairs, draw_training, find_extremes
+from bench.report.missing import Places, find_picture_gap, find_spread_gap
+from bench.report.pictures import MIB, CasePictures, draw_case, draw_spreads, size_of, view_case
+from bench.report.plots import draw_clouds, draw_pairs, draw_training, find_extremes, view_literature
 from bench.report.records import RUN_COLUMNS, view_runs, view_studies
 from bench.results.findings import summarise
 from bench.results.inference import TEST
@@ -55,23 +54,6 @@ class ReportRequest:
     viewer_mib: float = 24.0
 
 
-@dataclass(frozen=True)
-class GroupView:
-    """All that the page shows of one group."""
-
-    group: Group
-    anchor: str
-    clouds: list[tuple[str, Markup]]
-    pairs: list[Pair]
-    reference: str  # of the pairs
-    extremes: list[Extremes]
-    pictures: list[CasePictures]
-    spreads: list[Spread]
-    training: list[Training]
-    missing: Gap | None  # of predictions
-    no_spread: Gap  # why there are no spreads, where there are none
-
-
 def write_report(request: ReportRequest, progress: Progress) -> int:
     """Write the page and return its size in bytes.
 
@@ -81,28 +63,46 @@ def write_report(request: ReportRequest, progress: Progress) -> int:
     results = read_results(request.results_dir)
     groups = collect_groups(results, request.results_dir, request.runs_dir, request.by, progress)
     places, views = Places(request.runs_dir, request.results_dir), []
-    budget, shown, left_out = Budget(int(request.viewer_mib * MIB)), [], []
+    budget = int(request.viewer_mib * MIB)
+    shown: list[dict[str, Any]] = []
+    left_out: list[str] = []
     with progress.task("draw", len(groups)) as task:
-        for number, group in enumerate(groups):
+        for number, group in enumerate(groups, start=1):
             chosen, pictures = _choose_cases(group, request.cases), []
             for case in chosen:
                 pictures.append(draw_case(group, case))
-                entry, reason = view_case(group, case, budget)
+                entry, reason = view_case(group, case, budget - sum(map(size_of, shown)))
                 shown += [entry] if entry else []
                 left_out += [reason] if reason else []
-            views.append(_view_group(group, f"data-{number + 1}", places, chosen, pictures))
-            task.advance(number + 1, group.title)
-    text = _render(
-        request,
-        shown,
+            views.append(_view_group(group, f"data-{number}", places, chosen, pictures))
+            task.advance(number, group.title)
+    folder = files("bench.report").joinpath("niivue")
+    scripts = [read_template("sort.js") + read_template("page.js")]
+    if shown:
+        scripts.insert(0, folder.joinpath("niivue.umd.js").read_text(encoding="utf-8"))
+    text = render_page(
+        "report.html",
+        read_template("style.css") + colour_classes(),
+        scripts,
         views=views,
-        findings=_find_findings(results),
-        origins=[ORIGINS[s] for s in ORIGINS if any(view.group.facts["source"] == s for view in views)],
-        left_out=left_out,
+        viewer=shown,
+        viewer_licence=folder.joinpath("LICENSE").read_text(encoding="utf-8") if shown else "",
         viewer_mib=f"{request.viewer_mib:g}",
+        left_out=left_out,
+        findings=_find_findings(results),
+        origins=[text for source, text in ORIGINS.items() if any(group.facts["source"] == source for group in groups)],
         literature=view_literature(results),
         studies=list(view_studies(request.results_dir)),
         runs=view_runs(results, find_folders(request.runs_dir)),
+        run_heads=[head for head, _ in RUN_COLUMNS.values()],
+        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        version=VERSION,
+        code=code_version(),
+        by=METRICS[request.by].label,
+        level=f"{LEVEL:.0%}",
+        test=TEST,
+        caption=_mark_up(CAPTION),
+        references=REFERENCES,
     )
     write_text(request.out, text)
     return len(text.encode())
@@ -131,36 +131,20 @@ def _mark_up(line: str) -> Markup:
 
 
 def _view_group(
-    group: Group, anchor: str, places: Places, cases: Sequence[str], pictures: list[CasePictures]
-) -> GroupView:
+    group: Group, anchor: str, places: Places, cases: Sequence[str], pictures: Sequence[CasePictures]
+) -> dict[str, Any]:
+    """Return all that the page shows of one group, by the names of the template."""
     reference, pairs = draw_pairs(group, DEFAULT_BY)
-    spreads = list(draw_spreads(group, cases)) if group.cases else []
-    training = [curves for subject in group.subjects if (curves := draw_training(subject))]
-    gaps = find_picture_gap(group, places), find_spread_gap(group, places)
-    extremes = find_extremes(group, DEFAULT_BY)
-    return GroupView(group, anchor, draw_clouds(group), pairs, reference, extremes, pictures, spreads, training, *gaps)
-
-
-def _render(request: ReportRequest, viewer: Sequence[Any], **context: Any) -> str:
-    folder = files("bench.report")
-    style = read_template("style.css") + colour_classes()
-    scripts = [read_template("sort.js") + read_template("page.js")]
-    if viewer:
-        scripts.insert(0, folder.joinpath("niivue", "niivue.umd.js").read_text(encoding="utf-8"))
-    return render_page(
-        "report.html",
-        style,
-        scripts,
-        viewer=viewer,
-        viewer_licence=folder.joinpath("niivue", "LICENSE").read_text(encoding="utf-8") if viewer else "",
-        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        version=VERSION,
-        code=code_version(),
-        by=METRICS[request.by].label,
-        level=f"{LEVEL:.0%}",
-        test=TEST,
-        caption=_mark_up(CAPTION),
-        references=REFERENCES,
-        run_heads=[head for head, _ in RUN_COLUMNS.values()],
-        **context,
-    )
+    return {
+        "group": group,
+        "anchor": anchor,
+        "clouds": draw_clouds(group),
+        "pairs": pairs,
+        "reference": reference,
+        "extremes": find_extremes(group, DEFAULT_BY),
+        "pictures": pictures,
+        "spreads": list(draw_spreads(group, cases)) if group.cases else [],
+        "training": [curves for subject in group.subjects if (curves := draw_training(subject))],
+        "missing": find_picture_gap(group, places),
+        "no_spread": find_spread_gap(group, places),
+    }

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -32,7 +32,6 @@ class Strip:
     """One method on one case: its pictures, or why there are none."""
 
     subject: Subject
-    run_id: str
     score: str = ""
     prediction: Pictures = ()
     difference: Pictures = ()
@@ -64,23 +63,16 @@ class Spread:
     error: Pictures
 
 
-@dataclass
-class Budget:
-    """How many bytes of the page volumes may still take."""
-
-    left: int
-
-
 def draw_case(group: Group, case: str) -> CasePictures:
     """Return the pictures of a case."""
     assert group.cases is not None
     truth = group.truth(case)
     white = white_of(truth)
-    images = group.cases.images([group.cases.index(case)])[0].numpy()
-    views = ((f"{angle:g}°", _grey(image, 1.0)) for angle, image in zip(group.cases.card.angles, images, strict=True))
+    images = _greys(group.cases.images([group.cases.index(case)])[0].numpy(), 1.0)
+    views = zip((f"{angle:g}°" for angle in group.cases.card.angles), images, strict=True)
     strips = (_draw_strip(group, one, case, truth, white) for one in group.subjects if one.folders)
-    low, high = to_hounsfield(np.array([0.0, white]), group.cases.card.window)
-    return CasePictures(case, (float(low), float(high)), tuple(views), _greys(panels(truth), white), tuple(strips))
+    low, high = map(float, to_hounsfield(np.array([0.0, white]), group.cases.card.window))
+    return CasePictures(case, (low, high), tuple(views), _greys(panels(truth), white), tuple(strips))
 
 
 def white_of(truth: np.ndarray) -> float:
@@ -106,10 +98,11 @@ def draw_spreads(group: Group, cases: Sequence[str]) -> Iterator[Spread]:
                 yield _draw_spread(group, subject, cases[0], what, drawn)
 
 
-def view_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] | None, str]:
-    """Return what the viewer needs of a case, None where it is over the budget, and why something is left out.
+def view_case(group: Group, case: str, left: int) -> tuple[dict[str, Any] | None, str]:
+    """Return what the viewer needs of a case, and why something is left out.
 
-    Voxels are rounded to whole HU. A case is shown with all its predictions or not at all.
+    None where its volumes take more than `left` bytes. Voxels are rounded to whole HU. A case is shown with all its
+    predictions or not at all.
     """
     assert group.cases is not None
     cases = group.cases
@@ -124,14 +117,16 @@ def view_case(group: Group, case: str, budget: Budget) -> tuple[dict[str, Any] |
             reasons.append(str(error))
             continue
         volumes.append({"title": subject.entry.title, "kind": subject.entry.kind, "data": _encode(group, made, case)})
-    size = sum(len(volume["data"]) for volume in volumes)
-    if size > budget.left:
-        reasons.append(f"{case} needs {size / MIB:.1f} MiB and {max(budget.left, 0) / MIB:.1f} MiB are left")
-        return None, "; ".join(reasons)
-    budget.left -= size
     white = float(to_hounsfield(np.array(white_of(group.truth(case))), cases.card.window))
     shown = {"group": group.title, "case": case, "window": cases.card.window, "white": white, "volumes": volumes}
-    return shown, "; ".join(reasons)
+    if (size := size_of(shown)) > left:
+        reasons.append(f"{case} needs {size / MIB:.1f} MiB and {left / MIB:.1f} MiB are left")
+    return (shown if size <= left else None), "; ".join(reasons)
+
+
+def size_of(shown: dict[str, Any]) -> int:
+    """Return the bytes that the volumes of a case take in the page."""
+    return sum(len(volume["data"]) for volume in shown["volumes"])
 
 
 def _draw_strip(group: Group, subject: Subject, case: str, truth: np.ndarray, white: float) -> Strip:
@@ -139,13 +134,13 @@ def _draw_strip(group: Group, subject: Subject, case: str, truth: np.ndarray, wh
     try:
         made = group.prediction(folder, case)
     except BenchError as error:
-        return Strip(subject, folder.root.name, reason=str(error))
+        return Strip(subject, reason=str(error))
     score = _describe_scores(subject, folder.root.name, case)
     if np.ptp(made) == 0:
         score += ", one value everywhere"
-    differences = (a - b for a, b in zip(panels(made), panels(truth), strict=True))
-    coloured = (_colour(image, "RdBu_r", -DIFFERENCE_RANGE, DIFFERENCE_RANGE) for image in differences)
-    return Strip(subject, folder.root.name, score, _greys(panels(made), white), tuple(coloured))
+    ends = -DIFFERENCE_RANGE, DIFFERENCE_RANGE
+    differences = (_colour(a - b, "RdBu_r", *ends) for a, b in zip(panels(made), panels(truth), strict=True))
+    return Strip(subject, score, _greys(panels(made), white), tuple(differences))
 
 
 def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
@@ -155,9 +150,9 @@ def _describe_scores(subject: Subject, run_id: str, case: str) -> str:
     return ", ".join(f"{m.label} {m.write(value)} {m.unit}".strip() for m, value in known if value == value)
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """Return `content` as a data: address of a MIME type."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def png_uri(content: bytes) -> str:
+    """Return a PNG as a data: address."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _read_samples(group: Group, folder: RunFolder, case: str) -> Iterator[np.ndarray]:
@@ -187,19 +182,15 @@ def _draw_spread(group: Group, subject: Subject, case: str, what: str, drawn: Se
     return Spread(subject, case, what, float(sd.mean()), *greys, *heats)
 
 
-def _greys(images: Sequence[np.ndarray], white: float) -> Pictures:
-    return tuple(_grey(image, white) for image in images)
-
-
-def _grey(image: np.ndarray, white: float) -> str:
-    return _colour(image, "gray", 0.0, white)
+def _greys(images: Iterable[np.ndarray], white: float) -> Pictures:
+    return tuple(_colour(image, "gray", 0.0, white) for image in images)
 
 
 def _colour(image: np.ndarray, colours: str, low: float, high: float) -> str:
     """A PNG of the image's own pixels as a data: address."""
     buffer = io.BytesIO()
     imsave(buffer, np.asarray(image), cmap=colours, vmin=low, vmax=high, format="png")
-    return data_uri(buffer.getvalue(), "image/png")
+    return png_uri(buffer.getvalue())
 
 
 def _encode(group: Group, unit: np.ndarray, case: str) -> str:

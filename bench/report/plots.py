@@ -1,6 +1,7 @@
-"""Charts of a group: values of single cases, each method against the best floor, and training curves."""
+"""What is charted: values of single cases, methods against the best floor, training curves, numbers of papers."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from bench.pipeline.trainlog import TrainRow
 from bench.report.charts import Cloud, Line, draw_cloud_chart, draw_line_chart, draw_pair_chart
 from bench.report.collect import CHARTED, Group, Subject
 from bench.results.inference import estimate_means
+from bench.results.literature import NOTE, draw_ours, draw_reports, read_literature, say_method
+from bench.results.model import Results
+from bench.results.renderers import Sheet
 from bench.results.table_model import label_of
 from bench.system.csv_files import read_rows
 
 LOSS, VALIDATION = "loss", "validation_loss"
 MOST_POINTS = 400  # of a line; more are thinned evenly
+HERE = "measured here, by protocol and data"
 Points = list[tuple[float, float]]
+Dots = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,19 @@ class Training:
     """The curves of one method: of its losses, and of everything else its stages log."""
 
     subject: Subject
-    losses: tuple[Curve, ...]
-    others: tuple[Curve, ...]
+    losses: Sequence[Curve]
+    others: Sequence[Curve]
     reason: str  # why a run has none; empty when all have
+
+
+@dataclass(frozen=True)
+class Literature:
+    """What papers report: a plot, what its colours mean, in the order of its parts, and the lines behind it."""
+
+    chart: Markup
+    legend: tuple[tuple[int, str], ...]  # colour, definition; 0 is what was measured here
+    sheets: tuple[Sheet, ...]
+    note: str
 
 
 def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
@@ -65,14 +81,13 @@ def draw_clouds(group: Group) -> list[tuple[str, Markup]]:
     """
     charts = []
     for metric in CHARTED:
-        clouds = [
-            (subject.entry.kind, cloud)
-            for subject in group.subjects
-            if subject.entry.kind != "reference" and (cloud := _cloud(group, subject, metric))
-        ]
-        apart = [[cloud for kind, cloud in clouds if (kind == "method") is wanted] for wanted in (True, False)]
+        methods: list[Cloud] = []
+        others: list[Cloud] = []
+        for subject in group.subjects:
+            if subject.entry.kind != "reference" and (cloud := _cloud(group, subject, metric)):
+                (methods if subject.entry.kind == "method" else others).append(cloud)
         name, decimals = METRICS[metric].label, METRICS[metric].decimals
-        chart = draw_cloud_chart(apart, label_of(metric), decimals, f"{name} of single cases by method")
+        chart = draw_cloud_chart([methods, others], label_of(metric), decimals, f"{name} of single cases by method")
         charts += [(name, chart)] if chart else []
     return charts
 
@@ -121,9 +136,11 @@ def draw_training(subject: Subject) -> Training | None:
             reasons.append(str(error))
     if not found and not reasons:
         return None
-    drawn = {place: _draw_curve(subject, *place, found) for place in found if place[1] != VALIDATION}
-    losses = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name == LOSS)
-    others = tuple(curve for (_, name), curve in drawn.items() if curve.chart and name != LOSS)
+    losses: list[Curve] = []
+    others: list[Curve] = []
+    for stage, name in found:
+        if name != VALIDATION and (curve := _draw_curve(subject, stage, name, found)).chart:
+            (losses if name == LOSS else others).append(curve)
     return Training(subject, losses, others, "; ".join(reasons))
 
 
@@ -138,12 +155,35 @@ def read_curves(path: Path) -> dict[tuple[str, str], Points]:
     return dict(found)
 
 
+def view_literature(results: Results) -> Literature:
+    """Return the plot of all reports, a part a definition, and of the data sets they are of, what was measured here.
+
+    Raises BenchError for a file of reports that was edited or cut.
+    """
+    reports = read_literature()
+    dots: dict[str, dict[str, Dots]] = defaultdict(lambda: defaultdict(list))
+    for one in reports:
+        if one.psnr_db:
+            dots[one.psnr_definition][say_method(one)].append((one.reported_by, float(one.psnr_db)))
+    ours, here = draw_ours(results, reports), defaultdict[str, Dots](list)
+    for title, psnr, _, protocol, data in ours.lines:
+        if psnr != "–":
+            here[title].append((f"{protocol}, {data}", float(psnr)))
+    parts = [(name, dots[name]) for name in sorted(dots, key=lambda name: (-len(dots[name]), name))]
+    coloured = [*enumerate(parts, start=1), (0, (HERE, here))]
+    groups = [
+        [Cloud(method, colour, values, None, None) for method, values in sorted(own.items())]
+        for colour, (_, own) in coloured
+    ]
+    chart = draw_cloud_chart(groups, METRICS["psnr"].name, 2, "PSNR that papers report, by method and definition")
+    legend = tuple((colour, name) for colour, (name, own) in coloured if own)
+    return Literature(chart, legend, (draw_reports(reports), *([ours] if ours.lines else [])), NOTE)
+
+
 def _cloud(group: Group, subject: Subject, metric: str) -> Cloud | None:
     values = group.values(subject, metric)
-    if not values:
-        return None
     (mean,) = estimate_means(subject.entry, [("3d", metric)])
-    if mean.value is None:
+    if not values or mean.value is None:
         return None
     return Cloud(subject.entry.title, subject.colour, list(values.items()), mean.value, mean.interval)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.report.pictures import data_uri
+from bench.report.pictures import png_uri
 from bench.results.model import Results
 from bench.results.renderers import Sheet
 from bench.runs.folder import RunFolder
@@ -110,7 +110,7 @@ def _read_picture(path: Path) -> tuple[str, str]:
         return "", f"no picture: {path.name} is no PNG"
     if len(content) > MOST_BYTES:
         return "", f"no picture: {path.name} is larger than {MOST_BYTES // 2**20} MiB"
-    return data_uri(content, "image/png"), ""
+    return png_uri(content), ""
 
 
 def _view_run(run: RunLine, protocols: str, folder: RunFolder | None) -> RunView:

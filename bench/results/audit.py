@@ -76,15 +76,13 @@ def read_case(folder: Path, cases: Cases, name: str, unit: Unit | PredictionCard
 
 def list_doubtful_prints() -> Sheet:
     """Return the printed cells that are impossible, of another quantity, or in bold without being best, and why."""
-    tables: dict[str, dict[tuple[str, str], Published]] = {}
-    for cell in read_published():
-        tables.setdefault(cell.table, {})[cell.method, cell.metric] = cell
-    lines = [
-        (table, title_of(cell.method), _printed_name(cell.metric), cell.text, reason)
-        for table, cells in tables.items()
-        for cell in cells.values()
-        for reason in find_doubts(cells, cell.method, cell.metric)
-    ]
+    lines = []
+    for table in dict.fromkeys(cell.table for cell in read_published()):
+        for (method, key), cell in (cells := read_table(table)).items():
+            metric = METRICS[key]
+            name = metric.label if metric.family == "likelihood" else metric.name  # the printed NLL has no unit
+            reasons = find_doubts(cells, method, key)
+            lines += [(table, title_of(method), name, cell.text, reason) for reason in reasons]
     heads = ("Table", "Method", "Metric", "Printed", "Why")
     return Sheet(heads, lines, "Published numbers that cannot stand as printed", words=(0, -1), keys=3)
 
@@ -95,11 +93,11 @@ def compare_printed_psnr_and_mse() -> Sheet:
     lines = []
     for (table, method, metric), cell in cells.items():
         mse = cells.get((table, method, "mse"))
-        if metric != "psnr" or mse is None or not mse.value or cell.value is None:
+        if metric != "psnr" or mse is None or not mse.number or cell.number is None:
             continue
-        narrow = -10 * np.log10(mse.value)
+        narrow = -10 * np.log10(mse.number)
         wide = narrow + 20 * np.log10(2)
-        gaps = (f"{implied:.2f} ({cell.value - implied:+.2f})" for implied in (narrow, wide))
+        gaps = (f"{implied:.2f} ({cell.number - implied:+.2f})" for implied in (narrow, wide))
         lines.append((table, title_of(method), cell.text, mse.text, *gaps))
     heads = ("Table", "Method", "PSNR, dB", "MSE", "dB of that MSE on [0, 1]", "on [-1, 1]")
     return Sheet(heads, lines, "Printed PSNR beside what the printed MSE gives (and by how much it is off)", keys=2)
@@ -108,9 +106,7 @@ def compare_printed_psnr_and_mse() -> Sheet:
 def compare_text_and_tables() -> Sheet:
     """Return what the paper says in words beside what its own tables and its released code hold."""
     bags, chests = read_table("1"), read_table("2")
-    swapped = -10 * np.log10(
-        _value(chests, "codediff", "mae") / 4
-    )  # the printed MAE as an MSE on [-1, 1], whose peak is 2
+    swapped = -10 * np.log10(_value(chests, "codediff", "mae") / 4)  # as an MSE on [-1, 1], whose peak is 2
     lines = [
         (
             "§4, chests",
@@ -149,9 +145,9 @@ def compare_text_and_tables() -> Sheet:
 
 
 def _value(cells: Mapping[tuple[str, str], Published], method: str, metric: str) -> float:
-    value = cells[method, metric].value
-    assert value is not None, (method, metric)
-    return value
+    number = cells[method, metric].number
+    assert number is not None, (method, metric)
+    return number
 
 
 def _ratio(cells: Mapping[tuple[str, str], Published], metric: str) -> float:
@@ -159,25 +155,17 @@ def _ratio(cells: Mapping[tuple[str, str], Published], metric: str) -> float:
 
 
 def _sheet(title: str, scores_of: Mapping[str, Sequence[CaseScore] | Sequence[Score]]) -> Sheet:
-    values = {name: {(s.space, s.axis, s.metric): s.value for s in scores} for name, scores in scores_of.items()}
-    protocols = [PROTOCOLS[name] for name in values]
+    texts = {name: {(s.space, s.axis, s.metric): _say(s) for s in scores} for name, scores in scores_of.items()}
+    protocols = [PROTOCOLS[name] for name in texts]
     heads = ("", *(f"{protocol.title or protocol.id} ({protocol.sha256()[:8]})" for protocol in protocols))
     encoded = (any(truth_of(score.note) == "encoded" for score in scores) for scores in scores_of.values())
     lines = [("scored against", *("its own encoding of the CT" if own else "the CT" for own in encoded))]
     for line in list_lines():
-        if any(line in of_protocol for of_protocol in values.values()):
+        if any(line in own for own in texts.values()):
             name = METRICS[line[2]].name + OF_SPACE[line[0]]
-            lines.append((name, *(_text(line, own) for own in values.values())))
+            lines.append((name, *(own.get(line, NOTHING) for own in texts.values())))
     return Sheet(heads, lines, title)
 
 
-def _text(line: Place, values: Mapping[Place, float | None]) -> str:
-    if line not in values:
-        return NOTHING
-    value = values[line]
-    return UNDEFINED if value is None else METRICS[line[2]].write(value)
-
-
-def _printed_name(metric: str) -> str:
-    """The name with its unit, but for the printed NLL, which has none."""
-    return METRICS[metric].label if METRICS[metric].family == "likelihood" else METRICS[metric].name
+def _say(score: CaseScore | Score) -> str:
+    return UNDEFINED if score.value is None else METRICS[score.metric].write(score.value)

@@ -51,10 +51,10 @@ class Comparison:
         if len(drawing) != 1:
             return ""
         lacking = [side for side in sides if side not in counts]
+        have = f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'}"
         return (
             f"{drawing[0]} draws one of many possible volumes, the other method none: one sample has a lower PSNR than "
-            f"the mean of several, which compares. {' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no "
-            "mean of K; `bench run --samples K` makes it."
+            f"the mean of several, which compares. {have} no mean of K; `bench run --samples K` makes it."
         )
 
     @property
@@ -88,7 +88,7 @@ def compare_methods(
     left_out = []
     places = _pair(first, left, second, right)
     if asked.get("protocol") is None:
-        places = _choose_protocol(places)
+        places = [place for place in places if place[0][0].facts["protocol"] == DEFAULT] or places
     for ones, others in places:
         if len(ones) > 1 or len(others) > 1:
             left_out.append(_tell_several(results, (first, ones), (second, others)))
@@ -128,18 +128,11 @@ def sheet_of(comparison: Comparison) -> Sheet:
     lines = []
     for d in comparison.differences:
         digits = max(METRICS[d.metric].decimals + 1, METRICS[d.metric].digits(d.first))
-        lines.append(
-            [
-                *(d.space, METRICS[d.metric].label, str(d.n)),
-                _with_spread(d.first, d.first_sd, digits),
-                _with_spread(d.second, d.second_sd, digits),
-                f"{d.difference:+.{digits}f}",
-                f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]",
-                *(f"{p:.3f}" if p >= 0.001 else "<0.001" for p in (d.p, d.p_holm)),
-                f"{d.detectable:.{digits}f}",
-                d.verdict,
-            ]
-        )
+        sides = (_with_spread(*side, digits) for side in ((d.first, d.first_sd), (d.second, d.second_sd)))
+        difference = f"{d.difference:+.{digits}f}", f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+        ps = (f"{p:.3f}" if p >= 0.001 else "<0.001" for p in (d.p, d.p_holm))
+        of_what = d.space, METRICS[d.metric].label, str(d.n)
+        lines.append([*of_what, *sides, *difference, *ps, f"{d.detectable:.{digits}f}", d.verdict])
     return Sheet(heads, lines, words=(0, 1, -1), keys=2)
 
 
@@ -185,11 +178,6 @@ def _pair(first: str, left: Sequence[Entry], second: str, right: Sequence[Entry]
         )
         raise UsageError(f"{first} and {second} cannot be compared: " + "; ".join(differing))
     return sorted(shared, key=lambda place: (-place[0][0].runs["size"].fillna(0).iloc[0], _locate(place[0][0])))
-
-
-def _choose_protocol(places: Sequence[Place]) -> list[Place]:
-    """The places of the default protocol; all, where it has none."""
-    return [place for place in places if place[0][0].facts["protocol"] == DEFAULT] or list(places)
 
 
 def _compare(chosen: Sequence[tuple[Entry, Entry]], columns: Sequence[Column]) -> tuple[list[Comparison], list[str]]:

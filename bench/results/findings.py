@@ -31,8 +31,10 @@ from bench.results.questions import (
     FEWEST_FOR_ORDER,
     FIRST,
     Field,
-    answer_questions,
+    Order,
     choose_entries,
+    compare_with,
+    compare_with_real_cases,
     find_controls,
     list_orders,
     mean_scores,
@@ -115,10 +117,9 @@ def summarise(results: Results, protocol: str = DEFAULT) -> list[tuple[str, list
     ours, _ = _read_fields(results, protocol)
     found = []
     for own in sorted(ours, key=lambda field: not is_of_patients(field.block.facts["dataset"])):
-        floors = [floor for floor in own.baselines if floor.values([FIRST]).notna().any(axis=None)]
+        floors = [floor for floor in own.baselines if floor.has(FIRST)]
         strongest = sorted(floors, key=lambda floor: -float(floor.values([FIRST]).mean().iloc[0]))[:1]
-        lines = [*_count_firsts(own), *(_floor(own, floor, FIRST) for floor in strongest), *_seeds(own)]
-        found.append((_name(own), [line for line in lines if line]))
+        found.append((_name(own), [*_count_firsts(list_orders(own)), *_floors(own, strongest, [FIRST]), *_seeds(own)]))
     return found
 
 
@@ -145,70 +146,60 @@ def list_missing(results: Results, protocol: str = DEFAULT) -> list[str]:
 
 
 def _read_fields(results: Results, protocol: str) -> tuple[list[Field], list[Field]]:
-    """Return what was scored by a protocol, with all answers, and by others."""
+    """Return what was scored by a protocol, and by others."""
     if lack := results.tell_lack(protocol):
         raise UsageError(lack)
     fields = [field for field in map(choose_entries, results.blocks) if len(field.methods) >= FEWEST_FOR_ORDER]
-    ours = [answer_questions(field) for field in fields if field.block.facts["protocol"] == protocol]
+    ours = [field for field in fields if field.block.facts["protocol"] == protocol]
     return ours, [field for field in fields if field.block.facts["protocol"] != protocol]
 
 
 def _printed_order(own: Field) -> list[str]:
     """Draw the printed order beside ours, column by column; nothing for a data set the paper does not have."""
-    lines = []
-    for order in list_orders(own):
+    lines, orders = [], list_orders(own)
+    for order in orders:
         tau = kendalltau([order.printed.index(m) for m in order.printed], [order.here.index(m) for m in order.printed])
-        answer = own.answers.get(order.question)
-        gap = "same" if order.same_first else _describe(answer) if answer else "too few cases"
+        gap = "same" if order.same_first else _describe(order.answer) if order.answer else "too few cases"
         label = METRICS[order.column[1]].label + (", distance" if order.measure == "distance" else "")
         noun = SPACES[order.column[0]].noun
         lines.append((noun, label, _join(order.printed), _join(order.here), f"{tau.statistic:+.2f}", gap))
-    return [*_count_firsts(own), _draw(ORDER_HEADS, lines), ORDER_NOTE] if lines else []
+    return [*_count_firsts(orders), _draw(ORDER_HEADS, lines), ORDER_NOTE] if lines else []
 
 
-def _count_firsts(own: Field) -> list[str]:
+def _count_firsts(orders: Sequence[Order]) -> list[str]:
     """State in how many columns the first in print is first here, or cannot be told apart from it; if there is any."""
-    columns = [order for order in list_orders(own) if order.measure == "value"]
+    columns = [order for order in orders if order.measure == "value"]
     if not columns:
         return []
     printed = [order.printed[0] for order in columns]
     favourite = max(printed, key=printed.count)
     first = sum(order.same_first for order in columns)
-    answers = [own.answers.get(order.question) for order in columns if not order.same_first]
+    answers = [order.answer for order in columns if not order.same_first]
     tied = sum(answer is not None and answer.tied for answer in answers)
     unknown = sum(answer is None or bool(answer.scope) for answer in answers)
+    none = f" In {unknown} there is no verdict: one of the two was trained once, or cases are too few."
     return [
         f"**The printed order.** The paper prints {_title(favourite)} first in {printed.count(favourite)} of "
         f"{len(columns)} columns. The printed first is first here in {first} of {len(columns)}; it is first or not "
-        f"distinguishable from the first in {first + tied}."
-        + (
-            f" In {unknown} there is no verdict: one of the two was trained once, or cases are too few."
-            if unknown
-            else ""
-        )
+        f"distinguishable from the first in {first + tied}.{none if unknown else ''}"
     ]
 
 
-def _floors(own: Field) -> Iterator[str]:
-    """Name the methods that beat what has learned nothing, and those that do not."""
-    sentences = (_floor(own, floor, column) for floor in own.baselines for column in AGAINST_FLOORS)
-    yield from filter(None, sentences)
-
-
-def _floor(own: Field, floor: Entry, column: Column) -> str:
-    found = own.answers_against(floor, column)
-    return (
-        f"**{_label(column)} against {_title(floor.method)}** ({_mean(floor, column)}): {_sort(found)}."
-        if found
-        else ""
-    )
+def _floors(
+    own: Field, floors: Sequence[Entry] | None = None, columns: Sequence[Column] = AGAINST_FLOORS
+) -> Iterator[str]:
+    """Name the methods that beat what has learned nothing, and those that do not; of all floors where none is named."""
+    for floor in own.baselines if floors is None else floors:
+        for column in columns:
+            if found := compare_with(own, floor, column):
+                title = f"{_label(column)} against {_title(floor.method)}"
+                yield f"**{title}** ({_mean(floor, column)}): {_sort(found)}."
 
 
 def _ceilings(own: Field) -> Iterator[str]:
     """State what an autoencoder alone loses, and who is above it."""
     for ceiling in own.of("ceiling"):
-        found = own.answers_against(ceiling, FIRST)
-        if not found:
+        if not (found := compare_with(own, ceiling, FIRST)):
             continue
         above = [_title(method) for method, d in found.items() if d.better == "A"]
         end = f". No prior over its codes could reach {', '.join(above)}" if above else ""
@@ -235,16 +226,14 @@ def _seeds(own: Field) -> Iterator[str]:
     several = {method: means for method, means in by_seed.items() if len(means) > 1}
     if not several:
         return
-    spreads = ", ".join(
-        f"{_title(method)} {means.mean():.{digits}f} ± {means.std():.{digits}f}" for method, means in several.items()
-    )
+    spreads = (f"{_title(name)} {own.mean():.{digits}f} ± {own.std():.{digits}f}" for name, own in several.items())
     common = sorted(set.intersection(*(set(means.index) for means in by_seed.values())))
     of_seeds = ({method: float(means.loc[seed]) for method, means in by_seed.items()} for seed in common)
     orders = {tuple(rank(list(scores), scores, FIRST[1])) for scores in of_seeds}
     verdict = f"; each of the {len(common)} seeds alone gives the same order" if len(common) > 1 else ""
     if len(orders) > 1:
         verdict = f"; the {len(common)} seeds give {len(orders)} different orders"
-    yield f"**Seeds:** {_label(FIRST)}, mean ± sd over seeds: {spreads}{verdict}."
+    yield f"**Seeds:** {_label(FIRST)}, mean ± sd over seeds: {', '.join(spreads)}{verdict}."
 
 
 def _samples(own: Field) -> Iterator[str]:
@@ -254,10 +243,9 @@ def _samples(own: Field) -> Iterator[str]:
         parts = [f"one sample {_mean(entry, FIRST)}"]
         for suffix, what in OF_K.items():
             column: Column = (FIRST[0], FIRST[1] + suffix)
-            if entry.values([column]).notna().any(axis=None):
-                parts.append(f"{what} {_mean(entry, column)}")
+            parts += [f"{what} {_mean(entry, column)}"] if entry.has(column) else []
         enclosed: Column = (FIRST[0], INTERVAL_COVERAGE)
-        if entry.values([enclosed]).notna().any(axis=None):
+        if entry.has(enclosed):
             parts.append(f"the lowest and the highest enclose the CT in {_mean(entry, enclosed)} of the voxels")
         counts = ", ".join(map(str, entry.samples))
         yield f"**Samples:** {_label(FIRST)}, {_title(entry.method)}, K = {counts}: {'; '.join(parts)}."
@@ -269,10 +257,9 @@ def _controls(own: Field) -> Iterator[str]:
     """State what fidelity metrics say of sets that are known."""
     facts = own.block.facts
     for metric in metrics_shown("3d"):
-        known = find_controls(own, metric)
-        if not known:
+        if not (known := find_controls(own, metric)):
             continue
-        found = {q.first: d for q, d in own.answers.items() if q.column == ("3d", metric) and q.measure == "excess"}
+        found = compare_with_real_cases(own, metric)
         above = [name for name, d in found.items() if d.established and d.difference > 0 and not d.scope]
         higher = ", ".join(_title(name) for name in above if name != BLURRED)
         label, (real, blurred) = METRICS[metric].label, known
@@ -285,17 +272,13 @@ def _controls(own: Field) -> Iterator[str]:
 
 
 def _likelihood(own: Field) -> Iterator[str]:
-    needs = [f"{_title(e.method)} {_mean(e, BITS)}" for e in own.methods if e.values([BITS]).notna().any(axis=None)]
+    """State the bits that methods need and, without any view, floors and coders that were measured in the same bins."""
+    groups = own.methods, [*own.of("floor"), *own.of("reference")]
+    needs, beside = ([f"{_title(e.method)} {_mean(e, BITS)}" for e in group if e.has(BITS)] for group in groups)
     if needs:
         none = "; no other method has one" if len(needs) < len(own.methods) else ""
-        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}{_likelihoods_beside(own)}."
-
-
-def _likelihoods_beside(own: Field) -> str:
-    """Return what is needed without any view, by floors and coders that were measured in the same bins."""
-    beside = [e for e in (*own.of("floor"), *own.of("reference")) if e.values([BITS]).notna().any(axis=None)]
-    told = ", ".join(f"{_title(entry.method)} {_mean(entry, BITS)}" for entry in beside)
-    return f". Without the views: {told}" if told else ""
+        told = f". Without the views: {', '.join(beside)}" if beside else ""
+        yield f"**Likelihood** (1-HU bins): {', '.join(needs)}{none}{told}."
 
 
 def _redefined(own: Field, others: Sequence[Field]) -> list[str]:

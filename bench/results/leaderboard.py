@@ -7,6 +7,7 @@ results/ alone, so a file that is out of date is found.
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -40,33 +41,35 @@ NOTHING = "No method has been measured yet: `bench run --method codediff --datas
 def build_leaderboard(results: Results, by: str = DEFAULT_BY) -> list[Table]:
     """Return one table a data set and space, methods sorted by `by`; the blocks are those of `bench table`.
 
-    Patients come before anything else.
-
-    Raises UsageError when `by` is no distortion metric.
+    Patients come before anything else. Raises UsageError when `by` is no distortion metric.
     """
     sortable = [key for key, metric in METRICS.items() if metric.sortable]
     if by not in sortable:
         raise UsageError(f"the leaderboard sorts by {', '.join(sortable)}; not by '{by}'")
     names = sorted(results.rows["dataset"].unique(), key=lambda name: (not is_of_patients(name), name))
+    bases = [name for name in names if not any(belongs(name, other) for other in names if other != name)]
     tables: list[Table] = []
-    for dataset in names:
-        if any(belongs(dataset, other) for other in names if other != dataset):
+    for dataset, (space, shown) in product(bases, SPACES.items()):
+        spec = narrow(TableSpec(f"L{len(tables) + 1}", f"{dataset}, {shown.heading}", dataset, space), results)
+        if not spec.metrics:
             continue
-        for space, shown in SPACES.items():
-            spec = narrow(TableSpec(f"L{len(tables) + 1}", f"{dataset}, {shown.heading}", dataset, space), results)
-            if not spec.metrics:
-                continue
-            spec = replace(spec, by=by if space in METRICS[by].spaces else spec.metrics[0])
-            table = build_table(spec, results)
-            blocks = tuple(_sort_block(block, spec) for block in table.blocks if block.facts)
-            if blocks:
-                tables.append(replace(table, blocks=blocks, caption="", numbered=True))
+        spec = replace(spec, by=by if space in METRICS[by].spaces else spec.metrics[0])
+        table = build_table(spec, results)
+        if blocks := tuple(_sort_block(block, spec) for block in table.blocks if block.facts):
+            tables.append(replace(table, blocks=blocks, caption="", numbered=True))
     return tables
 
 
 def write_document(tables: Sequence[Table], by: str) -> str:
     """Return the whole file."""
-    return "\n\n".join(["# Leaderboard", _explain(by), render(tables, "md").strip() or NOTHING]) + "\n"
+    how = (
+        f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
+        f"interval of the mean. {TEST} Places go by the means; the line under a table says what "
+        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for what the "
+        "line names. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
+        "ceilings, pretrained weights and runs on part of the cases are not ranked."
+    )
+    return "\n\n".join(["# Leaderboard", how, render(tables, "md").strip() or NOTHING]) + "\n"
 
 
 def write_block(tables: Sequence[Table], by: str, full: str) -> str:
@@ -91,16 +94,6 @@ def generate_leaderboard(results: Results, by: str, out: Path, readme: Path | No
     if readme is not None:
         parts.append(Generated(readme, write_block(tables, by, os.path.relpath(out, readme.parent)), BLOCK))
     return parts
-
-
-def _explain(by: str) -> str:
-    return (
-        f"Sorted by {METRICS[by].label}. ±: standard deviation over seeds, each a training. In brackets: {LEVEL:.0%} "
-        f"interval of the mean. {TEST} Places go by the means; the line under a table says what "
-        f"of it is established, by tests against its first at {LEVEL_OF_TESTS:.0%}, p adjusted (Holm) for what the "
-        "line names. `bench compare A B` tests two methods; whether two intervals overlap says little. Floors, "
-        "ceilings, pretrained weights and runs on part of the cases are not ranked."
-    )
 
 
 def _test_first(block: TableBlock, column: Column) -> TableBlock:

@@ -1,8 +1,7 @@
 """What papers and repositories report of the field's methods on real chests, and ours beside it, never merged.
 
-The lines of results/literature.csv: where a number was read, how it is defined
-as far as that is said, and how it was checked. One method stands in print up to seven decibels apart, so no number here
-enters a table, a rank or a test of ours.
+results/literature.csv says where a number was read, how it is defined as far as that is said, and how it was checked.
+One method stands in print up to seven decibels apart, so no number here enters a table, a rank or a test of ours.
 """
 
 from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ method in one configuration: its runs differ in their seed alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -129,6 +129,10 @@ class Entry:
         of_case = self.by_run.groupby(level="case")
         return of_case.mean().where(of_case.count().eq(of_case.size(), axis=0))
 
+    def has(self, column: Column) -> bool:
+        """Return whether any case has a value of a column."""
+        return column in self.by_case and bool(self.by_case[column].notna().any())
+
     def values(self, columns: Sequence[Column]) -> pd.DataFrame:
         """Return what `by_case` has of some columns; NaN in those that it lacks."""
         return _reindex(self.by_case, columns)
@@ -172,25 +176,13 @@ class Entry:
         return tuple(sorted(map(int, mine["n"].unique())))
 
     def distance(self, column: Column) -> float | None:
-        """Return the mean over runs of a value less its baseline, if need be the same run's control of real cases.
-
-        None without one.
-        """
+        """Return the mean over runs of a value less its baseline, else its control of real cases; None without."""
+        known = [summary for summary in self.summaries.get(column, ()) if summary.known]
+        real = {s.run_id: s.value for s in self.summaries.get((column[0], column[1] + BASELINE_SUFFIX), ()) if s.known}
         if (fixed := METRICS[column[1]].baseline) is not None:
-            known = [s.value - fixed for s in self.summaries.get(column, ()) if s.known]
-            return float(np.mean(known)) if known else None
-        real = {s.run_id: s.value for s in self.summaries.get((column[0], column[1] + BASELINE_SUFFIX), ())}
-        apart = [s.value - real[s.run_id] for s in self.summaries.get(column, ()) if s.known and s.run_id in real]
-        apart = [value for value in apart if value == value]
+            real = dict.fromkeys((summary.run_id for summary in known), fixed)
+        apart = [summary.value - real[summary.run_id] for summary in known if summary.run_id in real]
         return float(np.mean(apart)) if apart else None
-
-
-@dataclass(frozen=True)
-class Control:
-    """What a known set scores in place of predictions."""
-
-    value: float
-    note: str  # what set it is, where that needs words
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,11 +206,14 @@ class Block:
         known = run["window_low"] < run["window_high"]  # unknown ends are NaN
         return (float(run["window_low"]), float(run["window_high"])) if known else spec.window if spec else None
 
-    def control(self, column: Column, suffix: str) -> Control | None:
-        """Return what a known set scores in place of predictions, the mean over all runs; None where none says."""
+    def control(self, column: Column, suffix: str) -> Summary | None:
+        """Return what a known set scores in place of predictions, the mean over all runs; None where none says.
+
+        Its note, of the first run, says what set it is where that needs words.
+        """
         controls = [s for entry in self.entries for s in entry.summaries.get((column[0], column[1] + suffix), ())]
         known = sorted((s for s in controls if s.known), key=lambda s: s.run_id)
-        return Control(float(np.mean([s.value for s in known])), known[0].note) if known else None
+        return replace(known[0], value=float(np.mean([s.value for s in known]))) if known else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +237,7 @@ class Results:
             missing = ", ".join(f"{column} {value}" for column, value in wanted.items())
             offers = "; ".join(f"{column} {', '.join(sorted(self.rows[column].unique()))}" for column in wanted)
             raise UsageError(f"{self.whose} has no rows of {missing}; it has {offers}")
-        return Results(rows, self.runs, self.whose)
+        return replace(self, rows=rows)
 
     def tell_lack(self, protocol: str) -> str:
         """Return, in one line, which protocols there are in place of this one, and what to type; else nothing."""
@@ -255,11 +250,11 @@ class Results:
         """Return what belongs to a method, to a run, or to the seeds that share the variant `name`."""
         rows = self.rows
         rows = rows[(rows["method"] == name) | (rows["run_id"] == name) | (rows["variant"] == name)]
-        return Results(rows, self.runs, name)
+        return replace(self, rows=rows, whose=name)
 
     def of_cases(self) -> "Results":
         """Return the values of single cases alone, of the axes that are shown."""
-        return Results(self.rows[_is_of_case(self.rows)], self.runs, self.whose)
+        return replace(self, rows=self.rows[_is_of_case(self.rows)])
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -268,7 +263,7 @@ class Results:
         for key, rows in self.rows.groupby(list(BLOCK_KEYS), sort=True, observed=True):
             facts = dict(zip(BLOCK_KEYS, map(str, key), strict=True))
             blocks.append(Block(facts, tuple(_entries(facts, rows))))
-        return tuple(sorted(blocks, key=_place_block))
+        return tuple(sorted(blocks, key=lambda b: (b.facts["protocol"] != DEFAULT, b.facts["protocol"], -b.size)))
 
 
 def read_results(results_dir: Path) -> Results:
@@ -340,11 +335,6 @@ def is_of_patients(dataset: str) -> bool:
     return spec is not None and spec.subject == "patient"
 
 
-def _place_block(block: Block) -> tuple[bool, str, int]:
-    protocol = block.facts["protocol"]
-    return protocol != DEFAULT, protocol, -block.size
-
-
 def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
     for (method, origin), of_method in rows.groupby(["method", "origin"], sort=True, observed=True):
         title, kind = title_and_kind(str(method))
@@ -355,8 +345,8 @@ def _entries(facts: Mapping[str, str], rows: pd.DataFrame) -> Iterator[Entry]:
         for variant, own in of_variant.items():
             runs = own.drop_duplicates("run_id").set_index("run_id").sort_index()
             beside = f"{variant}, newest" if variant == newest else variant
-            beside = beside if len(of_variant) > 1 else ""
-            yield Entry(facts, str(method), name, kind, str(origin), variant, runs, own, beside)
+            alone = len(of_variant) == 1
+            yield Entry(facts, str(method), name, kind, str(origin), variant, runs, own, "" if alone else beside)
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:

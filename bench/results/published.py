@@ -3,19 +3,17 @@
 They stand in results/paper.csv. What cannot be is found by computation.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from bench.metrics import NLL
 from bench.system.csv_files import read_rows
 
 BUILTIN = "builtin"  # the name of the results that come with the harness
-COLUMN_OF = {"nll": NLL}  # the printed column under which a number of ours stands; others keep their names
 PRINTED_TITLES = {
     "x2ctgan": "X2CT-GAN",
     "ccx_raynet": "CCX-rayNet",
@@ -28,32 +26,29 @@ PRINTED_TITLES = {
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One line of the file."""
+class Published:
+    """One printed cell, a line of the file."""
 
     source: str
     table: str
     dataset: str
     space: str
     method: str
-    metric: str
-    direction: Literal["up", "down"]
+    metric: Annotated[str, BeforeValidator(lambda name: NLL if name == "nll" else name)]  # our column
+    direction: Literal["up", "down"]  # the arrow of its column
     value: Annotated[str, Field(pattern=r"^(\d+(\.\d+)?)?$")]  # as printed, so that 0.10 stays 0.10
     printed_bold: bool
     note: str
 
+    @property
+    def text(self) -> str:
+        """The number as printed; N/A where the paper prints that."""
+        return f"{'~' if 'printed with ~' in self.note else ''}{self.value}" if self.value else "N/A"
 
-@dataclass(frozen=True)
-class Published:
-    """One printed cell."""
-
-    table: str
-    method: str
-    metric: str  # our column
-    text: str  # as printed; N/A where the paper prints that
-    value: float | None
-    direction: Literal["up", "down"]  # the arrow of its column
-    printed_bold: bool
+    @property
+    def number(self) -> float | None:
+        """The number; None where the paper has none."""
+        return float(self.value) if self.value else None
 
 
 def find_results(folder: str | Path) -> Path:
@@ -66,7 +61,7 @@ def find_results(folder: str | Path) -> Path:
 
 def read_published() -> list[Published]:
     """Return all printed cells, in the order of the paper. Raises BenchError for a file that was edited or cut."""
-    return [_cell(line) for line in read_rows(find_results(BUILTIN) / "paper.csv", _Line)]
+    return read_rows(find_results(BUILTIN) / "paper.csv", Published)
 
 
 def read_table(table: str) -> dict[tuple[str, str], Published]:
@@ -88,31 +83,25 @@ def find_doubts(cells: Mapping[tuple[str, str], Published], method: str, metric:
     """Return footnotes to one printed cell: impossible, another quantity, bold type on another than the best."""
     cell = cells[method, metric]
     notes = []
-    if metric == NLL and cell.value is not None:
+    if metric == NLL and cell.number is not None:
         notes.append(
             "printed as NLL without a unit; the released evaluation prints the mean absolute error of one sample "
             "under that name, so compare it with MAE and not with bits"
         )
-    mse, mae = (cells.get((method, name)) for name in ("mse", "mae"))
-    if metric in ("mse", "mae") and mse and mae and (mse.value or 0.0) > (mae.value or 0.0):
-        wide = (mse.value or 0.0) > 2 * (mae.value or 0.0)
-        where = ": MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]" if wide else " on [0, 1], where MSE ≤ MAE"
-        notes.append(f"MSE {mse.value:g} and MAE {mae.value:g} cannot both hold{where}")
+    mse, mae = (cells[method, name].number if (method, name) in cells else None for name in ("mse", "mae"))
+    if metric in ("mse", "mae") and mse is not None and mae is not None and mse > mae:
+        where = " on [0, 1], where MSE ≤ MAE" if mse <= 2 * mae else ": MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"
+        notes.append(f"MSE {mse:g} and MAE {mae:g} cannot both hold{where}")
     best = best_printed(cells, metric)
-    if cell.printed_bold and best is not None and cell.value != best.value:
+    if cell.printed_bold and best is not None and cell.number != best.number:
         notes.append(f"printed in bold, although {title_of(best.method)} has {best.text}")
     return notes
 
 
 def best_printed(cells: Mapping[tuple[str, str], Published], metric: str) -> Published | None:
     """Return the best printed value of a column by the arrow printed beside it; None without any value."""
-    column = [cell for cell in cells.values() if cell.metric == metric and cell.value is not None]
-    return min(column, key=by_arrow, default=None)
-
-
-def by_arrow(cell: Published) -> float:
-    """Return a key that puts the best of a column first, as its printed arrow says; cells without a value last."""
-    return math.inf if cell.value is None else -cell.value if cell.direction == "up" else cell.value
+    column = {cell: cell.number for cell in cells.values() if cell.metric == metric and cell.number is not None}
+    return min(column, key=lambda cell: -column[cell] if cell.direction == "up" else column[cell], default=None)
 
 
 def count_firsts(method: str, tables: Sequence[str]) -> tuple[int, int, int]:
@@ -129,16 +118,3 @@ def count_firsts(method: str, tables: Sequence[str]) -> tuple[int, int, int]:
             best += first is not None and first.method == method
             bold += (method, metric) in cells and cells[method, metric].printed_bold
     return best, bold, columns
-
-
-def _cell(line: _Line) -> Published:
-    approximate = "~" if "printed with ~" in line.note else ""
-    return Published(
-        table=line.table,
-        method=line.method,
-        metric=COLUMN_OF.get(line.metric, line.metric),
-        text=approximate + line.value if line.value else "N/A",
-        value=float(line.value) if line.value else None,
-        direction=line.direction,
-        printed_bold=line.printed_bold,
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from bench.metrics import METRICS, Space
 from bench.results.model import Entry, Kind
@@ -173,22 +173,15 @@ def label_of(metric: str) -> str:
 def leave_out(tables: Sequence[Table], *, spread: bool, distance: bool) -> list[Table]:
     """Return the tables without the spread over seeds, without distances from the baseline, or without both."""
 
-    def cut(row: Row) -> Row:
-        cells = row.cells
-        cells = tuple(replace(cell, sd=None) for cell in cells) if spread else cells
-        cells = tuple(replace(cell, distance=None) for cell in cells) if distance else cells
-        return replace(row, cells=cells)
+    asked: dict[str, Any] = {name: None for name, out in (("sd", spread), ("distance", distance)) if out}
 
-    return [
-        replace(
-            table,
-            blocks=tuple(
-                replace(block, methods=tuple(map(cut, block.methods)), references=tuple(map(cut, block.references)))
-                for block in table.blocks
-            ),
-        )
-        for table in tables
-    ]
+    def cut(rows: Sequence[Row]) -> tuple[Row, ...]:
+        return tuple(replace(row, cells=tuple(replace(cell, **asked) for cell in row.cells)) for row in rows)
+
+    def cut_block(block: TableBlock) -> TableBlock:
+        return replace(block, methods=cut(block.methods), references=cut(block.references))
+
+    return [replace(table, blocks=tuple(map(cut_block, table.blocks))) for table in tables]
 
 
 def rank_rows(rows: Sequence[Row]) -> tuple[Row, ...]:

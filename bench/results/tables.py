@@ -143,11 +143,14 @@ def build_tables(which: str, results: Results, **asked: str | None) -> list[Tabl
     if which not in known:
         raise unknown_name("table", which, known)
     results = results.only(**asked)
+    datasets = sorted(results.rows["dataset"].unique())
     wanted = GROUPS.get(which, (which,))
     of_dataset = (spec for spec in SPECS if belongs(asked.get("dataset") or spec.dataset, spec.dataset))
     tables = [build_table(spec, results) for spec in of_dataset if spec.id in wanted]
     if which == "all":
-        tables += [build_table(spec, results) for spec in _other_specs(results)]
+        others = (name for name in datasets if not any(belongs(name, spec.dataset) for spec in SPECS))
+        specs = (_spec(f"{name}-{space}", name, space, name) for name in others for space in SPACES)
+        tables += [build_table(spec, results) for spec in specs]
         tables = [table for table in tables if table.has_rows]
     lacking = [table for table in tables if table.space and SPACES[table.space].sparse and not table.has_rows]
     if lacking and len(lacking) == len(tables):
@@ -206,13 +209,6 @@ def build_time_table(rows: pd.DataFrame) -> Table:
     columns = tuple(TIME_COLUMNS.values())
     title = "Training and inference time"
     return Table(TIME_TABLE, title, columns, tuple(blocks), caption=TIME_CAPTION, name_column="Component")
-
-
-def _other_specs(results: Results) -> Iterator[TableSpec]:
-    for dataset in sorted(results.rows["dataset"].unique()):
-        if not any(belongs(dataset, spec.dataset) for spec in SPECS):
-            for space in SPACES:
-                yield _spec(f"{dataset}-{space}", dataset, space, dataset)
 
 
 def _build_block(spec: TableSpec, notes: Footnotes, block: Block) -> TableBlock | None:

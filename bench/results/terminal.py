@@ -96,12 +96,10 @@ def _divide(
         return [whole]
     least = {}
     for index, cells in enumerate(columns):
-        most = MOST_WORDS if index else MOST_NAME
-        of_words = max(_longest_word(cell) for cell in cells)
-        of_cells = max(map(_longest_line, cells[1:]), default=0)
-        least[index] = (
-            max(of_words, min(whole[index], most)) if index in words else max(_longest_word(heads[index]), of_cells)
-        )
+        if index in words:
+            least[index] = max(*map(_longest_word, cells), min(whole[index], MOST_WORDS if index else MOST_NAME))
+        else:
+            least[index] = max([_longest_word(heads[index]), *map(_longest_line, cells[1:])])
     widest = max((least[index] for index in range(keys, len(heads))), default=0)
     while keys > 1 and _room({index: least[index] for index in range(keys)}) + widest + GAP > width:
         keys -= 1  # no room for them beside the widest column

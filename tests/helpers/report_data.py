@@ -18,6 +18,7 @@ from bench.runs.record import DataRecord
 from bench.scoring.score import RunFacts
 
 from .score_rows import enter_rows, enter_run, run_facts
+from .table_rows import make_card
 from .toy_runs import toy_record
 
 HOSTILE_METHOD = "</script><script>alert('method')</script>"
@@ -30,18 +31,11 @@ def install(patch: pytest.MonkeyPatch, data: dict[str, Cases]) -> dict[str, Case
     names = (HOSTILE_CASE, *data["test"].names[1:])
     mine = {**data, "test": replace(data["test"], names=names)}
 
-    class Card:
-        capabilities = frozenset({"volume"})
-
-        def __init__(self, name: str) -> None:
-            self.title, self.kind = name, "floor" if name == FLOOR else "method"
-            self.deterministic = name == FLOOR
-
     def opened(folder: RunFolder, report: object) -> StoredRun:
         facts = RunFacts(folder.root.name, "any", "builtin", "tiny", 0, "0")
         return StoredRun(folder, folder.record(), facts, mine)
 
-    patch.setattr(model, "method_card", Card)
+    patch.setattr(model, "method_card", lambda name: make_card(name, name, FLOOR if name == FLOOR else "method"))
     patch.setattr(model, "find_installed_dataset", lambda name: None)
     patch.setattr(collect, "find_installed_dataset", lambda name: None)
     patch.setattr(collect, "open_stored", opened)
@@ -63,22 +57,14 @@ def add_run(root: Path, cases: Cases, method: str, error: float, seed: int = 0, 
         values = {"psnr": psnr(truth, made, data_range=1.0), "ssim": ssim(truth, made, data_range=1.0)}
         values |= {"mse": mse(truth, made), "mae": mae(truth, made)}
         scores.append(values)
-        rows += [
-            dict(**shared, metric=k, level="case", case=case, stat="value", value=v, n=1) for k, v in values.items()
-        ]
+        of_case = shared | {"level": "case", "case": case, "stat": "value", "n": 1}
+        rows += [of_case | {"metric": metric, "value": value} for metric, value in values.items()]
     for metric in scores[0]:
         mean = float(np.mean([values[metric] for values in scores]))
         rows.append(dict(**shared, metric=metric, level="set", stat="mean", value=mean, n=len(scores)))
     enter_rows(root / "results", rows)
     data = DataRecord(fingerprint=cases.card.fingerprint, source=cases.card.source)
     folder.write(toy_record(run_id, status="done", data=data))
-    facts = {
-        "status": "done",
-        "method": method,
-        "dataset": "toy",
-        "preset": "tiny",
-        "seed": seed,
-        "size": cases.card.size,
-    }
-    enter_run(root / "results", **{"run_id": run_id, "data_fingerprint": cases.card.fingerprint, **facts})
+    facts = {"run_id": run_id, "status": "done", "size": cases.card.size, "data_fingerprint": cases.card.fingerprint}
+    enter_run(root / "results", **facts)
     return folder

@@ -7,36 +7,36 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.card import MethodCard
 from bench.results import model
 from bench.results.model import read_results
-from bench.results.table_model import Cell, Row, TableBlock
+from bench.results.table_model import Cell, Row, Table, TableBlock
 from bench.results.tables import build_tables
 
 from .score_rows import enter_rows, enter_run, run_facts
 
 NUMBERS = {"ssim": 0.5, "psnr": 25.0, "mse": 0.005, "mae": 0.04, "density": 1.3, "coverage": 0.9}
 REAL = {"density_baseline": 1.0, "coverage_baseline": 0.95}
-KNOWN = {
+KNOWN = {  # title, kind and what it can but make a volume
     "mean": ("Mean volume", "floor"),
     "floor": ("Floor", "floor"),
-    "codediff": ("CodeDiff3D", "method"),
+    "codediff": ("CodeDiff3D", "method", "likelihood"),
     "x2ctgan": ("X2CT-GAN", "method"),
 }
 CASES = [f"case-{index:02d}" for index in range(20)]
 OfCases = Mapping[str, float | None]
 
 
+def make_card(name: str, title: str, kind: Any = "method", *more: Any) -> MethodCard:
+    """A card that says no more than this; no seed matters to a floor."""
+    can = frozenset({"volume", *more})
+    return MethodCard(name, title, "", 2024, "", "", can, kind=kind, deterministic=kind == "floor")
+
+
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """The methods that are installed do not matter here: those of KNOWN have a card, no other has."""
-
-    class Card:
-        def __init__(self, name: str) -> None:
-            self.title, self.kind = KNOWN[name]
-            self.capabilities = {"volume", "likelihood"} if name == "codediff" else {"volume"}
-            self.deterministic = self.kind == "floor"
-
-    monkeypatch.setattr(model, "method_card", lambda name: Card(name) if name in KNOWN else None)
+    monkeypatch.setattr(model, "method_card", lambda name: make_card(name, *KNOWN[name]) if name in KNOWN else None)
     monkeypatch.setattr(model, "find_installed_dataset", lambda name: None)
 
 
@@ -114,6 +114,11 @@ def table(results: Path, which: str = "2", **filters: str):
 
 def row_of(block: TableBlock, title: str) -> Row:
     return next(row for row in block.rows if row.title == title)
+
+
+def notes_of(shown: Table, title: str, metric: str, block: int = 0) -> list[str]:
+    """The footnotes of a cell."""
+    return [shown.footnotes[mark - 1] for mark in cell_of(shown.blocks[block], title, metric).marks]
 
 
 def cell_of(block: TableBlock, title: str, metric: str) -> Cell:

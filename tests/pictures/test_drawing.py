@@ -44,8 +44,6 @@ def test_a_method_looks_the_same_whatever_stands_beside_it(monkeypatch: pytest.M
     others = looks_of(["b", "a", "c"])
     assert [others[name] - len(methods) for name in "abc"] == [0, 1, 2]
 
-
-def test_looks_repeat_only_after_all_colours_met_all_markers() -> None:
     count = len(PALETTE) * len(MARKERS)
     assert len({(colour_of(look), marker_of(look)) for look in range(count)}) == count
 
@@ -67,10 +65,7 @@ def test_a_logarithmic_axis_has_two_ticks_inside_and_not_many(low: float, high: 
     ticks = log_ticks(low, high)
     assert 2 <= len(ticks) <= 8
     assert all(low <= tick <= high for tick in ticks)
-
-
-def test_powers_of_ten_are_taken_where_they_do() -> None:
-    assert log_ticks(0.005, 30) == pytest.approx([0.01, 0.1, 1, 10])
+    assert log_ticks(0.005, 30) == pytest.approx([0.01, 0.1, 1, 10])  # powers of ten where they do
 
 
 def test_the_growth_of_cost_can_be_read() -> None:
@@ -89,9 +84,8 @@ def test_the_growth_of_cost_can_be_read() -> None:
         assert [float(word) for word in words] == pytest.approx(places)
         assert not any(letter in word for word in words for letter in "$e^")
         drawn = {line.get_label().partition("\n")[0]: line for line in panel.get_lines() if line.get_marker() != "None"}
-        assert {name: (line.get_color(), line.get_marker()) for name, line in drawn.items()} == {
-            name: (colour_of(looks[name]), marker_of(looks[name])) for name in own
-        }
+        styles = {name: (line.get_color(), line.get_marker()) for name, line in drawn.items()}
+        assert styles == {name: (colour_of(looks[name]), marker_of(looks[name])) for name in own}
         legend = panel.get_legend().get_window_extent()
         assert legend.x0 >= panel.get_window_extent().x1  # beside the points, not over them
         assert legend.x1 <= figure.bbox.x1
@@ -102,10 +96,8 @@ def study_points(methods: list[str]) -> list[Point]:
     for level, method in enumerate(methods):
         facts = dict.fromkeys(("run_id", "source", "preset", "seed"), "0") | {"method": method, "dataset": "toy"}
         for step in ("4", "8"):
-            values = {
-                "psnr": {f"case {index}": 20.0 + level + index / 7 for index in range(4)} | {"none": float("nan")}
-            }
-            points.append(Point(facts, "sampling steps", step, values, note='a, "note"'))
+            psnr = {f"case {index}": 20.0 + level + index / 7 for index in range(4)} | {"none": float("nan")}
+            points.append(Point(facts, "sampling steps", step, {"psnr": psnr}, note='a, "note"'))
     return [*points, Point(facts, "sampling steps", "16", {}, note="refused")]
 
 
@@ -118,8 +110,13 @@ def test_the_colour_of_a_method_in_a_study_is_that_of_all_pictures() -> None:
 
 
 def test_a_study_is_drawn_again_from_its_csv_alone(tmp_path: Path) -> None:
-    path = tmp_path / "steps-toy.csv"
-    write_points(path, "steps", study_points(["b", "a"]))
+    path, points = tmp_path / "steps-toy.csv", study_points(["b", "a"])
+    write_points(path, "steps", points)
+    recorded = read_study(path)
+    assert repr(recorded.summaries) == repr(tuple(summarise(points)))  # NaN is no NaN
+    assert [s.mean.n for s in recorded.summaries] == [4] * 4
+    assert (recorded.study, recorded.cases) == ("steps", 5)
+    assert recorded.notes[-1] == "a, sampling steps 16: refused"
     before = path.read_text()
     picture = draw_study(path)
     assert picture == tmp_path / "steps-toy.png"
@@ -131,16 +128,6 @@ def test_a_study_is_drawn_again_from_its_csv_alone(tmp_path: Path) -> None:
     path.write_text(before.replace("case,case 0,value,20.0,", "case,case 0,value,twenty,"))
     with pytest.raises(BenchError, match="line 5, column value: Input should be a valid number"):
         draw_study(path)
-
-
-def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
-    points = study_points(["b", "a"])
-    write_points(tmp_path / "steps.csv", "steps", points)
-    recorded = read_study(tmp_path / "steps.csv")
-    assert repr(recorded.summaries) == repr(tuple(summarise(points)))  # NaN is no NaN
-    assert [s.mean.n for s in recorded.summaries] == [4] * 4
-    assert (recorded.study, recorded.cases) == ("steps", 5)
-    assert recorded.notes[-1] == "a, sampling steps 16: refused"
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.csv")), ids=lambda path: path.stem)

@@ -41,6 +41,7 @@ def test_columns_are_views_truth_methods_best_first_and_apart_from_them_floors(
     drawn = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), drawn(self, *a, **k))[1])
     assert run_command(command(home, "--case", "1")) == 0
+    assert imread(home / "gallery.png")[..., :3].std() > 0.05
     axes = figures[0].axes
     titled = {axis.get_title().split("\n")[0]: axis for axis in axes if axis.get_title()}
     assert list(titled) == ["X-rays", "truth", "better", "worse", FLOOR]
@@ -70,18 +71,10 @@ def test_of_a_data_set_the_largest_grid_is_drawn_alone(
     assert names == [large.cases.names[0]]
 
 
-def test_the_picture_is_not_blank(home: Path) -> None:
-    assert run_command(command(home)) == 0
-    assert imread(home / "gallery.png")[..., :3].std() > 0.05
-
-
-def test_nothing_to_draw_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_drawn_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command(home, "--case", "8")) == 2
+    assert "has 8 cases; there is no case 8" in capsys.readouterr().err
     shutil.rmtree(home / "runs")
     assert run_command(command(home)) == 2
     assert "there is no run to draw" in capsys.readouterr().err
     assert not (home / "gallery.png").exists()
-
-
-def test_a_case_that_is_not_there_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(command(home, "--case", "8")) == 2
-    assert "has 8 cases; there is no case 8" in capsys.readouterr().err

@@ -22,16 +22,13 @@ from bench.scoring.store import load_results
 from bench.system.csv_files import write_rows
 from bench.system.progress import Progress
 
-STEPS = range(1, 1001)
-
 
 @pytest.fixture
 def home(mean_run: Path, tmp_path: Path) -> Path:
     """A finished run and what was kept of it; it is given a long training curve."""
     shutil.copytree(mean_run, tmp_path, dirs_exist_ok=True)
-    write_rows(
-        only_run(tmp_path).train_csv, TrainRow, [TrainRow("mean", step, "loss", f"{1 / step:.6g}") for step in STEPS]
-    )
+    curve = [TrainRow("mean", step, "loss", f"{1 / step:.6g}") for step in range(1, 1001)]
+    write_rows(only_run(tmp_path).train_csv, TrainRow, curve)
     assert run_command(["publish", "--keep", only_run(tmp_path).root.name, *places(tmp_path)]) == 0
     return tmp_path
 
@@ -45,7 +42,7 @@ def only_run(home: Path) -> RunFolder:
     return RunFolder(folder)
 
 
-def test_first_volumes_are_kept_in_whole_hu_with_their_truth_and_views(home: Path) -> None:
+def test_first_volumes_are_kept_in_whole_hu_with_their_truth_and_views_and_curves_are_thinned(home: Path) -> None:
     run = only_run(home)
     kept, record = find_kept(home / "results")[run.root.name], run.record()
     assert record
@@ -65,10 +62,6 @@ def test_first_volumes_are_kept_in_whole_hu_with_their_truth_and_views(home: Pat
         assert np.abs(whole - made).max() <= 0.5 + 1e-3
         assert read_prediction(path, cases, case)[1] == ""
         assert path.stat().st_size < made.size * 2 + 400
-
-
-def test_curves_are_thinned_from_the_first_step_to_the_last(home: Path) -> None:
-    kept = find_kept(home / "results")[only_run(home).root.name]
     (points,) = read_curves(kept.train_csv).values()
     steps = [step for step, _ in points]
     assert (len(steps), steps[0], steps[-1]) == (MOST_ROWS, 1, 1000)
@@ -109,12 +102,9 @@ def test_verify_says_that_they_are_pictures_and_finds_others(home: Path) -> None
     assert load_results(results).equals(before)
 
 
-def test_a_run_that_is_not_there_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_not_there_and_a_damaged_file_of_cases_are_named(home: Path, capsys) -> None:
     assert run_command(["publish", "--keep", "other", *places(home)]) == 2
     assert "unknown run 'other'" in capsys.readouterr().err
-
-
-def test_a_damaged_file_of_cases_is_named(home: Path) -> None:
     (path,) = (home / "results" / "volumes").glob("cases-*.npz")
     record = only_run(home).record()
     assert record

@@ -45,6 +45,20 @@ def tab(tmp_path: Path) -> Iterator[Page]:
         yield tab
 
 
+def open_viewer(tab: Page, report: Path) -> None:
+    """Open the report, wait for its viewer and bring the panes into view."""
+    tab.open(report)
+    tab.run("document.documentElement.style.scrollBehavior = 'auto'; 1")
+    tab.run("document.getElementById('viewer').scrollIntoView(); 1")
+    tab.wait(READY)
+    tab.run("document.querySelector('.panes').scrollIntoView({block: 'center'}); 1")
+
+
+def choose_layout(tab: Page, value: int) -> None:
+    tab.run(f"document.getElementById('viewer-layout').value = '{value}'; 1")
+    tab.run("document.getElementById('viewer-layout').dispatchEvent(new Event('change')); 1")
+
+
 def canvases(tab: Page) -> list[np.ndarray]:
     """The pixels of the three canvases in view."""
     pixels = imread(io.BytesIO(tab.picture()))[..., :3]
@@ -62,13 +76,7 @@ def grey_levels(canvas: np.ndarray) -> int:
 
 
 def test_the_page_is_quiet_and_the_viewer_shows_linked_volumes(report: Path, tab: Page) -> None:
-    tab.open(report)
-    tab.run(
-        "document.documentElement.style.scrollBehavior = 'auto'; document.querySelector('.panes, #viewer')"
-        ".scrollIntoView(); 1"
-    )
-    tab.wait(READY)
-    tab.run("document.querySelector('.panes').scrollIntoView({block: 'center'}); 1")
+    open_viewer(tab, report)
     drawn = canvases(tab)
     assert len(drawn) == 3
     assert all(grey_levels(canvas) > 30 for canvas in drawn)
@@ -84,8 +92,7 @@ def test_the_page_is_quiet_and_the_viewer_shows_linked_volumes(report: Path, tab
     assert len({text.partition(" · ")[2] for text in after}) == 1  # all three moved to the same voxel
     assert len({text.partition(" HU")[0] for text in after}) == 3  # where each has a value of its own
 
-    hidden = tab.run("document.querySelectorAll('#viewer-low')[0].value")
-    assert hidden == "-1000"
+    assert tab.run("document.getElementById('viewer-low').value") == "-1000"
     tab.run(
         "const e = document.getElementById('viewer-case'); e.selectedIndex = 1;"
         " document.getElementById('viewer').dataset.ready = ''; e.dispatchEvent(new Event('change')); 1"
@@ -103,12 +110,8 @@ def test_the_page_is_quiet_and_the_viewer_shows_linked_volumes(report: Path, tab
 
 
 def test_a_click_and_a_drag_move_the_cross_hairs_of_all_panes(report: Path, tab: Page) -> None:
-    tab.open(report)
-    tab.run("document.getElementById('viewer').scrollIntoView(); 1")
-    tab.wait(READY)
-    tab.run("document.getElementById('viewer-layout').value = '0'; 1")
-    tab.run("document.getElementById('viewer-layout').dispatchEvent(new Event('change')); 1")
-    tab.run("document.querySelector('.panes').scrollIntoView({block: 'center', behavior: 'instant'}); 1")
+    open_viewer(tab, report)
+    choose_layout(tab, 0)
     boxes = tab.run(
         "[...document.querySelectorAll('.pane canvas')].map(e => e.getBoundingClientRect())"
         ".map(b => [b.left, b.top, b.width, b.height])"
@@ -138,8 +141,7 @@ def test_a_click_and_a_drag_move_the_cross_hairs_of_all_panes(report: Path, tab:
     assert len(set(places())) == 1
     assert len(set(seen)) == len(seen)  # each moved them, and none back
 
-    tab.run("document.getElementById('viewer-layout').value = '4'; 1")
-    tab.run("document.getElementById('viewer-layout').dispatchEvent(new Event('change')); 1")
+    choose_layout(tab, 4)
     before = canvases(tab)
     for kind, across in (("mousePressed", 0.4), ("mouseMoved", 0.5), ("mouseMoved", 0.7), ("mouseReleased", 0.7)):
         act(kind, 0, across, 0.5)
@@ -171,9 +173,7 @@ def test_the_policy_stops_what_is_not_of_the_page(report: Path, tab: Page) -> No
 
 def test_nothing_is_wider_than_a_phone(report: Path, tab: Page) -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=360, height=720, deviceScaleFactor=1, mobile=True)
-    tab.open(report)
-    tab.run("document.getElementById('viewer').scrollIntoView(); 1")
-    tab.wait(READY)
+    open_viewer(tab, report)
     assert tab.run("document.documentElement.scrollWidth") <= 360
     assert tab.complaints == []
 

@@ -53,9 +53,8 @@ def test_the_command_that_makes_what_is_missing_makes_it(tmp_path: Path, monkeyp
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Group:
     """The chest phantoms of the committed results, none of whose runs lies in the folder of runs."""
     results = read_results(ROOT / "results").only(dataset="lidc", preset="tiny", source="phantom")
-    (group,) = collect_groups(
-        results, tmp_path_factory.mktemp("none"), tmp_path_factory.mktemp("runs"), "psnr", Progress()
-    )
+    nothing = tmp_path_factory.mktemp("none")
+    (group,) = collect_groups(results, nothing, nothing, "psnr", Progress())
     return replace(group, subjects=tuple(map(made_today, group.subjects)))
 
 
@@ -76,12 +75,6 @@ def remade(measured: Group) -> set[str]:
     ask = partial(RunRequest, dataset="lidc", preset="tiny", source="phantom")
     entries = [(subject.entry, subject.seeds[0]) for subject in measured.subjects]
     return {e.method for e, seed in entries if plan(ask(method=e.method, seed=seed)).run_id in e.run_ids}
-
-
-def renamed(group: Group, method: str) -> Group:
-    """The group as if all its rows were of one method."""
-    subjects = (replace(subject, entry=replace(subject.entry, method=method)) for subject in group.subjects)
-    return replace(group, subjects=tuple(subjects))
 
 
 def test_weights_are_offered_for_methods_that_come_with_them_alone(measured: Group, remade: set[str]) -> None:
@@ -115,7 +108,8 @@ def test_seeds_without_predictions_are_told_from_seeds_not_run(measured: Group, 
 def test_a_name_in_the_results_loads_no_file(measured: Group, tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    subjects = tuple(replace(one, entry=replace(one.entry, method=str(plugin))) for one in measured.subjects)
     for facts in (measured.facts, {**measured.facts, "dataset": str(plugin)}):
-        group = replace(renamed(measured, str(plugin)), facts=facts)
+        group = replace(measured, subjects=subjects, facts=facts)
         assert find_picture_gap(group, Places(Path("runs"), Path("results"))).commands == ()
     assert not (tmp_path / "loaded").exists()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.results import summary
 from bench.results.findings import list_missing
 from bench.results.model import read_results
 from bench.results.summary import draw_scores, summarise_run
@@ -25,10 +24,13 @@ def test_the_best_floor_is_one_of_the_same_cases(tmp_path: Path) -> None:
     assert found is not None
     assert found.floor_psnr is None
     assert found.next_command.startswith("bench run --method mean,nearest --dataset lidc")
-    enter(tmp_path, "mean", 17.0)
+    floor = summarise_run(tmp_path, enter(tmp_path, "mean", 17.0), PROTOCOL)
+    assert floor is not None
+    assert (floor.floor, floor.next_command) == ("", "bench leaderboard")  # a floor asks for no floor
     enter(tmp_path, "nearest", 18.0)
     enter(tmp_path, "backprojection", 30.0, fingerprint="other")  # of other data
-    enter(tmp_path, "x2ctgan", 25.0)  # no floor
+    for method in ("x2ctgan", "outside"):  # no floors
+        enter(tmp_path, method, 25.0)
     found = summarise_run(tmp_path, own, PROTOCOL)
     assert found is not None
     assert found.floor == "nearest"
@@ -54,8 +56,3 @@ def test_the_findings_say_what_is_missing(tmp_path: Path) -> None:
     for words in ("an order needs 2 methods", "no floor was run", "trained once", "--samples"):
         assert words in missing
     assert list_missing(read_results(tmp_path), "ct3d-1")[0].startswith("all: nothing was measured under ct3d-1")
-
-
-def test_a_floor_asks_for_no_floor() -> None:
-    assert summary._kind("mean") == "floor"
-    assert summary._kind("made elsewhere") == ""

@@ -1,6 +1,8 @@
 """Tables: what may stand together, what is best, what is never ranked, and the same facts in every form."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +18,7 @@ from bench.scoring.protocol import TRUTH_CT, TRUTH_ENCODED
 from bench.scoring.protocols import PROTOCOLS
 
 from ..helpers.score_rows import HASH, enter_rows, run_facts
-from ..helpers.table_rows import NUMBERS, add, cards, cell_of, row_of, table  # noqa: F401 - cards is a fixture
+from ..helpers.table_rows import NUMBERS, add, cards, cell_of, notes_of, row_of, table  # noqa: F401 - cards is a fixture
 
 pytestmark = pytest.mark.usefixtures("cards")
 PAPER = PROTOCOLS["paper-2023"].sha256()
@@ -25,7 +27,7 @@ PAPER = PROTOCOLS["paper-2023"].sha256()
 # --- without results
 
 
-def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -> None:
+def test_without_results_the_published_numbers_are_shown_alone_by_table(tmp_path: Path) -> None:
     shown = build_tables("all", read_results(tmp_path))
     assert [t.id for t in shown] == ["1", "2", "3a", "3b", "4"]
     assert all(cell.value is None for t in shown for b in t.blocks for r in b.methods for cell in r.cells)
@@ -34,9 +36,6 @@ def test_without_results_the_published_numbers_are_shown_alone(tmp_path: Path) -
     assert cell_of(chest, "CodeDiff3D", "psnr").published == "25.05"
     assert cell_of(chest, "CodeDiff3D", "psnr").state == "not_run"
     assert cell_of(chest, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
-
-
-def test_tables_can_be_asked_for_by_name(tmp_path: Path) -> None:
     assert [t.id for t in build_tables("3", read_results(tmp_path))] == ["3a", "3b"]
     assert [t.id for t in build_tables("all", read_results(tmp_path), dataset="lidc")] == ["2", "3b", "4"]
     with pytest.raises(UsageError, match="unknown table '9'"):
@@ -88,15 +87,13 @@ def test_a_table_that_nothing_was_measured_for_says_what_to_type(tmp_path: Path)
     assert not {"6a", "6b", "7a", "7b"} & {table.id for table in build_tables("all", read_results(tmp_path))}
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0784, "0.0784"), (0.00784, "0.00784"), (0.0003123, "0.000312"), (0.0, "0.0000")]
-)
-def test_mse_has_three_significant_digits(value: float, text: str) -> None:
-    assert Cell("mse", "value", value).texts.value == text
-    assert Cell("mae", "value", value).texts.value == f"{value:.4f}"
-
-
-def test_small_errors_are_ranked_by_the_digits_that_are_shown(tmp_path: Path) -> None:
+def test_mse_has_three_significant_digits_by_which_small_errors_are_ranked(tmp_path: Path) -> None:
+    """No number is shown below the rounding of float32, and none that rounds to zero has a sign."""
+    texts = {0.0784: "0.0784", 0.00784: "0.00784", 0.0003123: "0.000312", 0.0: "0.0000", 7.9e-17: "0.00000000"}
+    for value, text in texts.items():
+        assert Cell("mse", "value", value).texts.value == text
+        assert Cell("mae", "value", value).texts.value == f"{value:.4f}"
+    assert Cell("ssim", "value", -0.0001).texts.value == "0.000"
     add(tmp_path, "codediff", 0, {**NUMBERS, "mse": 0.000312, "mae": 0.01})
     add(tmp_path, "x2ctgan", 0, {**NUMBERS, "mse": 0.000324, "mae": 0.01})
     (block,) = build_tables("2", read_results(tmp_path))[0].blocks
@@ -106,18 +103,11 @@ def test_small_errors_are_ranked_by_the_digits_that_are_shown(tmp_path: Path) ->
 # --- what stands together
 
 
-def test_our_number_stands_beside_the_published_one(tmp_path: Path) -> None:
-    add(tmp_path, "codediff")
-    (block,) = table(tmp_path).blocks
-    cell = cell_of(block, "CodeDiff3D", "psnr")
-    assert (cell.value, cell.published, cell.n) == (25.0, "25.05", 48)
-    assert cell_of(block, "X2CT-GAN", "psnr").state == "not_run"
-
-
 @pytest.mark.parametrize(
     "other",
     [
         {"source": "real"},
+        {"run": {"trained_on": "real"}},
         {"preset": "small"},
         {"split": "validation"},
         {"views": "270"},
@@ -126,30 +116,23 @@ def test_our_number_stands_beside_the_published_one(tmp_path: Path) -> None:
         {"fingerprint": "f1"},
     ],
 )
-def test_rows_that_must_not_be_compared_never_share_a_block(tmp_path: Path, other: dict[str, str]) -> None:
+def test_rows_that_must_not_be_compared_never_share_a_block(tmp_path: Path, other: dict[str, Any]) -> None:
     add(tmp_path, "codediff", numbers={"psnr": 25.0})
     add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, **other)
     blocks = table(tmp_path).blocks
     assert len(blocks) == 2
+    assert sum("trained on" in block.header for block in blocks) == ("run" in other)
     for block in blocks:
         values = [cell_of(block, title, "psnr").value for title in ("CodeDiff3D", "X2CT-GAN")]
         assert sorted(values, key=str) in ([20.0, None], [25.0, None])
         assert all(cell.rank is None for row in block.methods for cell in row.cells)
 
 
-def test_rows_of_other_training_cases_never_share_a_block(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", numbers={"psnr": 25.0}, source="real")
-    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0}, source="real", run={"trained_on": "phantom"})
-    blocks = table(tmp_path).blocks
-    found = {block.facts["trained_on"]: [row.method for row in block.rows if row.entry] for block in blocks}
-    assert found == {"phantom": ["x2ctgan"], "real": ["codediff"]}
-    assert ["trained on" in block.header for block in blocks] == [True, False]
-    assert not any(cell.rank for block in blocks for row in block.rows for cell in row.cells)  # with nothing to beat
-
-
 def test_the_header_says_what_the_rows_share(tmp_path: Path) -> None:
     add(tmp_path, "codediff", run={"window_low": -1000.0, "window_high": 1000.0})
     (block,) = table(tmp_path).blocks
+    cell = cell_of(block, "CodeDiff3D", "psnr")
+    assert (cell.value, cell.published, cell.n) == (25.0, "25.05", 48)
     assert block.header == (
         f"ct3d-2 ({HASH[:8]}) · lidc, phantom data · preset tiny, grid 32³ · test n=48 · views 270+0 · "
         "window [-1000, 1000] HU · k=5, 5 encoders at 64³ · data f0"
@@ -165,20 +148,14 @@ def test_filters_choose_and_say_what_there_is(tmp_path: Path) -> None:
         table(tmp_path, preset="paper")
 
 
-def test_configurations_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", numbers={"psnr": 20.0})
-    add(tmp_path, "codediff", numbers={"psnr": 30.0}, variant="bbbbbbbb")
+def test_configurations_of_one_method_are_rows_of_their_own_and_the_newest_says_so(tmp_path: Path) -> None:
+    made = (("aaaaaaaa", "2026-01-03T00:00:00Z", 20.0), ("bbbbbbbb", "2026-01-01T00:00:00Z", 30.0), ("failed", "", 9.0))
+    for variant, finished, psnr in made:
+        add(tmp_path, "codediff", numbers={"psnr": psnr}, variant=variant, run={"finished": finished})
     (block,) = table(tmp_path).blocks
-    assert cell_of(block, "CodeDiff3D · aaaaaaaa", "psnr").value == 20.0
-    assert cell_of(block, "CodeDiff3D · bbbbbbbb", "psnr").value == 30.0
-    assert "CodeDiff3D" not in [row.title for row in block.methods]
-
-
-def test_of_several_configurations_the_newest_says_so(tmp_path: Path) -> None:
-    for variant, finished in (("aaaaaaaa", "2026-01-03"), ("bbbbbbbb", "2026-01-01"), ("failed", "")):
-        add(tmp_path, "codediff", variant=variant, run={"finished": f"{finished}T00:00:00Z" if finished else ""})
-    titles = [row.title for row in table(tmp_path).blocks[0].methods if row.method == "codediff"]
-    assert titles == ["CodeDiff3D · aaaaaaaa, newest", "CodeDiff3D · bbbbbbbb", "CodeDiff3D · failed"]
+    own = [row.title for row in block.methods if row.method == "codediff"]
+    assert own == ["CodeDiff3D · aaaaaaaa, newest", "CodeDiff3D · bbbbbbbb", "CodeDiff3D · failed"]
+    assert [cell_of(block, title, "psnr").value for title in own] == [20.0, 30.0, 9.0]
 
 
 def test_outside_predictions_are_never_taken_for_our_run_of_a_method(tmp_path: Path) -> None:
@@ -192,12 +169,15 @@ def test_outside_predictions_are_never_taken_for_our_run_of_a_method(tmp_path: P
 # --- best and second
 
 
-def test_best_and_second_are_computed_in_the_right_direction(tmp_path: Path) -> None:
+def test_best_and_second_are_computed_in_the_right_direction_of_runs_on_all_cases(tmp_path: Path) -> None:
     for method, psnr, mse in (("a", 20.0, 0.01), ("b", 25.0, 0.005), ("c", 22.5, 0.02)):
         add(tmp_path, method, numbers={"psnr": psnr, "mse": mse})
-    (block,) = table(tmp_path).blocks
-    ranks = {title: [cell_of(block, title, m).rank for m in ("psnr", "mse")] for title in "abc"}
-    assert ranks == {"a": [None, 2], "b": [1, 1], "c": [2, None]}
+    add(tmp_path, "d", numbers={"psnr": 90.0, "mse": 0.001}, status="partial", note="of 48 cases in the split", n=7)
+    shown = table(tmp_path)
+    (block,) = shown.blocks
+    ranks = {title: [cell_of(block, title, m).rank for m in ("psnr", "mse")] for title in "abcd"}
+    assert ranks == {"a": [None, 2], "b": [1, 1], "c": [2, None], "d": [None, None]}
+    assert notes_of(shown, "d", "psnr") == ["d: 7 of 48 cases in the split; not ranked"]
 
 
 def test_density_coverage_floors_ceilings_and_printed_numbers_are_never_ranked(tmp_path: Path) -> None:
@@ -224,37 +204,20 @@ def test_numbers_that_look_equal_share_a_rank_and_one_alone_has_none() -> None:
     assert rank_rows(()) == ()
 
 
-def test_partial_rows_are_shown_with_a_note_and_not_ranked(tmp_path: Path) -> None:
-    add(tmp_path, "a", numbers={"psnr": 20.0})
-    add(tmp_path, "b", numbers={"psnr": 21.0})
-    add(tmp_path, "c", numbers={"psnr": 90.0}, status="partial", note="of 48 cases in the split", n=7)
-    shown = table(tmp_path)
-    (block,) = shown.blocks
-    assert [cell_of(block, title, "psnr").rank for title in "abc"] == [2, 1, None]
-    (mark,) = cell_of(block, "c", "psnr").marks
-    assert shown.footnotes[mark - 1] == "c: 7 of 48 cases in the split; not ranked"
-
-
 def test_numbers_against_a_methods_own_truth_are_neither_ranked_nor_shown_unfolded(tmp_path: Path) -> None:
-    for method, value, note in (
-        ("codediff", 70.0, TRUTH_ENCODED),
-        ("x2ctgan", 20.0, TRUTH_CT),
-        ("a", 19.0, TRUTH_CT),
-    ):
+    scored = (("codediff", 70.0, TRUTH_ENCODED), ("x2ctgan", 20.0, TRUTH_CT), ("a", 19.0, TRUTH_CT))
+    for method, value, note in scored:
         add(tmp_path, method, numbers={"psnr": value}, note=note, protocol="paper-2023", protocol_hash=PAPER)
     add(tmp_path, "x2ctgan", numbers={"psnr": 20.0})
     shown = table(tmp_path)
     unmixed, mixed = shown.blocks
     ranks = {title: cell_of(mixed, title, "psnr").rank for title in ("CodeDiff3D", "X2CT-GAN", "a")}
     assert ranks == {"CodeDiff3D": None, "X2CT-GAN": 1, "a": 2}
-    (mark,) = (mark for mark in cell_of(mixed, "CodeDiff3D", "psnr").marks if "truth" in shown.footnotes[mark - 1])
-    assert shown.footnotes[mark - 1].endswith("so not ranked")
+    (note,) = (note for note in notes_of(shown, "CodeDiff3D", "psnr", block=1) if "truth" in note)
+    assert note.endswith("so not ranked")
     (board,) = (table for table in build_leaderboard(read_results(tmp_path)) if table.space == "3d")
-    assert [(row.title, row.place) for row in board.blocks[1].methods] == [
-        ("X2CT-GAN", 1),
-        ("a", 2),
-        ("CodeDiff3D", None),
-    ]
+    places = [(row.title, row.place) for row in board.blocks[1].methods]
+    assert places == [("X2CT-GAN", 1), ("a", 2), ("CodeDiff3D", None)]
     assert (unmixed.warning, bool(mixed.warning)) == ("", True)
     folded = render([shown], "md").partition("<details>")[2].partition("</details>")[0]
     assert "70.00" in folded
@@ -269,12 +232,10 @@ def test_pretrained_weights_are_shown_with_a_note_and_not_ranked(trained: bool, 
     add(tmp_path, "a", numbers={"psnr": 19.0})
     run = {"pretrained_of": "codediff-lidc-tiny-s0-aaaaaaaa"}
     add(tmp_path, "codediff", numbers={"psnr": 25.0}, variant="bbbbbbbb", origin="pretrained", run=run)
-    shown = table(tmp_path)
-    given = row_of(shown.blocks[0], "CodeDiff3D (pretrained weights)")
-    assert [(cell.value, cell.rank) for cell in given.cells if cell.metric == "psnr"] == [(25.0, None)]
-    ranks = [cell_of(shown.blocks[0], title, "psnr").rank for title in ("X2CT-GAN", "a")]
-    assert ranks == ([2, None] if trained else [1, 2])
-    notes = [shown.footnotes[mark - 1] for cell in given.cells for mark in cell.marks]
+    shown, title = table(tmp_path), "CodeDiff3D (pretrained weights)"
+    cells = [cell_of(shown.blocks[0], name, "psnr") for name in (title, "X2CT-GAN", "a")]
+    assert [cell.rank for cell in cells] == ([None, 2, None] if trained else [None, 1, 2])
+    notes = notes_of(shown, title, row_of(shown.blocks[0], title).cells[0].metric)
     assert any("weights of codediff-lidc-tiny-s0-aaaaaaaa" in note and "not ranked" in note for note in notes)
 
 
@@ -291,12 +252,14 @@ def test_density_is_shown_with_its_distance_from_real_cases(tmp_path: Path) -> N
     assert cell_of(block, "CodeDiff3D", "psnr").distance is None
 
 
-def test_what_a_method_cannot_is_told_apart_from_what_was_not_run(tmp_path: Path) -> None:
-    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0, "nll_bits_per_voxel": None}, note="the method has no likelihood")
-    (block,) = table(tmp_path).blocks
-    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").state == "cannot"
-    assert cell_of(block, "X2CT-GAN", "nll_bits_per_voxel").marks == ()
-    assert cell_of(block, "CodeDiff3D", "nll_bits_per_voxel").state == "not_run"
+def test_what_a_method_cannot_is_told_apart_from_what_was_not_run_and_from_what_is_missing(tmp_path: Path) -> None:
+    reason = "4 cases; k = 5 needs at least 7"
+    add(tmp_path, "x2ctgan", numbers={"psnr": 20.0, "nll_bits_per_voxel": None, "density": None}, note=reason)
+    shown = table(tmp_path)
+    metrics = ("nll_bits_per_voxel", "density")
+    assert [cell_of(shown.blocks[0], "X2CT-GAN", metric).state for metric in metrics] == ["cannot"] * 2
+    assert [reason in notes_of(shown, "X2CT-GAN", metric) for metric in metrics] == [False, True]
+    assert cell_of(shown.blocks[0], "CodeDiff3D", "nll_bits_per_voxel").state == "not_run"
 
 
 def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Path) -> None:
@@ -306,43 +269,30 @@ def test_a_run_that_failed_is_told_apart_from_what_a_method_cannot(tmp_path: Pat
     shown = table(tmp_path)
     states = {metric: cell_of(shown.blocks[0], "mine", metric).state for metric in ("psnr", "ssim", "mse", "mae")}
     assert states == {"psnr": "error", "ssim": "cannot", "mse": "error", "mae": "error"}  # nothing was left undone
-    (mark,) = cell_of(shown.blocks[0], "mine", "psnr").marks
-    assert shown.footnotes[mark - 1] == "mine: error: it broke"
+    assert notes_of(shown, "mine", "psnr") == ["mine: error: it broke"]
     text = render([shown], "md")
-    assert f" error<sup>{mark}</sup> |" in text
+    assert re.search(r" error<sup>\d</sup> \|", text)
     assert "error: the run failed" in " ".join(text.split())
 
 
-def test_controls_without_a_value_are_left_out(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", numbers={"psnr": 20.0}, space="drr", axis="heldout")
+def test_images_at_angles_not_given_have_a_table_and_controls_without_a_value_are_left_out(tmp_path: Path) -> None:
+    add(tmp_path, "codediff", numbers={"psnr": 21.5}, space="drr", axis="heldout")
+    add(tmp_path, "x2ctgan", numbers={"psnr": 99.0}, space="drr", axis="input")
     add(tmp_path, "codediff", numbers={"psnr": 20.0}, dataset="baggage")
-    assert table(tmp_path, "5b").blocks[0].references == ()
+    (block,) = table(tmp_path, "5b").blocks
+    assert [row.method for row in block.methods] == ["codediff"]
+    assert cell_of(block, "CodeDiff3D", "psnr").value == 21.5
+    assert block.references == ()
     assert [row.title for row in table(tmp_path, "1").blocks[0].references] == ["real training cases"]
-
-
-def test_the_reason_why_a_number_is_missing_becomes_a_footnote(tmp_path: Path) -> None:
-    reason = "4 cases; k = 5 needs at least 7"
-    add(tmp_path, "codediff", numbers={"density": None, "psnr": 20.0}, note=reason)
-    shown = table(tmp_path)
-    (mark,) = cell_of(shown.blocks[0], "CodeDiff3D", "density").marks
-    assert shown.footnotes[mark - 1] == reason
 
 
 def test_doubtful_prints_carry_their_footnotes_wherever_they_stand(tmp_path: Path) -> None:
     add(tmp_path, "codediff")
-    shown = table(tmp_path)
-    notes = {
-        m: [shown.footnotes[i - 1] for i in cell_of(shown.blocks[0], "CodeDiff3D", m).marks]
-        for m in METRICS
-        if m in ("nll_bits_per_voxel", "mse", "mae", "psnr")
-    }
-    assert "mean absolute error" in notes["nll_bits_per_voxel"][0]
-    assert (
-        notes["mse"]
-        == notes["mae"]
-        == ["MSE 0.048 and MAE 0.013 cannot both hold: MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"]
-    )
-    assert notes["psnr"] == []
+    metrics = ("nll_bits_per_voxel", "mse", "mae", "psnr")
+    likelihood, mse, mae, psnr = (notes_of(table(tmp_path), "CodeDiff3D", metric) for metric in metrics)
+    assert "mean absolute error" in likelihood[0]
+    assert mse == mae == ["MSE 0.048 and MAE 0.013 cannot both hold: MSE ≤ MAE on [0, 1], MSE ≤ 2 MAE on [-1, 1]"]
+    assert psnr == []
 
 
 def test_projections_show_the_mean_of_the_axes(tmp_path: Path) -> None:
@@ -381,12 +331,3 @@ def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp
     assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"
     assert gpu.header.startswith("H200 · lidc, phantom data")
     assert "wall time" in render([table(tmp_path, "4")], "md")
-
-
-def test_images_at_angles_not_given_have_a_table_of_their_own(tmp_path: Path) -> None:
-    add(tmp_path, "codediff", numbers={"psnr": 21.5}, space="drr", axis="heldout")
-    add(tmp_path, "x2ctgan", numbers={"psnr": 99.0}, space="drr", axis="input")
-    (block,) = table(tmp_path, "5b").blocks
-    assert cell_of(block, "CodeDiff3D", "psnr").value == 21.5
-    assert [row.method for row in block.methods] == ["codediff"]
-    assert build_tables("5", read_results(tmp_path))[0].id == "5a"
