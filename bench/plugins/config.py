@@ -207,7 +207,9 @@ def validate(model: type[Any], values: dict[str, Any], prefix: str) -> Any:
             paths = (prefix + ".".join([*where[:-1], name]) for name in near)
             raise UsageError(f"unknown setting '{key}'; nearest: {', '.join(paths)}") from error
         reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"setting '{key}': {reason} (got {first.get('input')!r:.100})") from error
+        given = first.get("input")  # the whole table where settings do not go together: the reason names them
+        got = "" if isinstance(given, dict) else f" (got {given!r:.100})"
+        raise UsageError(f"setting '{key}': {reason}{got}") from error
 
 
 def _keys_beside(model: type[Any], where: list[str]) -> list[str]:

@@ -61,16 +61,23 @@ NEAREST = _make_card(
     "nearest", "nearest training case by its views", "none: retrieval by the mean squared difference of the views"
 )
 VOXEL_HISTOGRAM = _make_card(
-    *("voxel_histogram", "histogram a voxel", "none: what the training cases held, voxel by voxel"), "likelihood"
+    "voxel_histogram",
+    "histogram a voxel",
+    "none: what the training cases held, voxel by voxel",
+    "likelihood",
 )
 VOXEL_LAPLACE = _make_card(
-    *("voxel_laplace", "Laplace a voxel"),
+    "voxel_laplace",
+    "Laplace a voxel",
     "none: median of the training cases and mean distance from it, voxel by voxel",
     "likelihood",
 )
 XZ = _make_card(
-    *("xz", "xz, a lossless coder", "none: LZMA2 of the true volume, without any training"),
-    *("likelihood", "oracle"),
+    "xz",
+    "xz, a lossless coder",
+    "none: LZMA2 of the true volume, without any training",
+    "likelihood",
+    "oracle",
     kind="reference",
 )
 METHODS = tuple(
