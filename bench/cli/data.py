@@ -78,10 +78,10 @@ def prepare(
         progress.say(f"passed over: {where}: {reason}")
     _list(progress.say, "refused", report.refused)
     progress.say(f"the volumes are in {store_folder(spec.name)}")
-    if (own := own_split(spec.name)) is not None:
-        unknown = own.missing_entries(read_store(spec.name))
-        progress.say(f"your split is used; {len(unknown)} of its entries are not prepared")
-    if report.refused:
+    records, own = read_store(spec.name), own_split(spec.name)
+    if own is not None:
+        progress.say(f"your split is used: {own.describe(records)}")
+    if report.refused or (own is not None and records and not own.assign(records)):
         raise typer.Exit(1)
 
 

@@ -54,8 +54,9 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[Source, str]:
     train, test = splits.count("train"), splits.count("test")
     if source == "real" and not (train and test):
         raise BenchError(
-            f"no prepared {spec.name} data with a training and a test case (have {train} and {test}); "
-            f"run `bench data prepare {spec.name} --from DIR` on your scans, or use `--source phantom`"
+            f"real data need a training and a test case; of {len(records)} prepared cases of {spec.name} {train} train "
+            f"and {test} test; run `bench data prepare {spec.name} --from DIR` on more scans, with --split-file for a "
+            "split of your own, or use `--source phantom`"
         )
     if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
         return "real", f"real: {train} training and {test} test cases are prepared"

@@ -15,6 +15,7 @@ from bench.system.files import write_text
 from bench.system.text import describe_error, plain_line
 
 NAMES = ("case", "patient")  # what a list may go by
+NAMED = 3  # entries that a message names
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,17 @@ class OwnSplit:
         named = ((record.case, self._name(record)) for record in records)
         return {case: self.entries[name] for case, name in named if name in self.entries}
 
-    def missing_entries(self, records: Sequence[PreparedCase]) -> list[str]:
-        """Return the entries that no prepared case answers to."""
-        return sorted(self.entries.keys() - {self._name(record) for record in records})
+    def describe(self, records: Sequence[PreparedCase]) -> str:
+        """Return in words how many prepared cases each split has, and which entries no prepared case answers to."""
+        splits = list(self.assign(records).values())
+        text = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS)
+        text += f", {len(records) - len(splits)} unused"
+        missing = sorted(self.entries.keys() - {self._name(record) for record in records})
+        if missing:
+            text += f"; not prepared: {', '.join(missing[:NAMED])}{', …' if len(missing) > NAMED else ''}"
+        if records and not splits:
+            text += f"; here a {self.by} is called such as {self._name(records[0])}: correct the list"
+        return text
 
     def _name(self, record: PreparedCase) -> str:
         return record.case if self.by == "case" else record.patient

@@ -116,7 +116,7 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
     own.write_text("\ufeffcase,split\nc0,test\nc1,train\nc2,validation\nelsewhere,train\n", encoding="utf-8")
     result = prepare(tmp_path / "in", "--split-file", own)
     assert result.exit_code == 0, result.output
-    assert "1 of its entries are not prepared" in result.output
+    assert "your split is used: 1 train, 1 validation, 1 test, 1 unused; not prepared: elsewhere\n" in result.output
     assert "4 cases: 1 train, 1 validation, 1 test, 1 unused" in run("check", "lidc").output
     assert run("export", "lidc", tmp_path / "out").exit_code == 0
     lines = (tmp_path / "out" / "splits.csv").read_text().splitlines()
@@ -124,8 +124,22 @@ def test_a_split_of_ones_own_is_used_until_another_replaces_it(tmp_path: Path) -
     assert choose_source(get_dataset("lidc"), "real")[1] == "real: 1 training and 1 test cases are prepared"
 
     again = prepare(tmp_path / "in", "--split-file", tmp_path / "out" / "splits.csv")
-    assert "0 of its entries are not prepared" in again.output
+    assert "1 train, 1 validation, 1 test, 1 unused\n" in again.output
     assert assign_splits(get_dataset("lidc"), read_store("lidc")) == {"c0": "test", "c1": "train", "c2": "validation"}
+
+
+def test_a_split_of_ones_own_that_names_no_prepared_case_is_a_failure_and_says_how_cases_are_called(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "in" / "a.nii.gz", 50)
+    own = tmp_path / "own.csv"
+    own.write_text("case,split\n" + "".join(f"{name}.nii.gz,train\n" for name in "abcd"))
+    result = prepare(tmp_path / "in", "--split-file", own)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "not prepared: a.nii.gz, b.nii.gz, c.nii.gz, …; here a case is called such as a: correct the list" in said
+    with pytest.raises(BenchError, match="of 1 prepared cases of lidc 0 train and 0 test"):
+        choose_source(get_dataset("lidc"), "real")
 
 
 @pytest.mark.parametrize("text", ["patient,split\na,test\na,train\n", None])
