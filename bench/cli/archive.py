@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from bench.cli.options import Device, ResultsDir, RunsDir
 from bench.errors import BenchError, UsageError
+from bench.plugins import shipped_weights
 from bench.plugins.registry import get_method
-from bench.plugins.shipped_weights import folder_of
 from bench.runs.folder import RunFolder, require_run
 from bench.runs.submission import write_submission
 from bench.system.progress import Progress
@@ -38,7 +38,9 @@ def export(
 
     if pretrained:
         method = folder.finished_record().config.method
-        out = out or folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"
+        out = (
+            out or shipped_weights.folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"
+        )
         typer.echo(f"wrote {out}: {write_pretrained(folder, out) / 2**20:.1f} MiB")
         return
     out = out or Path(f"{folder.root.name}.bench.zip")
