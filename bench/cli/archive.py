@@ -37,10 +37,8 @@ def export(
     from bench.pipeline.pretrained import write_pretrained
 
     if pretrained:
-        method = folder.finished_record().config.method
-        out = (
-            out or shipped_weights.folder_of(get_method(method)) / f"{folder.root.name.rpartition('-')[0]}.safetensors"
-        )
+        shipped = shipped_weights.folder_of(get_method(folder.finished_record().config.method))
+        out = out or shipped / f"{folder.root.name.rpartition('-')[0]}.safetensors"
         typer.echo(f"wrote {out}: {write_pretrained(folder, out) / 2**20:.1f} MiB")
         return
     out = out or Path(f"{folder.root.name}.bench.zip")
