@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bench.results.model import title_and_kind
 from bench.study.points import MEAN, NEAREST, REFERENCES, TRUTH, Summary, label_of
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
+WRAPPED = 14  # letters a line of a setting in words
 CROWDED = 52  # letters under an axis, beyond which words are slanted
 LINES = {"test": "-", "train": "--"}
 REFERENCE_LINES = {MEAN: "--", NEAREST: "-.", TRUTH: "-"}
@@ -83,8 +85,10 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
     if not words and min(numbers.values()) > 0 and max(numbers.values()) / min(numbers.values()) >= WIDE:
         axis.set_xscale("log", base=2)
         axis.minorticks_off()
-    axis.set_xticks([places[setting] for setting in settings], settings, fontsize=8)
-    if words and sum(map(len, settings)) > CROWDED:
+    crowded = words and sum(map(len, settings)) > CROWDED
+    shown = settings if crowded else [fill(setting, WRAPPED) for setting in settings]
+    axis.set_xticks([places[setting] for setting in settings], shown, fontsize=8)
+    if crowded:
         for tick in axis.get_xticklabels():
             tick.set(rotation=25, ha="right", rotation_mode="anchor")
     if panel.limits is not None:
