@@ -56,8 +56,8 @@ def choose_source(spec: DatasetSpec, source: str) -> tuple[Source, str]:
         have = f"of {len(records)} prepared cases of {spec.name} {train} train and {test} test"
         raise BenchError(
             f"{have if records else f'no prepared {spec.name} data'}: real data need a training and a test case; run "
-            f"`bench data prepare {spec.name} --from DIR` on more scans, with --split-file for a split of your own, or use "
-            "`--source phantom`"
+            f"`bench data prepare {spec.name} --from DIR` on more scans, with --split-file for a split of your own, or "
+            "use `--source phantom`"
         )
     if source == "real" or (train >= LEAST_TRAIN and test >= LEAST_TEST):
         return "real", f"real: {train} training and {test} test cases are prepared"
