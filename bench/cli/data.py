@@ -65,8 +65,9 @@ def prepare(
     with progress.task(f"preparing {spec.name}", 1) as task:  # how many there are is known once they are found
         report = prepare_scans(spec, source, workers=workers, on_progress=task.counted, keep_table=keep_table)
 
+    records = read_store(spec.name)
     table = Table("prepared", "already there", "refused", "passed over", "stored in all")
-    counts = (report.prepared, report.already, report.refused, report.skipped, read_store(spec.name))
+    counts = (report.prepared, report.already, report.refused, report.skipped, records)
     table.add_row(*(str(len(items)) for items in counts))
     progress.console.print(table)
     for record in report.prepared:
@@ -78,8 +79,7 @@ def prepare(
         progress.say(f"passed over: {where}: {reason}")
     _list(progress.say, "refused", report.refused)
     progress.say(f"the volumes are in {store_folder(spec.name)}")
-    records, own = read_store(spec.name), own_split(spec.name)
-    if own is not None:
+    if (own := own_split(spec.name)) is not None:
         progress.say(f"your split is used: {own.describe(records)}")
     if report.refused or (own is not None and records and not own.assign(records)):
         raise typer.Exit(1)

@@ -98,7 +98,8 @@ def prepare(
     if on_progress and jobs:
         on_progress(0, len(jobs), "")
     scans = 0
-    outcomes = map_in_workers(_work, jobs, min(len(jobs), workers or min(MAX_WORKERS, cpu_count())))
+    processes = min(len(jobs), workers or min(MAX_WORKERS, cpu_count()))
+    outcomes = map_in_workers(_work, jobs, processes, "fewer --workers")
     for done, outcome in enumerate(outcomes, start=1):
         scans += outcome.record is not None
         line = _settle(outcome, spec.name, owners, report)

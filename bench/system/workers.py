@@ -18,10 +18,12 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def map_in_workers(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+def map_in_workers(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, fewer: str = "LOKY_MAX_CPU_COUNT=1"
+) -> Iterator[Result]:
     """Yield what `work` makes of each job, in their order, in so many processes; with one worker in this process.
 
-    Raises BenchError when a process died.
+    Raises BenchError when a process died, which names what makes them `fewer`.
     """
     if workers <= 1:
         yield from map(work, jobs)
@@ -33,7 +35,7 @@ def map_in_workers(work: Callable[[Job], Result], jobs: Sequence[Job], workers: 
             results = start(delayed(work)(job) for job in jobs)
         yield from results
     except TerminatedWorkerError as error:
-        raise BenchError("a worker process died, likely out of memory; run again with fewer --workers") from error
+        raise BenchError(f"a worker process died, likely out of memory; run again with {fewer}") from error
     except BaseException:
         end_workers()
         raise
