@@ -27,6 +27,10 @@ Source = Annotated[
     Literal["auto", "real", "phantom"],
     typer.Option(help="auto takes real scans where enough are prepared, else the embedded phantom."),
 ]
+TestOn = Annotated[
+    Literal["real"] | None,
+    typer.Option(help="real: test what is trained on phantoms on all prepared real scans; a run of its own."),
+]
 Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Split the cases belong to.")]
 Protocol = Annotated[str, typer.Option(help="How predictions are scored. See `bench show ct3d-2`.")]
 Samples = Annotated[
@@ -67,11 +71,15 @@ OnlySplit = Annotated[str | None, typer.Option(help="Only this split.")]
 def parse_list(text: str | None, option: str) -> list[str]:
     """Return the parts of a comma list, none where the option was left out.
 
-    Raises UsageError, naming the option, for a list without a part.
+    Raises UsageError, naming the option, for an empty part.
     """
-    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
-    if text is not None and not parts:
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not any(parts):
         raise UsageError(f"{option} needs at least one name or number; leave it out, or see `bench list`")
+    if not all(parts):
+        raise UsageError(f"{option} '{text}' has nothing between two commas or at an end; take out that comma")
     return parts
 
 

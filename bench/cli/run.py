@@ -32,10 +32,7 @@ def run(
         Literal["fit", "predict", "score"] | None, typer.Option(help="Do one phase of a run instead of all.")
     ] = None,
     source: options.Source = "auto",
-    test_on: Annotated[
-        Literal["real"] | None,
-        typer.Option(help="real: test what is trained on phantoms on all prepared real scans; a run of its own."),
-    ] = None,
+    test_on: options.TestOn = None,
     protocol: options.Protocol = DEFAULT,
     samples: options.Samples = 1,
     device: options.Device = "auto",

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from bench.cli import options
 from bench.cli.usage import check_choices
 from bench.errors import UsageError
+from bench.pipeline.plan import choose_request_source
 from bench.plugins.config import parse_variations
 from bench.scoring import DEFAULT
 from bench.system.progress import Progress
@@ -29,6 +30,7 @@ def sweep(
         list[str], typer.Option(help="A setting that jobs differ in: key=[first, second]. Repeatable.")
     ] = [],  # noqa: B006
     source: options.Source = "auto",
+    test_on: options.TestOn = None,
     protocol: options.Protocol = DEFAULT,
     samples: options.Samples = 1,
     device: options.Device = "auto",
@@ -83,7 +85,7 @@ def sweep(
             overrides=tuple(set_),
             varied=tuple(vary),
             protocol=protocol,
-            source=source,
+            source=choose_request_source(source, test_on),
             samples=samples,
             device=device,
             runs_dir=runs_dir,

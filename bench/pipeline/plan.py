@@ -125,3 +125,8 @@ def choose_request_source(source: str, test_on: str | None) -> str:
             "--test-on real tests on all prepared real scans what was trained on phantoms; leave out --source"
         )
     return TRANSFER
+
+
+def name_source(source: str) -> list[str]:
+    """Return the options that ask for the source of a request."""
+    return ["--test-on", "real"] if source == TRANSFER else ["--source", source]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from bench.dataset import TRANSFER
 from bench.errors import BenchError
-from bench.pipeline.plan import RunRequest, plan
+from bench.pipeline.plan import RunRequest, name_source, plan
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.report.collect import Group, Subject
 from bench.report.pictures import LEAST_SAMPLES
@@ -104,10 +104,13 @@ def _find_way(subject: Subject, seeds: Sequence[int], facts: Mapping[str, str]) 
 
 def _name_run(subject: Subject, seed: int, facts: Mapping[str, str], *, weights: bool) -> str:
     """Return the run that a plain command would make; no name where that would be of other data."""
-    source = TRANSFER if facts["trained_on"] != facts["source"] else facts["source"]
-    place = facts["dataset"], facts["preset"]
+    place, source = (facts["dataset"], facts["preset"]), _source(facts)
     planned = plan(RunRequest(subject.entry.method, *place, seed, source=source, from_pretrained=weights))
     return planned.run_id if planned.data.fingerprint == facts["data_fingerprint"] else ""
+
+
+def _source(facts: Mapping[str, str]) -> str:
+    return TRANSFER if facts["trained_on"] != facts["source"] else facts["source"]
 
 
 def _write_commands(
@@ -119,8 +122,7 @@ def _write_commands(
         by_seeds[subject.seeds[:count]][subject.entry.method] = None
     for seeds, methods in by_seeds.items():
         words = ["bench", "run", "--method", ",".join(methods), "--dataset", facts["dataset"]]
-        where = ["--test-on", "real"] if facts["trained_on"] != facts["source"] else ["--source", facts["source"]]
-        words += ["--preset", facts["preset"], *where]
+        words += ["--preset", facts["preset"], *name_source(_source(facts))]
         words += [] if seeds == (0,) else ["--seeds", ",".join(map(str, seeds))]
         yield shlex.join([*words, *more, *places.options])
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bench.card import Settings
 from bench.errors import BenchError, UsageError
-from bench.pipeline.plan import RunRequest, plan
+from bench.pipeline.plan import RunRequest, name_source, plan
 from bench.plugins.config import parse_variations
 from bench.runs.folder import RunFolder
 from bench.scoring import DEFAULT
@@ -30,7 +30,7 @@ class Grid(Settings):
     overrides: tuple[str, ...] = ()  # key=value, of every job
     varied: tuple[str, ...] = ()  # key=[first, second], one job for each
     protocol: str = DEFAULT
-    source: Literal["auto", "real", "phantom"] = "auto"
+    source: str = "auto"  # as a request has it
     samples: int = Field(default=1, exclude_if=lambda samples: samples == 1)  # so that older sweeps keep their names
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs_dir: Path = Path("runs")
@@ -74,8 +74,9 @@ class Job:
         for override in request.overrides:
             chosen += ["--set", override]
         for option in ("protocol", "source", "samples", "device", "runs_dir", "results_dir"):
-            if getattr(request, option) != getattr(usual, option):
-                chosen += [f"--{option.replace('_', '-')}", str(getattr(request, option))]
+            value = getattr(request, option)
+            if value != getattr(usual, option):
+                chosen += name_source(value) if option == "source" else [f"--{option.replace('_', '-')}", str(value)]
         return ("run", *chosen)
 
     @property

@@ -33,6 +33,15 @@ def test_a_grid_finer_than_what_is_prepared_is_refused(capfd: pytest.CaptureFixt
     assert "128" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "value"), [("--seeds", "1,,2"), ("--method", "mean,"), ("--dataset", ",lidc")])
+def test_a_list_with_nothing_between_two_commas_is_refused(
+    option: str, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {"--method": "mean", "--dataset": "lidc", option: value}
+    assert run_command(["run", *(word for pair in chosen.items() for word in pair)]) == 2
+    assert f"{option} '{value}' has nothing between" in capfd.readouterr().err
+
+
 def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "bench", "list"]

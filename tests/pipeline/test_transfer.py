@@ -143,6 +143,15 @@ def test_it_is_verified_and_done_again_without_work(
     assert ("trained on phantom" in capsys.readouterr().out) == (method != METHODS[2])
 
 
+def test_a_sweep_knows_such_runs_and_names_their_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ["sweep", *arguments(home, ",".join(METHODS[:2]), "--test-on", "real")[1:], "--dry-run"]
+    assert run_command(sweep) == 0
+    assert "2 done" in capsys.readouterr().out
+    assert run_command([*sweep, "--seeds", "1"]) == 0
+    assert "bench run --method mean --dataset lidc --preset smoke --seed 1" in (told := capsys.readouterr().out)
+    assert "--test-on real" in told
+
+
 def test_weights_that_come_with_a_method_are_tested_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "lift_unet"
     short = ("--set", "training.loop.steps=2", "--set", "training.loop.validate_every=0")
