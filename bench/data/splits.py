@@ -4,6 +4,7 @@ A list lies in the store as splits.csv. It stays until another replaces it; dele
 """
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,9 @@ def assign_splits(spec: DatasetSpec, records: Sequence[PreparedCase]) -> dict[st
 
 def keep_split_file(dataset: str, path: Path) -> None:
     """Check a list and keep it in the store. Raises UsageError, naming file and line, when it cannot be used."""
-    read_split_file(path)
-    write_text(_path(dataset), path.read_text(encoding="utf-8-sig"))
+    text = _read(path)
+    _parse(text, path)
+    write_text(_path(dataset), text)
 
 
 def own_split(dataset: str) -> OwnSplit | None:
@@ -80,14 +82,22 @@ def own_split(dataset: str) -> OwnSplit | None:
 
 def read_split_file(path: Path) -> OwnSplit:
     """Return the list in a file. Raises UsageError, naming file and line, when it cannot be used."""
+    return _parse(_read(path), path)
+
+
+def _read(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return _parse_rows(csv.DictReader(file, strict=True), path)
-    except csv.Error as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}") from error
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = describe_error(error)
         raise UsageError(f"cannot read {path} ({reason}); name a CSV file with the columns case and split") from error
+
+
+def _parse(text: str, path: Path) -> OwnSplit:
+    try:
+        return _parse_rows(csv.DictReader(io.StringIO(text), strict=True), path)
+    except csv.Error as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from error
 
 
 def _path(dataset: str) -> Path:
