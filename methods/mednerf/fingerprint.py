@@ -154,9 +154,11 @@ def render_filled(width: str, height: str, hash_: str | None, radius: str) -> di
     both = CAMERA.rays(pose, _grid(width, height), int(width))
     latents = ramp((1, FIELD.latent_width), torch.float32, 0.37)
     sampling = render.Sampling(SAMPLES)
-    made = render.composite(*render.march(field, latents, CAMERA, both, sampling, None))
-    colour = render.render(field, latents, CAMERA, both, sampling, None)[0]
     near, far = CAMERA.bounds(*both)
+    placed = render.ray_depths(near, far, sampling, ends=CAMERA.official)
+    raw, lengths = render.march(field, latents, both, placed, None)
+    made = render.composite(raw, placed[0], lengths)
+    colour = render.render(field, latents, CAMERA, both, sampling, None)[0]
     return {
         "near_far_used": [near[0, 0].item(), far[0, 0].item()],
         "rgb_[-1,1]": summary(colour),

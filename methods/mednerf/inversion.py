@@ -19,9 +19,8 @@ from .camera import Camera, turn, voxel_centres
 from .card import InversionConfig
 from .field import COLOURS, RadianceField
 from .losses import Distance, latent_nll, psnr
-from .render import Sampling, pixel_grid, render
+from .render import POINTS_KEPT, Sampling, pixel_grid, points_at_once, render
 
-POINTS_AT_ONCE = 1 << 17  # queried together without gradients
 LEAST_SEEN = 0.5  # share of the cameras that must see a voxel's column
 
 
@@ -92,7 +91,7 @@ class Inversion:
         side, views = min(self.config.scan_side, self.image_size), len(poses)
         targets = self.targets(images, side)
         candidates = torch.cartesian_prod(torch.arange(len(latents)), torch.arange(len(gauges)))
-        at_once = max(1, POINTS_AT_ONCE // (views * side**2 * self.sampling.samples))
+        at_once = max(1, POINTS_KEPT // (views * side**2 * self.sampling.samples))
         errors = []
         for part in candidates.to(images.device).split(at_once):
             chosen = part.repeat_interleave(views, dim=0)
@@ -126,7 +125,7 @@ class Inversion:
         """Density (D, H, W) of a tuned field at points (D, H, W, 3) of the patient's frame."""
         with full_precision(tuned.gauge.device):
             flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
-        parts = [tuned.field.density(part, tuned.latent) for part in flat.split(POINTS_AT_ONCE, dim=1)]
+        parts = [tuned.field.density(part, tuned.latent) for part in flat.split(points_at_once(flat.device), dim=1)]
         return torch.cat(parts, dim=1).float().view(points.shape[:-1])
 
     def grid(self, size: int, voxel_mm: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -146,7 +145,7 @@ class Inversion:
     def views(self, tuned: Tuned, angles: Sequence[float]) -> Tensor:
         """Unmirrored views (A, image_size, image_size) in [0, 1] of a tuned field at gantry angles in degrees."""
         poses = self.camera.poses_at(-torch.tensor(angles)).float().to(tuned.latent.device)
-        at_once = max(1, POINTS_AT_ONCE // (self.image_size**2 * self.sampling.samples))
+        at_once = max(1, POINTS_KEPT // (self.image_size**2 * self.sampling.samples))
         drawn = [
             self.draw(tuned.field, tuned.latent.expand(len(part), -1), part, tuned.gauge, self.image_size).mean(1)
             for part in poses.split(at_once)

@@ -118,12 +118,15 @@ def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypat
     field, latents, both = RadianceField(SMALL), torch.randn(1, SMALL.latent_width), rays_at(10.0, 8)
 
     def gradient() -> torch.Tensor:
-        drawn = render.render(field, latents, CAMERA, both, render.Sampling(4), None)
+        torch.manual_seed(1)
+        drawn = render.render(field, latents, CAMERA, both, render.Sampling(4, jitter=True, noise=0.5), None)
         return torch.autograd.grad(drawn.square().sum(), field.trunk[0].weight)[0]
 
     whole = gradient()
-    monkeypatch.setattr(render, "POINTS_KEPT", 40)
-    assert torch.allclose(gradient(), whole, rtol=1e-4, atol=1e-6)
+    for cached, kept in ((40, 1 << 19), (40, 80), (40, 40)):  # all pieces kept, the last two, the last
+        monkeypatch.setattr(render, "POINTS_CACHED", cached)
+        monkeypatch.setattr(render, "POINTS_KEPT", kept)
+        assert torch.allclose(gradient(), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_jittered_samples_stay_in_their_intervals() -> None:
@@ -146,7 +149,9 @@ def test_a_gauge_shows_the_field_from_elsewhere(mirrored: bool) -> None:
     field, latents = RadianceField(SMALL), torch.randn(1, SMALL.latent_width)
 
     def density_image(azimuth: float, gauge: torch.Tensor | None) -> torch.Tensor:
-        raw, _, lengths = render.march(field, latents, CAMERA, rays_at(azimuth, 6), render.Sampling(4), gauge)
+        both = rays_at(azimuth, 6)
+        placed = render.ray_depths(*CAMERA.bounds(*both), render.Sampling(4), ends=False)
+        raw, lengths = render.march(field, latents, both, placed, gauge)
         return (render.density(raw) * lengths).sum(-1).view(6, 6)
 
     # a frame turned about z turns the box with it; rays through the middle are cut alike only at right angles
