@@ -19,7 +19,7 @@ from .camera import Camera, turn, voxel_centres
 from .card import InversionConfig
 from .field import COLOURS, RadianceField
 from .losses import Distance, latent_nll, psnr
-from .render import POINTS_KEPT, Sampling, pixel_grid, points_at_once, render
+from .render import POINTS_KEPT, Sampling, limit_points, pixel_grid, render
 
 LEAST_SEEN = 0.5  # share of the cameras that must see a voxel's column
 
@@ -125,7 +125,7 @@ class Inversion:
         """Density (D, H, W) of a tuned field at points (D, H, W, 3) of the patient's frame."""
         with full_precision(tuned.gauge.device):
             flat = points.view(1, -1, 3).to(tuned.latent) @ tuned.gauge.mT
-        parts = [tuned.field.density(part, tuned.latent) for part in flat.split(points_at_once(flat.device), dim=1)]
+        parts = [tuned.field.density(part, tuned.latent) for part in flat.split(limit_points(flat.device)[0], dim=1)]
         return torch.cat(parts, dim=1).float().view(points.shape[:-1])
 
     def grid(self, size: int, voxel_mm: float, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,9 @@ Query = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LAST_SPACING = 1e10  # the published last sample stands for all that lies behind it
 TRANSPARENT = 1e-10
-POINTS_KEPT = 1 << 19  # with gradients, what is beyond is computed again in the backward pass; 5 GiB at most
+POINTS_KEPT = 1 << 19  # of a GPU: with gradients, what is beyond is computed again on the way back; 5 GiB at most
 POINTS_CACHED = 1 << 13  # whose activations a processor's cache holds: two and a half times as fast as all at once
+POINTS_KEPT_ON_CPU = 1 << 17  # 4 GiB at most: of blocks so small glibc 2.36 wastes two thirds
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def density(raw: Tensor, noise: Tensor | None = None) -> Tensor:
     return (raw[..., 3] if noise is None else raw[..., 3] + noise).relu()
 
 
-def points_at_once(device: torch.device) -> int:
-    """Return how many points a field is asked for together."""
-    return POINTS_CACHED if device.type == "cpu" else POINTS_KEPT
+def limit_points(device: torch.device) -> tuple[int, int]:
+    """Return how many points a field is asked for together, and how many are kept for the way back."""
+    return (POINTS_CACHED, POINTS_KEPT_ON_CPU) if device.type == "cpu" else (POINTS_KEPT, POINTS_KEPT)
 
 
 def render(
@@ -119,13 +120,13 @@ def render(
     placed = ray_depths(*camera.bounds(*rays), sampling, ends=camera.official)
     # all that is random is drawn for all rays, so that it does not depend on the pieces
     noise = [sampling.noise * torch.randn_like(placed[0])] if sampling.noise > 0 else []
-    a_ray = len(latents) * sampling.samples  # points of one ray in all images
-    rays_at_once = max(1, points_at_once(latents.device) // a_ray)
+    at_once, kept = (points // (len(latents) * sampling.samples) for points in limit_points(latents.device))  # rays
+    rays_at_once = max(1, at_once)
     pieces = list(zip(*(part.split(rays_at_once, dim=1) for part in (*rays, *placed, *noise)), strict=True))
-    kept = max(1, POINTS_KEPT // (a_ray * rays_at_once))
     again = partial(checkpoint, draw, use_reentrant=False) if torch.is_grad_enabled() else draw
     # the last are kept: the backward pass begins with them, and lets them go before another piece is computed again
-    return torch.cat([*(again(*piece) for piece in pieces[:-kept]), *(draw(*piece) for piece in pieces[-kept:])], dim=1)
+    first = max(0, len(pieces) - max(1, kept // rays_at_once))
+    return torch.cat([*(again(*piece) for piece in pieces[:first]), *(draw(*piece) for piece in pieces[first:])], dim=1)
 
 
 def march(

@@ -125,7 +125,7 @@ def test_pieces_recomputed_in_the_backward_pass_give_the_same_gradient(monkeypat
     whole = gradient()
     for cached, kept in ((40, 1 << 19), (40, 80), (40, 40)):  # all pieces kept, the last two, the last
         monkeypatch.setattr(render, "POINTS_CACHED", cached)
-        monkeypatch.setattr(render, "POINTS_KEPT", kept)
+        monkeypatch.setattr(render, "POINTS_KEPT_ON_CPU", kept)
         assert torch.allclose(gradient(), whole, rtol=1e-4, atol=1e-6)
 
 
