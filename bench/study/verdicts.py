@@ -134,6 +134,40 @@ def _tell_lesion(recorded: Recorded) -> Iterator[str]:
         yield f"The truth on this grid: detection {_from(truth, CHANCE)}."
 
 
+def _tell_inputs(recorded: Recorded) -> Iterator[str]:
+    """Of each training: which inputs its likelihood tells from the test cases, and which a mere distance does."""
+    by_distance = dict(_by_training(recorded, "auroc_floor"))
+    for name, own in _by_training(recorded, "auroc"):
+        yield f"AUROC of the likelihood of {name}: {_sort_inputs(own)}."
+        if name in by_distance:
+            yield f"AUROC of the distance to the mean training volume: {_sort_inputs(by_distance[name])}."
+
+
+def _sort_inputs(aurocs: Sequence[Summary]) -> str:
+    """Return in words on which side of chance each input is, as far as its interval says."""
+    above = [s for s in aurocs if s.mean.low > CHANCE]
+    below = [s for s in aurocs if s.mean.high < CHANCE]
+    rest = [s for s in aurocs if s not in (*above, *below)]
+    named = {"above chance": above, "not told from chance": rest, "below chance, taken for likelier": below}
+    told = {words: ", ".join(f"{s.setting} {_write(s.mean, '')}" for s in own) for words, own in named.items()}
+    return "; ".join(f"{words}: {inputs}" for words, inputs in told.items() if inputs)
+
+
+def _tell_calibration(recorded: Recorded) -> Iterator[str]:
+    """Of each training: what its widest interval holds of the body, and which factors its samples spread too little."""
+    skills = dict(_by_training(recorded, "spread_skill"))
+    for name, shares in _by_training(recorded, "inside_body"):
+        widest = max(shares, key=lambda s: float(s.setting))
+        yield f"{name}: the interval that states {widest.setting} holds {_write(widest.mean, '')} of the body's voxels."
+        if factors := skills.get(name):
+            less = [s.setting for s in factors if s.mean.high < 1]
+            more = [s.setting for s in factors if s.mean.low > 1]
+            yield (
+                f"Of {len(factors)} factors its samples spread less than they err in {'; '.join(less) or 'none'} and "
+                f"more in {'; '.join(more) or 'none'}."
+            )
+
+
 def _choose(recorded: Recorded, metric: str) -> list[Summary]:
     """Return what was measured of a metric on test cases, without the references."""
     return [s for s in recorded.summaries if s.metric == metric and s.split == "test" and s.method not in REFERENCES]
@@ -177,5 +211,7 @@ SENTENCES: dict[str, Sentences] = {
     "train-size": _tell_trainings,
     "budget": _tell_budget,
     "lesion": _tell_lesion,
+    "ood": _tell_inputs,
+    "calibration": _tell_calibration,
 }
 NEEDS_FLOORS = [name for name, tell in SENTENCES.items() if tell in (_tell_alignment, _tell_extreme)]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench.metrics.distortion import psnr
-from bench.metrics.stats import mean_intervals
+from bench.metrics.stats import Estimate, mean_intervals
 from bench.results.findings import EMPTY
+from bench.study.calibration import FACTOR, INSIDE
 from bench.study.catalogue import STUDIES
 from bench.study.plot import make_figure
 from bench.study.points import FLOORS, Point, Recorded, read_study, summarise, write_points
@@ -157,6 +158,32 @@ def test_fewer_than_three_trainings_are_said_to_be_too_few(tmp_path: Path, seeds
     text = describe_study(record(tmp_path, "views", points))
     assert ("3 are needed" in text) == (seeds < 3)
     assert ("11.00 ± 10.00 with 1" in text) == (seeds == 3)
+
+
+def test_inputs_that_a_likelihood_tells_takes_for_likelier_or_does_not_tell_stand_apart(tmp_path: Path) -> None:
+    ends = {"metal": (0.9, 0.8, 1.0), "blurred": (0.2, 0.1, 0.3), "another's views": (0.6, 0.4, 0.8)}
+    points = [
+        replace(make_point("grey", "input", kind, [1.0] * 4), of_set={"auroc": Estimate(*numbers, 4)})
+        for kind, numbers in ends.items()
+    ]
+    text = describe_study(record(tmp_path, "ood", points))
+    assert "above chance: metal 0.90 [0.80, 1.00]; not told from chance: another's views 0.60 [0.40, 0.80]" in text
+    assert "below chance, taken for likelier: blurred 0.20 [0.10, 0.30]." in text
+
+
+def test_samples_that_spread_less_than_they_err_are_said_to(tmp_path: Path) -> None:
+    inside = [
+        replace(point, values={"inside_body": point.values["psnr"]})
+        for point in (make_point("grey", INSIDE, stated, [float(stated) - 0.3] * 4) for stated in ("0.5", "0.9"))
+    ]
+    skills = {"width, mm": (0.5, 0.4, 0.6), "depth, mm": (1.0, 0.9, 1.1)}
+    factors = [
+        replace(make_point("grey", FACTOR, factor, [1.0] * 4), of_set={"spread_skill": Estimate(*numbers, 4)})
+        for factor, numbers in skills.items()
+    ]
+    text = describe_study(record(tmp_path, "calibration", [*inside, *factors]))
+    assert "the interval that states 0.9 holds 0.60 [0.60, 0.60] of the body's voxels" in text
+    assert "Of 2 factors its samples spread less than they err in width, mm and more in none." in text
 
 
 def test_the_sentences_fill_a_block_of_the_findings(tmp_path: Path) -> None:
