@@ -9,10 +9,12 @@ from matplotlib.figure import SubFigure
 
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
+from bench.metrics import NLL
 from bench.pictures.drawing import Picture, save_figure
 from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
+from bench.results.model import Entry
 
 SHOWN = ("axial", "coronal", "sagittal")
 INCHES = 1.25  # a side of a picture
@@ -26,15 +28,15 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     """Write a PNG of one case of each data set that has runs on disk, and return the names of the cases drawn.
 
     It is case `index` of the group of the largest grid, of equals the first. Columns are the X-rays, the truth, the
-    methods best first, and apart from them floors and ceilings; rows are the slices of SHOWN. Raises UsageError when
-    there is nothing to draw or no such case.
+    methods best first, and apart from them ceilings and floors, but for those that are there for their bits; rows are
+    the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
     """
     largest: dict[str, tuple[Group, Cases, list[Subject]]] = {}
     for group in groups:
         dataset, cases = group.facts["dataset"], group.cases
         subjects = [one for one in group.subjects if one.folders]
         if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
-            largest[dataset] = group, cases, [one for one in subjects if one.entry.kind != "reference"]
+            largest[dataset] = group, cases, [one for one in subjects if _is_drawn(one.entry)]
     if not largest:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
@@ -46,6 +48,11 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     names = [_draw_group(part, *one, index, columns, height) for part, one in zip(parts, drawn, strict=True)]
     save_figure(figure, path)
     return names
+
+
+def _is_drawn(entry: Entry) -> bool:
+    """Return whether an entry is more than a row: floors with a likelihood are there for their bits."""
+    return entry.kind != "reference" and not (entry.kind == "floor" and entry.has(("3d", NLL)))
 
 
 def _draw_group(

@@ -12,12 +12,13 @@ from matplotlib.image import imread
 
 from bench.cases import Cases
 from bench.cli import run_command
+from bench.metrics import NLL
 from bench.report.collect import Group, collect_groups
 from bench.report.gallery import draw_gallery
 from bench.results.model import read_results
 from bench.system.progress import Progress
 
-from ..helpers.report_data import FLOOR, add_run, install
+from ..helpers.report_data import CODER, FLOOR, add_run, install
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def home(tmp_path: Path, make_data: Callable[..., dict[str, Cases]], monkeypatch
     cases = install(monkeypatch, make_data())["test"]
     for method, error in (("worse", 0.2), ("better", 0.05), (FLOOR, 0.1)):
         add_run(tmp_path, cases, method, error)
+    add_run(tmp_path, cases, CODER, 0.1, more={NLL: 5.0})  # a floor that is there for its bits
     return tmp_path
 
 
