@@ -162,7 +162,8 @@ def test_points_on_rays_are_where_they_are_in_float32(gauge: Tensor | None) -> N
         torch.manual_seed(0)
         with set_precision(CPU, precision):
             rays = camera.rays(camera.random_poses(3), render.pixel_grid(8).expand(3, -1, -1), 8)
-            render.march(query, torch.zeros(3, 4), camera, rays, render.Sampling(8), gauge)
+            placed = render.ray_depths(*camera.bounds(*rays), render.Sampling(8), ends=False)
+            render.march(query, torch.zeros(3, 4), rays, placed, gauge)
     assert torch.equal(asked[0][0], asked[1][0])
     assert torch.equal(asked[0][1], asked[1][1])
     assert asked[0][0].std() > 0.1
