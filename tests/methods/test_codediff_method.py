@@ -133,14 +133,14 @@ def test_every_stage_trains_and_its_loss_falls(tmp_path: Path, seed: int) -> Non
 @pytest.mark.trains
 def test_volumes_of_little_but_air_are_not_all_encoded_alike(tmp_path: Path, seed: int) -> None:
     bags = FourVolumes(0.08 * blobs().unit)
-    overrides = ["vqvae3d.loop.steps=60", "vqvae3d.codebook_start=40", "vqvae3d.discriminator_start=60"]
-    overrides += ["vqvae3d.learning_rate=3e-3", "vqvae3d.quantiser_weight=0.02"]
+    overrides = ["vqvae3d.loop.steps=120", "vqvae3d.codebook_start=60", "vqvae3d.discriminator_start=120"]
+    overrides += ["vqvae3d.learning_rate=2e-3", "vqvae3d.quantiser_weight=0.02"]
     method = build("oracle", *overrides, dataset="baggage", seed=seed)
     train(method, bags, tmp_path, seed)
     with torch.inference_mode():
         made = method.reconstruct_truth(bags.unit)
     spread, wanted = (volumes.var(0).mean().sqrt() for volumes in (made, bags.unit))
-    assert float(spread / wanted) > 0.5  # 0.00 and 0.03 when values are not scaled, 0.98 and 0.92 when they are
+    assert float(spread / wanted) > 0.5  # of six seeds 0.97 to 1.01; of four at most 0.01 when values are not scaled
 
 
 def test_all_processes_start_their_codes_where_the_first_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

