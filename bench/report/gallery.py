@@ -9,12 +9,10 @@ from matplotlib.figure import SubFigure
 
 from bench.cases import Cases
 from bench.errors import BenchError, UsageError
-from bench.metrics import NLL
 from bench.pictures.drawing import Picture, save_figure
 from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
-from bench.results.model import Entry
 
 SHOWN = ("axial", "coronal", "sagittal")
 INCHES = 1.25  # a side of a picture
@@ -36,23 +34,19 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
         dataset, cases = group.facts["dataset"], group.cases
         subjects = [one for one in group.subjects if one.folders]
         if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
-            largest[dataset] = group, cases, [one for one in subjects if _is_drawn(one.entry)]
+            drawn = [one for one in subjects if one.entry.kind != "reference" and not one.entry.is_for_bits]
+            largest[dataset] = group, cases, drawn
     if not largest:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
-    drawn = list(largest.values())
-    columns = 2 + max(len(subjects) for *_, subjects in drawn)
+    chosen = list(largest.values())
+    columns = 2 + max(len(subjects) for *_, subjects in chosen)
     height = len(SHOWN) * INCHES + HEAD + TITLES
-    figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(drawn)), dpi=110, facecolor="white")
-    parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
-    names = [_draw_group(part, *one, index, columns, height) for part, one in zip(parts, drawn, strict=True)]
+    figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(chosen)), dpi=110, facecolor="white")
+    parts = figure.subfigures(len(chosen), 1, squeeze=False)[:, 0]
+    names = [_draw_group(part, *one, index, columns, height) for part, one in zip(parts, chosen, strict=True)]
     save_figure(figure, path)
     return names
-
-
-def _is_drawn(entry: Entry) -> bool:
-    """Return whether an entry is more than a row: floors with a likelihood are there for their bits."""
-    return entry.kind != "reference" and not (entry.kind == "floor" and entry.has(("3d", NLL)))
 
 
 def _draw_group(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UsageError
-from bench.metrics import BASELINE_SUFFIX, LAPLACE, MEAN_OF_K, METRICS, Space, metrics_shown
+from bench.metrics import BASELINE_SUFFIX, LAPLACE, MEAN_OF_K, METRICS, NLL, Space, metrics_shown
 from bench.plugins.registry import find_installed_dataset, method_card
 from bench.results.published import title_of
 from bench.runs.record import RunLine
@@ -116,6 +116,11 @@ class Entry:
         """True where its card says that no seed matters; what was predicted elsewhere may have been trained anyhow."""
         card = method_card(self.method) if self.origin != "external" else None
         return card is not None and card.deterministic
+
+    @property
+    def is_for_bits(self) -> bool:
+        """True for a floor that has a likelihood: it is there for its bits, and pictures and tests leave it out."""
+        return self.kind == "floor" and self.has(("3d", NLL))
 
     @cached_property
     def by_run(self) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class Field:
     @property
     def baselines(self) -> list[Entry]:
         """The floors that methods are held against; those with a likelihood of their own are there for their bits."""
-        return [floor for floor in self.of("floor") if not floor.has(BITS)]
+        return [floor for floor in self.of("floor") if not floor.is_for_bits]
 
     def of(self, kind: Kind) -> list[Entry]:
         """Return the entries of a kind, by method."""
