@@ -113,11 +113,22 @@ def _tell_trainings(recorded: Recorded) -> Iterator[str]:
 
 
 def _tell_budget(recorded: Recorded) -> Iterator[str]:
-    """Of each training: its PSNR by cost, and what the longest changes against the preset's own."""
-    for name, own in _by_training(recorded):
-        by_cost = sorted(own, key=lambda s: float(s.setting))
-        parts = ", ".join(f"{s.mean.value:.2f} after {s.setting}" for s in by_cost)
-        yield f"{name}: {parts} CPU seconds; the longest changes it by {_write(by_cost[-1].change)}."
+    """Of each training: its PSNR by cost. Then which remain below the least of the best, with however much of it."""
+    trainings = [(name, sorted(own, key=lambda s: float(s.setting))) for name, own in _by_training(recorded)]
+    for name, own in trainings:
+        parts = ", ".join(f"{s.mean.value:.2f} after {s.setting}" for s in own)
+        yield f"{name}: {parts} CPU seconds; the longest changes it by {_write(own[-1].change)}."
+    if len(trainings) < 2:
+        return
+    best, least = max(((name, own[0]) for name, own in trainings), key=lambda one: one[1].mean.value)
+    others = [(name, max(own, key=lambda s: s.mean.value).mean) for name, own in trainings if name != best]
+    weak = [name for name, most in others if most.high < least.mean.low]
+    short = [name for name, _ in others if name not in weak]
+    told = f"the shortest training of {best}, {_write(least.mean, '')} after {least.setting} CPU seconds"
+    if weak:
+        yield f"Below {told}, however long they were trained here, weak and not only short of it: {', '.join(weak)}."
+    if short:
+        yield f"Not shown to stay below {told}: {', '.join(short)}."
 
 
 def _tell_lesion(recorded: Recorded) -> Iterator[str]:

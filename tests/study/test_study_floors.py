@@ -160,6 +160,23 @@ def test_fewer_than_three_trainings_are_said_to_be_too_few(tmp_path: Path, seeds
     assert ("11.00 ± 10.00 with 1" in text) == (seeds == 3)
 
 
+def test_a_method_is_weak_where_its_longest_training_stays_below_the_shortest_of_the_best(tmp_path: Path) -> None:
+    parameter = "training, CPU seconds"
+    curves = {"lift_unet": (200, 26.0), "x2ctgan": (80, 21.0), "codediff": (250, 25.5)}
+    points = [
+        make_point(method, parameter, str(cost * share), [level + share + noise for noise in (-0.5, 0.0, 0.5, 1.0)])
+        for method, (cost, level) in curves.items()
+        for share in (2, 1, 4)
+    ]
+    text = describe_study(record(tmp_path, "budget", points))
+    assert "X2CT-GAN (seed 0): 22.25 after 80, 23.25 after 160, 25.25 after 320 CPU seconds; the longest" in text
+    least = "the shortest training of Lifting U-Net (seed 0), 27.25 [26.75, 27.75] after 200 CPU seconds"
+    assert f"Below {least}, however long they were trained here, weak and not only short of it: X2CT-GAN" in text
+    assert text.endswith(f"Not shown to stay below {least}: CodeDiff3D (seed 0).")
+    alone = describe_study(record(tmp_path, "budget", points[:3]))
+    assert "shortest training of" not in alone
+
+
 def test_inputs_that_a_likelihood_tells_takes_for_likelier_or_does_not_tell_stand_apart(tmp_path: Path) -> None:
     ends = {"metal": (0.9, 0.8, 1.0), "blurred": (0.2, 0.1, 0.3), "another's views": (0.6, 0.4, 0.8)}
     points = [
