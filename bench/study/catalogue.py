@@ -120,7 +120,7 @@ STUDIES = {
     "budget": Study(
         "Is a method weak, or only short of training?",
         training.vary_budget,
-        _panels([training.COST], ["psnr", "dice_lung", "psnr_body"]),
+        _panels([training.COST], training.WORTH),
         trains=True,
         takes_values=True,
     ),

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
 
 from bench.pictures.drawing import Picture, colour_of, looks_of, marker_of
 from bench.results.model import title_and_kind
 from bench.study.points import MEAN, NEAREST, REFERENCES, TRUTH, Summary, label_of
 
 WIDE = 16.0  # ratio of largest to smallest setting from which an axis is logarithmic
+MANY = 8  # settings of a scale, beyond which an axis has marks of its own
 WRAPPED = 14  # letters a line of a setting in words
 CROWDED = 52  # letters under an axis, beyond which words are slanted
 LINES = {"test": "-", "train": "--"}
@@ -87,7 +89,10 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
         axis.minorticks_off()
     crowded = words and sum(map(len, settings)) > CROWDED
     shown = settings if crowded else [fill(setting, WRAPPED) for setting in settings]
-    axis.set_xticks([places[setting] for setting in settings], shown, fontsize=8)
+    if words or len(numbers) <= MANY:
+        axis.set_xticks([places[setting] for setting in settings], shown, fontsize=8)
+    else:
+        axis.xaxis.set_major_formatter(ScalarFormatter())
     if crowded:
         for tick in axis.get_xticklabels():
             tick.set(rotation=25, ha="right", rotation_mode="anchor")
@@ -101,7 +106,9 @@ def _draw_panel(axis: Axes, panel: Panel, summaries: Sequence[Summary], looks: M
 
 def _draw_reference(axis: Axes, panel: Panel, where: Sequence[float], means: Sequence[float], method: str) -> None:
     label = REFERENCES[method]
-    if panel.ordered and len(where) > 1:
+    if panel.ordered and len(where) == 1:  # measured once for all settings
+        axis.axhline(means[0], linestyle=REFERENCE_LINES[method], label=label, **REFERENCE)
+    elif panel.ordered:
         axis.plot(where, means, REFERENCE_LINES[method], label=label, **REFERENCE)
     else:  # settings that are no scale: a short line at each
         for index, (place, mean) in enumerate(zip(where, means, strict=True)):

@@ -213,6 +213,7 @@ def read_study(path: Path) -> Recorded:
 def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]:
     references: dict[tuple[str, ...], Point] = {}
     means = {_where(point): point for point in points if point.facts["method"] == MEAN and point.measured}
+    alone = {(p.parameter, p.split): p for p in means.values()} if len(means) == 1 else {}  # it stands for all settings
     for point in points:
         place = (point.facts["method"], point.facts["seed"], point.parameter, point.setting, point.split)
         reference = references.setdefault((*place[:3], point.split), point) if point.measured else point
@@ -221,7 +222,7 @@ def _summarise(points: Sequence[Point]) -> Iterator[tuple[Point, list[Summary]]]
             mean, change, over = _estimate(by_case), UNKNOWN, UNKNOWN
             if point.compared and reference is not point:
                 change = _differ(by_case, reference.values.get(metric, {}))
-            floor = means.get(_where(point), point)
+            floor = means.get(_where(point)) or alone.get((point.parameter, point.split), point)
             if metric in OVER and floor is not point:
                 over = _differ(by_case, floor.values.get(metric, {}))
             summaries.append(Summary(*place, metric, "mean", mean, change, over))

@@ -23,6 +23,7 @@ VIEW_COUNTS = (1, 2, 4, 8)
 ANGLES = (270.0, 0.0, 315.0, 45.0, 292.5, 337.5, 22.5, 67.5)  # the first 2, 4 and 8 share half a turn equally
 SHARES = (8, 4, 2, 1)  # the training set over these
 PERCENT = (100, 50, 200)  # of the preset's steps, the reference first
+WORTH = ("psnr", "dice_lung", "psnr_body")  # what a training is asked for that costs more
 
 
 def vary_views(request: StudyRequest, _: Sequence[TrainedRun], progress: Progress) -> Iterator[Point]:
@@ -77,7 +78,10 @@ def _train(
     splits: Sequence[Split],
     progress: Progress,
 ) -> Iterator[Point]:
-    """Train what is not there; measure each training, and once a setting floors of its data, on some splits."""
+    """Train what is not there; measure each training, and once a setting floors of its data, on some splits.
+
+    What a training costs leaves its data as they are: floors are then measured once.
+    """
     grounded: set[str] = set()  # settings whose floors are measured
     for wanted, setting in trainings:
         try:
@@ -86,13 +90,16 @@ def _train(
                 folder = RunFolder(run_one(wanted, progress))
             run = open_run(folder, request, progress, wanted.method)
             setting = setting or _cost_of(folder)
-            floors = [] if setting in grounded else list(fit_floors(run))
-            grounded.add(setting)
+            ground = "" if parameter == COST else setting
+            floors = [] if ground in grounded else list(fit_floors(run))
+            grounded.add(ground)
             for one, split in product((run, *floors), splits):
                 cases = take_first(one.cases[split], request.limit or len(one.cases["test"]))
                 what = f"{one.config.method}, {setting} {parameter}, {split}"
                 likely = parameter == TRAINING_CASES and "likelihood" in one.method.card.capabilities and not one.floor
                 values = measure(one, cases, what, likelihood=likely, organs=parameter == COST)
+                if parameter == COST:
+                    values = {metric: values[metric] for metric in WORTH if metric in values}
                 yield Point(one.facts, parameter, setting, values, split)
         except BenchError as error:
             progress.say(f"left out: {wanted.method} with {setting or list(wanted.overrides)} {parameter}: {error}")

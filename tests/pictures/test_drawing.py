@@ -109,6 +109,22 @@ def test_the_colour_of_a_method_in_a_study_is_that_of_all_pictures() -> None:
     assert found == {get_method(method).card.title: colour_of(looks[method]) for method in methods}
 
 
+def test_marks_of_many_settings_do_not_run_into_each_other() -> None:
+    steps = [71.1, 73.8, 86.8, 88.3, 133.0, 167.0, 179.0, 189.0, 229.0, 289.0, 327.0, 1900.0]
+    facts = dict.fromkeys(("run_id", "source", "preset", "seed"), "0") | {"method": "toy", "dataset": "toy"}
+    points = [Point(facts, "cost", str(step), {"psnr": {"case": step / 100}}) for step in steps]
+    floor = Point(facts | {"method": "mean"}, "cost", "71.1", {"psnr": {"case": 3.0}})
+    figure = make_figure("a title", [Panel("cost", "psnr")], summarise([*points, floor]))
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    texts = [text for text in axis.get_xticklabels() if text.get_text()]
+    inside = [text.get_window_extent() for text in texts if 71 <= float(text.get_text()) <= 1900]
+    assert len(inside) >= 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(sorted(inside, key=lambda box: box.x0)))
+    (line,) = [line for line in axis.lines if line.get_label() == "mean volume"]
+    assert list(line.get_xdata()) == [0, 1]  # from side to side: it was measured once
+
+
 def test_a_study_is_drawn_again_from_its_csv_alone(tmp_path: Path) -> None:
     path, points = tmp_path / "steps-toy.csv", study_points(["b", "a"])
     write_points(path, "steps", points)

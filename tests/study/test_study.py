@@ -15,7 +15,7 @@ from bench.metrics.ssim import ssim
 from bench.runs.folder import RunFolder
 from bench.runs.predictions import read_prediction
 from bench.study.inputs import MOVEMENTS, move_views, pair_cases
-from bench.study.points import read_study
+from bench.study.points import FLOORS, read_study
 from bench.study.verdicts import describe_study
 from methods.codediff.card import CodeDiffConfig
 from methods.mednerf.card import MedNerfConfig
@@ -161,8 +161,15 @@ def test_budget_trains_for_shares_of_the_steps_and_counts_processor_seconds(tmp_
         record = RunFolder(tmp_path / "runs/lidc/lift_unet" / point.facts["run_id"]).record()
         assert [stage.steps for stage in record.stages.values()] == [steps]
         assert (point.parameter, point.setting) == ("training, CPU seconds", f"{record.seconds['fit_cpu']:.3g}")
-        assert {"psnr", "psnr_body"} <= point.values.keys()
-    assert "CPU seconds; the longest changes it by" in describe_study(read_study(answer.csv))
+        assert list(point.values) == ["psnr", "dice_lung", "psnr_body"]
+    recorded = read_study(answer.csv)
+    assert "CPU seconds; the longest changes it by" in describe_study(recorded)
+    floors = [point.facts["method"] for point in answer.points if point.facts["method"] != "lift_unet"]
+    assert floors == list(FLOORS)  # what a training costs leaves them as they are
+    half = next(s for s in recorded.summaries if (s.method, s.metric) == ("lift_unet", "psnr") and s.change.n)
+    floor = next(point for point in answer.points if point.facts["method"] == "mean")
+    expected = mean(own(answer)[1].values["psnr"]) - mean(floor.values["psnr"])
+    assert half.over.value == pytest.approx(expected)
 
 
 def test_the_csv_holds_summaries_that_its_cases_give(lab: Lab) -> None:
