@@ -214,8 +214,11 @@ def _sort(found: Mapping[str, Difference]) -> str:
         "better:": [_title(m) for m, d in found.items() if d.better == "A"],
         "worse:": [f"{_title(m)} ({_describe(d)})" for m, d in found.items() if d.better == "B"],
         "cannot be told apart:": [f"{_title(m)} ({_describe(d)})" for m, d in found.items() if d.tied],
-        "no verdict:": [f"{_title(m)} ({_describe(d)})" for m, d in found.items() if d.scope],
     }
+    once = {method: d for method, d in found.items() if d.scope}
+    for ahead, words in {"A": "better", "B": "worse", "": "not told apart"}.items():
+        names = [f"{_title(m)} ({_differ(d)})" for m, d in once.items() if d.ahead == ahead]
+        groups[f"no verdict (trained once), {words} here:"] = names
     return "; ".join(f"{words} {', '.join(names)}" for words, names in groups.items() if names)
 
 
@@ -307,11 +310,16 @@ def _redefined(own: Field, others: Sequence[Field]) -> list[str]:
     return [title, _draw(heads, lines), REDEFINED_NOTE] if lines else []
 
 
+def _differ(d: Difference) -> str:
+    """Return a difference with its interval."""
+    digits = METRICS[d.metric].digits(d.first)
+    return f"{d.difference:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+
+
 def _describe(d: Difference) -> str:
     """Return a difference with its interval and p, and what could have been found where it is not established."""
-    digits = METRICS[d.metric].digits(d.first)
     p = f"p = {d.p_holm:.3f}" if d.p_holm >= 0.001 else "p < 0.001"
-    words = f"{d.difference:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}], {p}"
+    words = f"{_differ(d)}, {p}"
     words += "" if d.established else f", detectable {say_detectable(d)}"
     return f"{words}, {d.scope}" if d.scope else words
 
