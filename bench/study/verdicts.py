@@ -120,9 +120,11 @@ def _tell_budget(recorded: Recorded) -> Iterator[str]:
         yield f"{name}: {parts} CPU seconds; the longest changes it by {_write(own[-1].change)}."
     if len(trainings) < 2:
         return
-    best, least = max(((name, own[0]) for name, own in trainings), key=lambda one: one[1].mean.value)
-    others = [(name, max(own, key=lambda s: s.mean.value).mean) for name, own in trainings if name != best]
-    weak = [name for name, most in others if most.high < least.mean.low]
+    most = {name: max((s.mean for s in own), key=lambda mean: mean.value) for name, own in trainings}
+    best = max(most, key=lambda name: most[name].value)
+    least = dict(trainings)[best][0]
+    others = [(name, reached) for name, reached in most.items() if name != best]
+    weak = [name for name, reached in others if reached.high < least.mean.low]
     short = [name for name, _ in others if name not in weak]
     told = f"the shortest training of {best}, {_write(least.mean, '')} after {least.setting} CPU seconds"
     if weak:
