@@ -159,6 +159,7 @@ METRICS: dict[str, Metric] = {  # columns of tables stand in this order
         *_list_anatomy(),
         *_list_tissue(),
         Metric("train_hours", "Training time", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
+        Metric("train_cpu_hours", "Processor time of training", "down", "h", (0.0, None), "run", ("time",), 2, "cost"),
         Metric("infer_seconds", "Inference time", "down", "s", (0.0, None), "run", ("time",), 3, "cost"),
     )
 }

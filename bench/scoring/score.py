@@ -252,8 +252,10 @@ def _time_rows(make: "_RowMaker", cases: int) -> list[Score]:
     result, stages, inference = [], make.facts.stages, make.facts.infer_seconds
     for part in dict.fromkeys((*stages, *inference)):
         place = {"space": "time", "axis": part, "level": "run", "stat": "value"}
-        if part in stages and (seconds := stages[part].seconds) is not None:
-            result.append(make(**place, metric="train_hours", value=seconds / 3600, n=stages[part].steps))
+        if stage := stages.get(part):
+            spent = {"train_hours": stage.seconds, "train_cpu_hours": stage.cpu_seconds}
+            known = {metric: seconds for metric, seconds in spent.items() if seconds is not None}
+            result += [make(**place, metric=metric, value=s / 3600, n=stage.steps) for metric, s in known.items()]
         if part in inference:
             result.append(make(**place, metric="infer_seconds", value=inference[part], n=cases))
     return result

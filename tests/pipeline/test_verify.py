@@ -157,6 +157,15 @@ def test_a_time_is_held_against_the_one_recorded(run: Path, complain) -> None:
     assert "1e-09 is stated" in error
 
 
+def test_times_that_an_earlier_version_did_not_write_are_no_difference(run: Path, tmp_path: Path, verify) -> None:
+    for file in (run / "scores.csv", *(tmp_path / "results" / "scores").glob("*.csv")):
+        lines = file.read_text().splitlines(keepends=True)
+        fewer = [line for line in lines if ",train_cpu_hours," not in line]
+        assert len(fewer) < len(lines)
+        file.write_text("".join(fewer))
+    assert verify() == (0, "")
+
+
 def test_a_line_of_the_results_that_is_another_runs_is_found(run: Path, tmp_path: Path, complain) -> None:
     file = tmp_path / "results" / "runs" / f"{run.name}.csv"
     file.write_text(file.read_text().replace(",builtin,", ",plugin,"))

@@ -319,13 +319,15 @@ def test_times_are_scaled_to_the_steps_of_the_paper_and_kept_apart_by_device(tmp
     place = {"space": "time", "level": "run", "stat": "value", "axis": "transformer"}
     for seed, device, hours in ((0, "H200", 0.5), (1, "H200", 0.7), (2, "CPU", 9.0)):
         add(tmp_path, "codediff", seed, run={"device": device})
-        times = {"train_hours": (hours, 20_000), "infer_seconds": (1.0 + seed, 48)}
+        times = {"train_hours": (hours, 20_000), "train_cpu_hours": (0.4, 20_000), "infer_seconds": (1.0 + seed, 48)}
         shared = run_facts("codediff", seed=seed, **place)
         enter_rows(tmp_path, [{**shared, "metric": name, "value": v, "n": n} for name, (v, n) in times.items()])
     cpu, gpu = table(tmp_path, "4").blocks
     train = cell_of(gpu, "CodeDiff3D: Transformer", "train_hours")
     assert (train.value, train.published) == (pytest.approx(3.0), "~4.5")
     assert train.sd == pytest.approx(pd.Series([2.5, 3.5]).std(ddof=1))
+    processors = cell_of(gpu, "CodeDiff3D: Transformer", "train_cpu_hours")
+    assert (processors.value, processors.sd) == pytest.approx((2.0, 0.0))
     assert cell_of(gpu, "CodeDiff3D: Transformer", "infer_seconds").value == pytest.approx(1.5)
     assert cell_of(cpu, "CodeDiff3D: Transformer", "train_hours").value == pytest.approx(45.0)
     assert cell_of(cpu, "CodeDiff3D: 2D VQ-VAE", "train_hours").state == "not_run"

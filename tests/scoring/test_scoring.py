@@ -235,12 +235,13 @@ def test_clipping_is_noted_in_the_rows_of_the_case(tmp_path: Path, make_data) ->
 
 
 def test_times_of_parts_become_rows(tmp_path: Path, data) -> None:
-    prior = StageRecord(sha256="", after="", steps=500, seconds=7200.0)
+    prior = StageRecord(sha256="", after="", steps=500, seconds=7200.0, cpu_seconds=5400.0)
     facts = replace(FACTS, stages={"prior": prior}, infer_seconds={"prior": 1.5, "decoder": 0.25})
     rows = score_predictions(facts, data, predict(tmp_path, data["test"], towards_grey), PLAIN)
     times = {(r.axis, r.metric): (r.value, r.n, r.level) for r in rows if r.space == "time"}
     assert times == {
         ("prior", "train_hours"): (2.0, 500, "run"),
+        ("prior", "train_cpu_hours"): (1.5, 500, "run"),
         ("prior", "infer_seconds"): (1.5, 7, "run"),
         ("decoder", "infer_seconds"): (0.25, 7, "run"),
     }
