@@ -69,8 +69,8 @@ TIME_COLUMNS = {
 }
 TIME_CAPTION = (
     "Cells: ours (published: one A100, 100k steps; data set and batch size not stated). Training hours of ours are "
-    "measured on the steps of the run and scaled to 100k; inference seconds are the mean over cases. Both are wall time "
-    "as it passed, whatever else the machine did meanwhile; CPU hours are those of the first process, all threads "
+    "measured on the steps of the run and scaled to 100k; inference seconds are the mean over cases. Both are wall "
+    "time as it passed, whatever else the machine did meanwhile; CPU hours are those of the first process, all threads "
     "together, for the same 100k steps: look at them where the machine was shared. ± is the standard deviation over "
     "seeds. Times are compared with nothing but the same device."
 )
