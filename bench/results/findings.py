@@ -216,8 +216,8 @@ def _sort(found: Mapping[str, Difference]) -> str:
         "cannot be told apart:": [f"{_title(m)} ({_describe(d)})" for m, d in found.items() if d.tied],
     }
     once = {method: d for method, d in found.items() if d.scope}
-    for ahead, words in {"A": "better", "B": "worse", "": "not told apart"}.items():
-        names = [f"{_title(m)} ({_differ(d)})" for m, d in once.items() if d.ahead == ahead]
+    for ahead, words, say in (("A", "better", _differ), ("B", "worse", _differ), ("", "not told apart", _describe)):
+        names = [f"{_title(m)} ({say(d)})" for m, d in once.items() if d.ahead == ahead]
         groups[f"no verdict (trained once), {words} here:"] = names
     return "; ".join(f"{words} {', '.join(names)}" for words, names in groups.items() if names)
 

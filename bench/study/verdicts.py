@@ -114,18 +114,17 @@ def _tell_trainings(recorded: Recorded) -> Iterator[str]:
 
 def _tell_budget(recorded: Recorded) -> Iterator[str]:
     """Of each training: its PSNR by cost. Then which remain below the least of the best, with however much of it."""
-    trainings = [(name, sorted(own, key=lambda s: float(s.setting))) for name, own in _by_training(recorded)]
-    for name, own in trainings:
+    trainings = {name: sorted(own, key=lambda s: float(s.setting)) for name, own in _by_training(recorded)}
+    for name, own in trainings.items():
         parts = ", ".join(f"{s.mean.value:.2f} after {s.setting}" for s in own)
         yield f"{name}: {parts} CPU seconds; the longest changes it by {_write(own[-1].change)}."
     if len(trainings) < 2:
         return
-    most = {name: max((s.mean for s in own), key=lambda mean: mean.value) for name, own in trainings}
+    most = {name: max((s.mean for s in own), key=lambda mean: mean.value) for name, own in trainings.items()}
     best = max(most, key=lambda name: most[name].value)
-    least = dict(trainings)[best][0]
-    others = [(name, reached) for name, reached in most.items() if name != best]
-    weak = [name for name, reached in others if reached.high < least.mean.low]
-    short = [name for name, _ in others if name not in weak]
+    least = trainings.pop(best)[0]
+    weak = [name for name in trainings if most[name].high < least.mean.low]
+    short = [name for name in trainings if name not in weak]
     told = f"the shortest training of {best}, {_write(least.mean, '')} after {least.setting} CPU seconds"
     if weak:
         yield f"Below {told}, however long they were trained here, weak and not only short of it: {', '.join(weak)}."

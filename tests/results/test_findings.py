@@ -135,6 +135,17 @@ def test_methods_are_sorted_by_what_tests_against_a_floor_say(tmp_path: Path) ->
     )
 
 
+def test_a_method_trained_once_that_no_test_tells_from_a_floor_stands_with_what_it_could_have_found(
+    tmp_path: Path,
+) -> None:
+    add_run(tmp_path, "mean", 18.0)
+    add_run(tmp_path, "x2ctgan", 18.0)
+    add_run(tmp_path, "codediff", 16.0)
+    line = line_of(findings(tmp_path), "- **PSNR of volumes against mean training volume**")
+    assert re.search(r"no verdict \(trained once\), worse here: CodeDiff3D \(-[12]\.\d+ \[", line)
+    assert re.search(r"not told apart here: X2CT-GAN \(.*, p = .*, detectable .*, of this training\)\.$", line)
+
+
 def test_methods_are_called_higher_than_real_cases_where_a_test_says_so(tmp_path: Path) -> None:
     add_trainings(tmp_path, "codediff", 19.0, density=1.3)
     add_trainings(tmp_path, "x2ctgan", 19.0, density=1.0)
