@@ -13,6 +13,7 @@ from bench.pictures.drawing import Picture, save_figure
 from bench.pictures.preview import PANELS, panels
 from bench.report.collect import Group, Subject
 from bench.report.pictures import white_of
+from bench.results.leaderboard import ENOUGH_METHODS
 
 SHOWN = ("axial", "coronal", "sagittal")
 INCHES = 1.25  # a side of a picture
@@ -20,26 +21,27 @@ GAP = 0.25  # of a picture, between X-rays, volumes and floors
 HEAD, TITLES = 0.22, 0.48  # inches above the pictures of a group: its name, and the names of its columns
 TITLE = 17  # characters of a line of a title
 FONT = 7.5  # points; legible where a README shows the whole width
+Found = tuple[Group, Cases, list[Subject]]
+"""What can be drawn: a group, its cases, and what made something of them."""
 
 
 def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[str]:
     """Write a PNG of one case of each data set that has runs on disk, and return the names of the cases drawn.
 
-    It is case `index` of the group of the largest grid, of equals the first. Columns are the X-rays, the truth, the
-    methods best first, and apart from them ceilings and floors, but for those that are there for their bits; rows are
-    the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
+    It is case `index` of the group of the largest grid that holds enough methods, as on the leaderboard. Columns are
+    the X-rays, the truth, the methods best first, and apart from them ceilings and floors, but for those that are there
+    for their bits; rows are the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
     """
-    largest: dict[str, tuple[Group, Cases, list[Subject]]] = {}
+    found: dict[str, list[Found]] = {}
     for group in groups:
-        dataset, cases = group.facts["dataset"], group.cases
         subjects = [one for one in group.subjects if one.folders]
-        if cases and subjects and (dataset not in largest or cases.card.size > largest[dataset][1].card.size):
+        if group.cases and subjects:
             drawn = [one for one in subjects if one.entry.kind != "reference" and not one.entry.is_for_bits]
-            largest[dataset] = group, cases, drawn
-    if not largest:
+            found.setdefault(group.facts["dataset"], []).append((group, group.cases, drawn))
+    if not found:
         reasons = "; ".join(f"{group.title}: {group.reason}" for group in groups if group.reason)
         raise UsageError(f"there is no run to draw{f' ({reasons})' if reasons else ''}; run `bench run` first")
-    chosen = list(largest.values())
+    chosen = [max(of_dataset, key=_rate) for of_dataset in found.values()]  # of equals the first
     columns = 2 + max(len(subjects) for *_, subjects in chosen)
     height = len(SHOWN) * INCHES + HEAD + TITLES
     figure = Picture(figsize=((columns + 2 * GAP) * INCHES + 0.2, height * len(chosen)), dpi=110, facecolor="white")
@@ -47,6 +49,12 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
     names = [_draw_group(part, *one, index, columns, height) for part, one in zip(parts, chosen, strict=True)]
     save_figure(figure, path)
     return names
+
+
+def _rate(found: Found) -> tuple[bool, int]:
+    """Return what makes a group worth drawing."""
+    _, cases, subjects = found
+    return sum(subject.entry.kind == "method" for subject in subjects) >= ENOUGH_METHODS, cases.card.size
 
 
 def _draw_group(

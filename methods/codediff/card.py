@@ -191,7 +191,7 @@ CARD = MethodCard(
         "the views' discriminator redraws true quadrants; the released crop always cuts at pixel 8",
         "presets below paper start the codebook at clusters and weigh its loss less, or few codes would be used",
         "tiny and small train the autoencoders without discriminators, for which their steps are too few",
-        "presets below paper divide values of bags by 0.05 inside the volume autoencoder (value_scale; 1 in paper)",
+        "presets below paper divide bags and their views by 0.05 inside the autoencoders (value_scale; 1 in paper)",
         "presets below paper start the prior's positions at small random values, not at zeros (position_spread)",
         "tiny and small always give the views in one order, sample at temperature 1 and in fewer steps than codes",
         "no LPIPS term unless a perceptual network is given: its weights cannot be shipped",

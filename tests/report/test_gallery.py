@@ -15,6 +15,7 @@ from bench.cli import run_command
 from bench.metrics import NLL
 from bench.report.collect import Group, collect_groups
 from bench.report.gallery import draw_gallery
+from bench.results.leaderboard import ENOUGH_METHODS
 from bench.results.model import read_results
 from bench.system.progress import Progress
 
@@ -71,6 +72,10 @@ def test_of_a_data_set_the_largest_grid_is_drawn_alone(
     assert [title.split(" · ")[2] for title in drawn] == ["large"]
     assert large.cases is not None
     assert names == [large.cases.names[0]]
+
+    many = replace(small, subjects=[one for one in small.subjects if one.entry.kind == "method"] * ENOUGH_METHODS)
+    draw_gallery(home / "gallery.png", [large, many])
+    assert drawn[-1].split(" · ")[2] == small.facts["preset"], "a large grid hides methods that only a small one has"
 
 
 def test_what_cannot_be_drawn_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
