@@ -28,9 +28,10 @@ Found = tuple[Group, Cases, list[Subject]]
 def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[str]:
     """Write a PNG of one case of each data set that has runs on disk, and return the names of the cases drawn.
 
-    It is case `index` of the group of the largest grid that holds enough methods, as on the leaderboard. Columns are
-    the X-rays, the truth, the methods best first, and apart from them ceilings and floors, but for those that are there
-    for their bits; rows are the slices of SHOWN. Raises UsageError when there is nothing to draw or no such case.
+    It is case `index` of the group of the largest grid of which enough methods can be drawn; where none has enough, of
+    the largest. Columns are the X-rays, the truth, the methods best first, and apart from them ceilings and floors, but
+    for those that are there for their bits; rows are the slices of SHOWN. Raises UsageError when there is nothing to
+    draw or no such case.
     """
     found: dict[str, list[Found]] = {}
     for group in groups:
@@ -52,7 +53,7 @@ def draw_gallery(path: Path, groups: Sequence[Group], index: int = 0) -> list[st
 
 
 def _rate(found: Found) -> tuple[bool, int]:
-    """Return what makes a group worth drawing."""
+    """Return what makes a group worth drawing; unlike a block of the leaderboard it counts only what has volumes."""
     _, cases, subjects = found
     return sum(subject.entry.kind == "method" for subject in subjects) >= ENOUGH_METHODS, cases.card.size
 

@@ -113,4 +113,4 @@ def _cost_of(folder: RunFolder) -> str:
     seconds = record.seconds.get("fit_cpu") if record else None
     if seconds is None:
         raise BenchError(f"{folder.root.name} does not say what its training cost; delete it to train it again")
-    return f"{float(f'{seconds:.3g}'):g}"
+    return f"{float(f'{seconds:.3g}'):g}"  # three digits, and no exponent below a million
